@@ -1,0 +1,63 @@
+"""The command line: the group that loads a command when it is called, and the error boundary."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from slurm_nb import __version__
+from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
+
+_COMMANDS = {"submit": "submit", "tunnel-cmd": "tunnel_cmd", "cancel": "cancel"}
+
+
+class _Commands(click.Group):
+    """One module of this package per command, imported when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"{__name__}.{_COMMANDS[cmd_name]}").command
+        return command
+
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:5}  {text}" for code, text in EXIT_CODES.items())
+
+
+@click.group(
+    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="slurm-nb")
+def cli() -> None:
+    """Jupyter on a Slurm compute node, and the ssh line that brings it to your laptop."""
+
+
+def main() -> None:
+    """Run slurm-nb and exit: 0, or one of `errors.EXIT_CODES` after one line on stderr."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = cli.main(prog_name="slurm-nb", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except SlurmNbError as error:
+        from slurm_nb.commands.screen import complain
+
+        complain(error)
+        return error.exit_code
+    except Exception:  # noqa: BLE001  the one catch-all: no traceback on the user's screen
+        from slurm_nb.commands.screen import report_bug
+
+        report_bug()
+        return EXIT_BUG
+    return code if isinstance(code, int) else 0

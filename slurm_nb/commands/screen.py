@@ -1,0 +1,109 @@
+"""What the user sees: the answer on stdout, the talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from slurm_nb.errors import SlurmNbError
+from slurm_nb.scheduler import JobState
+from slurm_nb.session import Session, Store
+from slurm_nb.tunnel import Connection, Login
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_PLAIN_EVERY_S = 60.0
+
+
+def say(text: str) -> None:
+    """A line of talk."""
+    click.echo(visible(text), err=True)
+
+
+def visible(text: str) -> str:
+    """`text` with what could steer a terminal spelt out, an escape as backslash-x1b."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def complain(error: SlurmNbError) -> None:
+    """What failed, and what to do next."""
+    say(f"slurm-nb: {error}")
+    if error.hint:
+        say(f"  {error.hint}")
+
+
+def report_bug() -> None:
+    """One line for the user; the traceback goes to a private file that the line names."""
+    path = Store.of_user(os.environ).folder / "error.log"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        traceback.print_exc(file=file)
+    say(f"slurm-nb: a fault of slurm-nb itself, please report it with {path}")
+    say("  jobs that were submitted go on: see `squeue --me`")
+
+
+def report(
+    session: Session,
+    state: JobState | None,
+    *,
+    connection: Connection | None = None,
+    login: Login | None = None,
+) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    ready = session.ready if connection else None
+    return {
+        "job_id": session.job_id,
+        "cluster": session.cluster,
+        "state": state.word if state else None,
+        "reason": state.reason if state else None,
+        "node": ready.node if ready else None,
+        "port": ready.port if ready else None,
+        "local_port": connection.local_port if connection else None,
+        "login_host": str(login) if login else None,
+        "tunnel_command": connection.command if connection else None,
+        "url": connection.url if connection else None,
+    }
+
+
+def answer_json(record: dict[str, Any]) -> None:
+    """One object on stdout."""
+    click.echo(json.dumps(record))
+
+
+class WaitingLine:
+    """The job's state while it is waited for: one live line, or plain ones when not a terminal."""
+
+    def __init__(self, job_id: str) -> None:
+        self._job_id = job_id
+        self._stream = sys.stderr
+        self._live = self._stream.isatty()
+        self._shown: tuple[str, int] | None = None
+
+    def show(self, state: JobState | None, waited_s: float) -> None:
+        """To be called often; writes when there is news."""
+        text = _in_words(state)
+        news = (text, int(waited_s // (1 if self._live else _PLAIN_EVERY_S)))
+        if news == self._shown or (state is None and not self._live):
+            return
+        self._shown = news
+        line = visible(f"job {self._job_id}: {text}, {waited_s:.0f} s")
+        self._stream.write(f"\r{line}\x1b[K" if self._live else f"{line}\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Leave no half line behind."""
+        if self._live and self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def _in_words(state: JobState | None) -> str:
+    if state is None:
+        return "submitted"
+    if state.word == "RUNNING":
+        return "RUNNING, Jupyter is starting"
+    return str(state)

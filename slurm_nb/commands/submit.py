@@ -1,0 +1,243 @@
+"""slurm-nb submit"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slurm_nb.commands.options import json_option, local_port_option, login_host_option
+from slurm_nb.commands.screen import WaitingLine, answer_json, report, say
+from slurm_nb.connection import connect, find_login
+from slurm_nb.errors import EXIT_INTERRUPTED, BadValue, NotReady, SlurmNbError
+from slurm_nb.joblog import JobLog
+from slurm_nb.scheduler import LOCAL, JobState, Scheduler, scheduler
+from slurm_nb.session import Session, Store
+from slurm_nb.spec import UIS, JobSpec
+from slurm_nb.tunnel import Connection, Login
+from slurm_nb.wait import wait_until_ready
+
+
+@click.command("submit", context_settings={"show_default": True})
+@click.option("-A", "--account", help="Account to charge.")
+@click.option("-t", "--time", metavar="TIME", help="Time limit: 90, 2:00:00, 1-12, UNLIMITED.")
+@click.option("-p", "--partition", help="Partition.")
+@click.option("-q", "--qos", help="Quality of service.")
+@click.option("-c", "--cpus-per-task", type=int, metavar="N", help="CPUs.")
+@click.option("--mem", metavar="SIZE", help="Memory per node: 4G.")
+@click.option("-G", "--gpus", metavar="[TYPE:]N", help="GPUs.")
+@click.option("--gres", metavar="LIST", help="Generic resources: gpu:a100:1.")
+@click.option("-C", "--constraint", metavar="LIST", help="Node features.")
+@click.option("-w", "--nodelist", metavar="NODES", help="Nodes to run on.")
+@click.option("-x", "--exclude", metavar="NODES", help="Nodes not to run on.")
+@click.option("--reservation", help="Reservation.")
+@click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
+@click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
+@click.option("--notebook-dir", metavar="DIR", help="Jupyter's root. [default: where you are]")
+@click.option(
+    "--python",
+    metavar="PATH",
+    help="Interpreter whose Jupyter is started. [default: slurm-nb's own]",
+)
+@click.option(
+    "--cluster", type=click.Choice([LOCAL]), help="`local`: on this machine, without Slurm."
+)
+@login_host_option
+@local_port_option
+@click.option(
+    "--wait-timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Give up waiting (the job goes on).",
+)
+@click.option("--no-wait", is_flag=True, help="Return when the job is submitted.")
+@click.option("--dry-run", is_flag=True, help="Print the job script and submit nothing.")
+@json_option
+@click.argument("sbatch_options", nargs=-1, metavar="[-- SBATCH_OPTIONS...]")
+def command(
+    *,
+    notebook_dir: str | None,
+    python: str | None,
+    cluster: str | None,
+    login: Login | None,
+    local_port: int | None,
+    wait_timeout: float | None,
+    no_wait: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401  click's values, as JobSpec's fields name them
+) -> None:
+    """Start Jupyter in a Slurm job and print the way in.
+
+    What follows -- goes to sbatch unchanged: slurm-nb submit -t 2:00:00 -- --exclusive
+    """
+    from slurm_nb.script import render  # jinja2 takes its time: only where it is needed
+
+    spec = JobSpec(notebook_dir=_notebook_dir(notebook_dir), python=_python(python), **options)
+    store = Store.of_user(os.environ)
+    script = render(spec, state_dir=store.folder)
+    if dry_run:
+        click.echo(script, nl=False)
+        return
+    login = login or find_login(os.environ)
+    jobs = scheduler(cluster or "slurm")
+    session: Session | None = None
+    try:
+        with _signals_wait():
+            session = _submit(jobs, script, spec, store, login=login, local_port=local_port)
+            say(f"Submitted job {session.job_id}. To cancel it: slurm-nb cancel {session.job_id}")
+        if no_wait:
+            _answer_submitted(session, login, as_json=as_json)
+        else:
+            _answer_ready(session, jobs, store, login, timeout_s=wait_timeout, as_json=as_json)
+    except KeyboardInterrupt:
+        say(_come_back(session) if session else "Interrupted; nothing was submitted.")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _submit(
+    jobs: Scheduler,
+    script: str,
+    spec: JobSpec,
+    store: Store,
+    *,
+    login: Login,
+    local_port: int | None,
+) -> Session:
+    session = replace(
+        jobs.submit(script, spec, store), login_host=str(login), local_port=local_port
+    )
+    try:
+        store.save(session)
+    except SlurmNbError as error:
+        raise BadValue(
+            f"job {session.job_id} was submitted, but its session was not saved: {error}",
+            hint=f"slurm-nb can't find it again; cancel it with: scancel {session.job_id}",
+        ) from error
+    return session
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C, hang-up and SIGTERM take effect at the end only.
+
+    So sbatch, which inherits this, can't be cut off between the job and its id, nor this
+    program before it has told the user of the job.
+    """
+    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def _answer_submitted(session: Session, login: Login, *, as_json: bool) -> None:
+    if as_json:
+        answer_json(report(session, None, login=login))
+    else:
+        say(f"When it runs, this prints the way in: slurm-nb tunnel-cmd {session.job_id}")
+
+
+def _answer_ready(
+    session: Session,
+    jobs: Scheduler,
+    store: Store,
+    login: Login,
+    *,
+    timeout_s: float | None,
+    as_json: bool,
+) -> None:
+    job_id = session.job_id
+    log = JobLog(store.log_path(job_id), cluster=session.cluster, job_id=job_id)
+    line = WaitingLine(job_id)
+    try:
+        ready = wait_until_ready(
+            log,
+            ask=lambda: jobs.states([session])[job_id],
+            show=line.show,
+            timeout_s=timeout_s,
+        )
+    except NotReady as error:
+        raise NotReady(str(error), hint=_come_back(session)) from error
+    finally:
+        line.clear()
+    session = replace(session, ready=ready)
+    store.save(session)
+    connection = connect(session, ready, store, login)
+    state = jobs.states([session])[job_id]
+    if as_json:
+        answer_json(report(session, state, connection=connection, login=login))
+    else:
+        click.echo(_way_in(session, state, connection))
+
+
+def _way_in(session: Session, state: JobState, connection: Connection) -> str:
+    ready = session.ready
+    job_id = session.job_id
+    here = ""
+    if session.cluster == LOCAL and ready:
+        here = f"\n(On this machine itself no tunnel is needed: same URL, port {ready.port}.)\n"
+    ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
+    return f"""
+Jupyter runs on {ready.node if ready else "?"}, job {job_id}.
+
+1. On your laptop, run this and leave it running (it prints nothing):
+
+{connection.command}
+
+2. Open in the laptop's browser:
+
+{connection.url}
+{here}
+Ends:       {ends}
+See again:  slurm-nb tunnel-cmd {job_id}
+Cancel:     slurm-nb cancel {job_id}"""
+
+
+def _come_back(session: Session) -> str:
+    job_id = session.job_id
+    return (
+        f"Job {job_id} goes on. The way in, once it is ready: slurm-nb tunnel-cmd {job_id}"
+        f"; to cancel it: slurm-nb cancel {job_id}"
+    )
+
+
+def _notebook_dir(option: str | None) -> Path:
+    if option is None:
+        return _current_folder()
+    folder = Path(os.path.abspath(Path(option).expanduser()))
+    if not folder.is_dir():
+        raise BadValue(f"--notebook-dir {option!r}: there is no such directory")
+    return folder
+
+
+def _current_folder() -> Path:
+    """As the shell calls it: a home behind a symlink may have another real path on the nodes."""
+    logical = os.environ.get("PWD", "")
+    try:
+        if Path(logical).is_absolute() and Path(logical).samefile(Path.cwd()):
+            return Path(logical)
+    except OSError:
+        pass
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise BadValue(
+            "the current directory is gone", hint="cd to another one, or use --notebook-dir"
+        ) from error
+
+
+def _python(option: str | None) -> Path:
+    if option is None:
+        return Path(sys.executable)
+    found = shutil.which(option) if os.sep not in option else None
+    return Path(os.path.abspath(Path(found or option).expanduser()))

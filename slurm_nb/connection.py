@@ -1,0 +1,43 @@
+"""From a session that is ready to what the user types and opens on the laptop."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from collections.abc import Mapping
+
+from slurm_nb.errors import NotReady
+from slurm_nb.ready import Ready
+from slurm_nb.scheduler import LOCAL
+from slurm_nb.session import Session, Store
+from slurm_nb.tunnel import Connection, Login, default_local_port, jump, single_hop
+
+
+def connect(session: Session, ready: Ready, store: Store, login: Login) -> Connection:
+    """The tunnel command and URL of `session`; raises `NotReady` when its token is not there."""
+    token = store.token(session)
+    if token is None:
+        raise NotReady(
+            f"job {session.job_id} runs, but its token has not appeared in {store.folder}",
+            hint="shared file systems can be a minute late: try again",
+        )
+    port = session.local_port or default_local_port(session.cluster, session.job_id)
+    route = single_hop if session.cluster == LOCAL else jump
+    return route(ready, user=user_name(), login=login, local_port=port, token=token)
+
+
+def find_login(environ: Mapping[str, str]) -> Login:
+    """This host as the laptop reaches it: the address it came in by, else the full name.
+
+    SSH_CONNECTION is `CLIENT-IP CLIENT-PORT SERVER-IP SERVER-PORT` (ssh(1), ENVIRONMENT).
+    """
+    match environ.get("SSH_CONNECTION", "").split():
+        case [_, _, address, port] if port.isdigit():
+            return Login(address, int(port))
+    return Login(socket.getfqdn())
+
+
+def user_name() -> str:
+    """The name of the account that this runs as; environment variables have no say in it."""
+    return pwd.getpwuid(os.geteuid()).pw_name

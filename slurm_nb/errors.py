@@ -1,0 +1,61 @@
+"""What can go wrong, and the exit code that each kind ends the program with.
+
+    SlurmNbError
+    ├── BadValue          1    an option's value, a job id or a file is wrong
+    ├── SchedulerError    3    Slurm refused, or can't be reached
+    ├── JobEnded          4    the job ended before it was ready
+    └── NotReady          5    waited long enough; the job still lives
+
+click's own usage errors end with 2, an interrupt with 130, and an error that is
+slurm-nb's own fault with 70 (EX_SOFTWARE of sysexits.h).
+"""
+
+from __future__ import annotations
+
+EXIT_INTERRUPTED = 130
+EXIT_BUG = 70
+
+EXIT_CODES = {
+    0: "done",
+    1: "a value or a file is wrong",
+    2: "usage: an unknown option or a missing argument",
+    3: "Slurm refused, or can't be reached",
+    4: "the job ended before it was ready (or, for tunnel-cmd, has ended)",
+    5: "waited long enough, or not ready yet; the job still lives",
+    EXIT_BUG: "a fault of slurm-nb itself; the message names a file with details",
+    EXIT_INTERRUPTED: "interrupted; a submitted job goes on",
+}
+
+
+class SlurmNbError(Exception):
+    """One line for the user: what failed and with which value; `hint` says what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class BadValue(SlurmNbError):
+    """A value that the user gave, or a file that was read, can't be right."""
+
+    exit_code = 1
+
+
+class SchedulerError(SlurmNbError):
+    """Slurm (or the local machine) refused the request, or did not answer."""
+
+    exit_code = 3
+
+
+class JobEnded(SlurmNbError):
+    """The job is over, so there is nothing to connect to."""
+
+    exit_code = 4
+
+
+class NotReady(SlurmNbError):
+    """The job lives, but has not said yet where Jupyter listens."""
+
+    exit_code = 5

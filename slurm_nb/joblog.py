@@ -1,0 +1,65 @@
+"""A job's output file, followed as it grows."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+
+from slurm_nb.ready import MARK, Progress, read_progress
+from slurm_nb.session import refresh
+
+_CHUNK_BYTES = 1 << 20
+_TAIL_LINES = 15
+_LINE_BYTES = 4096
+
+
+class JobLog:
+    """What the output of one job has said so far.
+
+    Reads only what is new, so that a log of any size costs no memory. A log that is
+    missing is one that has not appeared yet: NFS may show it up to a minute late.
+    """
+
+    def __init__(self, path: Path, *, cluster: str, job_id: str) -> None:
+        self.path = path
+        self.progress = Progress()
+        self._cluster = cluster
+        self._job_id = job_id
+        self._offset = 0
+        self._rest = b""
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def read(self) -> Progress:
+        """Take in what was written since the last call."""
+        refresh(self.path.parent)
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:  # truncated: another run began
+                    self._forget()
+                file.seek(self._offset)
+                while chunk := file.read(_CHUNK_BYTES):
+                    self._take(chunk)
+                self._offset = file.tell()
+        except OSError:
+            pass
+        return self.progress
+
+    def tail(self) -> list[str]:
+        """The last lines that Jupyter or the shell wrote, without slurm-nb's own."""
+        lines = [*self._tail, self._rest.decode(errors="replace")]
+        return [line for line in lines if line.strip() and not line.startswith(MARK)]
+
+    def _take(self, chunk: bytes) -> None:
+        *complete, self._rest = (self._rest + chunk).split(b"\n")
+        self._rest = self._rest[:_LINE_BYTES]
+        lines = [line[:_LINE_BYTES].decode(errors="replace") for line in complete]
+        marked = [line for line in lines if line.startswith(MARK)]
+        self.progress = read_progress(
+            marked, cluster=self._cluster, job_id=self._job_id, so_far=self.progress
+        )
+        self._tail.extend(lines[-_TAIL_LINES:])
+
+    def _forget(self) -> None:
+        self._offset = 0
+        self._rest = b""
+        self._tail.clear()

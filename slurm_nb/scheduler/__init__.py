@@ -1,0 +1,66 @@
+"""Where jobs run: Slurm, or this machine. The only package that starts processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from slurm_nb.session import Session, Store
+from slurm_nb.spec import JobSpec
+
+LOCAL = "local"
+
+
+class Phase(Enum):
+    """How far a job is, as far as it matters here."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+    """Nobody could say; never taken for an ending."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job as its scheduler sees it."""
+
+    phase: Phase
+    word: str
+    """Slurm's own: `RUNNING`, `OUT_OF_MEMORY`."""
+    reason: str = ""
+    """Slurm's own: `Priority`; or why nothing is known."""
+    end_time: str | None = None
+    """When the time limit falls, in this machine's time: `2026-11-23T14:00:00`."""
+
+    def __str__(self) -> str:
+        return f"{self.word} ({self.reason})" if self.reason else self.word
+
+
+class Scheduler(Protocol):
+    """What slurm-nb asks of Slurm, and of this machine in its place."""
+
+    def submit(self, script: str, spec: JobSpec, store: Store) -> Session:
+        """Have `script` run; the caller saves the session before anything else.
+
+        Raises `SchedulerError` when it is refused or nobody answers.
+        """
+
+    def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+        """The state of each job, by job id. Never raises: who can't be asked is UNKNOWN."""
+
+    def cancel(self, session: Session) -> None:
+        """Ask for the end of a job; one that is over is no error. Raises `SchedulerError`."""
+
+
+def scheduler(cluster: str) -> Scheduler:
+    """The scheduler that a session's `cluster` names."""
+    if cluster == LOCAL:
+        from slurm_nb.scheduler.local import Local  # noqa: PLC0415  it needs this module
+
+        return Local()
+    from slurm_nb.scheduler.slurm import Slurm  # noqa: PLC0415  submitit takes its time
+
+    return Slurm()

@@ -1,0 +1,79 @@
+"""The one place where a program is run for its answer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slurm_nb.errors import SchedulerError
+
+# Variables of Slurm's commands that say where Slurm is, not what a caller wants of one command.
+_WHERE = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
+# Options of sbatch whose variable has another name.
+_NAMED_OTHERWISE = {"TIME": "TIMELIMIT", "MEM": "MEM_PER_NODE"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a program said."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def ask(argv: list[str], *, timeout_s: float, environ: Mapping[str, str] | None = None) -> Answer:
+    """Run `argv` in a session of its own, so that Ctrl-C at the terminal does not reach it.
+
+    `SQUEUE_FORMAT` and its like, and the variables of a job that this runs in, are left out.
+    Raises `SchedulerError` when there is no such program or it takes longer than `timeout_s`.
+    """
+    inherited = os.environ if environ is None else environ
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            env=query_environ(inherited),
+            start_new_session=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SchedulerError(f"{argv[0]} is not on PATH", hint="is this a login node?") from error
+    except subprocess.TimeoutExpired as error:
+        raise SchedulerError(f"{argv[0]} did not answer within {timeout_s:g} s") from error
+    except OSError as error:
+        raise SchedulerError(f"{argv[0]} can't be run: {error.strerror}") from error
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def query_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a Slurm command whose output is parsed."""
+    prefixes = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")
+    kept = {k: v for k, v in environ.items() if not k.startswith(prefixes) or k in _WHERE}
+    return {**kept, "LC_ALL": "C"}
+
+
+def unset_for_sbatch(environ: Mapping[str, str], options: list[str]) -> list[str]:
+    """Names in `environ` that must not reach sbatch.
+
+    Variables of a job that slurm-nb was called from would tell the new job of the old one's
+    nodes. A `SBATCH_*` variable beats the same option in the script (sbatch(1), "INPUT
+    ENVIRONMENT VARIABLES"), so it goes where the user gave the option: flags win.
+    """
+    reserved = {"SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_OPEN_MODE", "SBATCH_ARRAY_INX"}
+    reserved |= {"SBATCH_WAIT", "SBATCH_QUIET", "SBATCH_TEST_ONLY"}
+    for option in options:
+        name = option.removeprefix("--").partition("=")[0].replace("-", "_").upper()
+        reserved.add("SBATCH_" + _NAMED_OTHERWISE.get(name, name))
+    keep = _WHERE | {"SLURM_NB_HOME"}
+    return sorted(
+        name
+        for name in environ
+        if name in reserved or (name.startswith("SLURM_") and name not in keep)
+    )

@@ -1,0 +1,198 @@
+"""Jobs without Slurm: the same script as a process of this machine, in a session of its own.
+
+Linux only: processes are recognised by /proc (proc(5)).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from slurm_nb.errors import BadValue, SchedulerError
+from slurm_nb.scheduler import LOCAL, JobState, Phase
+from slurm_nb.session import Session, Store, write_private
+from slurm_nb.spec import JobSpec, time_limit_s
+
+_KILL_AFTER_S = 30
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class _Process:
+    """The leader of a local job, such that another process of the same id is not taken for it."""
+
+    host: str
+    boot_id: str
+    pid: int
+    start_ticks: int
+    """Since boot; field 22 of /proc/PID/stat."""
+    end_time: str | None
+
+
+class Local:
+    """This machine in Slurm's place."""
+
+    def submit(self, script: str, spec: JobSpec, store: Store) -> Session:
+        """Start `script`; it goes on when this process and its shell are gone."""
+        if spec.sbatch_options:
+            raise BadValue(
+                f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with --cluster local"
+            )
+        session = Session(job_id=_claim(store), cluster=LOCAL)
+        script_path = store.script_path(session.job_id)
+        write_private(script_path, script)
+        limit_s = time_limit_s(spec.time) if spec.time else None
+        argv = ["bash", str(script_path), session.job_id]
+        if limit_s:
+            argv = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(limit_s), *argv]
+        process = _start(argv, store.log_path(session.job_id), spec.notebook_dir)
+        end = datetime.now() + timedelta(seconds=limit_s) if limit_s else None  # noqa: DTZ005  local
+        record = _Process(
+            socket.gethostname(),
+            _boot_id(),
+            process.pid,
+            _start_ticks(process.pid),
+            end.isoformat(timespec="seconds") if end else None,
+        )
+        write_private(_record_path(store, session), json.dumps(asdict(record)))
+        return session
+
+    def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+        """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
+        store = Store.of_user(os.environ)
+        return {session.job_id: _state(_record(store, session)) for session in sessions}
+
+    def cancel(self, session: Session) -> None:
+        """SIGTERM, and SIGKILL for what is left after a while; returns when it is gone."""
+        record = _record(Store.of_user(os.environ), session)
+        state = _state(record)
+        if record is None or state.phase is Phase.ENDED:
+            return
+        if state.phase is Phase.UNKNOWN:
+            raise SchedulerError(
+                f"{session.job_id} runs on {record.host}",
+                hint=f"cancel it there: ssh {record.host}",
+            )
+        _signal(os.kill, record.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _KILL_AFTER_S
+        while _alive(record) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        if _alive(record):
+            _signal(os.killpg, record.pid, signal.SIGKILL)
+            for pid in _marked(session):
+                _signal(os.kill, pid, signal.SIGKILL)
+
+
+def _start(argv: list[str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
+    environ = {k: v for k, v in os.environ.items() if k != "SLURM_NB_SESSION"}
+    try:
+        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=environ,
+                start_new_session=True,
+                preexec_fn=_unblock_signals,  # noqa: PLW1509  this program has one thread
+            )
+    except OSError as error:
+        raise SchedulerError(f"{argv[0]}: can't be started: {error}") from error
+
+
+def _unblock_signals() -> None:
+    """The caller blocks signals while it submits, and a blocked SIGTERM could not end the job."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _claim(store: Store) -> str:
+    """A job id that no other session has; the folder is the claim."""
+    folder = store.session_folder(LOCAL, "local-1").parent
+    folder.mkdir(mode=0o700, exist_ok=True)
+    taken = [int(path.name.rpartition("-")[2]) for path in folder.glob("local-*")]
+    number = max(taken, default=0) + 1
+    while True:
+        try:
+            (folder / f"local-{number}").mkdir(mode=0o700)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise BadValue(f"{folder}: can't be written: {error.strerror}") from error
+        else:
+            return f"local-{number}"
+
+
+def _record_path(store: Store, session: Session) -> Path:
+    return store.session_folder(session.cluster, session.job_id) / "process.json"
+
+
+def _record(store: Store, session: Session) -> _Process | None:
+    """The leader of a job; None when it was never started."""
+    path = _record_path(store, session)
+    try:
+        return _Process(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise BadValue(f"{path}: can't be read", hint="remove the folder it is in") from error
+
+
+def _state(record: _Process | None) -> JobState:
+    if record is None:
+        return JobState(Phase.ENDED, "ENDED", "it was never started")
+    if record.host != socket.gethostname():
+        return JobState(Phase.UNKNOWN, "UNKNOWN", f"it was started on {record.host}")
+    if _alive(record):
+        return JobState(Phase.RUNNING, "RUNNING", end_time=record.end_time)
+    return JobState(Phase.ENDED, "ENDED")
+
+
+def _alive(record: _Process) -> bool:
+    return (
+        record.boot_id == _boot_id()
+        and record.start_ticks != 0
+        and _start_ticks(record.pid) == record.start_ticks
+    )
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _start_ticks(pid: int) -> int:
+    """Field 22 of /proc/PID/stat; 0 when the process is gone or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    fields = stat.rpartition(")")[2].split()
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def _marked(session: Session) -> list[int]:
+    """Processes whose environment carries the session's mark, as the job script sets it."""
+    mark = f"SLURM_NB_SESSION={session.cluster}/{session.job_id}".encode()
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in path.read_bytes().split(b"\0"):
+                pids.append(int(path.parent.name))
+        except OSError:
+            continue
+    return pids
+
+
+def _signal(send: Callable[[int, int], None], pid: int, number: int) -> None:
+    try:
+        send(pid, number)
+    except ProcessLookupError:
+        return

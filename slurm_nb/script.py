@@ -1,0 +1,81 @@
+"""From a JobSpec to the text of a job script. The only user of jinja2."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from slurm_nb.spec import JobSpec, refuse_control_characters
+
+_KIT = ("jupyter_server_config.py", "slurm_nb_kit.py")
+_DIRECTIVE_PLAIN = re.compile(r"[\w@%+=:,./-]+")
+_DIRECTIVE_OPTION = re.compile(r"--[a-z-]+=", re.ASCII)
+
+
+def render(spec: JobSpec, *, state_dir: Path) -> str:
+    """The job script: bash with #SBATCH directives, complete in itself.
+
+    `state_dir` is absolute and seen by login and compute nodes alike.
+    Raises `BadValue` when a value holds a control character.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates()),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  bash, not HTML: every value goes through a quoting filter
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["sh"] = quote_sh
+    environment.filters["directive"] = quote_directive
+    return environment.get_template("jupyter.sh.j2").render(
+        spec=spec, state_dir=state_dir, log_pattern=log_pattern(state_dir), kit=_kit()
+    )
+
+
+def log_pattern(state_dir: Path) -> str:
+    """sbatch's `--output`: `/home/u/.local/state/slurm-nb/jobs/%j_0_log.out`.
+
+    The name is submitit's own (JobPaths.stdout). A percent sign in the directory is doubled
+    (sbatch(1), "filename pattern").
+    """
+    return str(state_dir / "jobs").replace("%", "%%") + "/%j_0_log.out"
+
+
+def templates() -> Path:
+    """The folder of job templates: beside the package, or one level up in a checkout."""
+    package = Path(str(resources.files("slurm_nb")))
+    inside = package / "job_templates"
+    return inside if inside.is_dir() else package.parent / "job_templates"
+
+
+def quote_sh(value: object) -> str:
+    """One word for bash: `/home/it's` becomes `'/home/it'"'"'s'`."""
+    text = str(value)
+    refuse_control_characters("value for the job script", text)
+    return shlex.quote(text)
+
+
+def quote_directive(value: object) -> str:
+    """One word of an #SBATCH line: `--comment=a b` becomes `--comment='a b'`.
+
+    There a `#` begins a comment, and a backslash escapes also within single quotes (seen
+    on 22.05), so bash's quoting would not do.
+    """
+    text = str(value)
+    refuse_control_characters("sbatch option", text)
+    if _DIRECTIVE_PLAIN.fullmatch(text):
+        return text
+    option = _DIRECTIVE_OPTION.match(text)
+    start = option.end() if option else 0
+    quoted = text[start:].replace("\\", "\\\\").replace("'", "\\'")
+    return f"{text[:start]}'{quoted}'"
+
+
+def _kit() -> dict[str, str]:
+    folder = resources.files("slurm_nb.jobside")
+    return {name: (folder / name).read_text(encoding="utf-8") for name in _KIT}

@@ -1,0 +1,208 @@
+"""Sessions on disk: what a later process needs to find a job, its output and its token.
+
+STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm-nb,
+                                 else ~/.local/state/slurm-nb
+  jobs/7_submission.sh           the job script as submitted
+  jobs/7_0_log.out               the job's output (names as submitit makes them)
+  sessions/CLUSTER/7/            0700
+    session.json                 0600, written by slurm-nb on the login node
+    token                        0600, written by the job
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm_nb.errors import BadValue
+from slurm_nb.ready import Ready
+
+_JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
+_TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One submitted job."""
+
+    job_id: str
+    """`7`, or `local-7` without Slurm."""
+    cluster: str
+    """Slurm's ClusterName, or `local`."""
+    other_cluster: bool = False
+    """Whether Slurm must be asked with `-M cluster`: it is not the login node's own."""
+    login_host: str | None = None
+    """`HOST` or `HOST:PORT` as the laptop reaches it; None: never found out."""
+    local_port: int | None = None
+    """The port that the user wants on the laptop; None: the job's own."""
+    ready: Ready | None = None
+
+
+@dataclass(frozen=True)
+class Store:
+    """The state directory of one user."""
+
+    folder: Path
+
+    @classmethod
+    def of_user(cls, environ: Mapping[str, str]) -> Store:
+        """The store that `environ` names, made if need be.
+
+        Raises `BadValue` when the directory can't be made or belongs to somebody else.
+        """
+        store = cls(_state_dir(environ))
+        for folder in (store.folder, store.folder / "jobs", store.folder / "sessions"):
+            _private_folder(folder)
+        return store
+
+    def log_path(self, job_id: str) -> Path:
+        """Where the job's output goes."""
+        return self.folder / "jobs" / f"{job_id}_0_log.out"
+
+    def script_path(self, job_id: str) -> Path:
+        """Where the submitted job script is kept."""
+        return self.folder / "jobs" / f"{job_id}_submission.sh"
+
+    def session_folder(self, cluster: str, job_id: str) -> Path:
+        """The folder of one session; it need not exist."""
+        return self.folder / "sessions" / cluster / job_id
+
+    def save(self, session: Session) -> None:
+        """Write `session` in one step; raises `BadValue` when the disk refuses."""
+        folder = self.session_folder(session.cluster, session.job_id)
+        _private_folder(folder.parent)
+        _private_folder(folder)
+        write_private(folder / "session.json", json.dumps({"version": 1, **asdict(session)}))
+
+    def load(self, job_id: str) -> Session:
+        """The session of a job; raises `BadValue` when there is none, or its file is broken."""
+        check_job_id(job_id)
+        folders = sorted(self.folder.glob(f"sessions/*/{job_id}"))
+        if not folders:
+            raise BadValue(
+                f"job {job_id} was not started by slurm-nb: there is no session in {self.folder}",
+                hint="is SLURM_NB_HOME or the cluster another one than when you submitted?",
+            )
+        if len(folders) > 1:
+            clusters = " and ".join(folder.parent.name for folder in folders)
+            raise BadValue(
+                f"job {job_id} is a session on more than one cluster: {clusters}",
+                hint=f"remove the folder of the one that is over from {self.folder}/sessions",
+            )
+        return _read(folders[0])
+
+    def all(self) -> list[Session]:
+        """Every session, also of ended jobs; broken ones raise `BadValue`."""
+        return [_read(folder) for folder in sorted(self.folder.glob("sessions/*/*"))]
+
+    def token(self, session: Session) -> str | None:
+        """The session's token; None when it is gone, or not made yet."""
+        folder = self.session_folder(session.cluster, session.job_id)
+        refresh(folder)
+        try:
+            token = (folder / "token").read_text(encoding="ascii")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeError) as error:
+            raise BadValue(f"{folder / 'token'}: can't be read") from error
+        if not _TOKEN.fullmatch(token):
+            raise BadValue(f"{folder / 'token'}: does not hold a token of slurm-nb")
+        return token
+
+    def forget_secrets(self, session: Session) -> None:
+        """Remove the token of a job that is over."""
+        (self.session_folder(session.cluster, session.job_id) / "token").unlink(missing_ok=True)
+
+
+def check_job_id(text: str) -> str:
+    """`text` when it can be the id of a session (`7`, `local-7`); raises `BadValue`."""
+    if not _JOB_ID.fullmatch(text):
+        raise BadValue(
+            f"{text!r} is not a job id", hint="it is the number that `slurm-nb submit` printed"
+        )
+    return text
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a 0600 file, complete or not at all; raises `BadValue` when the disk refuses."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        fresh.unlink(missing_ok=True)
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise BadValue(f"{path}: can't be written: {error.strerror}") from error
+
+
+def refresh(folder: Path) -> None:
+    """Have NFS look at `folder` again: opening a directory revalidates its cached entries.
+
+    Seen in Open OnDemand, session.rb, `connect_file`.
+    """
+    try:
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError:
+        return
+
+
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    if environ.get("SLURM_NB_HOME"):
+        folder = Path(environ["SLURM_NB_HOME"])
+    elif Path(environ.get("XDG_STATE_HOME", "")).is_absolute():
+        folder = Path(environ["XDG_STATE_HOME"], "slurm-nb")
+    else:
+        folder = Path("~/.local/state/slurm-nb").expanduser()
+    return Path(os.path.abspath(folder))
+
+
+def _private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_uid != os.geteuid():
+            raise BadValue(
+                f"{folder} belongs to another user (uid {status.st_uid})",
+                hint="set SLURM_NB_HOME to a directory of your own",
+            )
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise BadValue(
+            f"{folder}: can't be made: {error.strerror}",
+            hint="set SLURM_NB_HOME to a directory that login and compute nodes share",
+        ) from error
+
+
+def _read(folder: Path) -> Session:
+    """The session in `folder`; also one that only the job knows of, being sbatched by hand."""
+    path = folder / "session.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return _session(record)
+    except FileNotFoundError:
+        return Session(job_id=folder.name, cluster=folder.parent.name)
+    except OSError as error:
+        raise BadValue(f"{path}: can't be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadValue(
+            f"{path}: is not a session file of this version",
+            hint=f"cancel the job with `scancel {folder.name}`, then remove {folder}",
+        ) from error
+
+
+def _session(record: dict[str, Any]) -> Session:
+    values = dict(record)
+    if values.pop("version") != 1:
+        raise ValueError("version")
+    ready = values.pop("ready")
+    return Session(**values, ready=Ready(**ready) if ready else None)

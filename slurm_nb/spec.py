@@ -1,0 +1,174 @@
+"""JobSpec: everything that a job script is rendered from, with impossible values refused.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args
+
+from slurm_nb.errors import BadValue
+
+Ui = Literal["notebook", "lab"]
+UIS: tuple[Ui, ...] = get_args(Ui)
+
+_TIME_FORMS = "90 (minutes), 90:00, 2:00:00, 1-12, 1-12:30, 1-12:30:00 or UNLIMITED"
+_TIME = re.compile(
+    r"(?P<days>\d+)-(?P<dh>\d+)(:(?P<dm>\d+)(:(?P<ds>\d+))?)?"
+    r"|(?P<h>\d+):(?P<m>\d+):(?P<s>\d+)"
+    r"|(?P<min>\d+)(:(?P<sec>\d+))?",
+    re.ASCII,
+)
+# Slurm keeps the limit as 32-bit minutes, the highest two standing for "none" and "unlimited".
+_MAX_TIME_S = (2**32 - 3) * 60
+_MEM = re.compile(r"\d+(?:[KMGT]B?)?", re.ASCII | re.IGNORECASE)
+_GPUS = re.compile(r"(?:[\w.+-]+:)?[1-9]\d*(?:,[\w.+-]+:[1-9]\d*)*", re.ASCII)
+
+# sbatch options that would take away what slurm-nb itself stands on: where the
+# job's output goes, which script runs, and that one submission is one job.
+_RESERVED_LONG = {
+    "output", "error", "open-mode", "array", "wrap", "wait", "test-only",
+    "parsable", "help", "usage", "version",
+}  # fmt: skip
+_RESERVED_SHORT = frozenset("oeaWhV")
+# Short options of sbatch that take no value, so another letter may follow in the same word.
+_SHORT_FLAGS = frozenset("HIkKOQsv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """One job as the user asked for it. `None` leaves the choice to Slurm.
+
+    Raises `BadValue`, naming option and value, for what sbatch can never accept.
+    """
+
+    job_name: str = "slurm-nb"
+    """Shown by squeue to every user of the cluster."""
+    account: str | None = None
+    time: str | None = None
+    """As sbatch takes it: `90`, `90:00`, `2:00:00`, `1-12`, `1-12:30:00`, `UNLIMITED`."""
+    partition: str | None = None
+    """One name, or several with commas."""
+    qos: str | None = None
+    cpus_per_task: int | None = None
+    mem: str | None = None
+    """Per node, as sbatch takes it: `4G`; without a unit, MiB."""
+    gpus: str | None = None
+    """`2` or `a100:2`."""
+    gres: str | None = None
+    """`gpu:a100:2`."""
+    constraint: str | None = None
+    nodelist: str | None = None
+    exclude: str | None = None
+    reservation: str | None = None
+    sbatch_options: tuple[str, ...] = ()
+    """Whatever else goes to sbatch, as words of a command line: `("--exclusive",)`."""
+    ui: Ui = "notebook"
+    notebook_dir: Path
+    """Absolute; Jupyter's root directory."""
+    python: Path
+    """Absolute; the interpreter whose Jupyter is started."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_text(_option(field.name), getattr(self, field.name))
+        if self.time is not None:
+            time_limit_s(self.time)
+        if self.cpus_per_task is not None and self.cpus_per_task < 1:
+            raise BadValue(f"--cpus-per-task {self.cpus_per_task}: must be 1 or more")
+        if self.mem is not None and not _MEM.fullmatch(self.mem):
+            raise BadValue(f"--mem {self.mem!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
+        if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
+            raise BadValue(f"--gpus {self.gpus!r}: not a number of GPUs", hint="write 1 or a100:2")
+        if self.ui not in UIS:
+            raise BadValue(f"--ui {self.ui!r}: must be {' or '.join(UIS)}")
+        for option, path in (("--notebook-dir", self.notebook_dir), ("--python", self.python)):
+            if not path.is_absolute():
+                raise BadValue(f"{option} {str(path)!r}: must be an absolute path")
+        _check_sbatch_options(self.sbatch_options)
+
+    def directives(self) -> list[str]:
+        """The `#SBATCH` options of this job, unquoted: `["--job-name=slurm-nb", "--time=90"]`."""
+        names = [
+            "job_name", "account", "time", "partition", "qos", "cpus_per_task", "mem", "gpus",
+            "gres", "constraint", "nodelist", "exclude", "reservation",
+        ]  # fmt: skip
+        values = ((name, getattr(self, name)) for name in names)
+        return [f"{_option(name)}={value}" for name, value in values if value is not None]
+
+
+def time_limit_s(text: str) -> int | None:
+    """Seconds of a Slurm time limit such as `1-12:30:00`; None when it is unlimited.
+
+    The forms are those of sbatch(1), `--time` (22.05). Zero means no limit there, and here.
+    Raises `BadValue` for anything else.
+    """
+    if text.upper() in {"UNLIMITED", "INFINITE"}:
+        return None
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise BadValue(f"--time {text!r}: not a time limit", hint=f"write {_TIME_FORMS}")
+    part = {name: int(value) for name, value in match.groupdict(default="0").items()}
+    seconds = (
+        part["days"] * 86400
+        + (part["dh"] + part["h"]) * 3600
+        + (part["dm"] + part["m"] + part["min"]) * 60
+        + (part["ds"] + part["s"] + part["sec"])
+    )
+    if seconds > _MAX_TIME_S:
+        raise BadValue(f"--time {text!r}: longer than Slurm can count", hint="write UNLIMITED")
+    return seconds or None
+
+
+def refuse_control_characters(what: str, text: str) -> None:
+    """Raise `BadValue` when `text` holds a newline or another character that can't be printed.
+
+    A newline in a job name is accepted by sbatch and splits squeue's lines (seen on 22.05);
+    in a job script it would start a line of its own. A lone surrogate is a byte that is not
+    UTF-8, which neither the script nor the session file can hold.
+    """
+    if any(
+        ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000 for char in text
+    ):
+        raise BadValue(
+            f"{what} {text!r}: holds a newline, a control character or a byte that is not UTF-8"
+        )
+
+
+def _option(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")
+
+
+def _check_text(option: str, value: object) -> None:
+    texts = value if isinstance(value, tuple) else (value,)
+    for text in texts:
+        if isinstance(text, str | Path):
+            refuse_control_characters(option, str(text))
+        if isinstance(text, str) and not text.strip() and not isinstance(value, tuple):
+            raise BadValue(f"{option} {text!r}: is empty")
+
+
+def _check_sbatch_options(words: tuple[str, ...]) -> None:
+    if words and not words[0].startswith("-"):
+        raise BadValue(f"{words[0]!r} after `--`: sbatch options start with a dash")
+    for word in words:
+        if _is_reserved(word):
+            raise BadValue(
+                f"sbatch option {word!r} can't be passed on: slurm-nb needs one job per"
+                " submission, with its output where slurm-nb reads it",
+                hint="leave it out, or take `slurm-nb submit --dry-run` and sbatch it yourself",
+            )
+
+
+def _is_reserved(word: str) -> bool:
+    if word.startswith("--"):
+        name = word[2:].partition("=")[0]
+        # sbatch takes any unambiguous beginning of a long option (getopt_long).
+        return len(name) > 1 and any(long.startswith(name) for long in _RESERVED_LONG)
+    if word.startswith("-"):
+        value_at = next((i for i, c in enumerate(word[1:]) if c not in _SHORT_FLAGS), None)
+        return value_at is not None and word[1:][value_at] in _RESERVED_SHORT
+    return False

@@ -1,0 +1,130 @@
+"""From where Jupyter listens to the ssh command and URL for the laptop.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import zlib
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from slurm_nb.errors import BadValue
+from slurm_nb.ready import Ready, is_node
+
+# "Bad port" list of the WHATWG Fetch standard (section 2.9, November 2026), above 1023.
+BROWSER_REFUSED_PORTS = frozenset(
+    {1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566}
+    | set(range(6665, 6670))
+    | {6679, 6697, 10080}
+)
+# Above every refused port, below the range that Linux, macOS and Windows hand out themselves.
+_FIRST_LOCAL_PORT = 12_000
+_LOCAL_PORTS = 20_000
+
+# Without the first, a busy local port leads the browser to whatever program holds it;
+# the keepalives find a dead connection in 90 s (ssh_config(5), OpenSSH 9.2).
+_SSH = [
+    "ssh", "-N",
+    "-o", "ExitOnForwardFailure=yes",
+    "-o", "ServerAliveInterval=30",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Login:
+    """The host that the laptop's ssh reaches."""
+
+    host: str
+    """A name or an IP address: `login.hpc.edu`, `10.1.2.3`, `fd00::1`."""
+    port: int = 22
+
+    @classmethod
+    def parse(cls, text: str) -> Login:
+        """From `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address; raises `BadValue`."""
+        match = re.fullmatch(r"\[([^]]+)\](?::(\d+))?|([^:]+)(?::(\d+))?", text, re.ASCII)
+        if match:
+            host, port = match[1] or match[3], int(match[2] or match[4] or 22)
+        else:
+            host, port = text, 22
+        if not (is_node(host) or _is_ipv6(host)) or not 0 < port < 65536:
+            raise BadValue(
+                f"--login-host {text!r}: not a host name or address",
+                hint="write the name that you give ssh on your laptop: login.hpc.edu",
+            )
+        return cls(host, port)
+
+    def __str__(self) -> str:
+        if self.port == 22:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What the user types and opens on the laptop."""
+
+    command: str
+    """One line for a POSIX shell."""
+    local_port: int
+    url: str
+    """Holds the token."""
+
+
+def check_local_port(port: int) -> int:
+    """`port` itself when a browser opens it and no root is needed; raises `BadValue`."""
+    if not 1024 <= port <= 65535:
+        raise BadValue(f"--local-port {port}: must be from 1024 to 65535")
+    if port in BROWSER_REFUSED_PORTS:
+        raise BadValue(
+            f"--local-port {port}: browsers refuse this port",
+            hint="choose another one, or leave it to slurm-nb",
+        )
+    return port
+
+
+def default_local_port(cluster: str, job_id: str) -> int:
+    """The same port for this job each time, and another one for the next job."""
+    number = int(job_id.rpartition("-")[2])
+    return _FIRST_LOCAL_PORT + (zlib.crc32(cluster.encode()) + number) % _LOCAL_PORTS
+
+
+def jump(ready: Ready, *, user: str, login: Login, local_port: int, token: str) -> Connection:
+    """Laptop -> login -> node, encrypted to the node; nothing listens anywhere but loopback.
+
+    The far end is the address, not `localhost`: where that is ::1 first, another user of the
+    node who listens on the same port of ::1 would be sent the token.
+    """
+    words = [
+        *_SSH, "-L", f"{local_port}:127.0.0.1:{ready.port}",
+        "-J", f"{user}@{_jump_host(login)}", f"{user}@{ready.node}",
+    ]  # fmt: skip
+    return Connection(shlex.join(words), local_port, _url(ready, local_port, token))
+
+
+def single_hop(ready: Ready, *, user: str, login: Login, local_port: int, token: str) -> Connection:
+    """Laptop -> the machine itself, for a session that runs where slurm-nb was called."""
+    port = ["-p", str(login.port)] if login.port != 22 else []
+    words = [
+        *_SSH, *port, "-L", f"{local_port}:127.0.0.1:{ready.port}", f"{user}@{login.host}",
+    ]  # fmt: skip
+    return Connection(shlex.join(words), local_port, _url(ready, local_port, token))
+
+
+def _url(ready: Ready, local_port: int, token: str) -> str:
+    return f"http://localhost:{local_port}{ready.path}?token={token}"
+
+
+def _jump_host(login: Login) -> str:
+    """`-J` takes an IPv6 address in brackets only (ssh(1), OpenSSH 9.2)."""
+    return f"[{login.host}]" if ":" in login.host and login.port == 22 else str(login)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True

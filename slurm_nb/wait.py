@@ -1,0 +1,82 @@
+"""The one wait: until Jupyter is ready, the job has ended, or the time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slurm_nb.errors import JobEnded, NotReady
+from slurm_nb.joblog import JobLog
+from slurm_nb.ready import Ready
+from slurm_nb.scheduler import JobState, Phase
+
+# Seconds until the next look at the job's output, by how long it has been waited for.
+_LOG_EVERY_S = ((15.0, 0.05), (120.0, 0.25), (900.0, 1.0), (float("inf"), 5.0))
+# Seconds between questions to Slurm; the last one goes on for ever. Sites ask for no more
+# than one query in 10 to 60 s.
+_ASK_AFTER_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+# A job whose output says that it ended is asked after sooner: Slurm learns of it in a moment.
+_ASK_ENDED_S = (0.0, 0.3, 0.7, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time, as the wait sees it."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+def wait_until_ready(
+    log: JobLog,
+    *,
+    ask: Callable[[], JobState],
+    show: Callable[[JobState | None, float], None],
+    timeout_s: float | None = None,
+    clock: Clock | None = None,
+) -> Ready:
+    """Follow `log` and, now and then, `ask` Slurm, until the log says where Jupyter listens.
+
+    `show` is told the last known state and the seconds waited, again and again.
+    Raises `JobEnded` with Slurm's state and the last lines of the output, or `NotReady`
+    after `timeout_s` (the job goes on).
+    """
+    clock = clock or Clock()
+    start = clock.now()
+    state: JobState | None = None
+    schedule = iter(_ASK_AFTER_S)
+    next_ask = start + next(schedule)
+    over = False
+    while True:
+        progress = log.read()
+        if progress.ready:
+            return progress.ready
+        if state and state.phase is Phase.ENDED:
+            raise _ended(log, state)
+        if over != (progress.exit_code is not None):  # it ended, or came back into the queue
+            over = not over
+            schedule = iter(_ASK_ENDED_S if over else _ASK_AFTER_S)
+            next_ask = clock.now() + next(schedule)
+        now = clock.now()
+        if timeout_s is not None and now - start >= timeout_s:
+            raise NotReady(f"not ready after {timeout_s:g} s: {state or 'nothing known yet'}")
+        if now >= next_ask:
+            state = ask()
+            next_ask = clock.now() + next(schedule, _ASK_AFTER_S[-1])
+            show(state, clock.now() - start)
+            continue  # it may have become ready meanwhile
+        show(state, now - start)
+        pause = next(every for until, every in _LOG_EVERY_S if now - start < until)
+        clock.sleep(min(pause, max(next_ask - now, 0.01)))
+
+
+def _ended(log: JobLog, state: JobState) -> JobEnded:
+    exit_code = log.progress.exit_code
+    code = f", exit code {exit_code}" if exit_code is not None else ""
+    tail = "".join(f"\n    {line}" for line in log.tail())
+    said = f"; the last lines of its output:{tail}" if tail else "; it wrote no output"
+    return JobEnded(
+        f"the job ended before Jupyter was ready: {state}{code}{said}",
+        hint=f"all of it: {log.path}",
+    )
