@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jinja2
 
+from slurm_nb.errors import BadValue
 from slurm_nb.spec import JobSpec, refuse_control_characters
 
 _KIT = ("jupyter_server_config.py", "slurm_nb_kit.py")
@@ -41,8 +42,14 @@ def log_pattern(state_dir: Path) -> str:
     """sbatch's `--output`: `/home/u/.local/state/slurm-nb/jobs/%j_0_log.out`.
 
     The name is submitit's own (JobPaths.stdout). A percent sign in the directory is doubled
-    (sbatch(1), "filename pattern").
+    (sbatch(1), "filename pattern"). Raises `BadValue` for a backslash in it, which would
+    switch the %j off.
     """
+    if "\\" in str(state_dir):
+        raise BadValue(
+            f"the state directory {str(state_dir)!r} holds a backslash",
+            hint="set SLURM_NB_HOME to a directory without one",
+        )
     return str(state_dir / "jobs").replace("%", "%%") + "/%j_0_log.out"
 
 

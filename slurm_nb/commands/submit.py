@@ -91,8 +91,11 @@ def command(
     jobs = scheduler(cluster or "slurm")
     session: Session | None = None
     try:
+        to_cluster = jobs.cluster()
         with _signals_wait():
-            session = _submit(jobs, script, spec, store, login=login, local_port=local_port)
+            session = jobs.submit(script, spec, store, cluster=to_cluster)
+            session = replace(session, login_host=str(login), local_port=local_port)
+            _save(store, session)
             say(f"Submitted job {session.job_id}. To cancel it: slurm-nb cancel {session.job_id}")
         if no_wait:
             _answer_submitted(session, login, as_json=as_json)
@@ -103,18 +106,7 @@ def command(
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _submit(
-    jobs: Scheduler,
-    script: str,
-    spec: JobSpec,
-    store: Store,
-    *,
-    login: Login,
-    local_port: int | None,
-) -> Session:
-    session = replace(
-        jobs.submit(script, spec, store), login_host=str(login), local_port=local_port
-    )
+def _save(store: Store, session: Session) -> None:
     try:
         store.save(session)
     except SlurmNbError as error:
@@ -122,7 +114,6 @@ def _submit(
             f"job {session.job_id} was submitted, but its session was not saved: {error}",
             hint=f"slurm-nb can't find it again; cancel it with: scancel {session.job_id}",
         ) from error
-    return session
 
 
 @contextmanager

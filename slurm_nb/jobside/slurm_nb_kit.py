@@ -65,6 +65,8 @@ def _announce(app: ServerApp) -> None:
     if not sockets:
         app.io_loop.call_later(0.01, _announce, app)
         return
+    # Started in the kit's directory; kernels that name no directory of their own inherit it.
+    os.chdir(app.root_dir)
     # From here on the user's own: `jupyter lab` in a terminal is not this session.
     original = os.environ.pop("SLURM_NB_JUPYTER_CONFIG_PATH", "")
     if original:

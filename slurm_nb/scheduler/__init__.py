@@ -42,7 +42,13 @@ class JobState:
 class Scheduler(Protocol):
     """What slurm-nb asks of Slurm, and of this machine in its place."""
 
-    def submit(self, script: str, spec: JobSpec, store: Store) -> Session:
+    def cluster(self) -> str:
+        """The name of the cluster that `submit` submits to; nothing is submitted yet.
+
+        Raises `SchedulerError` when there is none, or it does not answer.
+        """
+
+    def submit(self, script: str, spec: JobSpec, store: Store, *, cluster: str) -> Session:
         """Have `script` run; the caller saves the session before anything else.
 
         Raises `SchedulerError` when it is refused or nobody answers.

@@ -11,6 +11,8 @@ from slurm_nb.errors import SchedulerError
 
 # Variables of Slurm's commands that say where Slurm is, not what a caller wants of one command.
 _WHERE = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
+# squeue gives up after 18 to 20 s by itself when the controller hangs (seen on 22.05).
+QUERY_TIMEOUT_S = 25.0
 # Options of sbatch whose variable has another name.
 _NAMED_OTHERWISE = {"TIME": "TIMELIMIT", "MEM": "MEM_PER_NODE"}
 
@@ -22,6 +24,11 @@ class Answer:
     exit_code: int
     stdout: str
     stderr: str
+
+    @property
+    def words(self) -> str:
+        """On one line: its complaint, else its answer, else its exit code."""
+        return " ".join((self.stderr or self.stdout).split()) or f"exit code {self.exit_code}"
 
 
 def ask(argv: list[str], *, timeout_s: float, environ: Mapping[str, str] | None = None) -> Answer:

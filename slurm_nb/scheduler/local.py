@@ -40,13 +40,17 @@ class _Process:
 class Local:
     """This machine in Slurm's place."""
 
-    def submit(self, script: str, spec: JobSpec, store: Store) -> Session:
+    def cluster(self) -> str:
+        """Always `local`."""
+        return LOCAL
+
+    def submit(self, script: str, spec: JobSpec, store: Store, *, cluster: str) -> Session:
         """Start `script`; it goes on when this process and its shell are gone."""
         if spec.sbatch_options:
             raise BadValue(
                 f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with --cluster local"
             )
-        session = Session(job_id=_claim(store), cluster=LOCAL)
+        session = Session(job_id=_claim(store), cluster=cluster)
         script_path = store.script_path(session.job_id)
         write_private(script_path, script)
         limit_s = time_limit_s(spec.time) if spec.time else None

@@ -1,0 +1,110 @@
+"""One submission with sbatch, through submitit. The only user of submitit.
+
+Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import time
+from pathlib import Path
+
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.slurm.slurm import SlurmExecutor
+
+from slurm_nb.errors import SchedulerError
+from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
+
+# sbatch gives up after 10 s by itself when the controller hangs; MessageTimeout may be longer.
+_SBATCH_TIMEOUT_S = 90
+_TIMED_OUT = 124  # timeout(1), coreutils 9.1
+_ANSWER = re.compile(r"(?P<job_id>\d+)(?:;(?P<cluster>[\w.-]+))?", re.ASCII)
+_LOOK_AGAIN_S = 2.0
+_LOOKS = 5
+
+
+class Sbatch(SlurmExecutor):
+    """submitit's Slurm executor, submitting our script in place of its own."""
+
+    def __init__(self, folder: Path, script: str, unset: list[str]) -> None:
+        super().__init__(folder)
+        self._script = script
+        self._unset = unset
+        self._file: Path | None = None
+
+    def submit_script(self) -> tuple[str, str]:
+        """The new job's id and, where sbatch names it, its cluster (else empty)."""
+        heard = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(heard):  # submitit prints what it also raises
+                job = self._submit_command("")
+        except (FailedJobError, FailedSubmissionError) as error:
+            return self._failed(error)
+        if self._file and self._file.is_symlink():  # submitit's, to the script's new name
+            self._file.unlink()
+        return job.job_id, self._cluster
+
+    @classmethod
+    def affinity(cls) -> int:
+        """submitit asks for srun here; what this needs is sbatch."""
+        return -1 if shutil.which("sbatch") is None else 2
+
+    def _make_submission_file_text(self, command: str, uid: str) -> str:
+        return self._script
+
+    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+        submission_file_path.chmod(0o600)
+        self._file = submission_file_path
+        unset = [word for name in self._unset for word in ("-u", name)]
+        return [
+            "timeout", "--kill-after=5", str(_SBATCH_TIMEOUT_S),
+            "env", *unset, "sbatch", "--parsable", str(submission_file_path),
+        ]  # fmt: skip
+
+    def _get_job_id_from_submission_command(self, string: bytes | str) -> str:  # type: ignore[override]
+        text = string if isinstance(string, str) else string.decode(errors="replace")
+        match = _ANSWER.fullmatch(text.splitlines()[-1].strip()) if text.strip() else None
+        if match is None:
+            raise FailedSubmissionError(text)
+        self._cluster = match["cluster"] or ""
+        return match["job_id"]
+
+    def _failed(self, error: Exception) -> tuple[str, str]:
+        """Find the job that sbatch did not tell of, or raise `SchedulerError`."""
+        code = getattr(error.__cause__, "returncode", 0)
+        words = " ".join(str(error).split())
+        # "Socket timed out on send/recv operation" was seen with exit code 1, and the job ran.
+        answer_lost = code in {0, _TIMED_OUT} or "timed out" in words.lower()
+        file = self._file
+        job_id = _find(str(file)) if answer_lost and file else None
+        if job_id:
+            return job_id, ""
+        if file and not answer_lost:
+            file.unlink(missing_ok=True)
+        said = words or f"sbatch did not answer within {_SBATCH_TIMEOUT_S} s"
+        if answer_lost:
+            raise SchedulerError(
+                f"sbatch gave no job id: {said}",
+                hint="a job may exist all the same: look for it with"
+                f" `squeue --me -o '%i %j %o'` (the one that runs {file}) before you try again",
+            ) from error
+        raise SchedulerError(f"sbatch refused the job: {said}") from error
+
+
+def _find(script: str) -> str | None:
+    """The id of the user's job that runs `script`: its path is unlike any other's."""
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_LOOK_AGAIN_S)
+        with contextlib.suppress(SchedulerError):
+            answer = ask(
+                ["squeue", "--me", "-h", "-t", "all", "-o", "%i|%o"], timeout_s=QUERY_TIMEOUT_S
+            )
+            for line in answer.stdout.splitlines():
+                job_id, _, command = line.strip().partition("|")
+                if command == script and job_id.isdigit():
+                    return job_id
+    return None

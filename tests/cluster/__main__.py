@@ -1,0 +1,69 @@
+"""The cluster by hand: `python -m tests.cluster up`, `shell HOST USER`, `down`."""
+
+# ruff: noqa: T201  printing is what it is for
+
+import argparse
+import sys
+import time
+
+from .bed import Cluster, StartError, take_down
+from .layout import HOSTS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    parser.add_argument("--name", default="hand", help="which cluster, if several run side by side")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("up", help="start the cluster in the background")
+    shell = verbs.add_parser("shell", help="an interactive login shell")
+    shell.add_argument("host", choices=HOSTS)
+    shell.add_argument("user", help="lea on the laptop; alice or mallory elsewhere; root anywhere")
+    verbs.add_parser("down", help="remove the cluster and all it holds")
+    chosen = parser.parse_args()
+    if chosen.verb == "up":
+        return up(chosen.name)
+    if chosen.verb == "shell":
+        return open_shell(chosen.name, chosen.host, chosen.user)
+    return down(chosen.name)
+
+
+def up(name: str) -> int:
+    """Starts a cluster that stays."""
+    if Cluster.recalled(name) is not None:
+        print(f"the cluster {name} is already up", file=sys.stderr)
+        return 1
+    take_down(name)
+    began = time.monotonic()
+    try:
+        cluster = Cluster.start(name, stay=True)
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
+    cluster.keep(name)
+    print(f"up in {time.monotonic() - began:.1f} s; state and logs in {cluster.state}")
+    me = "python -m tests.cluster" + ("" if name == "hand" else f" --name {name}")
+    for host, user in (("login", "alice"), ("c1", "mallory"), ("laptop", "lea")):
+        print(f"  {me} shell {host} {user}")
+    print(f"  {me} down")
+    return 0
+
+
+def open_shell(name: str, host: str, user: str) -> int:
+    """Runs an interactive shell; its exit code."""
+    cluster = Cluster.recalled(name)
+    if cluster is None:
+        print(f"no cluster {name} is up", file=sys.stderr)
+        return 1
+    return cluster.hosts[host].login_shell(user)
+
+
+def down(name: str) -> int:
+    """Ends a cluster."""
+    if not take_down(name):
+        print(f"no cluster {name} is up", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The users of the cluster: generated files alone, so none ever exists on the real machine."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class User:
+    """An ordinary user."""
+
+    name: str
+    uid: int
+    """Also the id of the user's own group."""
+
+
+ALICE = User("alice", 21001)
+"""The owner of the sessions; on login, c1 and c2."""
+MALLORY = User("mallory", 21002)
+"""A stranger on the same hosts."""
+LEA = User("lea", 21003)
+"""Alice at her laptop: owns one ssh key that lets her in as alice."""
+
+CLUSTER_USERS = (ALICE, MALLORY)
+LAPTOP_USERS = (LEA,)
+
+_ORDINARY_IDS = range(1000, 60000)
+"""What Debian does not reserve for the system."""
+
+_PROFILE = 'PATH="/srv/venv/bin:$PATH"\n'
+
+
+def users_of(host: str) -> Sequence[User]:
+    """The ordinary users that a host knows."""
+    return LAPTOP_USERS if host == "laptop" else CLUSTER_USERS
+
+
+def account_files(host: str) -> dict[str, str]:
+    """The texts of a host's passwd, group and shadow: the machine's system accounts, then ours."""
+    users = users_of(host)
+    passwd = _system_lines("/etc/passwd")
+    group = _system_lines("/etc/group")
+    for user in users:
+        passwd.append(
+            f"{user.name}:x:{user.uid}:{user.uid}:{user.name}:/home/{user.name}:/bin/bash"
+        )
+        group.append(f"{user.name}:x:{user.uid}:")
+    # "*": no password. "!" would be a locked account, which sshd without PAM refuses.
+    shadow = [f"{line.split(':')[0]}:*:20000:0:99999:7:::" for line in passwd]
+    return {
+        "passwd": "\n".join(passwd) + "\n",
+        "group": "\n".join(group) + "\n",
+        "shadow": "\n".join(shadow) + "\n",
+    }
+
+
+def _system_lines(path: str) -> list[str]:
+    """The lines of the accounts or groups that are not ordinary users'."""
+    lines = Path(path).read_text("utf-8", errors="replace").splitlines()
+    fields = [line.split(":") for line in lines]
+    ours = {user.name for user in (*CLUSTER_USERS, *LAPTOP_USERS)}
+    return [
+        line
+        for line, parts in zip(lines, fields, strict=True)
+        if parts[2:] and parts[2].isdigit()  # name, password, id
+        if int(parts[2]) not in _ORDINARY_IDS and parts[0] not in ours
+    ]
+
+
+def make_homes(cluster_home: Path, laptop_home: Path, known_hosts: str) -> None:
+    """Fills the two /home folders.
+
+    known_hosts: the text of every user's ~/.ssh/known_hosts.
+    """
+    for parent, users in ((cluster_home, CLUSTER_USERS), (laptop_home, LAPTOP_USERS)):
+        parent.mkdir(mode=0o755)
+        for user in users:
+            _make_home(parent / user.name, user, known_hosts)
+    keys = {
+        user: (home / user.name / ".ssh/id_ed25519.pub").read_text("ascii")
+        for user, home in ((ALICE, cluster_home), (MALLORY, cluster_home), (LEA, laptop_home))
+    }
+    authorized = {ALICE: keys[ALICE] + keys[LEA], MALLORY: keys[MALLORY]}
+    for user, text in authorized.items():
+        _write(cluster_home / user.name / ".ssh/authorized_keys", text, user, 0o600)
+
+
+def _make_home(home: Path, user: User, known_hosts: str) -> None:
+    ssh = home / ".ssh"
+    ssh.mkdir(parents=True)
+    keygen(ssh / "id_ed25519", f"{user.name}@{'laptop' if user in LAPTOP_USERS else 'login'}")
+    _write(ssh / "known_hosts", known_hosts, user, 0o600)
+    _write(home / ".profile", _PROFILE, user, 0o644)
+    for path in (home, ssh, ssh / "id_ed25519", ssh / "id_ed25519.pub"):
+        os.chown(path, user.uid, user.uid)
+    # adduser's default; so what protects a user's files is their own modes.
+    home.chmod(0o755)
+    ssh.chmod(0o700)
+
+
+def keygen(path: Path, comment: str) -> None:
+    """Makes an ed25519 key without a passphrase, and its public half beside it."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+
+def _write(path: Path, text: str, user: User, mode: int) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    os.chown(path, user.uid, user.uid)

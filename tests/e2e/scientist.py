@@ -1,0 +1,128 @@
+"""What a scientist does: slurm-nb on the login node, ssh and a browser on the laptop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import Cluster
+from tests.cluster.users import ALICE
+
+# As sshd sets it for someone who came from the laptop.
+SSH_CONNECTION = {"SSH_CONNECTION": "10.97.0.2 50000 10.97.0.1 22"}
+STATE = Path(".local/state/slurm-nb")
+_CLIENT = Path(__file__).with_name("laptop_client.py").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and how it ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Scientist:
+    """Alice on the login node, and at her laptop."""
+
+    cluster: Cluster
+
+    @property
+    def home(self) -> Path:
+        """Her home on the cluster, as this process sees it."""
+        return self.cluster.login.root / "home/alice"
+
+    @property
+    def state(self) -> Path:
+        """Her slurm-nb state directory, as this process sees it."""
+        return self.home / STATE
+
+    def slurm_nb(
+        self, *words: str, env: Mapping[str, str] | None = None, timeout_s: float = 90
+    ) -> Said:
+        """Run slurm-nb on the login node."""
+        done = self.cluster.login.run(
+            ["slurm-nb", *words],
+            user="alice",
+            env={**SSH_CONNECTION, **(env or {})},
+            timeout_s=timeout_s,
+            check=False,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def submit(self, *words: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Submit, wait until it is ready, and return the JSON object."""
+        said = self.slurm_nb("submit", "--json", *words, env=env)
+        assert said.exit_code == 0, said
+        record: dict[str, Any] = json.loads(said.stdout)
+        return record
+
+    def token(self, job_id: str) -> str:
+        """The token that the session's own file holds."""
+        return (self.state / "sessions/testbed" / job_id / "token").read_text()
+
+    def log(self, job_id: str) -> str:
+        """The job's output."""
+        return (self.state / f"jobs/{job_id}_0_log.out").read_text()
+
+    @contextlib.contextmanager
+    def tunnel(self, command: str) -> Iterator[None]:
+        """Run a printed command on the laptop, as it stands, while the block lasts."""
+        ssh = self.cluster.laptop.popen(["bash", "-c", f"exec {command}"], user="lea")
+        try:
+            yield
+        finally:
+            ssh.terminate()
+            _, errors = ssh.communicate(timeout=20)
+            print(errors)  # noqa: T201  pytest shows it where a test fails
+
+    def run_cell(self, url: str, code: str) -> dict[str, Any]:
+        """Open the URL on the laptop and run a cell in a new kernel.
+
+        `{"page_status": 200, "no_token_status": 403, "output": "..."}`
+        """
+        done = self.cluster.laptop.run(
+            ["/srv/venv/bin/python", "-"],
+            user="lea",
+            env={"NB_URL": url, "NB_CODE": code},
+            stdin_text=_CLIENT,
+            timeout_s=90,
+        )
+        record: dict[str, Any] = json.loads(done.stdout)
+        return record
+
+    def squeue(self, form: str) -> list[str]:
+        """Lines of squeue on her jobs that have not ended."""
+        done = self.cluster.login.run(["squeue", "--user=alice", "-h", "-o", form], user="alice")
+        return done.stdout.split("\n")[:-1]
+
+    def processes(self, host: str) -> str:
+        """Her processes on a host: `PID COMMAND` lines."""
+        done = self.cluster.hosts[host].run(["ps", "-u", "alice", "-o", "pid=,args="], check=False)
+        return done.stdout
+
+    def program(self, name: str, text: str) -> dict[str, str]:
+        """Put a program before all others on her PATH; the environment that has it so."""
+        folder = self.home / "bin"
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, ALICE.uid, ALICE.uid)
+        path = folder / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return {"PATH": "/home/alice/bin:/srv/venv/bin:/usr/local/bin:/usr/bin:/bin"}
+
+    def clean_up(self) -> None:
+        """End her jobs and local sessions, and remove what slurm-nb keeps."""
+        self.cluster.cancel_jobs()
+        if (self.state / "sessions/local").exists():
+            self.slurm_nb("cancel", "--all")
+        for name in (".local", "bin", ".jupyter", ".ipython"):
+            subprocess.run(["rm", "-rf", str(self.home / name)], check=True, timeout=20)

@@ -1,0 +1,218 @@
+"""What goes wrong on a real cluster, what the user is told, and what is there afterwards."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.cluster import REFUSED_ACCOUNT, Terminal
+from tests.e2e.scientist import SSH_CONNECTION, Scientist
+
+# Tells that it was called, waits to be let go, and is sbatch.
+PAUSED_SBATCH = """#!/bin/bash
+touch "$HOME/bin/called"
+read -r < "$HOME/bin/go"
+exec /usr/bin/sbatch "$@"
+"""
+# The job is accepted, and the answer lost: as a hung controller was seen to do.
+LOST_ANSWER = """#!/bin/bash
+/usr/bin/sbatch "$@" > /dev/null
+echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2
+exit 1
+"""
+
+
+def test_jupyter_missing_in_the_environment_is_told_at_once(alice: Scientist) -> None:
+    """A --python without Jupyter ends with 4, Slurm's state and what the job wrote."""
+    said = alice.slurm_nb("submit", "--python", "/usr/bin/python3", timeout_s=30)
+
+    assert said.exit_code == 4
+    assert "FAILED (NonZeroExitCode), exit code 1" in said.stderr
+    assert "/usr/bin/python3: No module named notebook" in said.stderr
+
+
+def test_an_account_that_slurm_refuses_leaves_no_job_and_no_session(alice: Scientist) -> None:
+    """Sbatch's own words are shown, once, with exit code 3."""
+    said = alice.slurm_nb("submit", "-A", REFUSED_ACCOUNT)
+
+    assert said.exit_code == 3
+    assert said.stderr.count(f"account {REFUSED_ACCOUNT} does not exist here") == 1
+    assert alice.squeue("%i") == []
+    assert list(alice.state.glob("sessions/*/*")) == list((alice.state / "jobs").iterdir()) == []
+
+
+def test_a_partition_that_is_not_there_is_refused(alice: Scientist) -> None:
+    """Sbatch's own words are shown with exit code 3."""
+    said = alice.slurm_nb("submit", "-p", "nosuchpartition")
+
+    assert said.exit_code == 3
+    assert "Invalid partition name specified" in said.stderr
+
+
+def test_an_impossible_value_never_reaches_slurm(alice: Scientist) -> None:
+    """The option and the value are named, with exit code 1."""
+    said = alice.slurm_nb("submit", "--time", "2h", env={"PATH": "/srv/venv/bin"})
+
+    assert said.exit_code == 1
+    assert "--time '2h': not a time limit" in said.stderr
+
+
+def test_a_job_that_pends_for_long_is_left_in_the_queue(alice: Scientist) -> None:
+    """After --wait-timeout: exit code 5, Slurm's reason, and how to come back or cancel."""
+    said = alice.slurm_nb("submit", "-p", "closed", "--wait-timeout", "2")
+
+    (job_id,) = alice.squeue("%i")
+    assert said.exit_code == 5
+    assert f"job {job_id}: PENDING (PartitionDown)" in said.stderr
+    assert f"slurm-nb tunnel-cmd {job_id}" in said.stderr
+    assert f"slurm-nb cancel {job_id}" in said.stderr
+    assert alice.slurm_nb("tunnel-cmd", job_id).exit_code == 5
+
+
+def test_no_wait_returns_while_the_job_is_pending(alice: Scientist) -> None:
+    """--no-wait ends with 0 and tells how to get the line later."""
+    said = alice.slurm_nb("submit", "-p", "closed", "--no-wait")
+
+    (job_id,) = alice.squeue("%i")
+    assert said.exit_code == 0
+    assert f"slurm-nb tunnel-cmd {job_id}" in said.stderr
+
+
+def test_a_job_cancelled_elsewhere_ends_the_wait(alice: Scientist) -> None:
+    """Scancel in another terminal: exit code 4 and Slurm's state."""
+    waiting = alice.cluster.login.popen(["slurm-nb", "submit", "-p", "closed"], user="alice")
+    assert waiting.stderr is not None
+    job_id = waiting.stderr.readline().split()[2].rstrip(".")
+
+    alice.cluster.login.run(["scancel", job_id], user="alice")
+    _, errors = waiting.communicate(timeout=60)
+
+    assert waiting.returncode == 4
+    assert "the job ended before Jupyter was ready: CANCELLED" in errors
+
+
+def test_ctrl_c_while_waiting_leaves_the_job_alone(alice: Scientist) -> None:
+    """Exit code 130; the job goes on, and the user is told how to come back and how to cancel."""
+    terminal = _on_terminal(alice, "submit", "-p", "closed")
+    screen = _read_until(terminal, "PENDING (PartitionDown)")
+
+    os.write(terminal.master, b"\x03")
+    screen += _read_until(terminal, "to cancel it: slurm-nb cancel")
+
+    assert terminal.process.wait(20) == 130
+    (job_id,) = alice.squeue("%i")
+    assert f"Job {job_id} goes on" in screen
+    assert f"slurm-nb tunnel-cmd {job_id}" in screen
+
+
+def test_ctrl_c_while_sbatch_works_still_tells_of_the_job(alice: Scientist) -> None:
+    """A Ctrl-C before the id is known takes effect once the user has been told of the job."""
+    env = alice.program("sbatch", PAUSED_SBATCH)
+    os.mkfifo(alice.home / "bin/go", 0o666)
+    terminal = _on_terminal(alice, "submit", "-p", "closed", env=env)
+    _await_file(alice, "bin/called")
+
+    os.write(terminal.master, b"\x03")
+    (alice.home / "bin/go").write_text("\n")
+    screen = _read_until(terminal, "to cancel it: slurm-nb cancel")
+
+    assert terminal.process.wait(20) == 130
+    (job_id,) = alice.squeue("%i")
+    assert f"Submitted job {job_id}." in screen
+    assert alice.slurm_nb("cancel", job_id).exit_code == 0
+    assert alice.squeue("%i") == []
+
+
+def test_ctrl_c_before_sbatch_submits_nothing(alice: Scientist) -> None:
+    """While Slurm is still being asked for its name, Ctrl-C ends with 130 and no job."""
+    env = alice.program("scontrol", '#!/bin/bash\ntouch "$HOME/bin/called"\nexec sleep 30\n')
+    terminal = _on_terminal(alice, "submit", env=env)
+    _await_file(alice, "bin/called")
+
+    os.write(terminal.master, b"\x03")
+    screen = _read_until(terminal, "nothing was submitted")
+
+    assert terminal.process.wait(20) == 130
+    assert alice.squeue("%i") == []
+    assert "Traceback" not in screen
+
+
+def test_a_lost_answer_of_sbatch_is_looked_up(alice: Scientist) -> None:
+    """Sbatch fails though the job was accepted: slurm-nb finds it and goes on; one job exists."""
+    env = alice.program("sbatch", LOST_ANSWER)
+
+    record = alice.submit(env=env)
+
+    assert alice.squeue("%i") == [record["job_id"]]
+    assert record["tunnel_command"]
+
+
+def test_without_a_controller_nothing_is_lost(alice: Scientist) -> None:
+    """Submit ends with 3; tunnel-cmd still prints the line and says that the state is not known."""
+    record = alice.submit()
+    alice.cluster.stop_slurmctld()
+    try:  # each takes 10 to 30 s to give up: at the same time
+        with ThreadPoolExecutor() as pool:
+            words = [["submit"], ["tunnel-cmd", record["job_id"]], ["cancel", record["job_id"]]]
+            refused, again, cancel = pool.map(lambda each: alice.slurm_nb(*each), words)
+    finally:
+        alice.cluster.start_slurmctld()
+
+    assert (refused.exit_code, cancel.exit_code) == (3, 3)
+    assert "Unable to contact slurm controller" in refused.stderr
+    assert again.stdout == record["tunnel_command"] + "\n"
+    assert f"Whether job {record['job_id']} still runs is not known" in again.stderr
+    assert alice.slurm_nb("cancel", record["job_id"]).exit_code == 0
+
+
+def test_a_job_of_somebody_elses_making_is_refused(alice: Scientist) -> None:
+    """Cancel and tunnel-cmd refuse a job that slurm-nb did not start, naming the scancel line."""
+    own = alice.cluster.login.run(["sbatch", "--parsable", "--wrap=sleep 60"], user="alice").stdout
+    job_id = own.strip()
+
+    cancel = alice.slurm_nb("cancel", job_id)
+    tunnel = alice.slurm_nb("tunnel-cmd", job_id)
+
+    assert (cancel.exit_code, tunnel.exit_code) == (1, 1)
+    assert f"scancel {job_id}" in cancel.stderr
+    assert alice.squeue("%i") == [job_id]
+
+
+def test_an_ended_job_is_no_error_for_cancel_and_says_so_for_tunnel_cmd(alice: Scientist) -> None:
+    """Cancel ends with 0, tunnel-cmd with 4 and Slurm's state."""
+    job_id = alice.submit()["job_id"]
+    alice.slurm_nb("cancel", job_id)
+
+    assert alice.slurm_nb("cancel", job_id).exit_code == 0
+    tunnel = alice.slurm_nb("tunnel-cmd", job_id)
+    assert (tunnel.exit_code, tunnel.stdout) == (4, "")
+    assert "CANCELLED" in tunnel.stderr
+
+
+def _on_terminal(alice: Scientist, *words: str, env: dict[str, str] | None = None) -> Terminal:
+    return alice.cluster.login.open_terminal(
+        ["slurm-nb", *words], user="alice", env={**SSH_CONNECTION, **(env or {})}
+    )
+
+
+def _read_until(terminal: Terminal, text: str, timeout_s: float = 30) -> str:
+    """What the terminal shows, up to `text`."""
+    screen = ""
+    deadline = time.monotonic() + timeout_s
+    while text not in screen:
+        ready, _, _ = select.select([terminal.master], [], [], deadline - time.monotonic())
+        assert ready, f"waited in vain for {text!r}:\n{screen}"
+        try:
+            screen += os.read(terminal.master, 65536).decode(errors="replace")
+        except OSError as error:  # the other end is closed
+            raise AssertionError(f"ended without {text!r}:\n{screen}") from error
+    return screen
+
+
+def _await_file(alice: Scientist, name: str, timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not (alice.home / name).exists():
+        assert time.monotonic() < deadline, f"{name} did not appear"
+        time.sleep(0.02)

@@ -1,0 +1,76 @@
+"""`--cluster local`: the same script as an ordinary process, for an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from tests.e2e.scientist import Said, Scientist
+
+NO_SLURM = {"PATH": "/srv/venv/bin:/home/alice/bin"}
+
+
+def test_a_local_session_lives_on_and_is_reached_and_cancelled(alice: Scientist) -> None:
+    """Submit, tunnel-cmd and cancel work from three processes; the notebook runs on this host."""
+    submitted = _local(alice, "submit", "--cluster", "local", "--json")
+    record = json.loads(submitted.stdout)
+    again = _local(alice, "tunnel-cmd", record["job_id"])
+
+    with alice.tunnel(again.stdout.strip()):
+        seen = alice.run_cell(record["url"], "import socket; print(socket.gethostname())")
+    cancelled = _local(alice, "cancel", record["job_id"])
+
+    assert record["job_id"].startswith("local-")
+    assert seen["output"] == "login\n"
+    assert again.stdout == record["tunnel_command"] + "\n"
+    assert cancelled.stderr == f"cancelled job {record['job_id']}\n"
+    assert "notebook" not in alice.processes("login")
+    assert _local(alice, "tunnel-cmd", record["job_id"]).exit_code == 4
+
+
+def test_a_local_session_honours_its_time_limit(alice: Scientist) -> None:
+    """--time 0:04 ends it after four seconds, with nothing left running."""
+    record = json.loads(
+        _local(alice, "submit", "--cluster", "local", "--json", "-t", "0:04").stdout
+    )
+    end = time.monotonic() + 20
+
+    while "notebook" in alice.processes("login"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+    said = _local(alice, "tunnel-cmd", record["job_id"])
+    assert said.exit_code == 4
+
+
+def test_without_slurm_both_ways_out_are_named(alice: Scientist) -> None:
+    """No sbatch on PATH: exit code 3, the login node and --cluster local named, nothing started."""
+    said = _local(alice, "submit")
+
+    assert said.exit_code == 3
+    assert "login node" in said.stderr
+    assert "--cluster local" in said.stderr
+    assert "notebook" not in alice.processes("login")
+
+
+def _local(alice: Scientist, *words: str) -> Said:
+    """Run slurm-nb where no command of Slurm's is on PATH."""
+    tools = alice.home / "bin"
+    tools.mkdir(exist_ok=True)
+    for name in (
+        "bash",
+        "env",
+        "grep",
+        "mkdir",
+        "mktemp",
+        "chmod",
+        "cat",
+        "rm",
+        "sleep",
+        "timeout",
+    ):
+        link = tools / name
+        if not link.is_symlink():
+            link.symlink_to(Path("/usr/bin", name))
+    return alice.slurm_nb(*words, env=NO_SLURM)
