@@ -28,14 +28,15 @@ def connect(session: Session, ready: Ready, store: Store, login: Login) -> Conne
 
 
 def find_login(environ: Mapping[str, str]) -> Login:
-    """This host as the laptop reaches it: the address it came in by, else the full name.
+    """This host as the laptop reaches it: the address it came in by, else its full name.
 
     SSH_CONNECTION is `CLIENT-IP CLIENT-PORT SERVER-IP SERVER-PORT` (ssh(1), ENVIRONMENT).
     """
     match environ.get("SSH_CONNECTION", "").split():
         case [_, _, address, port] if port.isdigit():
             return Login(address, int(port))
-    return Login(socket.getfqdn())
+    name = socket.getfqdn()
+    return Login(socket.gethostname() if name.startswith("localhost") else name)
 
 
 def user_name() -> str:

@@ -5,29 +5,32 @@
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from .bed import Cluster, StartError, take_down
 from .layout import HOSTS
+from .software import ensure_environment
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("--name", default="hand", help="which cluster, if several run side by side")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("up", help="start the cluster in the background")
+    start = verbs.add_parser("up", help="start the cluster in the background")
+    start.add_argument("--wheel", type=Path, help="install this wheel for all users")
     shell = verbs.add_parser("shell", help="an interactive login shell")
     shell.add_argument("host", choices=HOSTS)
     shell.add_argument("user", help="lea on the laptop; alice or mallory elsewhere; root anywhere")
     verbs.add_parser("down", help="remove the cluster and all it holds")
     chosen = parser.parse_args()
     if chosen.verb == "up":
-        return up(chosen.name)
+        return up(chosen.name, chosen.wheel)
     if chosen.verb == "shell":
         return open_shell(chosen.name, chosen.host, chosen.user)
     return down(chosen.name)
 
 
-def up(name: str) -> int:
+def up(name: str, wheel: Path | None) -> int:
     """Starts a cluster that stays."""
     if Cluster.recalled(name) is not None:
         print(f"the cluster {name} is already up", file=sys.stderr)
@@ -40,6 +43,8 @@ def up(name: str) -> int:
         print(error, file=sys.stderr)
         return 1
     cluster.keep(name)
+    if wheel is not None:
+        ensure_environment(cluster, wheel)
     print(f"up in {time.monotonic() - began:.1f} s; state and logs in {cluster.state}")
     me = "python -m tests.cluster" + ("" if name == "hand" else f" --name {name}")
     for host, user in (("login", "alice"), ("c1", "mallory"), ("laptop", "lea")):

@@ -1,0 +1,103 @@
+"""Runs on the login node, from standard input: measures one thing, prints it as JSON."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PYTHON = sys.executable
+SLURM_NB = str(Path(sys.executable).with_name("slurm-nb"))
+BIN = Path.home() / "bench-bin"
+STAMP = Path.home() / "bench-stamp"
+
+
+def submit() -> object:
+    done = subprocess.run(
+        [SLURM_NB, "submit", "--json"], check=True, capture_output=True, text=True, timeout=60
+    )
+    return json.loads(done.stdout)
+
+
+def commands(job_id: str, runs: str) -> object:
+    measured = {
+        "pass": [PYTHON, "-c", "pass"],
+        "import click": [PYTHON, "-c", "import click"],
+        "slurm-nb --version": [SLURM_NB, "--version"],
+        "slurm-nb --help": [SLURM_NB, "--help"],
+        "slurm-nb tunnel-cmd": [SLURM_NB, "tunnel-cmd", job_id],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in measured}
+    for turn in range(int(runs) + 1):
+        for name, command in measured.items():
+            begun = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+            if turn:  # the first one fills caches
+                seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def memory() -> object:
+    """Kilobytes at the peak (VmHWM of proc(5))."""
+    waiting = subprocess.Popen(
+        [SLURM_NB, "submit", "-p", "closed"], stderr=subprocess.PIPE, text=True
+    )
+    assert waiting.stderr is not None
+    while "PENDING" not in waiting.stderr.readline():
+        pass
+    peak = {"submit": peak_kb(waiting.pid)}
+    waiting.send_signal(signal.SIGINT)
+    waiting.communicate(timeout=30)
+    bare = subprocess.Popen(
+        [PYTHON, "-c", "print(flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert bare.stdout is not None
+    bare.stdout.readline()
+    peak["python"] = peak_kb(bare.pid)
+    bare.communicate(b"\n", timeout=30)
+    return peak
+
+
+def peak_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+
+
+def start() -> object:
+    """From the start of sbatch, which stamps the time, to the line on stdout."""
+    BIN.mkdir(exist_ok=True)
+    stamping = BIN / "sbatch"
+    stamping.write_text(f'#!/bin/bash\ntouch {STAMP}\nexec /usr/bin/sbatch "$@"\n')
+    stamping.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        [SLURM_NB, "submit"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ
+    )
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(b"ssh "):
+        assert process.poll() is None
+    seconds = time.time() - STAMP.stat().st_mtime
+    process.communicate(timeout=30)
+    return {"seconds": seconds}
+
+
+def floor() -> object:
+    script = subprocess.run(
+        [SLURM_NB, "submit", "--dry-run"], check=True, capture_output=True, timeout=30
+    ).stdout
+    begun = time.time()
+    done = subprocess.run(
+        ["sbatch", "--parsable"], input=script, check=True, capture_output=True, timeout=30
+    )
+    log = Path.home() / f".local/state/slurm-nb/jobs/{done.stdout.decode().strip()}_0_log.out"
+    while not log.exists() or b"slurm-nb ready: " not in log.read_bytes():
+        time.sleep(0.02)
+    return {"seconds": time.time() - begun}
+
+
+MEASURES = {"submit": submit, "memory": memory, "start": start, "floor": floor}
+answer = commands(*sys.argv[2:]) if sys.argv[1] == "commands" else MEASURES[sys.argv[1]]()
+print(json.dumps(answer))

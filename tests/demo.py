@@ -1,0 +1,94 @@
+"""`make demo`: run the main job and show that the notebook answers.
+
+In a Slurm job where a Slurm answers, else on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = Path(sys.prefix)
+SLURM_NB = str(ENVIRONMENT / "bin/slurm-nb")
+LAST_JOB = ENVIRONMENT / "demo-job"
+# /api answers without the token, so the demo need not send it (jupyter_server 2.21).
+ANSWERS = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}/api', timeout=20)"
+
+
+def main() -> int:
+    record = still_running() or submit()
+    if record is None:
+        return 1
+    LAST_JOB.write_text(record["job_id"])
+    local = record["cluster"] == "local"
+    if not (answers_here(record["port"]) if local else answers_on_node(record)):
+        say(f"Jupyter of {record['job_id']} does not answer")
+        return 1
+    here = record["url"].replace(f":{record['local_port']}/", f":{record['port']}/")
+    say(f"\nJupyter answers on {record['node']}, port {record['port']}.\n")
+    if local:
+        say(f"Look at it on this machine:\n  {here}\n")
+    say("Look at it from your laptop: run")
+    say(f"  {record['tunnel_command']}\nand open\n  {record['url']}\n")
+    say(f"Stop it:\n  {Path(SLURM_NB).relative_to(Path.cwd())} cancel {record['job_id']}")
+    return 0
+
+
+def still_running() -> dict[str, Any] | None:
+    """The session of an earlier demo, if it lives."""
+    if not LAST_JOB.exists():
+        return None
+    command = [SLURM_NB, "tunnel-cmd", "--json", LAST_JOB.read_text()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    record: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
+    return record
+
+
+def submit() -> dict[str, Any] | None:
+    """A new session of half an hour; None when slurm-nb has said what is wrong."""
+    where = [] if slurm_answers() else ["--cluster", "local"]
+    command = [SLURM_NB, "submit", "--json", "--time", "30:00", *where]
+    say("$ slurm-nb " + " ".join(command[1:]))
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    record: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
+    return record
+
+
+def slurm_answers() -> bool:
+    """Whether there is a Slurm here, and somebody at home."""
+    if shutil.which("sbatch") is None:
+        say("No sbatch here, so Jupyter starts on this machine.")
+        return False
+    done = subprocess.run(["sinfo", "-h"], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        say("sbatch is here, but no Slurm answers, so Jupyter starts on this machine.")
+    return done.returncode == 0
+
+
+def answers_here(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=20) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def answers_on_node(record: dict[str, Any]) -> bool:
+    """Ask from inside the job: the port is open on the node's loopback only."""
+    step = ["srun", f"--jobid={record['job_id']}", "--overlap", "--ntasks=1", "--nodes=1"]
+    python = [sys.executable, "-c", ANSWERS.format(port=record["port"])]
+    done = subprocess.run([*step, *python], timeout=120, check=False)
+    return done.returncode == 0
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
