@@ -47,6 +47,8 @@ def _run() -> int:
         code = cli.main(prog_name="slurm-nb", standalone_mode=False)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption):
+            click.echo("  options of sbatch go after --: slurm-nb submit -- --exclusive", err=True)
         return error.exit_code
     except click.Abort:
         return EXIT_INTERRUPTED

@@ -181,7 +181,8 @@ def _way_in(session: Session, state: JobState, connection: Connection) -> str:
     return f"""
 Jupyter runs on {ready.node if ready else "?"}, job {job_id}.
 
-1. On your laptop, run this and leave it running (it prints nothing):
+1. On your laptop, run this and leave it running. The first time on a node, ssh asks
+   whether you trust its key; then it prints nothing:
 
 {connection.command}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -57,6 +58,17 @@ class Scientist:
             check=False,
         )
         return Said(done.returncode, done.stdout, done.stderr)
+
+    def on_terminal(self, *words: str) -> str:
+        """What slurm-nb leaves on the terminal, its live line wiped; not come by ssh."""
+        terminal = self.cluster.login.open_terminal(["slurm-nb", *words], user="alice")
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: it has ended
+            while more := os.read(terminal.master, 65536):
+                shown += more
+        terminal.close()
+        text = shown.decode().replace("\r\n", "\n")
+        return re.sub(r"\r[^\n]*\x1b\[K", "", text)
 
     def submit(self, *words: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Submit, wait until it is ready, and return the JSON object."""
