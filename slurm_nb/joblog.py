@@ -46,8 +46,8 @@ class JobLog:
 
     def tail(self) -> list[str]:
         """The last lines that Jupyter or the shell wrote, without slurm-nb's own."""
-        lines = [*self._tail, self._rest.decode(errors="replace")]
-        return [line for line in lines if line.strip() and not line.startswith(MARK)]
+        rest = self._rest.decode(errors="replace")
+        return [*self._tail, *([rest] if rest.strip() and not rest.startswith(MARK) else [])]
 
     def _take(self, chunk: bytes) -> None:
         *complete, self._rest = (self._rest + chunk).split(b"\n")
@@ -57,9 +57,10 @@ class JobLog:
         self.progress = read_progress(
             marked, cluster=self._cluster, job_id=self._job_id, so_far=self.progress
         )
-        self._tail.extend(lines[-_TAIL_LINES:])
+        self._tail.extend(line for line in lines if line.strip() and not line.startswith(MARK))
 
     def _forget(self) -> None:
+        self.progress = Progress()
         self._offset = 0
         self._rest = b""
         self._tail.clear()

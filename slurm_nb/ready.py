@@ -23,7 +23,7 @@ _LINE = re.compile(r"slurm-nb (started|ready|ended): (\{.*\})", re.ASCII)
 # Host names (RFC 1123, also with underscores, which Slurm allows); never a leading dash.
 _NODE = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
 # A path that needs no quoting, neither in a URL nor in a shell.
-_PATH = re.compile(r"/(?:[A-Za-z0-9_.~@%+-]+/?)*", re.ASCII)
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def read_progress(
             continue
         if match[1] == "started":
             progress = Progress(started=True)
-        elif match[1] == "ready":
-            progress = Progress(started=True, ready=_ready(record) or progress.ready)
-        elif isinstance(record.get("exit_code"), int):
+        elif match[1] == "ready" and (ready := _ready(record)):
+            progress = Progress(started=True, ready=ready)
+        elif match[1] == "ended" and type(record.get("exit_code")) is int:
             progress = Progress(started=True, exit_code=record["exit_code"])
     return progress
 
@@ -87,7 +87,7 @@ def _record(text: str) -> dict[str, Any]:
 def _ready(record: dict[str, Any]) -> Ready | None:
     match record:
         case {"node": str(node), "port": int(port), "path": str(path)} if (
-            is_node(node) and 0 < port < 65536 and _PATH.fullmatch(path)
+            type(port) is int and 0 < port < 65536 and is_node(node) and _PATH.fullmatch(path)
         ):
             return Ready(node, port, path)
     return None

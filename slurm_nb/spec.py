@@ -24,7 +24,7 @@ _TIME = re.compile(
 )
 # Slurm keeps the limit as 32-bit minutes, the highest two standing for "none" and "unlimited".
 _MAX_TIME_S = (2**32 - 3) * 60
-_MEM = re.compile(r"\d+(?:[KMGT]B?)?", re.ASCII | re.IGNORECASE)
+_MEM = re.compile(r"\d{1,15}(?:[KMGT]B?)?", re.ASCII | re.IGNORECASE)
 _GPUS = re.compile(r"(?:[\w.+-]+:)?[1-9]\d*(?:,[\w.+-]+:[1-9]\d*)*", re.ASCII)
 
 # sbatch options that would take away what slurm-nb itself stands on: where the

@@ -24,6 +24,8 @@ BROWSER_REFUSED_PORTS = frozenset(
 _FIRST_LOCAL_PORT = 12_000
 _LOCAL_PORTS = 20_000
 
+# Without what IPv6Address would let pass in the zone behind a percent sign.
+_IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", re.ASCII)
 # Without the first, a busy local port leads the browser to whatever program holds it;
 # the keepalives find a dead connection in 90 s (ssh_config(5), OpenSSH 9.2).
 _SSH = [
@@ -123,6 +125,8 @@ def _jump_host(login: Login) -> str:
 
 
 def _is_ipv6(text: str) -> bool:
+    if not _IPV6_LETTERS.fullmatch(text):
+        return False
     try:
         IPv6Address(text)
     except ValueError:

@@ -98,9 +98,8 @@ def start(cluster: Cluster) -> Goal:
     say("  slurm-nb submit       " + " ".join(f"{s:.2f}" for s in ours))
     say("  plain sbatch, 20 ms   " + " ".join(f"{s:.2f}" for s in floor))
     limit = 1.10 * median(floor) + 0.3
-    say(
-        f"  medians {median(ours):.2f} and {median(floor):.2f}, ratio {median(ours) / median(floor):.2f}"
-    )
+    ratio = median(ours) / median(floor)
+    say(f"  medians {median(ours):.2f} and {median(floor):.2f}, ratio {ratio:.2f}")
     return Goal("sbatch to tunnel command, 1.10 x floor + 0.3 s", median(ours), limit, "s")
 
 

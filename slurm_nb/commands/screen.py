@@ -39,10 +39,13 @@ def complain(error: SlurmNbError) -> None:
 
 def report_bug() -> None:
     """One line for the user; the traceback goes to a private file that the line names."""
-    path = Store.of_user(os.environ).folder / "error.log"
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        traceback.print_exc(file=file)
-    say(f"slurm-nb: a fault of slurm-nb itself, please report it with {path}")
+    try:
+        path = Store.of_user(os.environ).folder / "error.log"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            traceback.print_exc(file=file)
+        say(f"slurm-nb: a fault of slurm-nb itself, please report it with {path}")
+    except (SlurmNbError, OSError) as error:
+        say(f"slurm-nb: a fault of slurm-nb itself, and no place to note it: {error}")
     say("  jobs that were submitted go on: see `squeue --me`")
 
 

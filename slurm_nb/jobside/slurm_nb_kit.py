@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 from typing import TYPE_CHECKING, Dict, List
@@ -34,21 +35,33 @@ def configure(c: Config) -> None:
     server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
     server.allow_root = os.geteuid() == 0
     server.jpserver_extensions.update({__name__: True})
-    c.IdentityProvider.token = _token(os.environ.pop("SLURM_NB_TOKEN_FILE"))
+    # Named for each class that may carry it: a user's setting on a subclass would win.
+    server.identity_provider_class = "jupyter_server.auth.identity.PasswordIdentityProvider"
+    token = _token(os.environ.pop("SLURM_NB_TOKEN_FILE"))
+    c.IdentityProvider.token = c.PasswordIdentityProvider.token = token
 
 
 def _token(path: str) -> str:
     """256 random bits in hex, the same for every run of this job, in a 0600 file."""
-    if not os.path.exists(path):
+    token = _read(path)
+    if not re.fullmatch("[0-9a-f]{64}", token):
+        token = secrets.token_hex(32)
         fresh = path + ".new"
         if os.path.lexists(fresh):
             os.unlink(fresh)
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_hex(32))
+            file.write(token)
         os.rename(fresh, path)
-    with open(path) as file:
-        return file.read()
+    return token
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def _jupyter_server_extension_points() -> List[Dict[str, str]]:

@@ -14,7 +14,12 @@ _WHERE = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
 # squeue gives up after 18 to 20 s by itself when the controller hangs (seen on 22.05).
 QUERY_TIMEOUT_S = 25.0
 # Options of sbatch whose variable has another name.
-_NAMED_OTHERWISE = {"TIME": "TIMELIMIT", "MEM": "MEM_PER_NODE"}
+_NAMED_OTHERWISE = {
+    "TIME": "TIMELIMIT", "MEM": "MEM_PER_NODE", "OVERSUBSCRIBE": "EXCLUSIVE",
+    "-t": "TIMELIMIT", "-A": "ACCOUNT", "-p": "PARTITION", "-q": "QOS", "-G": "GPUS",
+    "-C": "CONSTRAINT", "-J": "JOB_NAME", "-M": "CLUSTERS", "-k": "NO_KILL", "-O": "OVERCOMMIT",
+    "-S": "CORE_SPEC", "-m": "DISTRIBUTION", "-i": "INPUT",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,10 @@ def unset_for_sbatch(environ: Mapping[str, str], options: list[str]) -> list[str
     reserved = {"SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_OPEN_MODE", "SBATCH_ARRAY_INX"}
     reserved |= {"SBATCH_WAIT", "SBATCH_QUIET", "SBATCH_TEST_ONLY"}
     for option in options:
-        name = option.removeprefix("--").partition("=")[0].replace("-", "_").upper()
+        if option.startswith("--"):
+            name = option[2:].partition("=")[0].replace("-", "_").upper()
+        else:
+            name = option[:2]
         reserved.add("SBATCH_" + _NAMED_OTHERWISE.get(name, name))
     keep = _WHERE | {"SLURM_NB_HOME"}
     return sorted(

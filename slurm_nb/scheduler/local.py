@@ -72,19 +72,20 @@ class Local:
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
         """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
         store = Store.of_user(os.environ)
-        return {session.job_id: _state(_record(store, session)) for session in sessions}
+        return {session.job_id: _state(store, session) for session in sessions}
 
     def cancel(self, session: Session) -> None:
         """SIGTERM, and SIGKILL for what is left after a while; returns when it is gone."""
-        record = _record(Store.of_user(os.environ), session)
-        state = _state(record)
-        if record is None or state.phase is Phase.ENDED:
-            return
+        store = Store.of_user(os.environ)
+        state = _state(store, session)
         if state.phase is Phase.UNKNOWN:
             raise SchedulerError(
-                f"{session.job_id} runs on {record.host}",
-                hint=f"cancel it there: ssh {record.host}",
+                f"{session.job_id} can't be cancelled from here: {state.reason}",
+                hint="cancel it on the machine that it runs on",
             )
+        record = _record(store, session)
+        if record is None or state.phase is Phase.ENDED:
+            return
         _signal(os.kill, record.pid, signal.SIGTERM)
         deadline = time.monotonic() + _KILL_AFTER_S
         while _alive(record) and time.monotonic() < deadline:
@@ -122,8 +123,8 @@ def _claim(store: Store) -> str:
     """A job id that no other session has; the folder is the claim."""
     folder = store.session_folder(LOCAL, "local-1").parent
     folder.mkdir(mode=0o700, exist_ok=True)
-    taken = [int(path.name.rpartition("-")[2]) for path in folder.glob("local-*")]
-    number = max(taken, default=0) + 1
+    ids = [path.name.removeprefix("local-") for path in folder.glob("local-*")]
+    number = max((int(text) for text in ids if text.isdecimal()), default=0) + 1
     while True:
         try:
             (folder / f"local-{number}").mkdir(mode=0o700)
@@ -150,7 +151,11 @@ def _record(store: Store, session: Session) -> _Process | None:
         raise BadValue(f"{path}: can't be read", hint="remove the folder it is in") from error
 
 
-def _state(record: _Process | None) -> JobState:
+def _state(store: Store, session: Session) -> JobState:
+    try:
+        record = _record(store, session)
+    except BadValue as error:
+        return JobState(Phase.UNKNOWN, "UNKNOWN", str(error))
     if record is None:
         return JobState(Phase.ENDED, "ENDED", "it was never started")
     if record.host != socket.gethostname():

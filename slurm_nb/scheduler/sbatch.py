@@ -20,7 +20,7 @@ from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
 
 # sbatch gives up after 10 s by itself when the controller hangs; MessageTimeout may be longer.
 _SBATCH_TIMEOUT_S = 90
-_TIMED_OUT = 124  # timeout(1), coreutils 9.1
+_TIMED_OUT = 124  # timeout(1), coreutils 9.1; 137 when it had to kill
 _ANSWER = re.compile(r"(?P<job_id>\d+)(?:;(?P<cluster>[\w.-]+))?", re.ASCII)
 _LOOK_AGAIN_S = 2.0
 _LOOKS = 5
@@ -77,7 +77,8 @@ class Sbatch(SlurmExecutor):
         code = getattr(error.__cause__, "returncode", 0)
         words = " ".join(str(error).split())
         # "Socket timed out on send/recv operation" was seen with exit code 1, and the job ran.
-        answer_lost = code in {0, _TIMED_OUT} or "timed out" in words.lower()
+        killed = code < 0 or code >= _TIMED_OUT
+        answer_lost = code == 0 or killed or "timed out" in words.lower()
         file = self._file
         job_id = _find(str(file)) if answer_lost and file else None
         if job_id:

@@ -10,6 +10,16 @@ from tests.e2e.scientist import Scientist
 
 WHERE_AM_I = "import os, socket; print(socket.gethostname(), os.environ['SLURM_JOB_ID'])"
 
+DISARM = """
+c.ServerApp.token = ''
+c.NotebookApp.token = ''
+c.IdentityProvider.token = ''
+c.PasswordIdentityProvider.token = ''
+c.ServerApp.password = ''
+c.ServerApp.ip = '0.0.0.0'
+c.ServerApp.port = 8888
+"""
+
 
 def _printed_command(stdout: str) -> str:
     (line,) = [line for line in stdout.splitlines() if line.startswith("ssh ")]
@@ -101,6 +111,20 @@ def test_the_notebook_directory_is_where_the_user_is(alice: Scientist) -> None:
         seen = alice.run_cell(record["url"], "import os; print(os.getcwd())")
 
     assert seen["output"] == "/home/alice/it's a dir é $(x)\n"
+
+
+def test_a_jupyter_config_that_disarms_the_token_is_overruled(alice: Scientist) -> None:
+    """With every old and new way to an empty token in ~/.jupyter, who has no token gets 403."""
+    folder = alice.home / ".jupyter"
+    folder.mkdir(exist_ok=True)
+    (folder / "jupyter_server_config.py").write_text(DISARM)
+    (folder / "jupyter_server_config.json").write_text('{"ServerApp": {"token": ""}}')
+
+    record = alice.submit()
+
+    with alice.tunnel(record["tunnel_command"]):
+        seen = alice.run_cell(record["url"], "print(1)")
+    assert seen == {"page_status": 200, "no_token_status": 403, "output": "1\n"}
 
 
 def test_two_sessions_of_one_user_live_side_by_side_on_a_node(alice: Scientist) -> None:

@@ -1,0 +1,90 @@
+"""What the unit tests share: recorded answers of Slurm, a state directory, programs on PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurm_nb.session import Store
+from slurm_nb.spec import JobSpec
+
+DATA = Path(__file__).parent / "data"
+
+AddProgram = Callable[[str, str], Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes seconds, and a package index to build from")
+
+
+def recorded(name: str) -> list[str]:
+    """The lines of a recording in tests/data, without the first one, which says what it is."""
+    return (DATA / name).read_text(encoding="utf-8").splitlines()[1:]
+
+
+def recorded_json(name: str) -> list[Any]:
+    """The same for recordings with one JSON array per line."""
+    return [json.loads(line) for line in recorded(name)]
+
+
+@pytest.fixture
+def spec() -> JobSpec:
+    """A job that asks for nothing in particular."""
+    return JobSpec(notebook_dir=Path("/home/alice"), python=Path("/usr/bin/python3"))
+
+
+@pytest.fixture
+def clean_environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No variable of a Slurm, a session or an ssh login that the tests happen to run in."""
+    for name in list(os.environ):
+        if name.startswith(
+            ("SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SSH_", "JUPYTER_")
+        ):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.fixture
+def store(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Store:
+    """The state directory of this test, as SLURM_NB_HOME names it."""
+    clean_environ.setenv("SLURM_NB_HOME", str(tmp_path / "state"))
+    return Store.of_user(os.environ)
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
+    """Put a shell script of the given name and body in front of everything on PATH."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def add(name: str, body: str) -> Path:
+        path = folder / name
+        path.write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+        path.chmod(0o755)
+        return path
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Skips are loud: the last thing that is seen."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section(f"{len(skipped)} TESTS WERE SKIPPED", sep="!", red=True)
+        for reason in sorted({str(report.longrepr[2]) for report in skipped}):
+            terminalreporter.line(reason)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI, a skipped test is a failed one."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

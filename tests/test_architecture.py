@@ -1,0 +1,221 @@
+"""The rules of docs/design.md, checked by walking the imports."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import slurm_nb
+
+PACKAGE = Path(slurm_nb.__file__).parent
+MODULES = {
+    str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+COMMANDS = [
+    name
+    for name in MODULES
+    if name.startswith("commands/") and Path(name).stem not in {"__init__", "options", "screen"}
+]
+
+STARTERS = {
+    "subprocess", "pty", "multiprocessing", "asyncio", "concurrent", "popen2", "sh", "plumbum",
+}  # fmt: skip
+STARTING_CALLS = {
+    "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile",
+    *(f"{kind}{ending}" for kind in ("exec", "spawn") for ending in
+      ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
+}  # fmt: skip
+# What the pure modules may import. None of these does I/O, but for pathlib's methods.
+PURE_IMPORTS = {
+    "__future__", "collections.abc", "dataclasses", "ipaddress", "json", "pathlib", "re", "shlex",
+    "typing", "zlib", "slurm_nb.errors", "slurm_nb.ready",
+}  # fmt: skip
+IO_NAMES = {
+    "open", "print", "input", "exec", "eval", "__import__", "read_text", "read_bytes", "write_text",
+    "write_bytes", "exists", "is_file", "is_dir", "stat", "lstat", "resolve", "absolute", "cwd",
+    "home", "expanduser", "mkdir", "unlink", "rename", "iterdir", "glob", "rglob", "touch",
+    "samefile", "chmod", "owner", "readlink",
+}  # fmt: skip
+
+
+def imports(name: str) -> set[str]:
+    """Every module that a module names in an import, wherever in it; `a.b` of `from a import b`."""
+    found = set()
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            module = node.module or ""
+            found.add(module)
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def users_of(package: str) -> set[str]:
+    """The modules of slurm_nb that import a package, or something in it."""
+    return {
+        name
+        for name in MODULES
+        if any(module == package or module.startswith(f"{package}.") for module in imports(name))
+    }
+
+
+def calls(name: str) -> set[str]:
+    """The last part of the name of everything that a module calls."""
+    called = [node.func for node in ast.walk(MODULES[name]) if isinstance(node, ast.Call)]
+    return {
+        func.attr if isinstance(func, ast.Attribute) else func.id
+        for func in called
+        if isinstance(func, ast.Attribute | ast.Name)
+    }
+
+
+def test_there_is_something_to_check() -> None:
+    """The walk sees the package, so that the rules below are not kept by an empty list."""
+    assert {"spec.py", "scheduler/command.py", "jobside/slurm_nb_kit.py"} <= set(MODULES)
+    assert len(COMMANDS) >= 3
+
+
+def test_programs_are_started_in_the_scheduler_only() -> None:
+    """One package knows how a program is run, given up and kept from Ctrl-C."""
+    starting = {name for name in MODULES if STARTING_CALLS & calls(name)}
+    for package in STARTERS:
+        starting |= users_of(package)
+
+    assert starting
+    assert all(name.startswith("scheduler/") for name in starting)
+
+
+def test_no_shell_is_asked() -> None:
+    """Programs get lists of words: nothing that a user typed is read by a shell here."""
+    keywords = {
+        (name, keyword.arg)
+        for name, tree in MODULES.items()
+        for keyword in ast.walk(tree)
+        if isinstance(keyword, ast.keyword)
+    }
+
+    assert ("scheduler/command.py", "timeout") in keywords
+    assert not [name for name, argument in keywords if argument == "shell"]
+
+
+@pytest.mark.parametrize(
+    ("package", "users"),
+    [("submitit", {"scheduler/sbatch.py"}), ("jinja2", {"script.py"})],
+)
+def test_a_library_has_one_user(package: str, users: set[str]) -> None:
+    """What is slow to import, or leant on with care, stands in one file."""
+    assert users_of(package) == users
+
+
+def test_click_is_the_commands_own() -> None:
+    """What does the work knows nothing of the command line."""
+    assert users_of("click")
+    assert all(name.startswith("commands/") for name in users_of("click"))
+
+
+def test_commands_do_not_import_each_other() -> None:
+    """What two commands share stands in options or screen, or below the commands."""
+    for name in COMMANDS:
+        others = {f"slurm_nb.commands.{Path(other).stem}" for other in COMMANDS if other != name}
+        assert not others & imports(name)
+
+
+def test_nothing_below_imports_the_commands() -> None:
+    """The way of the data goes down only."""
+    assert all(name.startswith("commands/") for name in users_of("slurm_nb.commands"))
+
+
+@pytest.mark.parametrize("name", ["spec.py", "ready.py", "tunnel.py"])
+def test_a_pure_module_does_no_input_or_output(name: str) -> None:
+    """Spec, ready and tunnel are functions of their arguments: no file, no clock, no process."""
+    modules = {
+        module
+        for module in imports(name)
+        if module.rpartition(".")[0] not in PURE_IMPORTS  # a name out of an allowed module
+    }
+
+    assert modules <= PURE_IMPORTS
+    assert not calls(name) & IO_NAMES
+
+
+def test_the_kit_imports_nothing_of_slurm_nb() -> None:
+    """Compute nodes have no slurm_nb; jupyter_server and the standard library are all there is."""
+    allowed = {*sys.stdlib_module_names, "jupyter_server", "traitlets", "slurm_nb_kit"}
+    files = [name for name in MODULES if name.startswith("jobside/")]
+
+    assert len(files) >= 2
+    for name in files:
+        assert {module.partition(".")[0] for module in imports(name)} <= allowed
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_can_be_read_in_one_sitting(name: str) -> None:
+    """No module has 300 lines."""
+    assert len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) < 300
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_says_what_it_is(name: str) -> None:
+    """Every module begins with what it is for; the file that Jupyter loads does so in a comment."""
+    first_line = (PACKAGE / name).read_text(encoding="utf-8").partition("\n")[0]
+
+    assert ast.get_docstring(MODULES[name]) or first_line.startswith("# ")
+
+
+def loaded_by(code: str, tmp_path: Path) -> set[str]:
+    """The top packages that a fresh interpreter has loaded after `code`."""
+    report = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SLURM_NB_HOME": str(tmp_path / "state")},
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def command_line(*arguments: str) -> str:
+    return (
+        f"import sys; sys.argv = ['slurm-nb', *{arguments!r}]\n"
+        "from slurm_nb.commands import main\n"
+        "try: main()\n"
+        "except SystemExit: pass"
+    )
+
+
+@pytest.mark.parametrize("name", [Path(command).stem for command in COMMANDS])
+def test_no_command_loads_jupyter(name: str, tmp_path: Path) -> None:
+    """Jupyter takes a second to import, and only the job needs it."""
+    loaded = loaded_by(
+        f"import slurm_nb.commands.{name}\n{command_line(name.replace('_', '-'), '--help')}",
+        tmp_path,
+    )
+
+    assert "slurm_nb" in loaded
+    assert not loaded & {"jupyter_server", "notebook", "jupyterlab", "jupyter_core", "traitlets"}
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["tunnel-cmd", "--help"]])
+def test_what_answers_at_once_loads_little(arguments: list[str], tmp_path: Path) -> None:
+    """Neither the template engine nor submitit is loaded where it is not used."""
+    loaded = loaded_by(command_line(*arguments), tmp_path)
+
+    assert "click" in loaded
+    assert not loaded & {"jinja2", "submitit", "asyncio", "jupyter_server"}
+
+
+def test_a_dry_run_loads_no_submitit(tmp_path: Path) -> None:
+    """Rendering a script submits nothing, and so needs nothing that submits."""
+    loaded = loaded_by(command_line("submit", "--dry-run"), tmp_path)
+
+    assert "jinja2" in loaded
+    assert "submitit" not in loaded

@@ -1,0 +1,78 @@
+"""Programs are run for their answers, without a terminal and without surprises."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from slurm_nb.errors import SchedulerError
+from slurm_nb.scheduler.command import Answer, ask, query_environ
+from tests.conftest import AddProgram
+
+
+def test_a_program_is_run_for_its_answer(program: AddProgram) -> None:
+    """Exit code and both outputs come back, whatever bytes they hold."""
+    program("squeue", "printf 'out \\xff'; echo err >&2; exit 3")
+
+    assert ask(["squeue"], timeout_s=5) == Answer(3, "out \ufffd", "err\n")
+
+
+@pytest.mark.usefixtures("program")
+def test_a_program_that_is_missing_is_named() -> None:
+    """The user learns which program is not there."""
+    with pytest.raises(SchedulerError, match="no-such-program is not on PATH"):
+        ask(["no-such-program"], timeout_s=5)
+
+
+def test_a_program_that_hangs_is_given_up(program: AddProgram) -> None:
+    """A controller that hangs does not hang slurm-nb."""
+    program("squeue", "exec /bin/sleep 60")
+
+    with pytest.raises(SchedulerError, match=r"squeue did not answer within 0\.2 s"):
+        ask(["squeue"], timeout_s=0.2)
+
+
+def test_a_program_reads_nothing_and_is_out_of_reach_of_ctrl_c(program: AddProgram) -> None:
+    """It has no terminal to wait for, and a session of its own."""
+    program("squeue", "cat; ps -o sid= -p $$")
+
+    answer = ask(["squeue"], timeout_s=5)
+
+    assert int(answer.stdout) != os.getsid(0)
+
+
+def test_queries_do_not_inherit_formats_or_the_job_around_them() -> None:
+    """Variables that change what squeue prints stay behind; where Slurm is does not."""
+    environ = {
+        "PATH": "/bin",
+        "SLURM_CONF": "/etc/slurm.conf",
+        "SLURM_CLUSTERS": "big",
+        "SQUEUE_FORMAT": "%j",
+        "SACCT_FORMAT": "jobname",
+        "SLURM_TIME_FORMAT": "relative",
+        "SLURM_JOB_ID": "1",
+        "SCANCEL_INTERACTIVE": "1",
+        "LC_ALL": "de_DE.UTF-8",
+    }
+
+    assert query_environ(environ) == {
+        "PATH": "/bin",
+        "SLURM_CONF": "/etc/slurm.conf",
+        "SLURM_CLUSTERS": "big",
+        "LC_ALL": "C",
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(1, "out\n", "slurm: error:\n  two   lines\n"), "slurm: error: two lines"),
+        (Answer(1, "out\n", ""), "out"),
+        (Answer(3, "", ""), "exit code 3"),
+        (Answer(3, "", "\n"), "exit code 3"),
+    ],
+)
+def test_the_words_of_an_answer_are_one_line(answer: Answer, words: str) -> None:
+    """A complaint of several lines becomes one, and silence is told by its exit code."""
+    assert answer.words == words

@@ -1,0 +1,703 @@
+"""The command line: answers on stdout, talk on stderr, one line and an exit code for each error."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+import pytest
+
+from slurm_nb import __version__, errors
+from slurm_nb.commands import cli, main
+from slurm_nb.commands.screen import WaitingLine, visible
+from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
+from slurm_nb.ready import Ready
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.session import Session, Store, write_private
+from tests.conftest import AddProgram
+
+TOKEN = "ab" * 32
+SEVEN = Session(job_id="7", cluster="hpc", login_host="login")
+READY = (
+    '\nslurm-nb ready: {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123,'
+    ' "path": "/tree"}\n'
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the program with arguments, as the entry point does."""
+    monkeypatch.setenv("SLURM_NB_HOME", str(store.folder))
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["slurm-nb", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        code = caught.value.code
+        return Result(code if isinstance(code, int) else 0, out, err)
+
+    return call
+
+
+@pytest.fixture
+def slurm(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
+    """A Slurm of shell scripts that runs job 7, and is not to be given any other."""
+    program("scontrol", "printf 'ClusterName             = hpc\\n'")
+    program("sbatch", 'echo called >>"$0.calls"; echo 7')
+    program("squeue", "echo '7|RUNNING|2026-11-23T14:00:00|None'")
+    program("sacct", "exit 1")
+    program("scancel", 'echo "$@" >>"$0.calls"')
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    return program
+
+
+def calls(program: AddProgram, name: str) -> list[str]:
+    """What a program of the fake Slurm was called with."""
+    path = program("unused", "").with_name(f"{name}.calls")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def running(store: Store, session: Session = SEVEN) -> Session:
+    """A session whose Jupyter is ready."""
+    store.save(session)
+    write_private(store.session_folder(session.cluster, session.job_id) / "token", TOKEN)
+    store.log_path(session.job_id).write_text(READY, encoding="utf-8")
+    return session
+
+
+def has_token(store: Store) -> bool:
+    return (store.session_folder("hpc", "7") / "token").exists()
+
+
+# --- the group ---
+
+
+def test_help_lists_commands_and_exit_codes(run: Run) -> None:
+    """--help is enough to know what can be done and what the exit codes mean."""
+    result = run("--help")
+
+    assert result.code == 0
+    for name in ("submit", "tunnel-cmd", "cancel"):
+        assert f"\n  {name} " in result.out
+    for code, meaning in EXIT_CODES.items():
+        lines = [line.split() for line in result.out.splitlines()]
+        assert [str(code), *meaning.split()] in lines
+
+
+def test_every_error_has_a_documented_exit_code() -> None:
+    """Each kind of error ends with a code of the table, and the table has no others."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in kinds if issubclass(kind, SlurmNbError)}
+
+    assert codes == {1, 3, 4, 5}
+    assert set(EXIT_CODES) == {0, 2, *codes, EXIT_BUG, EXIT_INTERRUPTED}
+
+
+@pytest.mark.parametrize("name", ["submit", "tunnel-cmd", "cancel"])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_every_command_has_help(run: Run, name: str, flag: str) -> None:
+    """Each command explains itself."""
+    result = run(name, flag)
+
+    assert result.code == 0
+    assert result.out.startswith(f"Usage: slurm-nb {name}")
+    assert result.err == ""
+
+
+def test_version(run: Run) -> None:
+    """--version says name and version."""
+    assert run("--version") == Result(0, f"slurm-nb, version {__version__}\n", "")
+
+
+def test_the_program_is_installed_as_slurm_nb() -> None:
+    """The installed command is this one."""
+    (script,) = entry_points(group="console_scripts", name="slurm-nb")
+
+    assert script.load() is main
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-such-option"],
+        ["submit", "--no-such-option"],
+        ["submit", "--ui", "classic"],
+        ["submit", "-c", "two"],
+        ["submit", "--wait-timeout", "-1"],
+        ["submit", "--cluster", "other"],
+        ["tunnel-cmd"],
+        ["tunnel-cmd", "7", "8"],
+        ["no-such-command"],
+        ["cancel"],
+        ["cancel", "--all", "7"],
+    ],
+)
+def test_a_usage_error_is_click_s_own(run: Run, arguments: list[str]) -> None:
+    """What can't be understood ends with 2, after the usage on stderr."""
+    result = run(*arguments)
+
+    assert result.code == 2
+    assert result.out == ""
+    assert "Error: " in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["submit", "-t", "2h"], "--time '2h'"),
+        (["submit", "--mem", "lots"], "--mem 'lots'"),
+        (["submit", "-J", ""], "--job-name ''"),
+        (["submit", "--notebook-dir", "/no/such/dir"], "--notebook-dir '/no/such/dir'"),
+        (["submit", "--local-port", "6000"], "--local-port 6000"),
+        (["submit", "--login-host", "-oProxyCommand=id"], "--login-host '-oProxyCommand=id'"),
+        (["submit", "--", "-o", "x"], "'-o'"),
+        (["tunnel-cmd", "../x"], "'../x' is not a job id"),
+        (["tunnel-cmd", "8"], "job 8 was not started by slurm-nb"),
+        (["cancel", "7;rm"], "'7;rm' is not a job id"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_a_hint(
+    run: Run, slurm: AddProgram, arguments: list[str], words: str
+) -> None:
+    """The message names option and value, the code is 1, and nothing was submitted."""
+    result = run(*arguments)
+
+    lines = result.err.splitlines()
+    assert result.code == 1
+    assert result.out == ""
+    assert lines[0].startswith("slurm-nb: ")
+    assert words in lines[0]
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert len(lines) <= 2
+    assert calls(slurm, "sbatch") == []
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Have the command `cancel` fail."""
+
+    def fail(error: BaseException) -> None:
+        @click.command("cancel")
+        def command() -> None:
+            raise error
+
+        monkeypatch.setattr("slurm_nb.commands.cancel.command", command)
+
+    return fail
+
+
+Failing = Callable[[BaseException], None]
+
+
+@pytest.mark.parametrize(
+    "kind", [errors.BadValue, errors.SchedulerError, errors.JobEnded, errors.NotReady]
+)
+def test_an_expected_error_is_its_words_and_its_code(
+    run: Run, failing: Failing, kind: type[SlurmNbError]
+) -> None:
+    """Message, then hint, on stderr; no traceback."""
+    failing(kind("what failed", hint="what to do"))
+
+    result = run("cancel")
+
+    assert result == Result(kind.exit_code, "", "slurm-nb: what failed\n  what to do\n")
+
+
+def test_control_characters_of_an_error_are_spelt_out(run: Run, failing: Failing) -> None:
+    """What Slurm or a job wrote can't steer the terminal that it is shown on."""
+    failing(errors.SchedulerError("a\x1b[2Jb\rc\x07\x9b", hint="\x1b]0;title\x07"))
+
+    err = run("cancel").err
+
+    assert err == "slurm-nb: a\\x1b[2Jb\\rc\\x07\\x9b\n  \\x1b]0;title\\x07\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 名 ~", "plain é 名 ~"),
+        ("two\nlines", "two\nlines"),
+        ("\x00\x1b\x7f\x85", "\\x00\\x1b\\x7f\\x85"),
+        ("\\x1b", "\\x1b"),
+    ],
+)
+def test_text_is_made_visible(text: str, shown: str) -> None:
+    """Only what is invisible is changed."""
+    assert visible(text) == shown
+
+
+def test_a_fault_of_ones_own_is_one_line_and_a_private_file(
+    run: Run, failing: Failing, store: Store
+) -> None:
+    """No traceback on the screen: the line names a file that only the user can read."""
+    failing(ZeroDivisionError("the cause"))
+
+    result = run("cancel")
+
+    (named,) = [word for word in result.err.split() if word.startswith(str(store.folder))]
+    path = Path(named)
+    assert result.code == 70
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    assert "ZeroDivisionError: the cause" in path.read_text(encoding="utf-8")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_fault_without_a_place_to_note_it_is_still_no_traceback(
+    run: Run, failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the state directory can't be used either, the fault is told all the same."""
+    failing(ZeroDivisionError("the cause"))
+    monkeypatch.setenv("SLURM_NB_HOME", "/dev/null/state")
+
+    result = run("cancel")
+
+    assert result.code == 70
+    assert "fault of slurm-nb" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_an_interrupt_ends_with_130(run: Run, failing: Failing) -> None:
+    """Ctrl-C is no fault and shows no traceback."""
+    failing(KeyboardInterrupt())
+
+    result = run("cancel")
+
+    assert result.code == 130
+    assert "Traceback" not in result.err
+
+
+# --- submit ---
+
+
+def test_a_dry_run_prints_the_script_and_touches_nothing(
+    run: Run, slurm: AddProgram, store: Store, tmp_path: Path
+) -> None:
+    """--dry-run is exactly the script: no session, no sbatch, no talk."""
+    slurm("sbatch", 'echo called >>"$0.calls"; exit 1')
+
+    result = run(
+        "submit", "--dry-run", "-A", "project", "-t", "2:00:00", "-c", "4", "--mem", "8G",
+        "-p", "main", "-q", "high", "-G", "1", "--gres", "tmp:1", "-C", "ib", "-w", "c1",
+        "-x", "c2", "--reservation", "r", "-J", "name", "--notebook-dir", str(tmp_path),
+        "--python", "/opt/python", "--ui", "lab", "--", "--exclusive", "--comment=a b",
+    )  # fmt: skip
+
+    lines = result.out.splitlines()
+    assert (result.code, result.err) == (0, "")
+    assert lines[0] == "#!/bin/bash"
+    for option in (
+        "--account=project", "--time=2:00:00", "--cpus-per-task=4", "--mem=8G",
+        "--partition=main", "--qos=high", "--gpus=1", "--gres=tmp:1", "--constraint=ib",
+        "--nodelist=c1", "--exclude=c2", "--reservation=r", "--job-name=name",
+        "--exclusive --comment='a b'",
+    ):  # fmt: skip
+        assert f"#SBATCH {option}" in lines
+    assert "python=/opt/python" in lines
+    assert "ui=lab" in lines
+    assert f"notebook_dir={tmp_path}" in lines
+    assert f"state_dir={store.folder}" in lines
+    assert calls(slurm, "sbatch") == []
+    assert store.all() == []
+
+
+@pytest.mark.usefixtures("slurm")
+def test_what_is_submitted_is_what_a_dry_run_prints(run: Run, store: Store) -> None:
+    """The script that sbatch gets is the one that was shown."""
+    shown = run("submit", "--dry-run", "-t", "90").out
+
+    run("submit", "-t", "90", "--no-wait")
+
+    assert store.script_path("7").read_text(encoding="utf-8") == shown
+
+
+@pytest.mark.usefixtures("slurm")
+def test_no_wait_returns_with_the_session_saved(run: Run, store: Store) -> None:
+    """The user is told the job's id and how to come back; stdout is left to answers."""
+    result = run("submit", "--no-wait", "--login-host", "login:2222", "--local-port", "9999")
+
+    assert (result.code, result.out) == (0, "")
+    assert "slurm-nb tunnel-cmd 7" in result.err
+    assert "slurm-nb cancel 7" in result.err
+    assert store.load("7") == Session(
+        job_id="7", cluster="hpc", login_host="login:2222", local_port=9999
+    )
+
+
+@pytest.mark.usefixtures("slurm")
+def test_no_wait_as_json(run: Run) -> None:
+    """One object on stdout, with null for what is not known yet."""
+    record = json.loads(run("submit", "--no-wait", "--json", "--login-host", "login").out)
+
+    assert record == {
+        "job_id": "7",
+        "cluster": "hpc",
+        "state": None,
+        "reason": None,
+        "node": None,
+        "port": None,
+        "local_port": None,
+        "login_host": "login",
+        "tunnel_command": None,
+        "url": None,
+    }
+
+
+@pytest.mark.usefixtures("slurm")
+def test_submit_prints_the_way_in(run: Run, store: Store) -> None:
+    """When Jupyter is ready, stdout holds the ssh line and the URL, each on a line of its own."""
+    running(store)
+
+    result = run("submit", "--login-host", "login", "--local-port", "9999")
+
+    lines = result.out.splitlines()
+    assert result.code == 0
+    assert any(line.startswith("ssh -N ") and " -L 9999:127.0.0.1:40123 " in line for line in lines)
+    assert f"http://localhost:9999/tree?token={TOKEN}" in lines
+    assert "2026-11-23 14:00:00" in result.out
+    assert "slurm-nb tunnel-cmd 7" in result.out
+    assert "slurm-nb cancel 7" in result.out
+    assert TOKEN not in result.err
+
+
+def test_a_wait_that_times_out_says_how_to_come_back(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """After --wait-timeout the job goes on, the code is 5, and the way back is named."""
+    result = run("submit", "--wait-timeout", "0")
+
+    assert (result.code, result.out) == (5, "")
+    assert "slurm-nb tunnel-cmd 7" in result.err
+    assert "slurm-nb cancel 7" in result.err
+    assert calls(slurm, "scancel") == []
+    assert store.load("7").job_id == "7"
+
+
+def test_a_refused_job_is_told_and_not_saved(run: Run, slurm: AddProgram, store: Store) -> None:
+    """Slurm's words, once, and the exit code 3."""
+    slurm("sbatch", "echo 'sbatch: error: Batch job submission failed: no' >&2; exit 1")
+
+    result = run("submit")
+
+    assert (result.code, result.out) == (3, "")
+    assert result.err.count("Batch job submission failed: no") == 1
+    assert store.all() == []
+
+
+# --- tunnel-cmd ---
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_prints_one_line(run: Run, store: Store) -> None:
+    """stdout is the ssh command and nothing else; the URL is talk."""
+    running(store)
+
+    result = run("tunnel-cmd", "7", "--local-port", "9999")
+
+    assert result.code == 0
+    assert result.out.count("\n") == 1
+    assert result.out.startswith("ssh -N ")
+    assert TOKEN not in result.out
+    assert f"http://localhost:9999/tree?token={TOKEN}" in result.err
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
+    """The object holds everything that a program needs."""
+    running(store)
+
+    record = json.loads(run("tunnel-cmd", "7", "--json", "--local-port", "9999").out)
+
+    assert record.pop("tunnel_command").startswith("ssh -N ")
+    assert record == {
+        "job_id": "7",
+        "cluster": "hpc",
+        "state": "RUNNING",
+        "reason": "",
+        "node": "c1",
+        "port": 40123,
+        "local_port": 9999,
+        "login_host": "login",
+        "url": f"http://localhost:9999/tree?token={TOKEN}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("squeue", "told"),
+    [
+        ("echo '7|PENDING|N/A|Priority'", (5, "PENDING (Priority)")),
+        ("echo '7|FAILED|2026-11-23T14:00:00|NonZeroExitCode'", (4, "FAILED (NonZeroExitCode)")),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", (4, "ended")),
+    ],
+    ids=["pending", "failed", "gone"],
+)
+def test_tunnel_cmd_of_a_job_that_does_not_run(
+    run: Run, slurm: AddProgram, store: Store, squeue: str, told: tuple[int, str]
+) -> None:
+    """Pending and ended have exit codes of their own and Slurm's words."""
+    running(store)
+    slurm("squeue", squeue)
+
+    result = run("tunnel-cmd", "7")
+
+    code, words = told
+    assert (result.code, result.out) == (code, "")
+    assert words in result.err
+    assert has_token(store) is (code == 5)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_before_jupyter_is_ready(run: Run, store: Store) -> None:
+    """A job that runs and has not said where is not ready."""
+    running(store)
+    store.log_path("7").write_text("starting\n", encoding="utf-8")
+
+    result = run("tunnel-cmd", "7")
+
+    assert (result.code, result.out) == (5, "")
+
+
+def test_tunnel_cmd_when_slurm_does_not_answer(run: Run, slurm: AddProgram, store: Store) -> None:
+    """What the output said is printed; that nobody knows whether it still holds is said."""
+    running(store)
+    slurm("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+
+    result = run("tunnel-cmd", "7")
+
+    assert result.code == 0
+    assert result.out.startswith("ssh -N ")
+    assert "Unable to contact slurm controller" in result.err
+
+
+# --- cancel ---
+
+
+@pytest.mark.usefixtures("store")
+def test_cancel_of_a_foreign_job_names_the_scancel_line(run: Run, slurm: AddProgram) -> None:
+    """A job that slurm-nb did not start is not touched."""
+    result = run("cancel", "8")
+
+    assert result.code == 1
+    assert "scancel 8" in result.err
+    assert calls(slurm, "scancel") == []
+
+
+def test_cancel_ends_the_job_and_removes_its_token(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """scancel is called, and once the job is gone so is its token."""
+    running(store)
+    slurm("squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING;'
+          ' echo "7|$w|N/A|None"')  # fmt: skip
+
+    result = run("cancel", "7")
+
+    assert result == Result(0, "", "cancelled job 7\n")
+    assert calls(slurm, "scancel") == ["7"]
+    assert not has_token(store)
+
+
+def test_cancel_of_an_ended_job_is_no_error(run: Run, slurm: AddProgram, store: Store) -> None:
+    """What is over is said, its token is removed, and scancel is not called."""
+    running(store)
+    slurm("squeue", "echo '7|TIMEOUT|N/A|None'")
+
+    result = run("cancel", "7", "7")
+
+    assert (result.code, result.out) == (0, "")
+    assert result.err.count("job 7 had ended already: TIMEOUT") == 1
+    assert not has_token(store)
+    assert calls(slurm, "scancel") == []
+
+
+@pytest.mark.usefixtures("slurm")
+def test_cancel_keeps_the_token_while_the_job_lives(run: Run, store: Store) -> None:
+    """A job that takes its time to end still needs its token; the user is told to look again."""
+    running(store)
+
+    result = run("cancel", "7")
+
+    assert result.code == 0
+    assert "slurm-nb cancel 7" in result.err
+    assert has_token(store)
+
+
+def test_cancel_goes_on_after_one_that_failed(run: Run, slurm: AddProgram, store: Store) -> None:
+    """One wrong id among several does not keep the others from being cancelled."""
+    running(store)
+    slurm("squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING;'
+          ' echo "7|$w|N/A|None"')  # fmt: skip
+
+    result = run("cancel", "8", "7")
+
+    assert result.code == 1
+    assert "job 8 was not started by slurm-nb" in result.err
+    assert "cancelled job 7" in result.err
+
+
+def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: Store) -> None:
+    """--all takes every session that has not ended, and is silent about the others."""
+    running(store)
+    store.save(Session(job_id="6", cluster="hpc"))
+    slurm("squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING;'
+          ' echo "7|$w|N/A|None"; echo "6|COMPLETED|N/A|None"')  # fmt: skip
+
+    result = run("cancel", "--all")
+
+    assert result == Result(0, "", "cancelled job 7\n")
+    assert calls(slurm, "scancel") == ["7"]
+
+
+def test_cancel_all_without_sessions(run: Run, slurm: AddProgram) -> None:
+    """Nothing to cancel is no error, and Slurm is not asked for everybody's jobs."""
+    slurm("squeue", 'echo called >>"$0.calls"')
+
+    assert run("cancel", "--all").code == 0
+    assert calls(slurm, "squeue") == []
+
+
+def test_a_cancel_that_slurm_refuses_keeps_the_token(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """A job that goes on needs its token; Slurm's words and the code 3 tell of it."""
+    running(store)
+    slurm("scancel", "echo 'scancel: error: Access/permission denied' >&2; exit 210")
+
+    result = run("cancel", "7")
+
+    assert result.code == 3
+    assert "Access/permission denied" in result.err
+    assert has_token(store)
+
+
+# --- the waiting line ---
+
+PENDING = JobState(Phase.PENDING, "PENDING", "Priority")
+RUNNING = JobState(Phase.RUNNING, "RUNNING")
+
+
+def test_without_a_terminal_only_news_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log of the wait has a line for each change, and not one for each second."""
+    line = WaitingLine("7")
+    for second in range(30):
+        line.show(None if second < 3 else PENDING, float(second))
+    line.show(RUNNING, 30.0)
+    line.show(RUNNING, 31.0)
+    line.clear()
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 2
+    assert "job 7: PENDING (Priority)" in err.splitlines()[0]
+    assert "job 7: RUNNING" in err.splitlines()[1]
+    assert "\r" not in err
+    assert "\x1b" not in err
+
+
+def test_without_a_terminal_a_long_wait_still_shows_life(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In an hour of waiting a line comes now and then."""
+    line = WaitingLine("7")
+    for second in range(3600):
+        line.show(PENDING, float(second))
+
+    assert 10 <= len(capsys.readouterr().err.splitlines()) <= 120
+
+
+class Terminal:
+    """As much of a terminal as is written to."""
+
+    def __init__(self) -> None:
+        self.written = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.written += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_on_a_terminal_the_line_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that counts the seconds, is overwritten, and leaves nothing behind."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    line = WaitingLine("7")
+    for tenth in range(30):
+        line.show(PENDING, tenth / 10)
+    line.clear()
+
+    assert "\n" not in terminal.written
+    assert terminal.written.count("PENDING (Priority)") == 3
+    assert terminal.written.endswith("\r\x1b[K")
+
+
+def test_a_reason_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an admin or a job wrote into a reason is shown, not obeyed."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    WaitingLine("7").show(JobState(Phase.PENDING, "PENDING", "a\x1b[2Jb\nc"), 1.0)
+
+    assert "\x1b[2J" not in terminal.written
+    assert "\\x1b[2J" in terminal.written
+
+
+def test_the_entry_point_runs_as_a_program(store: Store) -> None:
+    """The installed program answers, with its exit code, in a process of its own."""
+    program = Path(sys.executable).with_name("slurm-nb")
+
+    done = subprocess.run(
+        [program, "tunnel-cmd", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "SLURM_NB_HOME": str(store.folder)},
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("slurm-nb: job 1 was not started by slurm-nb")
+
+
+def test_the_group_knows_its_commands() -> None:
+    """A command that is listed can be loaded, under its own name."""
+    context = click.Context(cli)
+
+    names = cli.list_commands(context)
+    commands = [cli.get_command(context, name) for name in names]
+
+    assert [command and command.name for command in commands] == names
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_saved_ready_is_used_when_the_log_is_gone(run: Run, store: Store) -> None:
+    """A user who removed the log can still connect to what was ready once."""
+    running(store, Session(job_id="7", cluster="hpc", ready=Ready("c1", 40123, "/tree")))
+    store.log_path("7").unlink()
+
+    assert run("tunnel-cmd", "7").out.endswith("@c1\n")

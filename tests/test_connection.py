@@ -1,0 +1,103 @@
+"""From a session on disk to the command and URL for the laptop."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+
+import pytest
+
+from slurm_nb.connection import connect, find_login, user_name
+from slurm_nb.errors import NotReady
+from slurm_nb.ready import Ready
+from slurm_nb.session import Session, Store, write_private
+from slurm_nb.tunnel import Login, default_local_port
+
+TOKEN = "ab" * 32
+READY = Ready("c1", 40123, "/lab")
+
+
+def saved(store: Store, session: Session, token: str | None = TOKEN) -> Session:
+    store.save(session)
+    if token is not None:
+        write_private(store.session_folder(session.cluster, session.job_id) / "token", token)
+    return session
+
+
+def test_a_slurm_session_is_reached_over_the_login_node(store: Store) -> None:
+    """A job of Slurm is reached by a jump, with the session's token and its own local port."""
+    session = saved(store, Session(job_id="7", cluster="hpc"))
+
+    connection = connect(session, READY, store, Login("login"))
+
+    port = default_local_port("hpc", "7")
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert connection.command.endswith(f" -J {user}@login {user}@c1")
+    assert connection.url == f"http://localhost:{port}/lab?token={TOKEN}"
+
+
+def test_a_local_session_is_reached_directly(store: Store) -> None:
+    """A session of this machine is one hop away."""
+    session = saved(store, Session(job_id="local-7", cluster="local"))
+
+    connection = connect(session, READY, store, Login("login"))
+
+    assert " -J " not in connection.command
+    assert connection.command.endswith("@login")
+
+
+def test_the_users_own_local_port_is_kept(store: Store) -> None:
+    """The port that the user asked for is the one that is forwarded and opened."""
+    session = saved(store, Session(job_id="7", cluster="hpc", local_port=9999))
+
+    connection = connect(session, READY, store, Login("login"))
+
+    assert connection.local_port == 9999
+    assert " -L 9999:127.0.0.1:40123 " in connection.command
+    assert connection.url.startswith("http://localhost:9999/")
+
+
+def test_without_a_token_it_is_not_ready(store: Store) -> None:
+    """A token that has not appeared yet is worth another try, and never an open door."""
+    session = saved(store, Session(job_id="7", cluster="hpc"), token=None)
+
+    with pytest.raises(NotReady, match="its token has not appeared"):
+        connect(session, READY, store, Login("login"))
+
+
+@pytest.mark.parametrize(
+    ("came_in", "login"),
+    [
+        ("192.0.2.9 51234 198.51.100.7 22", Login("198.51.100.7")),
+        ("192.0.2.9 51234 198.51.100.7 2222", Login("198.51.100.7", 2222)),
+        ("fd00::9 51234 fd00::1 22", Login("fd00::1")),
+    ],
+)
+def test_the_login_node_is_where_the_user_came_in(came_in: str, login: Login) -> None:
+    """The address that the user's own ssh reached is the one that the laptop can reach."""
+    assert find_login({"SSH_CONNECTION": came_in}) == login
+
+
+@pytest.mark.parametrize("came_in", [None, "", "UNKNOWN", "1 2 3", "a 1 b ssh", "1 2 3 4 5"])
+@pytest.mark.parametrize(
+    ("full_name", "name"),
+    [("login.hpc.edu", "login.hpc.edu"), ("localhost", "vm"), ("localhost.localdomain", "vm")],
+)
+def test_else_the_login_node_is_known_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, came_in: str | None, full_name: str, name: str
+) -> None:
+    """Without a usable SSH_CONNECTION this host's full name stands in, but never `localhost`."""
+    monkeypatch.setattr(socket, "getfqdn", lambda: full_name)
+    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
+    environ = {} if came_in is None else {"SSH_CONNECTION": came_in}
+
+    assert find_login(environ) == Login(name)
+
+
+def test_environment_variables_do_not_name_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account is the one that the process runs as."""
+    for name in ("USER", "LOGNAME", "USERNAME"):
+        monkeypatch.setenv(name, "mallory")
+
+    assert user_name() == pwd.getpwuid(os.geteuid()).pw_name

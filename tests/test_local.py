@@ -1,0 +1,196 @@
+"""Jobs of this machine: an id of their own each, and no other process is taken for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.errors import BadValue, SchedulerError
+from slurm_nb.scheduler import LOCAL, JobState, Phase, scheduler
+from slurm_nb.scheduler.local import Local, _claim
+from slurm_nb.session import Session, Store, check_job_id
+from slurm_nb.spec import JobSpec
+
+SESSION = Session(job_id="local-1", cluster=LOCAL)
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that somebody else started."""
+    running = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield running
+    running.kill()
+    running.wait()
+
+
+def start_ticks(pid: int) -> int:
+    """When a process began, as proc(5) counts it."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+Record = Callable[..., Path]
+
+
+@pytest.fixture
+def record(store: Store, process: subprocess.Popen[bytes]) -> Record:
+    """Write down `process` as the leader of `SESSION`, with changes."""
+
+    def write(**changes: object) -> Path:
+        folder = store.session_folder(LOCAL, SESSION.job_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        leader = {
+            "host": socket.gethostname(),
+            "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+            "pid": process.pid,
+            "start_ticks": start_ticks(process.pid),
+            "end_time": None,
+        }
+        (folder / "process.json").write_text(json.dumps({**leader, **changes}), encoding="utf-8")
+        return folder / "process.json"
+
+    return write
+
+
+def state() -> JobState:
+    return Local().states([SESSION])[SESSION.job_id]
+
+
+def test_the_cluster_of_local_sessions_is_this_machine() -> None:
+    """A session's cluster `local` leads here, and any other to Slurm."""
+    assert isinstance(scheduler(LOCAL), Local)
+    assert Local().cluster() == LOCAL
+    assert not isinstance(scheduler("hpc"), Local)
+
+
+def test_no_two_claims_give_the_same_id(store: Store) -> None:
+    """Sessions started at the same moment, from any number of shells, have ids of their own."""
+    together = threading.Barrier(8)
+
+    def claim_some(_: int) -> list[str]:
+        together.wait()
+        return [_claim(store) for _ in range(5)]
+
+    with ThreadPoolExecutor(8) as pool:
+        claimed = [job_id for ids in pool.map(claim_some, range(8)) for job_id in ids]
+
+    assert len(set(claimed)) == len(claimed) == 40
+    assert all(check_job_id(job_id).startswith("local-") for job_id in claimed)
+
+
+def test_an_id_is_not_used_twice(store: Store) -> None:
+    """A new session gets a higher number than all that were, in whatever order they lie there."""
+    for number in (2, 10, 9):
+        store.save(Session(job_id=f"local-{number}", cluster=LOCAL))
+
+    assert _claim(store) == "local-11"
+
+
+def test_something_else_among_the_sessions_does_not_matter(store: Store) -> None:
+    """A folder that somebody copied there by hand does not keep new sessions from starting."""
+    store.save(Session(job_id="local-3", cluster=LOCAL))
+    (store.folder / "sessions" / LOCAL / "local-3 (copy)").mkdir()
+    (store.folder / "sessions" / LOCAL / "local-old").mkdir()
+
+    assert _claim(store) == "local-4"
+
+
+def test_a_leader_that_lives_is_a_running_job(record: Record) -> None:
+    """The job runs as long as its process does, until the time that was set for it."""
+    record(end_time="2026-11-23T14:00:00")
+
+    assert state() == JobState(Phase.RUNNING, "RUNNING", end_time="2026-11-23T14:00:00")
+
+
+def test_a_leader_that_is_dead_is_an_ended_job(
+    record: Record, process: subprocess.Popen[bytes]
+) -> None:
+    """A killed process has ended, also while its parent has not taken notice of it yet."""
+    record()
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie from here on
+    as_zombie = state()
+    process.wait()
+
+    assert as_zombie.phase is Phase.ENDED
+    assert state().phase is Phase.ENDED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"start_ticks": 1}, {"start_ticks": 0}, {"boot_id": "00000000-0000-0000-0000-000000000000"}],
+    ids=["reused pid", "never seen", "before the reboot"],
+)
+def test_another_process_of_the_same_id_is_not_the_job(
+    record: Record, process: subprocess.Popen[bytes], changes: dict[str, object]
+) -> None:
+    """Process ids are used again; a stranger's is neither a running job nor ever killed."""
+    record(**changes)
+
+    assert state().phase is Phase.ENDED
+    Local().cancel(SESSION)
+    assert process.poll() is None
+
+
+def test_a_job_of_another_host_is_not_known_here(
+    record: Record, process: subprocess.Popen[bytes]
+) -> None:
+    """With a shared home, a session of another machine is neither ended nor cancelled from here."""
+    record(host="elsewhere")
+
+    assert state().phase is Phase.UNKNOWN
+    assert "elsewhere" in state().reason
+    with pytest.raises(SchedulerError, match="started on elsewhere") as caught:
+        Local().cancel(SESSION)
+    assert "ssh elsewhere" in caught.value.hint
+    assert process.poll() is None
+
+
+def test_a_job_that_was_never_started_has_ended(store: Store) -> None:
+    """A claim that was cut short is over, and cancelling it is no error."""
+    store.save(SESSION)
+
+    assert state().phase is Phase.ENDED
+    Local().cancel(SESSION)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": 1}', "null"])
+def test_a_broken_record_is_not_known(record: Record, text: str) -> None:
+    """One broken file keeps nobody from asking for the other jobs: states never raise."""
+    record().write_text(text, encoding="utf-8")
+
+    assert state().phase is Phase.UNKNOWN
+
+
+def test_cancelling_ends_the_leader(record: Record, process: subprocess.Popen[bytes]) -> None:
+    """The job's own process is asked to end, and cancelling returns when it has."""
+    record()
+    reaper = threading.Thread(target=process.wait)
+    reaper.start()
+
+    Local().cancel(SESSION)
+
+    assert state().phase is Phase.ENDED
+    reaper.join()
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_options_for_sbatch_have_no_place_here(store: Store) -> None:
+    """Without Slurm nobody would read what follows `--`, so it is refused, and nothing starts."""
+    spec = JobSpec(
+        notebook_dir=Path("/"), python=Path("/usr/bin/python3"), sbatch_options=("--exclusive",)
+    )
+
+    with pytest.raises(BadValue, match="'--exclusive': there is no sbatch"):
+        Local().submit("exit", spec, store, cluster=LOCAL)
+
+    assert store.all() == []

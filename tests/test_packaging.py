@@ -1,0 +1,108 @@
+"""The wheel holds what runs, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import slurm_nb
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel of this checkout, built as an installer builds it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet"),
+            *("--disable-pip-version-check", "--wheel-dir", str(folder), str(CHECKOUT)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def text(wheel: zipfile.ZipFile, name: str) -> str:
+    return wheel.read(name).decode()
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_the_templates(wheel: zipfile.ZipFile) -> None:
+    """Every module and every job template of the checkout is in the wheel, byte for byte."""
+    package = [
+        *(path for path in (CHECKOUT / "slurm_nb").rglob("*") if path.suffix in {".py", ".typed"}),
+        *(path for path in (CHECKOUT / "job_templates").rglob("*") if path.is_file()),
+    ]
+    expected = {
+        str(path.relative_to(CHECKOUT)).replace("job_templates", "slurm_nb/job_templates", 1): path
+        for path in package
+    }
+
+    names = {
+        "slurm_nb/job_templates/jupyter.sh.j2",
+        "slurm_nb/py.typed",
+        "slurm_nb/jobside/slurm_nb_kit.py",
+        "slurm_nb/jobside/jupyter_server_config.py",
+    }
+    assert names <= set(expected)
+    assert set(expected) <= set(wheel.namelist())
+    assert all(wheel.read(name) == path.read_bytes() for name, path in expected.items())
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
+    """No tests, caches or documents are installed among other people's packages."""
+    info = f"slurm_nb-{slurm_nb.__version__}.dist-info/"
+
+    assert {name.partition("/")[0] + "/" for name in wheel.namelist()} == {"slurm_nb/", info}
+    assert not [name for name in wheel.namelist() if "test" in name or "__pycache__" in name]
+
+
+@pytest.mark.slow
+def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
+    """Licence, version, needs and the command's entry point are there."""
+    info = f"slurm_nb-{slurm_nb.__version__}.dist-info"
+    metadata = text(wheel, f"{info}/METADATA").splitlines()
+
+    assert f"Version: {slurm_nb.__version__}" in metadata
+    assert "License-Expression: MIT" in metadata
+    assert any(line.startswith("Requires-Dist: submitit<1.6") for line in metadata)
+    assert text(wheel, f"{info}/licenses/LICENSE") == (CHECKOUT / "LICENSE").read_text("utf-8")
+    assert "slurm-nb = slurm_nb.commands:main" in text(wheel, f"{info}/entry_points.txt")
+
+
+@pytest.mark.slow
+def test_a_script_renders_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Unpacked somewhere without the checkout, the package finds its template and its kit."""
+    wheel.extractall(tmp_path / "site")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path; import slurm_nb\n"
+        "from slurm_nb.script import render, templates; from slurm_nb.spec import JobSpec\n"
+        "spec = JobSpec(notebook_dir=Path('/n'), python=Path('/p'))\n"
+        "print(slurm_nb.__file__, templates(), render(spec, state_dir=Path('/s')), sep='\\n')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+
+    module, templates, script = done.stdout.split("\n", 2)
+    assert module == str(tmp_path / "site/slurm_nb/__init__.py")
+    assert templates == str(tmp_path / "site/slurm_nb/job_templates")
+    assert script.startswith("#!/bin/bash\n")
+    assert "slurm_nb_kit.py" in script

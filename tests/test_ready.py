@@ -1,0 +1,237 @@
+"""A job's own account of itself is read from its output, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from slurm_nb.ready import Progress, Ready, is_node, read_progress
+
+STARTED = 'slurm-nb started: {"cluster": "hpc", "job_id": "7"}'
+READY = (
+    'slurm-nb ready: {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123,'
+    ' "path": "/tree"}'
+)
+ENDED = 'slurm-nb ended: {"cluster": "hpc", "job_id": "7", "exit_code": 3}'
+
+
+def progress(*lines: str, so_far: Progress | None = None) -> Progress:
+    return read_progress(lines, cluster="hpc", job_id="7", so_far=so_far)
+
+
+def ready_line(**changes: Any) -> str:
+    record = {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123, "path": "/tree"}
+    return "slurm-nb ready: " + json.dumps({**record, **changes})
+
+
+def test_no_lines_say_nothing() -> None:
+    """A job that has written nothing has not started."""
+    assert progress() == Progress(started=False, ready=None, exit_code=None)
+
+
+def test_started() -> None:
+    """The job script says that it runs."""
+    assert progress(STARTED) == Progress(started=True)
+
+
+def test_ready_says_where_jupyter_listens() -> None:
+    """Node, port and path are those of the ready line."""
+    assert progress(STARTED, READY).ready == Ready("c1", 40123, "/tree")
+
+
+def test_ended_has_the_exit_code_and_nothing_to_connect_to() -> None:
+    """After the end there is no server any more."""
+    assert progress(STARTED, READY, ENDED) == Progress(started=True, exit_code=3)
+
+
+def test_lines_among_jupyters_own_are_found() -> None:
+    """Whatever else Jupyter logs is passed over."""
+    chatter = ["[I 2026-11-23 ServerApp] slurm-nb ready: no", "", "  " + READY, "{}"]
+
+    assert progress(*chatter, STARTED, *chatter, READY, *chatter).ready == Ready(
+        "c1", 40123, "/tree"
+    )
+
+
+def test_a_carriage_return_at_the_end_is_forgiven() -> None:
+    """A terminal's line ends do not hide the line."""
+    assert progress(READY + "\r").ready == Ready("c1", 40123, "/tree")
+
+
+def test_a_requeued_run_starts_over() -> None:
+    """What the first run said of its port is void once the second has started."""
+    assert progress(STARTED, READY, ENDED, STARTED) == Progress(started=True)
+    assert progress(STARTED, READY, STARTED) == Progress(started=True)
+
+
+def test_the_last_ready_line_wins() -> None:
+    """The newest complete ready line of a log is the one that holds."""
+    assert progress(STARTED, READY, STARTED, ready_line(node="c2", port=5)).ready == Ready(
+        "c2", 5, "/tree"
+    )
+    assert progress(READY, ready_line(port=41000)).ready == Ready("c1", 41000, "/tree")
+
+
+def test_reading_goes_on_from_what_was_known() -> None:
+    """Lines read in two calls mean the same as in one."""
+    first = progress(STARTED)
+
+    assert progress(READY, so_far=first) == progress(STARTED, READY)
+    assert progress(so_far=first) == first
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job_id": "8"},
+        {"job_id": 7},
+        {"job_id": "07"},
+        {"job_id": None},
+        {"cluster": "other"},
+        {"cluster": ""},
+        {"cluster": ["hpc"]},
+    ],
+)
+def test_a_line_of_another_job_is_ignored(changes: dict[str, Any]) -> None:
+    """A job's notebook may run another session's script; its lines are not this job's."""
+    assert progress(ready_line(**changes)) == Progress()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "slurm-nb ready: ",
+        "slurm-nb ready: {}",
+        "slurm-nb ready: []",
+        "slurm-nb ready: null",
+        "slurm-nb ready: {not json}",
+        "slurm-nb ready: " + "{" * 5000 + "}",
+        'slurm-nb ready: {"a":' + "[" * 100_000 + "]" * 100_000 + "}",
+        'slurm-nb ready: {"port": ' + "9" * 5000 + "}",
+        READY.replace("slurm-nb ready", "slurm-nb Ready"),
+        READY.replace("slurm-nb ready", "slurm-nb readied"),
+        READY + " and more",
+        "\x1b[0m" + READY,
+        READY.replace("}", ""),
+        READY[1:],
+        "",
+    ],
+)
+def test_a_malformed_line_is_ignored(line: str) -> None:
+    """What is no complete line of slurm-nb's changes nothing and breaks nothing."""
+    assert progress(line) == Progress()
+
+
+def test_every_cut_off_ready_line_is_ignored() -> None:
+    """A line that was written by half says nothing yet, wherever it breaks off."""
+    cut_off = [READY[:length] for length in range(len(READY))]
+
+    assert progress(*cut_off) == Progress()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"port": 0},
+        {"port": -1},
+        {"port": 65536},
+        {"port": 10**30},
+        {"port": "40123"},
+        {"port": 40123.0},
+        {"port": True},
+        {"port": None},
+        {"node": ""},
+        {"node": "-oProxyCommand=id"},
+        {"node": "c1;id"},
+        {"node": "c1 c2"},
+        {"node": "$(id)"},
+        {"node": "`id`"},
+        {"node": "c1|id"},
+        {"node": "c1\n"},
+        {"node": "c1\x1b[2J"},
+        {"node": "c1\0"},
+        {"node": "user@c1"},
+        {"node": "c1%h"},
+        {"node": "c1/.."},
+        {"node": "\uff43\uff11"},
+        {"node": "c" * 300},
+        {"node": 1},
+        {"node": None},
+        {"path": ""},
+        {"path": "tree"},
+        {"path": "/tree?token=x"},
+        {"path": "/tree#x"},
+        {"path": "/my tree"},
+        {"path": "//evil.example"},
+        {"path": "/tree\n"},
+        {"path": "/$(id)"},
+        {"path": "/'"},
+        {"path": "/\x1b[2J"},
+        {"path": "/é"},
+        {"path": None},
+        {"path": 5},
+    ],
+)
+def test_a_ready_line_that_could_not_be_true_is_not_believed(changes: dict[str, Any]) -> None:
+    """Ports out of range, names that steer a shell and paths with more than a path are ignored."""
+    assert progress(STARTED, ready_line(**changes)).ready is None
+
+
+def test_an_untrue_ready_line_does_not_undo_a_true_one() -> None:
+    """A later line that can't be true leaves the earlier answer standing."""
+    assert progress(READY, ready_line(port=0)).ready == Ready("c1", 40123, "/tree")
+
+
+def test_an_untrue_ready_line_does_not_undo_the_end() -> None:
+    """A line that is passed over brings no job back to life."""
+    assert progress(STARTED, ENDED, ready_line(port=0)) == progress(STARTED, ENDED)
+
+
+def test_a_long_hostile_path_does_not_take_for_ever() -> None:
+    """A path that almost matches is refused at once, not after trying every way to split it."""
+    code = (
+        "import sys; from slurm_nb.ready import read_progress;"
+        " print(read_progress([sys.argv[1]], cluster='hpc', job_id='7').ready)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, ready_line(path="/" + "a" * 64 + "!")],
+        capture_output=True,
+        text=True,
+        timeout=5,
+        check=True,
+    )
+
+    assert done.stdout == "None\n"
+
+
+@pytest.mark.parametrize("path", ["/tree", "/lab", "/user/alice/tree", "/a%20b/lab", "/~alice/x.y"])
+def test_paths_of_a_base_url_are_taken(path: str) -> None:
+    """A server below another path is reached there."""
+    assert progress(ready_line(path=path)).ready == Ready("c1", 40123, path)
+
+
+@pytest.mark.parametrize("exit_code", ["0", None, [], True, 1.5])
+def test_an_end_without_a_number_is_not_an_end(exit_code: Any) -> None:
+    """Only a whole number is an exit code."""
+    line = ENDED.replace("3}", json.dumps(exit_code) + "}")
+
+    assert progress(STARTED, line).exit_code is None
+
+
+@pytest.mark.parametrize("name", ["c1", "node-17.cluster.hpc.edu", "gpu_03", "10.1.2.3", "C1", "1"])
+def test_names_that_hosts_have(name: str) -> None:
+    """Host names, also with underscores, and IPv4 addresses are nodes."""
+    assert is_node(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-c1", ".c1", "c1-", "c1.", "c 1", "c1\n", "fe80::1", "a" * 255]
+)
+def test_names_that_hosts_do_not_have(name: str) -> None:
+    """A leading dash or dot, a blank or a colon makes no node."""
+    assert not is_node(name)

@@ -1,0 +1,364 @@
+"""Sessions on disk: private, whole or not there, and never somebody else's."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.errors import BadValue
+from slurm_nb.ready import Ready
+from slurm_nb.session import Session, Store, check_job_id, refresh, write_private
+
+TOKEN = "0123456789abcdef" * 4
+SESSION = Session(job_id="7", cluster="hpc")
+FULL = Session(
+    job_id="7",
+    cluster="hpc",
+    other_cluster=True,
+    login_host="login:2222",
+    local_port=9999,
+    ready=Ready("c1", 40123, "/tree"),
+)
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """The umask of a user who shares everything."""
+    old = os.umask(0)
+    yield
+    os.umask(old)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def folder_of(store: Store, session: Session = SESSION) -> Path:
+    return store.session_folder(session.cluster, session.job_id)
+
+
+def test_slurm_nb_home_is_the_folder(tmp_path: Path) -> None:
+    """SLURM_NB_HOME beats XDG_STATE_HOME."""
+    environ = {"SLURM_NB_HOME": str(tmp_path / "a"), "XDG_STATE_HOME": str(tmp_path / "b")}
+
+    assert Store.of_user(environ).folder == tmp_path / "a"
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_relative_slurm_nb_home_becomes_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job script runs elsewhere, so the folder is absolute from the start."""
+    monkeypatch.chdir(tmp_path)
+
+    assert Store.of_user({"SLURM_NB_HOME": "x/../state"}).folder == tmp_path / "state"
+
+
+def test_xdg_state_home_holds_the_folder(tmp_path: Path) -> None:
+    """Without SLURM_NB_HOME it is slurm-nb in XDG_STATE_HOME."""
+    environ = {"SLURM_NB_HOME": "", "XDG_STATE_HOME": str(tmp_path)}
+
+    assert Store.of_user(environ).folder == tmp_path / "slurm-nb"
+
+
+@pytest.mark.parametrize("xdg_state_home", [None, "", "relative/path"])
+def test_the_default_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xdg_state_home: str | None
+) -> None:
+    """Else it is ~/.local/state/slurm-nb; a relative XDG_STATE_HOME is void by its standard."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environ = {} if xdg_state_home is None else {"XDG_STATE_HOME": xdg_state_home}
+
+    assert Store.of_user(environ).folder == tmp_path / ".local/state/slurm-nb"
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    """Nobody else can look into the state directory or a session."""
+    store = Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")})
+    store.save(SESSION)
+
+    folders = [path for path in [store.folder, *store.folder.rglob("*")] if path.is_dir()]
+    assert folder_of(store) in folders
+    assert {mode(folder) for folder in folders} == {0o700}
+
+
+def test_a_folder_that_was_open_is_closed(tmp_path: Path) -> None:
+    """A state directory that was made by hand becomes private."""
+    (tmp_path / "state" / "sessions").mkdir(mode=0o755, parents=True)
+    (tmp_path / "state").chmod(0o777)
+
+    store = Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")})
+
+    assert mode(store.folder) == mode(store.folder / "sessions") == 0o700
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_files_are_private_whatever_the_umask(store: Store) -> None:
+    """Nobody else can read a session's file, and nothing half written is left beside it."""
+    store.save(SESSION)
+
+    assert [path.name for path in folder_of(store).iterdir()] == ["session.json"]
+    assert mode(folder_of(store) / "session.json") == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("inner", ["", "jobs", "sessions"])
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, inner: str) -> None:
+    """Whoever owns the folder could read the tokens, so it must be the user's own."""
+    foreign = tmp_path / "state" / inner
+    foreign.mkdir(parents=True)
+    os.chown(foreign, 12345, 12345)
+
+    with pytest.raises(BadValue, match="belongs to another user") as caught:
+        Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")})
+
+    assert "12345" in str(caught.value)
+    assert "SLURM_NB_HOME" in caught.value.hint
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file in the way is an error that names the folder and the way out."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+
+    with pytest.raises(BadValue, match="can't be made") as caught:
+        Store.of_user({"SLURM_NB_HOME": str(tmp_path / "file" / "state")})
+
+    assert str(tmp_path / "file" / "state") in str(caught.value)
+    assert "SLURM_NB_HOME" in caught.value.hint
+
+
+@pytest.mark.parametrize("session", [SESSION, FULL, Session(job_id="local-3", cluster="local")])
+def test_a_session_comes_back_as_it_was_saved(store: Store, session: Session) -> None:
+    """A later process knows what the first one knew."""
+    store.save(session)
+
+    assert store.load(session.job_id) == session
+    assert store.all() == [session]
+
+
+def test_a_later_save_replaces_the_first(store: Store) -> None:
+    """What is learnt later is kept, and nothing of before."""
+    store.save(FULL)
+    store.save(SESSION)
+
+    assert store.load("7") == SESSION
+
+
+def test_all_sessions_of_all_clusters_are_found(store: Store) -> None:
+    """A user's sessions are listed over every cluster."""
+    sessions = [
+        SESSION,
+        replace(SESSION, job_id="8"),
+        replace(SESSION, cluster="hpc2"),
+        Session(job_id="local-1", cluster="local"),
+    ]
+    for session in sessions:
+        store.save(session)
+
+    assert sorted(map(repr, store.all())) == sorted(map(repr, sessions))
+
+
+def test_without_sessions_there_are_none(store: Store) -> None:
+    """A fresh state directory holds no session."""
+    assert store.all() == []
+
+
+def test_a_job_that_slurm_nb_did_not_start_is_refused(store: Store) -> None:
+    """An unknown job id is an error that names job and folder."""
+    with pytest.raises(BadValue, match="job 8 was not started by slurm-nb") as caught:
+        store.load("8")
+
+    assert str(store.folder) in str(caught.value)
+
+
+BAD_JOB_IDS = [
+    "../x", "..", ".", "", " ", "7 ", "7;rm", "7\n", "\n7", "\uff17", "\u0667", "7_1",
+    "7.batch", "-7", "+7", "0x7", "*", "[0-9]", "7/../8", "local-", "local-x",
+    "local-1/..", "Local-1", "7\0", "$(id)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("job_id", BAD_JOB_IDS)
+def test_what_is_no_job_id_is_refused(store: Store, job_id: str) -> None:
+    """No path, pattern, step or shell word is taken for a job id."""
+    store.save(SESSION)
+
+    with pytest.raises(BadValue, match="is not a job id"):
+        store.load(job_id)
+
+
+@pytest.mark.parametrize("job_id", ["0", "7", "4294967295", "local-1", "local-12345"])
+def test_what_is_a_job_id(job_id: str) -> None:
+    """Slurm's numbers and the ids of local jobs are taken as they are."""
+    assert check_job_id(job_id) == job_id
+
+
+WHOLE = {"version": 1, "job_id": "7", "cluster": "hpc", "other_cluster": False,
+         "login_host": None, "local_port": None, "ready": None}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "7",
+        "[]",
+        '"version"',
+        "{}",
+        "\x00\x00",
+        json.dumps({**WHOLE, "version": 2}),
+        json.dumps({**WHOLE, "version": None}),
+        json.dumps({k: v for k, v in WHOLE.items() if k != "version"}),
+        json.dumps({k: v for k, v in WHOLE.items() if k != "job_id"}),
+        json.dumps({k: v for k, v in WHOLE.items() if k != "ready"}),
+        json.dumps({**WHOLE, "colour": "red"}),
+        json.dumps({**WHOLE, "ready": {"node": "c1"}}),
+        json.dumps({**WHOLE, "ready": 5}),
+    ],
+)
+def test_a_broken_session_file_is_named(store: Store, text: str) -> None:
+    """A file that is empty, cut off or of another version is an error with a way out."""
+    store.save(SESSION)
+    path = folder_of(store) / "session.json"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(BadValue, match="is not a session file") as caught:
+        store.load("7")
+
+    assert str(path) in str(caught.value)
+    assert "scancel 7" in caught.value.hint
+
+
+def test_every_cut_off_session_file_is_refused(store: Store) -> None:
+    """Wherever the file breaks off, it is not taken for a whole one."""
+    store.save(FULL)
+    path = folder_of(store) / "session.json"
+    whole = path.read_text(encoding="utf-8")
+
+    for length in range(len(whole)):
+        path.write_text(whole[:length], encoding="utf-8")
+        with pytest.raises(BadValue):
+            store.load("7")
+
+
+def test_a_session_file_that_is_not_text_is_named(store: Store) -> None:
+    """Bytes that are not UTF-8 break nothing."""
+    store.save(SESSION)
+    (folder_of(store) / "session.json").write_bytes(b"\xff\xfe{}")
+
+    with pytest.raises(BadValue, match="is not a session file"):
+        store.load("7")
+
+
+def test_one_id_on_two_clusters_is_not_guessed(store: Store) -> None:
+    """When two clusters gave the same id, both are named and none is chosen."""
+    store.save(SESSION)
+    store.save(replace(SESSION, cluster="hpc2"))
+
+    with pytest.raises(BadValue, match="hpc and hpc2"):
+        store.load("7")
+
+
+def test_a_session_that_only_the_job_made_is_known(store: Store) -> None:
+    """A script that the user gave to sbatch by hand has a token and no session file."""
+    folder_of(store).mkdir(parents=True)
+    write_private(folder_of(store) / "token", TOKEN)
+
+    session = store.load("7")
+
+    assert session == SESSION
+    assert store.token(session) == TOKEN
+
+
+def test_a_token_is_read(store: Store) -> None:
+    """The token that the job made is the session's."""
+    store.save(SESSION)
+    write_private(folder_of(store) / "token", TOKEN)
+
+    assert store.token(SESSION) == TOKEN
+
+
+def test_a_token_that_is_not_there_is_none(store: Store) -> None:
+    """Before the job has made it there is no token, nor any error."""
+    assert store.token(SESSION) is None
+    store.save(SESSION)
+    assert store.token(SESSION) is None
+
+
+@pytest.mark.parametrize(
+    "text", [b"", TOKEN[:-1].encode(), TOKEN.encode() + b"\n", TOKEN.upper().encode(), b"\xff" * 64]
+)
+def test_what_is_no_token_is_not_passed_on(store: Store, text: bytes) -> None:
+    """An empty, cut off or foreign token is refused, without showing it."""
+    store.save(SESSION)
+    (folder_of(store) / "token").write_bytes(text)
+
+    with pytest.raises(BadValue, match=r"/token: ") as caught:
+        store.token(SESSION)
+
+    assert TOKEN[:16] not in str(caught.value).lower()
+
+
+def test_secrets_are_forgotten_and_the_session_is_not(store: Store) -> None:
+    """After the end the token is gone; asking twice is no error."""
+    store.save(SESSION)
+    write_private(folder_of(store) / "token", TOKEN)
+
+    store.forget_secrets(SESSION)
+    store.forget_secrets(SESSION)
+
+    assert store.token(SESSION) is None
+    assert store.load("7") == SESSION
+
+
+def test_a_file_that_cannot_be_written_keeps_its_old_text(store: Store) -> None:
+    """What the disk refuses leaves the file as it was, and no half file beside it."""
+    folder = store.folder / "taken"
+    folder.mkdir()
+    (folder / "in the way").mkdir()
+
+    with pytest.raises(BadValue, match="can't be written"):
+        write_private(folder / "in the way", "text")
+    with pytest.raises(BadValue, match="can't be written"):
+        write_private(folder / "missing" / "file", "text")
+
+    assert [path.name for path in folder.iterdir()] == ["in the way"]
+
+
+def test_a_private_file_does_not_follow_a_link(tmp_path: Path) -> None:
+    """A link in the file's place is replaced, and what it points to is left alone."""
+    target = tmp_path / "target"
+    target.write_text("untouched", encoding="utf-8")
+    (tmp_path / "file").symlink_to(target)
+
+    write_private(tmp_path / "file", "secret")
+
+    assert target.read_text(encoding="utf-8") == "untouched"
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "secret"
+
+
+def test_refreshing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    """The folder of a job may appear later."""
+    refresh(tmp_path / "missing")
+
+    assert not (tmp_path / "missing").exists()
+
+
+def test_paths_of_a_job_are_submitits(store: Store) -> None:
+    """The log and the script lie where submitit puts them."""
+    from submitit.core.utils import JobPaths  # noqa: PLC0415  only this test knows of submitit
+
+    paths = JobPaths(store.folder / "jobs", "7", 0)
+
+    assert store.log_path("7") == paths.stdout
+    assert store.script_path("7") == paths.submission_file

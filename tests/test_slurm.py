@@ -1,0 +1,673 @@
+"""Slurm's words are read with care, and sbatch is given one script and asked for one job."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+import time
+from collections.abc import Callable
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import pytest
+from submitit.slurm.slurm import SlurmExecutor
+
+from slurm_nb.errors import SchedulerError
+from slurm_nb.scheduler import JobState, Phase, slurm
+from slurm_nb.scheduler.command import Answer
+from slurm_nb.scheduler.slurm import PHASES, Slurm, parse_sacct, parse_squeue
+from slurm_nb.session import Session, Store
+from slurm_nb.spec import JobSpec
+from tests.conftest import AddProgram, recorded, recorded_json
+
+SCRIPT = "#!/bin/bash\n#SBATCH --time=5\necho é\n"
+SEVEN = Session(job_id="7", cluster="hpc")
+EIGHT = Session(job_id="8", cluster="hpc")
+SAID = {command: Answer(code, out, err) for command, code, out, err in recorded_json("answers.txt")}
+GONE = SAID["squeue -j 99999"]
+NO_ACCOUNTING = SAID["sacct -j 166"]
+FROZEN = SAID["sbatch --wrap=true (controller frozen)"]
+
+
+def as_asked(line: str) -> str:
+    """A recorded `%i|%T|%r|%N|%e|%S` in the columns that slurm-nb asks for, `%i|%T|%e|%r`."""
+    job_id, word, reason, _node, end, _start = line.split("|")
+    return f"{job_id}|{word}|{end}|{reason}\n"
+
+
+# --- Slurm's words ---
+
+
+@pytest.mark.parametrize("line", recorded("squeue.txt"))
+def test_every_recorded_line_of_squeue_is_read(line: str) -> None:
+    """Word, reason and end time are Slurm's own; its `None` and `N/A` are nothing."""
+    job_id, word, reason, _node, end, _start = line.split("|")
+
+    states = parse_squeue(as_asked(line))
+
+    assert states == {
+        job_id: JobState(
+            PHASES[word],
+            word,
+            "" if reason == "None" else reason,
+            None if end == "N/A" else end,
+        )
+    }
+
+
+def test_many_lines_of_squeue_are_read() -> None:
+    """One answer holds many jobs; the last line of a job holds."""
+    text = "".join(map(as_asked, recorded("squeue.txt")))
+
+    states = parse_squeue(text)
+
+    assert {job_id: state.phase for job_id, state in states.items()} == {
+        "157": Phase.ENDED,
+        "158": Phase.PENDING,
+        "160": Phase.PENDING,
+        "161": Phase.PENDING,
+        "162": Phase.ENDED,
+        "163": Phase.ENDED,
+        "164": Phase.ENDED,
+        "165": Phase.ENDED,
+        "166": Phase.ENDED,
+    }
+
+
+def test_squeue_cut_off_anywhere_breaks_nothing() -> None:
+    """Half an answer is never a wrong ending: what is cut off is unknown or left out."""
+    whole = as_asked("162|RUNNING|None|c1|2026-11-23T22:50:00|2026-11-23T22:45:00")
+
+    for length in range(len(whole)):
+        for state in parse_squeue(whole[:length]).values():
+            assert state.phase in {Phase.RUNNING, Phase.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "slurm_load_jobs error: Invalid job id specified\n",
+        "|||\n",
+        "x|RUNNING|N/A|None\n",
+        "\uff17|RUNNING|N/A|None\n",
+        "7_1|RUNNING|N/A|None\n",
+        "-7|RUNNING|N/A|None\n",
+        "7|RUNNING\n",
+        "7\n",
+        "\0\x1b[2J\n",
+    ],
+)
+def test_other_text_is_no_job(text: str) -> None:
+    """Nothing but a whole line with a job id says something of a job."""
+    assert parse_squeue(text) == {}
+
+
+def test_a_reason_may_hold_anything() -> None:
+    """Admins write reasons with bars and blanks."""
+    assert parse_squeue("7|PENDING|N/A|(a|b) c\n")["7"].reason == "(a|b) c"
+
+
+def test_only_a_date_is_an_end_time() -> None:
+    """What squeue writes when there is no end is not shown as one."""
+    for end in ("N/A", "NONE", "Unknown", ""):
+        assert parse_squeue(f"7|RUNNING|{end}|None\n")["7"].end_time is None
+
+
+@pytest.mark.parametrize(
+    ("word", "phase"),
+    [
+        ("PENDING", Phase.PENDING),
+        ("CONFIGURING", Phase.PENDING),
+        ("REQUEUED", Phase.PENDING),
+        ("REQUEUE_HOLD", Phase.PENDING),
+        ("REQUEUE_FED", Phase.PENDING),
+        ("RESV_DEL_HOLD", Phase.PENDING),
+        ("SPECIAL_EXIT", Phase.PENDING),
+        ("RUNNING", Phase.RUNNING),
+        ("COMPLETING", Phase.RUNNING),
+        ("SUSPENDED", Phase.RUNNING),
+        ("STOPPED", Phase.RUNNING),
+        ("RESIZING", Phase.RUNNING),
+        ("SIGNALING", Phase.RUNNING),
+        ("STAGE_OUT", Phase.RUNNING),
+        ("COMPLETED", Phase.ENDED),
+        ("CANCELLED", Phase.ENDED),
+        ("FAILED", Phase.ENDED),
+        ("TIMEOUT", Phase.ENDED),
+        ("NODE_FAIL", Phase.ENDED),
+        ("PREEMPTED", Phase.ENDED),
+        ("BOOT_FAIL", Phase.ENDED),
+        ("DEADLINE", Phase.ENDED),
+        ("OUT_OF_MEMORY", Phase.ENDED),
+        ("LAUNCH_FAILED", Phase.ENDED),
+        ("RECONFIG_FAIL", Phase.ENDED),
+        ("REVOKED", Phase.ENDED),
+    ],
+)
+def test_every_word_of_slurm_has_its_phase(word: str, phase: Phase) -> None:
+    """The job state codes of squeue(1) are read for what they mean to somebody who waits."""
+    assert parse_squeue(f"7|{word}|N/A|None\n")["7"] == JobState(phase, word)
+    assert parse_sacct(f"7|{word}\n")["7"] == JobState(phase, word)
+
+
+@pytest.mark.parametrize("word", ["HIBERNATING", "running", "", "RUNNING ", "\x1b[2J"])
+def test_a_word_that_is_not_known_is_no_ending(word: str) -> None:
+    """Slurm's next release may have new words; they are kept as they are."""
+    assert parse_squeue(f"7|{word}|N/A|None\n")["7"] == JobState(Phase.UNKNOWN, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("7|COMPLETED\n", JobState(Phase.ENDED, "COMPLETED")),
+        ("7|CANCELLED by 1000\n", JobState(Phase.ENDED, "CANCELLED")),
+        ("7|OUT_OF_MEMORY\n8|FAILED\n", JobState(Phase.ENDED, "OUT_OF_MEMORY")),
+        ("7|HIBERNATING\n", JobState(Phase.UNKNOWN, "HIBERNATING")),
+    ],
+)
+def test_sacct_is_read(text: str, state: JobState) -> None:
+    """The first word of sacct's state is the state."""
+    assert parse_sacct(text)["7"] == state
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "7\n", "7|\n", "7.batch|FAILED\n", "|FAILED\n", "x|y|z"]
+)
+def test_other_text_of_sacct_is_no_job(text: str) -> None:
+    """A job's steps and cut off lines say nothing of the job."""
+    assert parse_sacct(text) == {}
+
+
+# --- states ---
+
+
+class Answers:
+    """Stands for Slurm's commands: an answer or an error for each, and what was asked."""
+
+    def __init__(self, **by_program: Answer | SchedulerError) -> None:
+        self.by_program = by_program
+        self.asked: list[list[str]] = []
+
+    def __call__(self, argv: list[str], **_: object) -> Answer:
+        self.asked.append(argv)
+        answer = self.by_program[argv[0]]
+        if isinstance(answer, SchedulerError):
+            raise answer
+        return answer
+
+
+GiveAnswers = Callable[..., Answers]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> GiveAnswers:
+    def give(**by_program: Answer | SchedulerError) -> Answers:
+        given = Answers(**by_program)
+        monkeypatch.setattr(slurm, "ask", given)
+        return given
+
+    return give
+
+
+def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
+    """One squeue knows them all, and sacct is not troubled."""
+    given = answers(squeue=Answer(0, "7|RUNNING|N/A|None\n8|PENDING|N/A|Priority\n", ""))
+
+    states = Slurm().states([SEVEN, EIGHT])
+
+    assert [state.word for state in states.values()] == ["RUNNING", "PENDING"]
+    assert len(given.asked) == 1
+    assert "7,8" in given.asked[0]
+
+
+def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
+    """A job that went to another cluster of the federation is looked for there."""
+    given = answers(squeue=Answer(0, "7|RUNNING|N/A|None\n8|RUNNING|N/A|None\n", ""))
+    there = Session(job_id="8", cluster="big", other_cluster=True)
+
+    Slurm().states([SEVEN, there])
+
+    assert [("-M" in argv, "big" in argv) for argv in given.asked] == [(False, False), (True, True)]
+
+
+def test_a_job_that_squeue_forgot_is_in_accounting(answers: GiveAnswers) -> None:
+    """sacct says how a job ended that squeue no longer knows."""
+    answers(squeue=GONE, sacct=Answer(0, "7|TIMEOUT\n", ""))
+
+    assert Slurm().states([SEVEN]) == {"7": JobState(Phase.ENDED, "TIMEOUT")}
+
+
+def test_only_the_jobs_that_are_gone_are_looked_up(answers: GiveAnswers) -> None:
+    """squeue leaves unknown ids out of a list (seen on 22.05); sacct is asked for those alone."""
+    given = answers(
+        squeue=Answer(0, "8|RUNNING|N/A|None\n", ""), sacct=Answer(0, "7|COMPLETED\n", "")
+    )
+
+    states = Slurm().states([SEVEN, EIGHT])
+
+    assert states["7"].phase is Phase.ENDED
+    assert states["8"].phase is Phase.RUNNING
+    assert given.asked[1][-1] == "7"
+
+
+@pytest.mark.parametrize(
+    "accounting",
+    [NO_ACCOUNTING, Answer(0, "", ""), SchedulerError("sacct is not on PATH")],
+    ids=["disabled", "empty", "missing"],
+)
+def test_without_accounting_a_job_that_is_gone_has_ended(
+    answers: GiveAnswers, accounting: Answer | SchedulerError
+) -> None:
+    """A job that Slurm no longer knows is over, though nobody can say how."""
+    answers(squeue=GONE, sacct=accounting)
+
+    state = Slurm().states([SEVEN])["7"]
+
+    assert (state.phase, state.word) == (Phase.ENDED, "ENDED")
+    assert state.reason
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        FROZEN,
+        SAID["sbatch --wrap=true (controller stopped)"],
+        Answer(1, "", ""),
+        Answer(127, "", "squeue: error while loading shared libraries"),
+        SchedulerError("squeue did not answer within 25 s"),
+        SchedulerError("squeue is not on PATH"),
+    ],
+    ids=["frozen", "stopped", "silent", "broken", "timeout", "missing"],
+)
+def test_a_slurm_that_does_not_answer_ends_nothing(
+    answers: GiveAnswers, failure: Answer | SchedulerError
+) -> None:
+    """When squeue fails nothing is known, and the reason says what squeue said."""
+    given = answers(squeue=failure)
+
+    state = Slurm().states([SEVEN, EIGHT])["8"]
+
+    assert state.phase is Phase.UNKNOWN
+    assert state.reason
+    assert [argv[0] for argv in given.asked] == ["squeue"]
+
+
+def test_no_session_asks_nothing(answers: GiveAnswers) -> None:
+    """An empty `squeue -j` would list everybody's jobs."""
+    given = answers()
+
+    assert Slurm().states([]) == {}
+    assert given.asked == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [SAID["scancel 99999"], SAID["scancel 166 (ended)"], GONE],
+    ids=["unknown", "ended", "invalid id"],
+)
+def test_cancelling_a_job_that_is_over_is_no_error(answers: GiveAnswers, answer: Answer) -> None:
+    """What is gone already need not be cancelled."""
+    given = answers(scancel=answer)
+
+    Slurm().cancel(SEVEN)
+
+    assert given.asked == [["scancel", "7"]]
+
+
+def test_a_refused_cancel_is_told(answers: GiveAnswers) -> None:
+    """Slurm's words and the way to try again reach the user."""
+    answers(scancel=SAID["scancel 167 (somebody else's)"])
+
+    with pytest.raises(SchedulerError, match="Access/permission denied") as caught:
+        Slurm().cancel(SEVEN)
+
+    assert "slurm-nb cancel 7" in caught.value.hint
+
+
+# --- submission ---
+
+
+@pytest.fixture
+def cluster(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
+    """A Slurm of shell scripts: its cluster is called hpc, and it knows no jobs."""
+    program("scontrol", "printf 'ClusterName             = hpc\\n'")
+    program("squeue", "exit 0")
+    program("sacct", "exit 1")
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    return program
+
+
+def submitted(store: Store, spec: JobSpec, script: str = SCRIPT) -> Session:
+    jobs = Slurm()
+    return jobs.submit(script, spec, store, cluster=jobs.cluster())
+
+
+def kept_files(store: Store) -> list[str]:
+    return sorted(path.name for path in (store.folder / "jobs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answer", "session"),
+    [
+        ("4711", Session(job_id="4711", cluster="hpc")),
+        ("4711;hpc", Session(job_id="4711", cluster="hpc")),
+        ("4711;big", Session(job_id="4711", cluster="big", other_cluster=True)),
+        ("Welcome to 2026!\\nYour budget: 5 h\\n4711", Session(job_id="4711", cluster="hpc")),
+        ("job 99 is old news\\n\\n4711;big-1.x\\n", Session(
+            job_id="4711", cluster="big-1.x", other_cluster=True)),
+    ],
+)  # fmt: skip
+def test_the_answer_of_sbatch_is_the_session(
+    cluster: AddProgram, store: Store, spec: JobSpec, answer: str, session: Session
+) -> None:
+    """sbatch's last line is the job's id and perhaps its cluster, whatever a site prints before."""
+    cluster("sbatch", f"printf '%b\\n' '{answer}'")
+
+    assert submitted(store, spec) == session
+
+
+def test_the_script_is_submitted_as_it_is_and_kept(
+    cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
+) -> None:
+    """sbatch reads the very text that was rendered, from a file of the user alone."""
+    cluster(
+        "sbatch",
+        f'printf "%s\\0" "$@" >"{tmp_path}/argv"; cat "${{@: -1}}" >"{tmp_path}/seen";'
+        f' stat -L -c %a "${{@: -1}}" >"{tmp_path}/mode"; echo 7',
+    )
+
+    submitted(store, spec)
+
+    options, path, _ = (tmp_path / "argv").read_text(encoding="utf-8").split("\0")
+    assert options == "--parsable"
+    assert path.startswith(f"{store.folder}/jobs/")
+    assert (tmp_path / "seen").read_text(encoding="utf-8") == SCRIPT
+    assert (tmp_path / "mode").read_text(encoding="utf-8") == "600\n"
+    assert store.script_path("7").read_text(encoding="utf-8") == SCRIPT
+    assert store.script_path("7").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "refusal", [Answer(code, "", words) for _, code, words in recorded_json("sbatch-refusals.txt")]
+)
+def test_a_refusal_is_told_once_in_slurms_words(
+    cluster: AddProgram,
+    store: Store,
+    spec: JobSpec,
+    capfd: pytest.CaptureFixture[str],
+    refusal: Answer,
+) -> None:
+    """What sbatch says against a job is one error, and leaves neither output nor files."""
+    said = cluster("sbatch", f'cat "$0.words" >&2; exit {refusal.exit_code}')
+    said.with_name("sbatch.words").write_text(refusal.stderr, encoding="utf-8")
+
+    with pytest.raises(SchedulerError) as caught:
+        submitted(store, spec)
+
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(message.count(line) == 1 for line in refusal.stderr.splitlines())
+    assert caught.value.exit_code == 3
+    assert capfd.readouterr() == ("", "")
+    assert kept_files(store) == []
+
+
+def test_a_job_that_sbatch_did_not_tell_of_is_found(
+    cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
+) -> None:
+    """When the answer was lost and the job runs, it is known by the path of its script."""
+    cluster(
+        "sbatch",
+        f'echo "${{@: -1}}" >"{tmp_path}/script"; echo "{FROZEN.stderr.strip()}" >&2; exit 1',
+    )
+    cluster(
+        "squeue",
+        f'echo "3|/somebody/elses.sh"; echo "42|$(cat "{tmp_path}/script")"; echo "44|"',
+    )
+
+    assert submitted(store, spec).job_id == "42"
+
+
+def test_a_job_found_late_can_still_be_read(
+    cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
+) -> None:
+    """Slurm may list the job only at a later look, or not answer at the first."""
+    cluster(
+        "sbatch",
+        f'echo "${{@: -1}}" >"{tmp_path}/script"; echo "{FROZEN.stderr.strip()}" >&2; exit 1',
+    )
+    cluster(
+        "squeue",
+        f'echo x >>"{tmp_path}/looks"; [ "$(wc -l <"{tmp_path}/looks")" -gt 2 ] || exit 1;'
+        f' echo "42|$(cat "{tmp_path}/script")"',
+    )
+
+    assert submitted(store, spec).job_id == "42"
+
+
+@pytest.mark.parametrize(
+    "sbatch",
+    [
+        f'echo "{FROZEN.stderr.strip()}" >&2; exit 1',
+        "exit 0",
+        "echo Submitted batch job 7",
+        "echo 7_1",
+        "echo \uff17",
+        "kill -KILL $$",
+        "exit 124",
+        "exit 137",
+    ],
+)
+def test_a_lost_answer_tells_how_to_look(
+    cluster: AddProgram,
+    store: Store,
+    spec: JobSpec,
+    capfd: pytest.CaptureFixture[str],
+    sbatch: str,
+) -> None:
+    """When nobody knows whether there is a job, the user is told how to find out."""
+    cluster("sbatch", sbatch)
+
+    with pytest.raises(SchedulerError) as caught:
+        submitted(store, spec)
+
+    (script,) = (store.folder / "jobs").iterdir()
+    assert "squeue" in caught.value.hint
+    assert str(script) in caught.value.hint
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_sbatch_both_ways_out_are_named(
+    store: Store, spec: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Slurm here: go to a login node, or say that this machine will do."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(SchedulerError, match="sbatch is not on PATH") as caught:
+        submitted(store, spec)
+
+    assert "login node" in caught.value.hint
+    assert "slurm-nb submit --cluster local" in caught.value.hint
+
+
+def test_a_slurm_that_cannot_be_reached_submits_nothing(
+    cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
+) -> None:
+    """When the cluster does not even say its name, sbatch is not tried."""
+    cluster("scontrol", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    cluster("sbatch", f"touch '{tmp_path}/tried'; echo 7")
+
+    with pytest.raises(SchedulerError, match="Unable to contact slurm controller"):
+        submitted(store, spec)
+
+    assert not (tmp_path / "tried").exists()
+
+
+# --- what crosses into sbatch ---
+
+
+@pytest.fixture
+def environ_of_sbatch(
+    cluster: AddProgram, store: Store, tmp_path: Path
+) -> Callable[[JobSpec], dict[str, str]]:
+    """Submit, and give the environment that sbatch had."""
+
+    def environ(spec: JobSpec) -> dict[str, str]:
+        cluster("sbatch", f"env -0 >'{tmp_path}/environ'; echo 7")
+        submitted(store, spec)
+        pairs = (tmp_path / "environ").read_text(encoding="utf-8").split("\0")[:-1]
+        return dict(pair.split("=", 1) for pair in pairs)
+
+    return environ
+
+
+EnvironOfSbatch = Callable[[JobSpec], dict[str, str]]
+
+
+def with_options(*, time: str | None = None, words: tuple[str, ...] = ()) -> JobSpec:
+    return JobSpec(
+        notebook_dir=Path("/home/alice"),
+        python=Path("/usr/bin/python3"),
+        time=time,
+        sbatch_options=words,
+    )
+
+
+def test_a_job_around_this_one_does_not_leak_in(
+    environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submit from inside a job tells the new job nothing of the old one's nodes and memory."""
+    for line in recorded("job-environment.txt"):
+        monkeypatch.setenv(*line.split("=", 1))
+
+    environ = environ_of_sbatch(spec)
+
+    left = {name for name in environ if name.startswith("SLURM_")}
+    assert left <= {"SLURM_CONF", "SLURM_NB_HOME"}
+
+
+def test_where_slurm_is_crosses(
+    environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's choice of a Slurm, and everything that is none of ours, reaches sbatch."""
+    monkeypatch.setenv("SLURM_CONF", "/etc/other.conf")
+    monkeypatch.setenv("SLURM_CLUSTERS", "big")
+    monkeypatch.setenv("MY_OWN", "a\nb")
+
+    environ = environ_of_sbatch(spec)
+
+    assert environ["SLURM_CONF"] == "/etc/other.conf"
+    assert environ["SLURM_CLUSTERS"] == "big"
+    assert environ["MY_OWN"] == "a\nb"
+
+
+@pytest.mark.parametrize(
+    "name", ["SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_OPEN_MODE", "SBATCH_ARRAY_INX", "SBATCH_WAIT"]
+)
+def test_what_slurm_nb_stands_on_never_comes_from_the_environment(
+    environ_of_sbatch: EnvironOfSbatch,
+    spec: JobSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """A variable that beats the script's own --output would leave slurm-nb without a log."""
+    monkeypatch.setenv(name, "1")
+
+    assert name not in environ_of_sbatch(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "crosses"),
+    [
+        (with_options(), True),
+        (with_options(time="5"), False),
+        (with_options(words=("--time=5",)), False),
+        (with_options(words=("--time", "5")), False),
+        (with_options(words=("-t", "5")), False),
+        (with_options(words=("-t5",)), False),
+        (with_options(words=("-x", "c1")), True),
+    ],
+    ids=["not given", "-t", "-- --time=5", "-- --time 5", "-- -t 5", "-- -t5", "-- -x c1"],
+)
+def test_a_flag_beats_the_variable_of_the_same_option(
+    environ_of_sbatch: EnvironOfSbatch,
+    monkeypatch: pytest.MonkeyPatch,
+    spec: JobSpec,
+    crosses: bool,  # noqa: FBT001  a column of the table
+) -> None:
+    """SBATCH_TIMELIMIT holds where the user gave no time, and only there."""
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "7")
+
+    assert ("SBATCH_TIMELIMIT" in environ_of_sbatch(spec)) is crosses
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "name"),
+    [
+        ("account", "a", "SBATCH_ACCOUNT"),
+        ("partition", "p", "SBATCH_PARTITION"),
+        ("qos", "q", "SBATCH_QOS"),
+        ("mem", "4G", "SBATCH_MEM_PER_NODE"),
+        ("gpus", "1", "SBATCH_GPUS"),
+        ("gres", "gpu:1", "SBATCH_GRES"),
+        ("constraint", "ib", "SBATCH_CONSTRAINT"),
+        ("reservation", "r", "SBATCH_RESERVATION"),
+        ("job_name", "mine", "SBATCH_JOB_NAME"),
+    ],
+)
+def test_every_option_beats_its_variable(
+    environ_of_sbatch: EnvironOfSbatch,
+    monkeypatch: pytest.MonkeyPatch,
+    field: str,
+    value: str,
+    name: str,
+) -> None:
+    """Each of slurm-nb's options wins over the variable that sbatch(1) names for it."""
+    monkeypatch.setenv(name, "other")
+    base = with_options()
+    given = JobSpec(notebook_dir=base.notebook_dir, python=base.python, **{field: value})  # type: ignore[arg-type]
+
+    assert name in environ_of_sbatch(base)
+    assert name not in environ_of_sbatch(given)
+
+
+# --- the contract with submitit ---
+
+
+def test_submitits_protected_methods_have_the_shape_that_is_overridden() -> None:
+    """A release of submitit that changed one of them would break submission silently."""
+
+    def parameters(name: str) -> list[str]:
+        return list(inspect.signature(getattr(SlurmExecutor, name)).parameters)
+
+    assert parameters("_submit_command") == ["self", "command"]
+    assert parameters("_make_submission_file_text") == ["self", "command", "uid"]
+    assert parameters("_make_submission_command") == ["self", "submission_file_path"]
+    assert parameters("_get_job_id_from_submission_command") == ["string"]
+    assert parameters("affinity") == []
+
+
+def test_submitit_is_pinned_to_the_release_that_was_read() -> None:
+    """Protected methods are only as stable as the minor release."""
+    (pin,) = [line for line in requires("slurm-nb") or [] if line.startswith("submitit")]
+
+    assert re.search(r"<1\.6\b", pin)
+    assert re.search(r">=1\.5\.", pin)
+    assert version("submitit").startswith("1.5.")
+
+
+def test_submitit_is_not_asked_for_srun(
+    cluster: AddProgram, store: Store, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some login nodes have sbatch and no srun; that is enough."""
+    folder = cluster("sbatch", "echo 7").parent
+    for name in ("bash", "env", "timeout"):
+        (folder / name).symlink_to(f"/usr/bin/{name}")
+    monkeypatch.setenv("PATH", str(folder))
+
+    assert shutil.which("srun") is None
+    assert submitted(store, spec).job_id == "7"

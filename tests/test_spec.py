@@ -1,0 +1,331 @@
+"""JobSpec refuses what sbatch can never accept, naming option and value."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurm_nb.errors import BadValue
+from slurm_nb.spec import JobSpec, refuse_control_characters, time_limit_s
+from tests.conftest import recorded_json
+
+TEXT_FIELDS = [
+    "job_name", "account", "time", "partition", "qos", "mem", "gpus", "gres", "constraint",
+    "nodelist", "exclude", "reservation",
+]  # fmt: skip
+RECORDED_TIMES: list[tuple[str, str | None]] = [(v, m) for v, m in recorded_json("sbatch-time.txt")]
+RECORDED_SIZES: list[tuple[str, str | None]] = [(v, m) for v, m in recorded_json("sbatch-mem.txt")]
+# Taken by sbatch 22.05, but in no form that sbatch(1) names.
+UNDOCUMENTED_TIMES = {"-1", "1-"}
+
+
+def job(**values: Any) -> JobSpec:
+    return JobSpec(
+        **{"notebook_dir": Path("/home/alice"), "python": Path("/usr/bin/python3"), **values}
+    )
+
+
+def minutes(limit: str) -> int | None:
+    """Of a time limit as squeue prints it: `1-12:30:00`, `5:00`, `UNLIMITED`."""
+    if limit == "UNLIMITED":
+        return None
+    days, _, clock = limit.rpartition("-")
+    hours, mins, _ = ["0", *clock.split(":")][-3:]
+    return int(days or 0) * 1440 + int(hours) * 60 + int(mins)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90 * 60),
+        ("90:00", 90 * 60),
+        ("0:30", 30),
+        ("2:00:00", 7200),
+        ("1-12", 36 * 3600),
+        ("1-12:30", 36 * 3600 + 1800),
+        ("1-12:30:15", 36 * 3600 + 1815),
+        ("0-0:5", 300),
+        ("007", 420),
+    ],
+)
+def test_every_form_of_a_time_limit_has_its_seconds(text: str, seconds: int) -> None:
+    """A time limit means the seconds that sbatch(1) says."""
+    assert time_limit_s(text) == seconds
+    assert job(time=text).time == text
+
+
+@pytest.mark.parametrize("text", ["UNLIMITED", "unlimited", "Infinite", "0", "0:00", "0-0:00:00"])
+def test_no_limit_is_none(text: str) -> None:
+    """Unlimited, infinite and zero all mean no time limit."""
+    assert time_limit_s(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", [text for text, limit in RECORDED_TIMES if limit is None or limit == "INVALID"]
+)
+def test_a_time_that_sbatch_refused_is_refused(text: str) -> None:
+    """No time reaches sbatch that a real sbatch refused or turned into an invalid limit."""
+    with pytest.raises(BadValue):
+        job(time=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [(t, m) for t, m in RECORDED_TIMES if m and m != "INVALID" and t not in UNDOCUMENTED_TIMES],
+)
+def test_a_time_means_what_slurm_made_of_it(text: str, limit: str) -> None:
+    """The seconds of a time limit, rounded up to minutes, are the limit that Slurm set."""
+    seconds = time_limit_s(text)
+
+    assert (None if seconds is None else -(-seconds // 60)) == minutes(limit)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1-2-3",
+        "--1",
+        "1:-2",
+        "1e3",
+        "\u0663",
+        "1\u00a0",
+        "90\n",
+        "1:2:3:",
+        "UNLIMITED ",
+        "1-1:1:1:1",
+    ],
+)
+def test_other_times_are_refused(text: str) -> None:
+    """Forms that sbatch(1) does not name are refused, also with digits that are not ASCII."""
+    with pytest.raises(BadValue):
+        job(time=text)
+
+
+def test_a_time_beyond_slurms_counter_is_refused() -> None:
+    """More minutes than Slurm's 32 bits hold are refused with the way to say unlimited."""
+    with pytest.raises(BadValue, match="longer than Slurm can count") as caught:
+        job(time=f"{2**32 - 2}")
+
+    assert "UNLIMITED" in caught.value.hint
+    assert time_limit_s(str(2**32 - 3)) == (2**32 - 3) * 60
+
+
+def test_a_refused_time_is_named_and_the_forms_shown() -> None:
+    """The error for a time names the option, the value and the forms that are right."""
+    with pytest.raises(BadValue) as caught:
+        job(time="2h")
+
+    assert str(caught.value).startswith("--time '2h'")
+    assert "1-12:30:00" in caught.value.hint
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("size", ["4G", "4g", "4GB", "4096", "500M", "1K", "2T", "0"])
+def test_a_size_that_sbatch_takes_is_taken(size: str) -> None:
+    """Memory is a number with one of sbatch's units, or with none."""
+    assert job(mem=size).mem == size
+
+
+@pytest.mark.parametrize("size", [v for v, complaint in RECORDED_SIZES if complaint])
+def test_a_size_that_sbatch_refused_is_refused(size: str) -> None:
+    """No memory size reaches sbatch that a real sbatch called invalid."""
+    with pytest.raises(BadValue, match="--mem"):
+        job(mem=size)
+
+
+@pytest.mark.parametrize("gpus", ["1", "16", "a100:2", "nvidia_a100-sxm4.80gb:1", "a100:1,v100:2"])
+def test_gpus_are_a_number_with_or_without_a_type(gpus: str) -> None:
+    """GPUs are counted, and may be named by type."""
+    assert job(gpus=gpus).gpus == gpus
+
+
+@pytest.mark.parametrize("gpus", ["0", "-1", "a100", "a100:", ":2", "a100:0", "1.5", "1 2", "2;id"])
+def test_other_gpus_are_refused(gpus: str) -> None:
+    """GPUs that are no positive number are refused by name."""
+    with pytest.raises(BadValue, match=re.escape(f"--gpus {gpus!r}")):
+        job(gpus=gpus)
+
+
+@pytest.mark.parametrize("cpus", [0, -1])
+def test_fewer_than_one_cpu_is_refused(cpus: int) -> None:
+    """A job has at least one CPU."""
+    with pytest.raises(BadValue, match=f"--cpus-per-task {cpus}:"):
+        job(cpus_per_task=cpus)
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+@pytest.mark.parametrize("blank", ["", " ", "\u3000"])
+def test_an_empty_value_is_refused(field: str, blank: str) -> None:
+    """An option given with nothing in it is refused by its name on the command line."""
+    with pytest.raises(BadValue, match=f"^--{field.replace('_', '-')} "):
+        job(**{field: blank})
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+@pytest.mark.parametrize("char", ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x85", "\udcff"])
+def test_a_control_character_is_refused(field: str, char: str) -> None:
+    """A character that could start a line of its own or steer a terminal is refused everywhere."""
+    with pytest.raises(BadValue, match=f"^--{field.replace('_', '-')} ") as caught:
+        job(**{field: f"1{char}"})
+
+    assert char not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["notebook_dir", "python"])
+@pytest.mark.parametrize("char", ["\n", "\x1b", "\udc80"])
+def test_a_control_character_in_a_path_is_refused(field: str, char: str) -> None:
+    """Paths are refused like other text, for they stand in the job script."""
+    with pytest.raises(BadValue, match=field.replace("_", "-")):
+        job(**{field: Path(f"/home/a{char}b")})
+
+
+def test_a_control_character_in_an_sbatch_option_is_refused() -> None:
+    """What follows `--` can't smuggle a line into the job script either."""
+    with pytest.raises(BadValue, match="holds a newline"):
+        job(sbatch_options=("--comment=a\n#SBATCH --array=1-99",))
+
+
+@pytest.mark.parametrize("text", ["café", "naïve 名前", "a\u00a0b", "~`$(id)'\"\\%#!"])
+def test_printable_text_is_let_through(text: str) -> None:
+    """Text that can be printed is nobody's danger: quoting is the script's business."""
+    refuse_control_characters("value", text)
+
+    assert job(job_name=text).job_name == text
+
+
+@pytest.mark.parametrize("field", ["notebook_dir", "python"])
+@pytest.mark.parametrize("path", ["notebooks", "./x", "", "~/x"])
+def test_a_relative_path_is_refused(field: str, path: str) -> None:
+    """Paths are absolute, since the job starts in a directory of its own."""
+    with pytest.raises(BadValue, match="must be an absolute path"):
+        job(**{field: Path(path)})
+
+
+def test_an_unknown_ui_is_refused() -> None:
+    """Only the user interfaces that slurm-nb can start are taken."""
+    with pytest.raises(BadValue, match="--ui 'classic': must be notebook or lab"):
+        job(ui="classic")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-o", "x"),
+        ("-ox",),
+        ("-o=x",),
+        ("--output=x",),
+        ("--output", "x"),
+        ("--out", "x"),
+        ("--outp=x",),
+        ("-e", "x"),
+        ("-ex",),
+        ("--error=x",),
+        ("--err=x",),
+        ("-HQo", "x"),
+        ("-Hsvox",),
+        ("--open-mode=truncate",),
+        ("--open=t",),
+        ("-a", "1-3"),
+        ("-a1-3",),
+        ("--array=1-3",),
+        ("--array", "1-3"),
+        ("--arr=1",),
+        ("--wrap=hostname",),
+        ("--wra", "x"),
+        ("-W",),
+        ("--wait",),
+        ("-QW",),
+        ("--test-only",),
+        ("--test",),
+        ("--parsable",),
+        ("--help",),
+        ("-h",),
+        ("--usage",),
+        ("-V",),
+        ("--version",),
+        ("--exclusive", "-o", "x"),
+    ],
+)
+def test_an_option_that_slurm_nb_stands_on_is_reserved(words: tuple[str, ...]) -> None:
+    """Output, array and the like can't be passed on, however they are spelt."""
+    with pytest.raises(BadValue, match="can't be passed on") as caught:
+        job(sbatch_options=words)
+
+    assert any(repr(word) in str(caught.value) for word in words)
+    assert "--dry-run" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-w", "c1"),
+        ("-x", "c2"),
+        ("-xoa",),
+        ("-Jfoo",),
+        ("-H",),
+        ("-n", "2"),
+        ("--exclusive",),
+        ("--mail-type=END",),
+        ("--export=NONE",),
+        ("--nodes=1",),
+        ("--overcommit",),
+        ("--wait-all-nodes=1",),
+        ("--wckey=x",),
+        ("--comment=-o x",),
+        ("--comment", "it's"),
+        ("--hint=nomultithread",),
+        ("--verbose",),
+    ],
+)
+def test_other_options_of_sbatch_are_passed_on(words: tuple[str, ...]) -> None:
+    """Whatever slurm-nb does not stand on goes to sbatch as it is."""
+    assert job(sbatch_options=words).sbatch_options == words
+
+
+@pytest.mark.parametrize("word", ["script.sh", "", "c1"])
+def test_words_after_dashes_must_start_with_an_option(word: str) -> None:
+    """A script's name after `--` is refused: the script is slurm-nb's own."""
+    with pytest.raises(BadValue, match="start with a dash"):
+        job(sbatch_options=(word,))
+
+
+def test_directives_name_only_what_was_asked_for() -> None:
+    """Options that the user left out are left to Slurm."""
+    assert job().directives() == ["--job-name=slurm-nb"]
+
+
+def test_directives_hold_every_option_under_slurms_own_name() -> None:
+    """Each field that was given becomes the sbatch option of the same name."""
+    everything = job(
+        job_name="n", account="a", time="1-12", partition="p,q", qos="high", cpus_per_task=4,
+        mem="4G", gpus="a100:1", gres="tmp:1G", constraint="ib&avx", nodelist="c[1-2]",
+        exclude="c3", reservation="class",
+    )  # fmt: skip
+
+    assert everything.directives() == [
+        "--job-name=n",
+        "--account=a",
+        "--time=1-12",
+        "--partition=p,q",
+        "--qos=high",
+        "--cpus-per-task=4",
+        "--mem=4G",
+        "--gpus=a100:1",
+        "--gres=tmp:1G",
+        "--constraint=ib&avx",
+        "--nodelist=c[1-2]",
+        "--exclude=c3",
+        "--reservation=class",
+    ]
+
+
+def test_a_spec_does_not_change() -> None:
+    """What was checked once can't become something else."""
+    spec = job()
+
+    with pytest.raises(FrozenInstanceError):
+        spec.time = "2h"  # type: ignore[misc]

@@ -1,0 +1,232 @@
+"""The ssh command and the URL are exact, safe to paste, and the same each time."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from slurm_nb.errors import BadValue
+from slurm_nb.ready import Ready
+from slurm_nb.tunnel import (
+    BROWSER_REFUSED_PORTS,
+    Connection,
+    Login,
+    check_local_port,
+    default_local_port,
+    jump,
+    single_hop,
+)
+
+READY = Ready("c1", 40123, "/tree")
+TOKEN = "0123456789abcdef" * 4
+# "Bad port" list of the WHATWG Fetch standard, above 1023.
+FETCH_BAD_PORTS = [
+    1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668,
+    6669, 6679, 6697, 10080,
+]  # fmt: skip
+
+
+def through_jump(login: str, *, user: str = "alice", ready: Ready = READY) -> Connection:
+    return jump(ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN)
+
+
+def through_one_hop(login: str, *, user: str = "alice") -> Connection:
+    return single_hop(READY, user=user, login=Login.parse(login), local_port=12345, token=TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("login", "hop"),
+    [
+        ("login.hpc.edu", "alice@login.hpc.edu"),
+        ("login.hpc.edu:22", "alice@login.hpc.edu"),
+        ("login.hpc.edu:2222", "alice@login.hpc.edu:2222"),
+        ("10.98.0.1", "alice@10.98.0.1"),
+        ("10.98.0.1:2222", "alice@10.98.0.1:2222"),
+        ("fd00::1", "'alice@[fd00::1]'"),
+        ("[fd00::1]", "'alice@[fd00::1]'"),
+        ("[fd00::1]:2222", "'alice@[fd00::1]:2222'"),
+    ],
+)
+def test_the_command_jumps_over_the_login_node(login: str, hop: str) -> None:
+    """One ssh goes over the login node to the node, and forwards to the node's loopback."""
+    assert through_jump(login).command == (
+        "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
+        f" -L 12345:127.0.0.1:40123 -J {hop} alice@c1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("login", "end"),
+    [
+        ("login.hpc.edu", "-L 12345:127.0.0.1:40123 alice@login.hpc.edu"),
+        ("login.hpc.edu:2222", "-p 2222 -L 12345:127.0.0.1:40123 alice@login.hpc.edu"),
+        ("fd00::1", "-L 12345:127.0.0.1:40123 alice@fd00::1"),
+        ("[fd00::1]:2222", "-p 2222 -L 12345:127.0.0.1:40123 alice@fd00::1"),
+    ],
+)
+def test_the_command_for_the_machine_itself_has_one_hop(login: str, end: str) -> None:
+    """A session on the machine where slurm-nb was called needs no jump."""
+    assert through_one_hop(login).command == (
+        f"ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30 {end}"
+    )
+
+
+def test_the_url_says_localhost_and_holds_the_token() -> None:
+    """Jupyter answers to the name localhost only, and to whom has the token."""
+    connection = through_jump("login.hpc.edu", ready=Ready("c1", 40123, "/user/alice/lab"))
+
+    assert connection.url == f"http://localhost:12345/user/alice/lab?token={TOKEN}"
+    assert connection.local_port == 12345
+    assert TOKEN not in connection.command
+
+
+@pytest.mark.parametrize(
+    "user", ["alice", "HPC\\alice", "alice smith", "a'b", "$(id)", "a;id", "é"]
+)
+def test_a_shell_gives_the_words_back(user: str) -> None:
+    """Whatever the account is called, a POSIX shell makes exactly one word of it."""
+    command = through_jump("login.hpc.edu:2222", user=user).command
+
+    assert shlex.split(command) == [
+        "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=30",
+        "-L", "12345:127.0.0.1:40123", "-J", f"{user}@login.hpc.edu:2222", f"{user}@c1",
+    ]  # fmt: skip
+    assert shlex.split(through_one_hop("l", user=user).command)[-1] == f"{user}@l"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("login.hpc.edu", "login.hpc.edu", 22),
+        ("LOGIN-1", "LOGIN-1", 22),
+        ("login:2222", "login", 2222),
+        ("login:65535", "login", 65535),
+        ("10.1.2.3", "10.1.2.3", 22),
+        ("fd00::1", "fd00::1", 22),
+        ("::1", "::1", 22),
+        ("[fd00::1]:22", "fd00::1", 22),
+        ("[fd00::1]:2222", "fd00::1", 2222),
+        ("fe80::1%eth0", "fe80::1%eth0", 22),
+    ],
+)
+def test_a_login_host_is_read(text: str, host: str, port: int) -> None:
+    """A login node is a name or an address, with or without a port."""
+    assert Login.parse(text) == Login(host, port)
+
+
+@pytest.mark.parametrize(
+    "login", [Login("l"), Login("l", 2222), Login("fd00::1"), Login("fd00::1", 2222)]
+)
+def test_a_login_host_is_written_as_it_is_read(login: Login) -> None:
+    """A session file keeps the login node as text; reading it gives the same one."""
+    assert Login.parse(str(login)) == login
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "-oProxyCommand=id",
+        "-login",
+        "login;id",
+        "login id",
+        "$(id)",
+        "`id`",
+        "a|b",
+        "a&b",
+        "a>b",
+        "login\n",
+        "login\x1b[2J",
+        "user@login",
+        "ssh://login",
+        "login/x",
+        "login:",
+        "login:0",
+        "login:65536",
+        "login:-22",
+        "login:ssh",
+        "login:22:22",
+        "login:\uff12\uff12",
+        ":22",
+        "[]",
+        "[fd00::1",
+        "fd00::1]",
+        "[fd00::1]x",
+        "[fd00::1]:",
+        "[fd00::g]",
+        "[-oProxyCommand=id]",
+        "a" * 300,
+    ],
+)
+def test_other_login_hosts_are_refused(text: str) -> None:
+    """What ssh could take for an option, a command or another user is refused by name."""
+    with pytest.raises(BadValue, match="--login-host") as caught:
+        Login.parse(text)
+
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["fe80::1%$(id)", "fe80::1%;id", "fe80::1%a b", "[fe80::1%`id`]:22", "fe80::1%'"]
+)
+def test_the_zone_of_an_address_holds_no_shell_characters(text: str) -> None:
+    """Older ssh hands the jump host to a shell, so an IPv6 zone is to be as harmless as a name."""
+    with pytest.raises(BadValue):
+        Login.parse(text)
+
+
+def test_the_local_port_of_a_job_stays() -> None:
+    """A bookmark of the URL works as long as the job does."""
+    ports = {default_local_port("hpc", "4711") for _ in range(3)}
+
+    assert len(ports) == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "local-"])
+def test_neighbours_have_other_local_ports(prefix: str) -> None:
+    """Sessions that somebody can have at the same time do not meet on the laptop."""
+    ports = [default_local_port("hpc", f"{prefix}{number}") for number in range(9_990, 10_990)]
+
+    assert len(set(ports)) == len(ports)
+
+
+def test_two_clusters_have_other_local_ports() -> None:
+    """The same job id on two clusters can be open at the same time."""
+    assert default_local_port("hpc", "7") != default_local_port("hpc2", "7")
+
+
+def test_every_local_port_can_be_opened() -> None:
+    """No job, however it is numbered, gets a port that browsers or laptops refuse."""
+    numbers = [*range(45_000), 2**31, 2**32 - 1, 10**18]
+    ports = {default_local_port("hpc", str(number)) for number in numbers}
+
+    assert min(ports) > 1023
+    assert max(ports) < 32768  # where Linux begins to hand out ports itself (ip_local_port_range)
+    assert ports.isdisjoint(FETCH_BAD_PORTS)
+
+
+def test_the_list_of_refused_ports_is_the_standards() -> None:
+    """No port above 1023 that browsers refuse is missing."""
+    assert sorted(BROWSER_REFUSED_PORTS) == FETCH_BAD_PORTS
+
+
+@pytest.mark.parametrize("port", [1024, 8888, 65535])
+def test_a_local_port_of_ones_own(port: int) -> None:
+    """The user may name any port that a browser opens."""
+    assert check_local_port(port) == port
+
+
+@pytest.mark.parametrize("port", [-1, 0, 80, 1023, 65536, 10**9])
+def test_a_local_port_out_of_range_is_refused(port: int) -> None:
+    """A port that needs root, or does not exist, is refused by name."""
+    with pytest.raises(BadValue, match=f"--local-port {port}:"):
+        check_local_port(port)
+
+
+@pytest.mark.parametrize("port", FETCH_BAD_PORTS)
+def test_a_local_port_that_browsers_refuse_is_refused(port: int) -> None:
+    """The user is told before the browser shows ERR_UNSAFE_PORT."""
+    with pytest.raises(BadValue, match=f"--local-port {port}: browsers refuse this port"):
+        check_local_port(port)

@@ -1,0 +1,260 @@
+"""The wait has three endings, takes nothing unknown for an end, and asks Slurm rarely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.errors import JobEnded, NotReady
+from slurm_nb.joblog import JobLog
+from slurm_nb.ready import Ready
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.wait import Clock, wait_until_ready
+
+STARTED = '\nslurm-nb started: {"cluster": "hpc", "job_id": "7"}\n'
+READY = (
+    '\nslurm-nb ready: {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123,'
+    ' "path": "/tree"}\n'
+)
+ENDED = '\nslurm-nb ended: {"cluster": "hpc", "job_id": "7", "exit_code": 3}\n'
+WHERE = Ready("c1", 40123, "/tree")
+
+PENDING = JobState(Phase.PENDING, "PENDING", "Priority")
+RUNNING = JobState(Phase.RUNNING, "RUNNING")
+FAILED = JobState(Phase.ENDED, "FAILED", "NonZeroExitCode")
+UNKNOWN = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
+
+
+@dataclass
+class Story:
+    """What happens while somebody waits: output and states by the second, on a clock of its own."""
+
+    path: Path
+    output: dict[float, str] = field(default_factory=dict)
+    states: dict[float, JobState] = field(default_factory=lambda: {0.0: PENDING})
+    answer_takes_s: float = 0.0
+    time: float = 1_000_000.0
+    start: float = 1_000_000.0
+    asked: list[float] = field(default_factory=list)
+    shown: list[tuple[str | None, float]] = field(default_factory=list)
+
+    def wait(self, timeout_s: float | None = None) -> Ready:
+        self._write()
+        return wait_until_ready(
+            JobLog(self.path, cluster="hpc", job_id="7"),
+            ask=self._ask,
+            show=lambda state, waited: self.shown.append((state.word if state else None, waited)),
+            timeout_s=timeout_s,
+            clock=Clock(now=lambda: self.time, sleep=self._sleep),
+        )
+
+    @property
+    def waited(self) -> float:
+        return self.time - self.start
+
+    def _ask(self) -> JobState:
+        self.asked.append(self.waited)
+        self._pass(self.answer_takes_s)
+        return self.states[max(at for at in self.states if at <= self.waited)]
+
+    def _sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self._pass(seconds)
+
+    def _pass(self, seconds: float) -> None:
+        assert self.waited < 40_000, "it waits for ever"
+        self.time += seconds
+        self._write()
+
+    def _write(self) -> None:
+        for at in sorted(at for at in self.output if at <= self.waited):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(self.output.pop(at))
+
+
+MakeStory = Callable[..., Story]
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> MakeStory:
+    def make(**parts: object) -> Story:
+        return Story(tmp_path / "log", **parts)  # type: ignore[arg-type]
+
+    return make
+
+
+def test_a_server_that_is_ready_is_taken_at_once(story: MakeStory) -> None:
+    """What the output says already needs neither Slurm nor time."""
+    tale = story(output={0: STARTED + READY})
+
+    assert tale.wait() == WHERE
+    assert (tale.waited, tale.asked) == (0, [])
+
+
+def test_a_job_that_waits_in_the_queue_first(story: MakeStory) -> None:
+    """Pending, then running, then ready, with the states shown on the way."""
+    tale = story(output={40: STARTED, 42: READY}, states={0: PENDING, 40: RUNNING})
+
+    assert tale.wait() == WHERE
+    assert 42 <= tale.waited < 42.5
+    assert next(word for word, _ in tale.shown if word) == "PENDING"
+
+
+def test_ready_is_noticed_soon_after_it_is_written(story: MakeStory) -> None:
+    """A short wait ends within a tenth of a second, a long one within a few seconds."""
+    early = story(output={3.3: STARTED + READY})
+    assert early.wait() == WHERE
+    assert early.waited - 3.3 < 0.1
+
+    late = story(output={7200: STARTED + READY})
+    late.path.unlink()
+    assert late.wait() == WHERE
+    assert late.waited - 7200 <= 5
+
+
+def test_an_ended_job_ends_the_wait_with_its_state_and_last_words(story: MakeStory) -> None:
+    """Slurm's word, its reason, the exit code and the end of the output tell what went wrong."""
+    tale = story(
+        output={2: STARTED + "No module named notebook\n" + ENDED},
+        states={0: PENDING, 2: RUNNING, 3: FAILED},
+    )
+
+    with pytest.raises(JobEnded) as caught:
+        tale.wait()
+
+    message = str(caught.value)
+    assert "FAILED (NonZeroExitCode)" in message
+    assert "exit code 3" in message
+    assert "No module named notebook" in message
+    assert "slurm-nb ended" not in message
+    assert str(tale.path) in caught.value.hint
+    assert caught.value.exit_code == 4
+
+
+def test_a_job_that_ended_without_a_word_says_so(story: MakeStory) -> None:
+    """A job cancelled in the queue has no output, and the message does not pretend one."""
+    tale = story(states={0: PENDING, 20: JobState(Phase.ENDED, "CANCELLED")})
+
+    with pytest.raises(JobEnded, match=r"CANCELLED.*no output"):
+        tale.wait()
+
+
+def test_what_is_not_known_is_no_end(story: MakeStory) -> None:
+    """A controller that does not answer for half an hour ends nothing."""
+    tale = story(output={1800: STARTED + READY}, states={0: UNKNOWN})
+
+    assert tale.wait() == WHERE
+
+
+def test_the_time_out_leaves_the_job_alone(story: MakeStory) -> None:
+    """After the time that the user gave, the wait ends and says what is known."""
+    tale = story(states={0: PENDING})
+
+    with pytest.raises(NotReady, match=r"60 s.*PENDING \(Priority\)") as caught:
+        tale.wait(timeout_s=60)
+
+    assert 60 <= tale.waited < 65
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("timeout_s", [0, 0.5])
+def test_a_short_time_out_is_kept(story: MakeStory, timeout_s: float) -> None:
+    """Even a wait of no time looks once, and then ends."""
+    with pytest.raises(NotReady):
+        story().wait(timeout_s=timeout_s)
+
+    late = story(output={0: STARTED + READY})
+    assert late.wait(timeout_s=timeout_s) == WHERE
+
+
+def test_slurm_is_asked_rarely(story: MakeStory) -> None:
+    """At most ten questions in the first minute, and then one in 30 s, for an hour."""
+    tale = story(output={3600: STARTED + READY})
+
+    tale.wait()
+
+    later = [at for at in tale.asked if at > 60]
+    gaps = [b - a for a, b in pairwise(later)]
+    assert 2 <= sum(at <= 60 for at in tale.asked) <= 10
+    assert min(gaps) >= 30
+    assert max(gaps) < 120  # and it is not forgotten either
+
+
+def test_a_slow_slurm_is_not_asked_more_often(story: MakeStory) -> None:
+    """When an answer takes 20 s, the pause between questions begins after it."""
+    tale = story(output={3600: STARTED + READY}, answer_takes_s=20.0)
+
+    tale.wait()
+
+    gaps = [b - a for a, b in pairwise(tale.asked)]
+    assert sum(at <= 60 for at in tale.asked) <= 4
+    assert min(gaps[4:]) >= 50
+
+
+def test_ready_is_noticed_though_slurm_is_slow(story: MakeStory) -> None:
+    """What the output said while Slurm was being asked counts as soon as it has answered."""
+    tale = story(output={2: STARTED + READY}, answer_takes_s=20.0)
+
+    assert tale.wait() == WHERE
+    assert tale.waited < 21.5
+    assert len(tale.asked) == 1
+
+
+def test_an_end_in_the_output_has_slurm_asked_soon(story: MakeStory) -> None:
+    """The user of a job that died does not wait for the next round of questions."""
+    tale = story(output={500: STARTED, 700: ENDED}, states={0: RUNNING, 700: RUNNING, 702: FAILED})
+
+    with pytest.raises(JobEnded):
+        tale.wait()
+
+    assert tale.waited - 702 < 6
+
+
+def test_an_end_that_slurm_knows_is_told_at_once(story: MakeStory) -> None:
+    """When output and Slurm agree, the user is told before the next round of questions is due."""
+    tale = story(output={18: STARTED, 20: ENDED}, states={0: RUNNING, 20: FAILED})
+
+    with pytest.raises(JobEnded):
+        tale.wait()
+
+    assert tale.waited - 20 < 0.5
+
+
+def test_a_job_that_stays_after_its_end_is_asked_for_ever_more_rarely(story: MakeStory) -> None:
+    """An epilog of an hour does not make slurm-nb hammer the controller."""
+    tale = story(
+        output={1: STARTED + ENDED},
+        states={0: RUNNING, 3600: FAILED},
+    )
+
+    with pytest.raises(JobEnded):
+        tale.wait()
+
+    assert len(tale.asked) < 140
+
+
+def test_a_requeued_job_is_waited_for(story: MakeStory) -> None:
+    """A job that ended, went back into the queue and ran again is ready in the end."""
+    tale = story(
+        output={5: STARTED, 6: "chatter\n" + ENDED, 130: STARTED, 133: READY},
+        states={0: RUNNING, 6.2: PENDING, 130: RUNNING},
+    )
+
+    assert tale.wait() == WHERE
+    assert tale.waited < 134
+    assert len(tale.asked) < 25
+
+
+def test_what_is_shown_is_shown_often(story: MakeStory) -> None:
+    """A live line can count the seconds, and its time never runs backwards."""
+    tale = story(output={10: STARTED + READY}, states={0: PENDING})
+
+    tale.wait()
+
+    times = [waited for _, waited in tale.shown]
+    assert times == sorted(times)
+    assert max(b - a for a, b in pairwise(times)) <= 1
