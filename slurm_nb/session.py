@@ -97,9 +97,16 @@ class Store:
             )
         return _read(folders[0])
 
-    def all(self) -> list[Session]:
-        """Every session, also of ended jobs; broken ones raise `BadValue`."""
-        return [_read(folder) for folder in sorted(self.folder.glob("sessions/*/*"))]
+    def all(self) -> tuple[list[Session], list[BadValue]]:
+        """Every session, also of ended jobs, and what is wrong with those that can't be read."""
+        sessions, broken = [], []
+        for folder in sorted(self.folder.glob("sessions/*/*")):
+            if _JOB_ID.fullmatch(folder.name):
+                try:
+                    sessions.append(_read(folder))
+                except BadValue as error:
+                    broken.append(error)
+        return sessions, broken
 
     def token(self, session: Session) -> str | None:
         """The session's token; None when it is gone, or not made yet."""
@@ -134,7 +141,9 @@ def write_private(path: Path, text: str) -> None:
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         fresh.unlink(missing_ok=True)
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with open(
+            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

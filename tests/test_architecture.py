@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -178,7 +177,7 @@ def loaded_by(code: str, tmp_path: Path) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "SLURM_NB_HOME": str(tmp_path / "state")},
+        env={"PATH": str(tmp_path), "SLURM_NB_HOME": str(tmp_path / "state")},
     )
     return set(done.stdout.splitlines()[-1].split())
 

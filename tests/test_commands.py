@@ -318,13 +318,13 @@ def test_a_dry_run_prints_the_script_and_touches_nothing(
     assert f"notebook_dir={tmp_path}" in lines
     assert f"state_dir={store.folder}" in lines
     assert calls(slurm, "sbatch") == []
-    assert store.all() == []
+    assert store.all() == ([], [])
 
 
 @pytest.mark.usefixtures("slurm")
 def test_what_is_submitted_is_what_a_dry_run_prints(run: Run, store: Store) -> None:
     """The script that sbatch gets is the one that was shown."""
-    shown = run("submit", "--dry-run", "-t", "90").out
+    shown = run("submit", "--dry-run", "--no-wait", "-t", "90").out
 
     run("submit", "-t", "90", "--no-wait")
 
@@ -401,7 +401,7 @@ def test_a_refused_job_is_told_and_not_saved(run: Run, slurm: AddProgram, store:
 
     assert (result.code, result.out) == (3, "")
     assert result.err.count("Batch job submission failed: no") == 1
-    assert store.all() == []
+    assert store.all() == ([], [])
 
 
 # --- tunnel-cmd ---
@@ -566,6 +566,24 @@ def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: 
 
     assert result == Result(0, "", "cancelled job 7\n")
     assert calls(slurm, "scancel") == ["7"]
+
+
+def test_cancel_all_goes_on_past_a_session_that_cannot_be_read(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """A broken session file is told of, and the other sessions are cancelled all the same."""
+    running(store)
+    broken = store.session_folder("hpc", "6")
+    broken.mkdir()
+    (broken / "session.json").write_text("{", encoding="utf-8")
+    slurm("squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING;'
+          ' echo "7|$w|N/A|None"')  # fmt: skip
+
+    result = run("cancel", "--all")
+
+    assert result.code == 1
+    assert "cancelled job 7" in result.err
+    assert "scancel 6" in result.err
 
 
 def test_cancel_all_without_sessions(run: Run, slurm: AddProgram) -> None:

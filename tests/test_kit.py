@@ -237,10 +237,8 @@ def test_a_jupyter_that_the_user_starts_inside_is_not_this_session(
     assert "slurm-nb ready" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("token_file")
-def test_the_config_file_finds_the_kit_beside_itself(tmp_path: Path) -> None:
-    """Alone in a directory, without slurm_nb, the two files are enough."""
-    folder = tmp_path / "kit"
+def load_config_file(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Have traitlets load the kit from a directory that holds nothing else."""
     folder.mkdir()
     for path in (CONFIG_FILE, Path(slurm_nb_kit.__file__)):
         (folder / path.name).write_bytes(path.read_bytes())
@@ -249,13 +247,41 @@ def test_the_config_file_finds_the_kit_beside_itself(tmp_path: Path) -> None:
         " c = Loader('jupyter_server_config.py', path=sys.argv[1]).load_config();"
         " print(c.ServerApp.ip, len(c.IdentityProvider.token), 'slurm_nb' in sys.modules)"
     )
-
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", load, str(folder)],
         capture_output=True,
         text=True,
-        check=True,
-        cwd=tmp_path,
+        check=False,
+        cwd=folder.parent,
     )
 
+
+@pytest.mark.usefixtures("token_file")
+def test_the_config_file_finds_the_kit_beside_itself(tmp_path: Path) -> None:
+    """Alone in a directory, without slurm_nb, the two files are enough."""
+    done = load_config_file(tmp_path / "kit")
+
     assert done.stdout == "127.0.0.1 64 False\n"
+
+
+def test_without_a_token_jupyter_does_not_start(token_file: Path, tmp_path: Path) -> None:
+    """Jupyter would go on without a configuration that fails, so the kit ends the program."""
+    token_file.parent.rmdir()
+
+    done = load_config_file(tmp_path / "kit")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+    assert done.stdout == ""
+
+
+def test_a_jupyter_that_would_print_a_token_of_its_own_does_not_start(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """jupyter_server 1 knows nothing of our token; it is refused before one is made."""
+    monkeypatch.setattr("jupyter_server.__version__", "1.24.0")
+
+    with pytest.raises(RuntimeError, match=r"1\.24\.0 is too old"):
+        configured()
+
+    assert not token_file.exists()

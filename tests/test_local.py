@@ -149,9 +149,8 @@ def test_a_job_of_another_host_is_not_known_here(
 
     assert state().phase is Phase.UNKNOWN
     assert "elsewhere" in state().reason
-    with pytest.raises(SchedulerError, match="started on elsewhere") as caught:
+    with pytest.raises(SchedulerError, match="started on elsewhere"):
         Local().cancel(SESSION)
-    assert "ssh elsewhere" in caught.value.hint
     assert process.poll() is None
 
 
@@ -193,4 +192,4 @@ def test_options_for_sbatch_have_no_place_here(store: Store) -> None:
     with pytest.raises(BadValue, match="'--exclusive': there is no sbatch"):
         Local().submit("exit", spec, store, cluster=LOCAL)
 
-    assert store.all() == []
+    assert store.all() == ([], [])

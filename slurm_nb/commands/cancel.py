@@ -30,7 +30,8 @@ def command(job_ids: list[str], *, cancel_all: bool) -> None:
         raise click.UsageError("name the JOBIDs to cancel, or give --all")
     store = Store.of_user(os.environ)
     failures: list[SlurmNbError] = []
-    sessions = store.all() if cancel_all else _load(store, job_ids, failures)
+    sessions, unreadable = store.all() if cancel_all else _load(store, job_ids)
+    failures += unreadable
     sessions.sort(key=lambda session: session.cluster)
     for cluster, group in groupby(sessions, key=lambda session: session.cluster):
         failures += _cancel(scheduler(cluster), list(group), store, quiet=cancel_all)
@@ -40,8 +41,8 @@ def command(job_ids: list[str], *, cancel_all: bool) -> None:
         raise failures[-1]
 
 
-def _load(store: Store, job_ids: list[str], failures: list[SlurmNbError]) -> list[Session]:
-    sessions = []
+def _load(store: Store, job_ids: list[str]) -> tuple[list[Session], list[BadValue]]:
+    sessions, failures = [], []
     for job_id in job_ids:
         try:
             sessions.append(store.load(job_id))
@@ -50,7 +51,7 @@ def _load(store: Store, job_ids: list[str], failures: list[SlurmNbError]) -> lis
             if job_id.isdigit() and "not started by slurm-nb" in str(error):
                 hint = f"to cancel it all the same: scancel {job_id}"
             failures.append(BadValue(str(error), hint=hint))
-    return sessions
+    return sessions, failures
 
 
 def _cancel(

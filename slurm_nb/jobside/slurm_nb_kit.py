@@ -13,6 +13,8 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Dict, List
 
+import jupyter_server
+
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
     from traitlets.config import Config
@@ -23,6 +25,12 @@ _JOB: Dict[str, str] = {}
 
 def configure(c: Config) -> None:
     """Set what slurm-nb stands on in `c`, the traitlets Config of jupyter_server_config.py."""
+    if int(jupyter_server.__version__.partition(".")[0]) < 2:
+        # It would make a token of its own and write it to the log.
+        raise RuntimeError(
+            "jupyter_server %s is too old; 2.0 or later is needed, in the environment of --python"
+            % jupyter_server.__version__
+        )
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
     _JOB.update(cluster=cluster, job_id=job_id, ui=os.environ.pop("SLURM_NB_UI"))
     server = c.ServerApp

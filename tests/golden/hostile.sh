@@ -52,9 +52,13 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import slurm_nb_kit
+# Jupyter goes on without a configuration file that fails, and so without our token.
+try:
+    import slurm_nb_kit
 
-slurm_nb_kit.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own
+    slurm_nb_kit.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own
+except Exception as error:
+    raise SystemExit("slurm-nb: Jupyter is not started: %s" % error) from error
 END-OF-KIT
 
 cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT'
@@ -73,6 +77,8 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Dict, List
 
+import jupyter_server
+
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
     from traitlets.config import Config
@@ -83,6 +89,12 @@ _JOB: Dict[str, str] = {}
 
 def configure(c: Config) -> None:
     """Set what slurm-nb stands on in `c`, the traitlets Config of jupyter_server_config.py."""
+    if int(jupyter_server.__version__.partition(".")[0]) < 2:
+        # It would make a token of its own and write it to the log.
+        raise RuntimeError(
+            "jupyter_server %s is too old; 2.0 or later is needed, in the environment of --python"
+            % jupyter_server.__version__
+        )
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
     _JOB.update(cluster=cluster, job_id=job_id, ui=os.environ.pop("SLURM_NB_UI"))
     server = c.ServerApp
