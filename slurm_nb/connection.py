@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import socket
 from collections.abc import Mapping
 
-from slurm_nb.errors import NotReady
+from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import LOCAL
 from slurm_nb.session import Session, Store
@@ -33,8 +34,9 @@ def find_login(environ: Mapping[str, str]) -> Login:
     SSH_CONNECTION is `CLIENT-IP CLIENT-PORT SERVER-IP SERVER-PORT` (ssh(1), ENVIRONMENT).
     """
     match environ.get("SSH_CONNECTION", "").split():
-        case [_, _, address, port] if port.isdigit():
-            return Login(address, int(port))
+        case [_, _, address, port]:
+            with contextlib.suppress(BadValue):  # sshd says UNKNOWN of what is no TCP
+                return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     name = socket.getfqdn()
     return Login(socket.gethostname() if name.startswith("localhost") else name)
 

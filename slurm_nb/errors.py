@@ -3,6 +3,7 @@
     SlurmNbError
     ├── BadValue          1    an option's value, a job id or a file is wrong
     ├── SchedulerError    3    Slurm refused, or can't be reached
+    │   └── AnswerLost    3    sbatch did not say whether there is a job
     ├── JobEnded          4    the job ended before it was ready
     └── NotReady          5    waited long enough; the job still lives
 
@@ -47,6 +48,18 @@ class SchedulerError(SlurmNbError):
     """Slurm (or the local machine) refused the request, or did not answer."""
 
     exit_code = 3
+
+
+class AnswerLost(SchedulerError):
+    """sbatch ended without an answer, so the job may exist all the same."""
+
+    def __init__(self, message: str, *, script: str) -> None:
+        hint = (
+            "a job may exist all the same: look for the one that runs"
+            f" {script} with `squeue --me -o '%i %o'` before you try again"
+        )
+        super().__init__(message, hint=hint)
+        self.script = script
 
 
 class JobEnded(SlurmNbError):

@@ -41,16 +41,15 @@ def render(spec: JobSpec, *, state_dir: Path) -> str:
 def log_pattern(state_dir: Path) -> str:
     """sbatch's `--output`: `/home/u/.local/state/slurm-nb/jobs/%j_0_log.out`.
 
-    The name is submitit's own (JobPaths.stdout). A percent sign in the directory is doubled
-    (sbatch(1), "filename pattern"). Raises `BadValue` for a backslash in it, which would
-    switch the %j off.
+    The name is submitit's own (JobPaths.stdout). Raises `BadValue` for a percent sign or a
+    backslash in it: submitit and sbatch read them as more than characters.
     """
-    if "\\" in str(state_dir):
+    if set("%\\") & set(str(state_dir)):
         raise BadValue(
-            f"the state directory {str(state_dir)!r} holds a backslash",
+            f"the state directory {str(state_dir)!r} holds a percent sign or a backslash",
             hint="set SLURM_NB_HOME to a directory without one",
         )
-    return str(state_dir / "jobs").replace("%", "%%") + "/%j_0_log.out"
+    return f"{state_dir}/jobs/%j_0_log.out"
 
 
 def templates() -> Path:

@@ -17,9 +17,9 @@ UIS: tuple[Ui, ...] = get_args(Ui)
 
 _TIME_FORMS = "90 (minutes), 90:00, 2:00:00, 1-12, 1-12:30, 1-12:30:00 or UNLIMITED"
 _TIME = re.compile(
-    r"(?P<days>\d+)-(?P<dh>\d+)(:(?P<dm>\d+)(:(?P<ds>\d+))?)?"
-    r"|(?P<h>\d+):(?P<m>\d+):(?P<s>\d+)"
-    r"|(?P<min>\d+)(:(?P<sec>\d+))?",
+    r"(?P<days>\d{1,12})-(?P<dh>\d{1,12})(:(?P<dm>\d{1,12})(:(?P<ds>\d{1,12}))?)?"
+    r"|(?P<h>\d{1,12}):(?P<m>\d{1,12}):(?P<s>\d{1,12})"
+    r"|(?P<min>\d{1,12})(:(?P<sec>\d{1,12}))?",
     re.ASCII,
 )
 # Slurm keeps the limit as 32-bit minutes, the highest two standing for "none" and "unlimited".

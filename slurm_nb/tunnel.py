@@ -46,7 +46,7 @@ class Login:
     @classmethod
     def parse(cls, text: str) -> Login:
         """From `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address; raises `BadValue`."""
-        match = re.fullmatch(r"\[([^]]+)\](?::(\d+))?|([^:]+)(?::(\d+))?", text, re.ASCII)
+        match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text, re.ASCII)
         if match:
             host, port = match[1] or match[3], int(match[2] or match[4] or 22)
         else:

@@ -16,7 +16,8 @@ import click
 import pytest
 
 from slurm_nb import __version__, errors
-from slurm_nb.commands import cli, main
+from slurm_nb.__main__ import main
+from slurm_nb.commands import cli
 from slurm_nb.commands.screen import WaitingLine, visible
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 from slurm_nb.ready import Ready
@@ -24,6 +25,7 @@ from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store, write_private
 from tests.conftest import AddProgram
 
+ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "ab" * 32
 SEVEN = Session(job_id="7", cluster="hpc", login_host="login")
 READY = (
@@ -487,6 +489,68 @@ def test_tunnel_cmd_when_slurm_does_not_answer(run: Run, slurm: AddProgram, stor
     assert result.code == 0
     assert result.out.startswith("ssh -N ")
     assert "Unable to contact slurm controller" in result.err
+
+
+# --- before and beside the commands ---
+
+
+def program_call(tmp_path: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "slurm_nb", *words],
+        env={**os.environ, "SLURM_NB_HOME": str(tmp_path / "state"), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_module_that_shadows_one_of_pythons_is_no_traceback(tmp_path: Path) -> None:
+    """A token.py on PYTHONPATH keeps the program from loading; it says where to look."""
+    (tmp_path / "token.py").write_text("raise RuntimeError('mine')\n", encoding="utf-8")
+
+    done = program_call(tmp_path, "--version", PYTHONPATH=f"{tmp_path}:{ROOT}")
+
+    assert done.returncode == 70
+    assert "RuntimeError: mine" in done.stderr
+    assert "PYTHONPATH" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
+    """A full disk behind stdout is one line and exit code 1."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "slurm_nb", "submit", "--dry-run"],
+            env={**os.environ, "SLURM_NB_HOME": str(tmp_path / "state")},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("slurm-nb: No space left on device")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--time", "9" * 5000], "not a time limit"),
+        (["--login-host", "login:" + "9" * 5000], "not a host name"),
+        (["--python", "~nosuchuser/bin/python"], "no such user"),
+        (["--notebook-dir", "~nosuchuser"], "no such user"),
+    ],
+)
+def test_an_absurd_value_is_an_error_like_any_other(run: Run, words: list[str], what: str) -> None:
+    """One line that says what is wrong, with exit code 1."""
+    result = run("submit", "--dry-run", *words)
+
+    assert result.code == 1
+    assert what in result.err
 
 
 # --- cancel ---

@@ -78,7 +78,7 @@ def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     assert "License-Expression: MIT" in metadata
     assert any(line.startswith("Requires-Dist: submitit<1.6") for line in metadata)
     assert text(wheel, f"{info}/licenses/LICENSE") == (CHECKOUT / "LICENSE").read_text("utf-8")
-    assert "slurm-nb = slurm_nb.commands:main" in text(wheel, f"{info}/entry_points.txt")
+    assert "slurm-nb = slurm_nb.__main__:main" in text(wheel, f"{info}/entry_points.txt")
 
 
 @pytest.mark.slow

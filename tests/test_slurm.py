@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from submitit.slurm.slurm import SlurmExecutor
 
-from slurm_nb.errors import SchedulerError
+from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.scheduler import JobState, Phase, slurm
 from slurm_nb.scheduler.command import Answer
 from slurm_nb.scheduler.slurm import PHASES, Slurm, parse_sacct, parse_squeue
@@ -340,9 +340,12 @@ def cluster(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
     return program
 
 
-def submitted(store: Store, spec: JobSpec, script: str = SCRIPT) -> Session:
-    jobs = Slurm()
-    return jobs.submit(script, spec, store, cluster=jobs.cluster())
+def submitted(store: Store, spec: JobSpec) -> Session:
+    """Submit as the command does: a job whose answer was lost is looked for."""
+    try:
+        return Slurm().submit(SCRIPT, spec, store, cluster=Slurm().cluster())
+    except AnswerLost as lost:
+        return Slurm().recover(lost, cluster="hpc")
 
 
 def kept_files(store: Store) -> list[str]:

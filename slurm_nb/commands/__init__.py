@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 import click
@@ -37,12 +36,8 @@ def cli() -> None:
     """Jupyter on a Slurm compute node, and the ssh line that brings it to your laptop."""
 
 
-def main() -> None:
-    """Run slurm-nb and exit: 0, or one of `errors.EXIT_CODES` after one line on stderr."""
-    sys.exit(_run())
-
-
-def _run() -> int:
+def run() -> int:
+    """Run slurm-nb; 0, or one of `errors.EXIT_CODES` after one line on stderr."""
     try:
         code = cli.main(prog_name="slurm-nb", standalone_mode=False)
     except click.ClickException as error:
@@ -51,12 +46,16 @@ def _run() -> int:
             click.echo("  options of sbatch go after --: slurm-nb submit -- --exclusive", err=True)
         return error.exit_code
     except click.Abort:
+        click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED
     except SlurmNbError as error:
         from slurm_nb.commands.screen import complain
 
         complain(error)
         return error.exit_code
+    except OSError as error:
+        click.echo(f"slurm-nb: {error.strerror}: {error.filename or 'output'}", err=True)
+        return 1
     except Exception:  # noqa: BLE001  the one catch-all: no traceback on the user's screen
         from slurm_nb.commands.screen import report_bug
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import traceback
 from typing import Any
@@ -94,7 +95,9 @@ class WaitingLine:
             return
         self._shown = news
         line = visible(f"job {self._job_id}: {text}, {waited_s:.0f} s")
-        self._stream.write(f"\r{line}\x1b[K" if self._live else f"{line}\n")
+        if self._live:  # a line that wraps could not be written over
+            line = f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K"
+        self._stream.write(line if self._live else f"{line}\n")
         self._stream.flush()
 
     def clear(self) -> None:

@@ -8,16 +8,16 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from slurm_nb.commands.options import json_option, local_port_option, login_host_option
-from slurm_nb.commands.screen import WaitingLine, answer_json, report, say
+from slurm_nb.commands.screen import WaitingLine, answer_json, complain, report, say
 from slurm_nb.connection import connect, find_login
-from slurm_nb.errors import EXIT_INTERRUPTED, BadValue, NotReady, SlurmNbError
+from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost, BadValue, NotReady, SlurmNbError
 from slurm_nb.joblog import JobLog
 from slurm_nb.scheduler import LOCAL, JobState, Scheduler, scheduler
 from slurm_nb.session import Session, Store
@@ -89,21 +89,43 @@ def command(
         return
     login = login or find_login(os.environ)
     jobs = scheduler(cluster or "slurm")
+    draft = _Draft(str(login), local_port)
     session: Session | None = None
     try:
         to_cluster = jobs.cluster()
-        with _signals_wait():
-            session = jobs.submit(script, spec, store, cluster=to_cluster)
-            session = replace(session, login_host=str(login), local_port=local_port)
-            _save(store, session)
-            say(f"Submitted job {session.job_id}. To cancel it: slurm-nb cancel {session.job_id}")
+        try:
+            with _signals_wait():
+                session = jobs.submit(script, spec, store, cluster=to_cluster)
+                session = draft.save(session, store)
+        except AnswerLost as lost:
+            say(f"{lost}; looking whether the job exists all the same")
+            session = draft.save(jobs.recover(lost, cluster=to_cluster), store)
         if no_wait:
             _answer_submitted(session, login, as_json=as_json)
         else:
             _answer_ready(session, jobs, store, login, timeout_s=wait_timeout, as_json=as_json)
-    except KeyboardInterrupt:
-        say(_come_back(session) if session else "Interrupted; nothing was submitted.")
+    except KeyboardInterrupt as interrupt:
+        doubt = interrupt.__context__
+        if isinstance(doubt, AnswerLost) and session is None:
+            complain(doubt)
+        else:
+            say(_come_back(session) if session else "Interrupted; nothing was submitted.")
         sys.exit(EXIT_INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What the command knows of a session before it has a job id."""
+
+    login_host: str
+    local_port: int | None
+
+    def save(self, session: Session, store: Store) -> Session:
+        """Save the session and tell the user of the job."""
+        session = replace(session, login_host=self.login_host, local_port=self.local_port)
+        _save(store, session)
+        say(f"Submitted job {session.job_id}. To cancel it: slurm-nb cancel {session.job_id}")
+        return session
 
 
 def _save(store: Store, session: Session) -> None:
@@ -206,7 +228,7 @@ def _come_back(session: Session) -> str:
 def _notebook_dir(option: str | None) -> Path:
     if option is None:
         return _current_folder()
-    folder = Path(os.path.abspath(Path(option).expanduser()))
+    folder = _absolute("--notebook-dir", option)
     if not folder.is_dir():
         raise BadValue(f"--notebook-dir {option!r}: there is no such directory")
     return folder
@@ -232,4 +254,11 @@ def _python(option: str | None) -> Path:
     if option is None:
         return Path(sys.executable)
     found = shutil.which(option) if os.sep not in option else None
-    return Path(os.path.abspath(Path(found or option).expanduser()))
+    return _absolute("--python", found or option)
+
+
+def _absolute(option: str, path: str) -> Path:
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))
+    except RuntimeError as error:
+        raise BadValue(f"{option} {path!r}: there is no such user") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from slurm_nb.errors import AnswerLost
 from slurm_nb.session import Session, Store
 from slurm_nb.spec import JobSpec
 
@@ -51,8 +52,11 @@ class Scheduler(Protocol):
     def submit(self, script: str, spec: JobSpec, store: Store, *, cluster: str) -> Session:
         """Have `script` run; the caller saves the session before anything else.
 
-        Raises `SchedulerError` when it is refused or nobody answers.
+        Raises `SchedulerError` when it is refused, `AnswerLost` when nobody knows.
         """
+
+    def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
+        """Find the job whose answer was lost; raises `lost` when it is not found in a while."""
 
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
         """The state of each job, by job id. Never raises: who can't be asked is UNKNOWN."""

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from slurm_nb.errors import BadValue, SchedulerError
+from slurm_nb.errors import AnswerLost, BadValue, SchedulerError
 from slurm_nb.scheduler import LOCAL, JobState, Phase
 from slurm_nb.session import Session, Store, write_private
 from slurm_nb.spec import JobSpec, time_limit_s
@@ -68,6 +68,10 @@ class Local:
         )
         write_private(_record_path(store, session), json.dumps(asdict(record)))
         return session
+
+    def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
+        """Never called: no answer is lost between a process and its child."""
+        raise lost
 
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
         """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""

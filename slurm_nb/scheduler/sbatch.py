@@ -9,21 +9,18 @@ import contextlib
 import io
 import re
 import shutil
-import time
 from pathlib import Path
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from slurm_nb.errors import SchedulerError
-from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
+from slurm_nb.errors import AnswerLost, SchedulerError
 
 # sbatch gives up after 10 s by itself when the controller hangs; MessageTimeout may be longer.
 _SBATCH_TIMEOUT_S = 90
-_TIMED_OUT = 124  # timeout(1), coreutils 9.1; 137 when it had to kill
+_TIMED_OUT = 124  # timeout(1), coreutils 9.1
+_KILLED = range(129, 193)  # 128 and a signal's number
 _ANSWER = re.compile(r"(?P<job_id>\d+)(?:;(?P<cluster>[\w.-]+))?", re.ASCII)
-_LOOK_AGAIN_S = 2.0
-_LOOKS = 5
 
 
 class Sbatch(SlurmExecutor):
@@ -36,13 +33,16 @@ class Sbatch(SlurmExecutor):
         self._file: Path | None = None
 
     def submit_script(self) -> tuple[str, str]:
-        """The new job's id and, where sbatch names it, its cluster (else empty)."""
+        """The new job's id and, where sbatch names it, its cluster (else empty).
+
+        Raises `SchedulerError` with sbatch's own words, or `AnswerLost`.
+        """
         heard = io.StringIO()
         try:
             with contextlib.redirect_stderr(heard):  # submitit prints what it also raises
                 job = self._submit_command("")
         except (FailedJobError, FailedSubmissionError) as error:
-            return self._failed(error)
+            raise self._failed(error) from error
         if self._file and self._file.is_symlink():  # submitit's, to the script's new name
             self._file.unlink()
         return job.job_id, self._cluster
@@ -72,40 +72,14 @@ class Sbatch(SlurmExecutor):
         self._cluster = match["cluster"] or ""
         return match["job_id"]
 
-    def _failed(self, error: Exception) -> tuple[str, str]:
-        """Find the job that sbatch did not tell of, or raise `SchedulerError`."""
+    def _failed(self, error: Exception) -> SchedulerError:
+        """What to raise: that sbatch refused, or that nobody knows whether there is a job."""
         code = getattr(error.__cause__, "returncode", 0)
-        words = " ".join(str(error).split())
+        words = " ".join(str(error).split()) or f"sbatch ended with {code} and without a word"
+        killed = code < 0 or code == _TIMED_OUT or code in _KILLED
         # "Socket timed out on send/recv operation" was seen with exit code 1, and the job ran.
-        killed = code < 0 or code >= _TIMED_OUT
-        answer_lost = code == 0 or killed or "timed out" in words.lower()
-        file = self._file
-        job_id = _find(str(file)) if answer_lost and file else None
-        if job_id:
-            return job_id, ""
-        if file and not answer_lost:
-            file.unlink(missing_ok=True)
-        said = words or f"sbatch did not answer within {_SBATCH_TIMEOUT_S} s"
-        if answer_lost:
-            raise SchedulerError(
-                f"sbatch gave no job id: {said}",
-                hint="a job may exist all the same: look for it with"
-                f" `squeue --me -o '%i %j %o'` (the one that runs {file}) before you try again",
-            ) from error
-        raise SchedulerError(f"sbatch refused the job: {said}") from error
-
-
-def _find(script: str) -> str | None:
-    """The id of the user's job that runs `script`: its path is unlike any other's."""
-    for look in range(_LOOKS):
-        if look:
-            time.sleep(_LOOK_AGAIN_S)
-        with contextlib.suppress(SchedulerError):
-            answer = ask(
-                ["squeue", "--me", "-h", "-t", "all", "-o", "%i|%o"], timeout_s=QUERY_TIMEOUT_S
-            )
-            for line in answer.stdout.splitlines():
-                job_id, _, command = line.strip().partition("|")
-                if command == script and job_id.isdigit():
-                    return job_id
-    return None
+        if code == 0 or killed or "timed out" in words.lower():
+            return AnswerLost(f"sbatch gave no job id: {words}", script=str(self._file))
+        if self._file:
+            self._file.unlink(missing_ok=True)
+        return SchedulerError(f"sbatch refused the job: {words}", hint="nothing was submitted")

@@ -9,9 +9,10 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable
 
-from slurm_nb.errors import SchedulerError
+from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask, unset_for_sbatch
 from slurm_nb.session import Session, Store
@@ -36,6 +37,11 @@ PHASES: dict[str, Phase] = (
     )
 )  # fmt: skip
 
+# A job whose answer was lost: a controller that hung may need a moment to show it.
+_LOOKS = 4
+_LOOK_AGAIN_S = 2.0
+_LOOK_TIMEOUT_S = 10.0
+
 
 class Slurm:
     """The cluster whose commands are on PATH."""
@@ -59,8 +65,8 @@ class Slurm:
     def submit(self, script: str, spec: JobSpec, store: Store, *, cluster: str) -> Session:
         """Submit `script` with sbatch.
 
-        When sbatch gives no answer the job may exist all the same, so it is looked for.
-        Raises `SchedulerError`, with sbatch's own words, when there is no job.
+        Raises `SchedulerError`, with sbatch's own words, when there is no job, and
+        `AnswerLost` when there may be one.
         """
         from slurm_nb.scheduler.sbatch import Sbatch  # noqa: PLC0415  submitit takes its time
 
@@ -72,6 +78,21 @@ class Slurm:
         return Session(
             job_id=job_id, cluster=named or cluster, other_cluster=named not in {"", cluster}
         )
+
+    def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
+        """Find the job by the path of its script, which is unlike any other's."""
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(_LOOK_AGAIN_S)
+            with contextlib.suppress(SchedulerError):
+                answer = ask(
+                    ["squeue", "--me", "-h", "-t", "all", "-o", "%i|%o"], timeout_s=_LOOK_TIMEOUT_S
+                )
+                for line in answer.stdout.splitlines():
+                    job_id, _, command = line.strip().partition("|")
+                    if command == lost.script and job_id.isdigit():
+                        return Session(job_id=job_id, cluster=cluster)
+        raise lost
 
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
         """One squeue for all, then one sacct for those that squeue no longer knows."""

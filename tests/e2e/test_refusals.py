@@ -125,6 +125,29 @@ def test_ctrl_c_while_sbatch_works_still_tells_of_the_job(alice: Scientist) -> N
     assert alice.squeue("%i") == []
 
 
+def test_ctrl_c_while_the_controller_hangs_does_not_hide_that_a_job_may_exist(
+    alice: Scientist,
+) -> None:
+    """Sbatch gives up without an answer: the user is told how to look, not "nothing"."""
+    env = alice.program("sbatch", PAUSED_SBATCH)
+    os.mkfifo(alice.home / "bin/go", 0o666)
+    terminal = _on_terminal(alice, "submit", "-p", "closed", env=env)
+    _await_file(alice, "bin/called")
+
+    alice.cluster.freeze_slurmctld()
+    try:
+        os.write(terminal.master, b"\x03")
+        (alice.home / "bin/go").write_text("\n")
+        screen = _read_until(terminal, "before you try again")
+        assert terminal.process.wait(20) == 130
+    finally:
+        alice.cluster.thaw_slurmctld()
+
+    assert "Socket timed out" in screen
+    assert "squeue --me" in screen
+    assert "nothing was submitted" not in screen
+
+
 def test_ctrl_c_before_sbatch_submits_nothing(alice: Scientist) -> None:
     """While Slurm is still being asked for its name, Ctrl-C ends with 130 and no job."""
     env = alice.program("scontrol", '#!/bin/bash\ntouch "$HOME/bin/called"\nexec sleep 30\n')
@@ -147,6 +170,30 @@ def test_a_lost_answer_of_sbatch_is_looked_up(alice: Scientist) -> None:
 
     assert alice.squeue("%i") == [record["job_id"]]
     assert record["tunnel_command"]
+
+
+def test_an_option_that_sbatch_does_not_know_is_its_refusal(alice: Scientist) -> None:
+    """Sbatch's own words, exit code 3, and no talk of a job that may exist."""
+    said = alice.slurm_nb("submit", "--", "--nosuchoption")
+
+    assert said.exit_code == 3
+    assert "unrecognized option '--nosuchoption'" in said.stderr
+    assert "nothing was submitted" in said.stderr
+
+
+def test_on_a_node_whose_tmp_is_full_jupyter_does_not_start(alice: Scientist) -> None:
+    """Without room for the kit there is no server, rather than one that the kit did not arm."""
+    node = alice.cluster.hosts["c1"]
+    node.run(["mount", "-o", "remount,size=4k", "/tmp"])
+    try:
+        said = alice.slurm_nb("submit", "-w", "c1")
+    finally:
+        node.run(["mount", "-o", "remount,size=50%", "/tmp"])
+
+    assert said.exit_code == 4
+    assert "No space left on device" in said.stderr
+    (log,) = (alice.state / "jobs").glob("*_log.out")
+    assert "ServerApp" not in log.read_text()
 
 
 def test_without_a_controller_nothing_is_lost(alice: Scientist) -> None:

@@ -3,7 +3,7 @@
 #SBATCH --account='it\'s'
 #SBATCH --partition='a b'
 #SBATCH --constraint='[rack1*2&rack2*4]'
-#SBATCH --output='/home/é al\'ice/100%%j $(id) #1 "x"/jobs/%j_0_log.out'
+#SBATCH --output='/home/é al\'ice/100 $(id) #1 "x"/jobs/%j_0_log.out'
 #SBATCH --open-mode=append
 #SBATCH --comment='sp  ace \'q\' "dq" $(id) `id` \\n %j %% #x {{ spec }} é名 *;&|<>!~' --comment 'sp  ace \'q\' "dq" $(id) `id` \\n %j %% #x {{ spec }} é名 *;&|<>!~' -x 'c 2'
 
@@ -17,7 +17,7 @@ set -u
 python='/opt/sp  ace '"'"'q'"'"' "dq" $(id) `id` \n %j %% #x {{ spec }} é名 *;&|<>!~/bin/python'
 ui=notebook
 notebook_dir='/home/alice/sp  ace '"'"'q'"'"' "dq" $(id) `id` \n %j %% #x {{ spec }} é名 *;&|<>!~'
-state_dir='/home/é al'"'"'ice/100%j $(id) #1 "x"'
+state_dir='/home/é al'"'"'ice/100 $(id) #1 "x"'
 
 # Outside Slurm, `slurm-nb submit --cluster local` gives the job's id as the argument.
 if [ $# -gt 0 ]; then
@@ -41,9 +41,9 @@ session_dir=$state_dir/sessions/$cluster/$job_id
 # Node-local and private (mktemp makes it 0700): sockets, connection files, the kit.
 run_dir=$(mktemp -d "${TMPDIR:-/tmp}/slurm-nb.XXXXXXXX") ||
   run_dir=$(mktemp -d /tmp/slurm-nb.XXXXXXXX) || exit 1
-mkdir -m 700 "$run_dir/kit" "$run_dir/runtime"
+mkdir -m 700 "$run_dir/kit" "$run_dir/runtime" || exit 1
 
-cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT'
+cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT' || exit 1
 # Found through JUPYTER_CONFIG_PATH, so Jupyter reads this after the user's own
 # configuration, which stays in force but for what is set here (jupyter_core 5,
 # jupyter_config_path).
@@ -61,7 +61,7 @@ except Exception as error:
     raise SystemExit("slurm-nb: Jupyter is not started: %s" % error) from error
 END-OF-KIT
 
-cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT'
+cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT' || exit 1
 """Runs inside the Jupyter server: its settings, and the line that says where it listens.
 
 Self-contained: standard library and jupyter_server only, Python 3.8 and later. The job

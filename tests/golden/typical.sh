@@ -44,9 +44,9 @@ session_dir=$state_dir/sessions/$cluster/$job_id
 # Node-local and private (mktemp makes it 0700): sockets, connection files, the kit.
 run_dir=$(mktemp -d "${TMPDIR:-/tmp}/slurm-nb.XXXXXXXX") ||
   run_dir=$(mktemp -d /tmp/slurm-nb.XXXXXXXX) || exit 1
-mkdir -m 700 "$run_dir/kit" "$run_dir/runtime"
+mkdir -m 700 "$run_dir/kit" "$run_dir/runtime" || exit 1
 
-cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT'
+cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT' || exit 1
 # Found through JUPYTER_CONFIG_PATH, so Jupyter reads this after the user's own
 # configuration, which stays in force but for what is set here (jupyter_core 5,
 # jupyter_config_path).
@@ -64,7 +64,7 @@ except Exception as error:
     raise SystemExit("slurm-nb: Jupyter is not started: %s" % error) from error
 END-OF-KIT
 
-cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT'
+cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT' || exit 1
 """Runs inside the Jupyter server: its settings, and the line that says where it listens.
 
 Self-contained: standard library and jupyter_server only, Python 3.8 and later. The job
