@@ -8,6 +8,14 @@ import sys
 
 def main() -> None:
     """Run slurm-nb and exit: 0, or one of `errors.EXIT_CODES` after one line on stderr."""
+    if sys.stdout is None:
+        if sys.stderr is not None:
+            sys.stderr.write(
+                "slurm-nb: stdout is closed, so there is nowhere to print the answer\n"
+            )
+        sys.exit(1)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the program
     try:
         from slurm_nb.commands import run  # noqa: PLC0415  Ctrl-C while it loads is no traceback
     except KeyboardInterrupt:

@@ -24,6 +24,7 @@ from slurm_nb.errors import BadValue
 from slurm_nb.ready import Ready
 
 _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
+_OURS = frozenset({"jobs", "sessions", "error.log", "password"})
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -57,6 +58,7 @@ class Store:
         Raises `BadValue` when the directory can't be made or belongs to somebody else.
         """
         store = cls(_state_dir(environ))
+        _check_ours(store.folder)
         for folder in (store.folder, store.folder / "jobs", store.folder / "sessions"):
             _private_folder(folder)
         return store
@@ -174,9 +176,23 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
     return Path(os.path.abspath(folder))
 
 
+def _check_ours(folder: Path) -> None:
+    """Raise `BadValue` for a directory that others may enter for what else is in it."""
+    try:
+        closed = stat.S_IMODE(folder.stat().st_mode) == 0o700
+        foreign = [path.name for path in folder.iterdir() if path.name not in _OURS]
+    except OSError:
+        return  # not made yet, or to be refused for that
+    if foreign and not closed:
+        raise BadValue(
+            f"{folder} holds other things ({foreign[0]}) and is open to other users",
+            hint="set SLURM_NB_HOME to a directory of its own",
+        )
+
+
 def _private_folder(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(folder)
         status = folder.stat()
         if status.st_uid != os.geteuid():
             raise BadValue(
@@ -190,6 +206,14 @@ def _private_folder(folder: Path) -> None:
             f"{folder}: can't be made: {error.strerror}",
             hint="set SLURM_NB_HOME to a directory that login and compute nodes share",
         ) from error
+
+
+def _make(folder: Path) -> None:
+    """Make a directory and its parents, whatever the umask, for the user alone."""
+    if not folder.is_dir():
+        if not folder.parent.is_dir():
+            _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _read(folder: Path) -> Session:
@@ -214,4 +238,11 @@ def _session(record: dict[str, Any]) -> Session:
     if values.pop("version") != 1:
         raise ValueError("version")
     ready = values.pop("ready")
-    return Session(**values, ready=Ready(**ready) if ready else None)
+    session = Session(**values, ready=Ready(**ready) if ready else None)
+    texts = (session.job_id, session.cluster, session.login_host or "")
+    numbers = (session.local_port or 0, session.ready.port if session.ready else 0)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("text")
+    if not all(type(number) is int for number in numbers):
+        raise TypeError("number")
+    return session

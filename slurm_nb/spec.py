@@ -153,7 +153,9 @@ def _check_text(option: str, value: object) -> None:
 
 def _check_sbatch_options(words: tuple[str, ...]) -> None:
     if words and not words[0].startswith("-"):
-        raise BadValue(f"{words[0]!r} after `--`: sbatch options start with a dash")
+        raise BadValue(
+            f"{words[0]!r} is not an option", hint="options of sbatch go after `--`: -- --exclusive"
+        )
     for word in words:
         if _is_reserved(word):
             raise BadValue(

@@ -80,7 +80,10 @@ def _ended(log: JobLog, state: JobState) -> JobEnded:
     code = f", exit code {exit_code}" if exit_code is not None else ""
     tail = "".join(f"\n    {line}" for line in log.tail())
     said = f"; the last lines of its output:{tail}" if tail else "; it wrote no output"
-    return JobEnded(
-        f"the job ended before Jupyter was ready: {state}{code}{said}",
-        hint=f"all of it: {log.path}",
-    )
+    hint = f"all of it: {log.path}"
+    if not log.path.exists():
+        hint = (
+            f"the node may be unable to write {log.path.parent}: set SLURM_NB_HOME to a directory"
+        )
+        hint += " that login and compute nodes share"
+    return JobEnded(f"the job ended before Jupyter was ready: {state}{code}{said}", hint=hint)

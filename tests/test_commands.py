@@ -553,6 +553,37 @@ def test_an_absurd_value_is_an_error_like_any_other(run: Run, words: list[str], 
     assert what in result.err
 
 
+def test_a_closed_stdout_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    """With nowhere to print the way in, no job is submitted for it."""
+    done = subprocess.run(
+        ["bash", "-c", 'exec "$0" -m slurm_nb submit >&-', sys.executable],
+        env={**os.environ, "SLURM_NB_HOME": str(tmp_path / "state")},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, "stdout is closed" in done.stderr) == (1, True)
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_slow_slurm_is_said_to_be_slow(
+    run: Run, slurm: AddProgram, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for an answer is told what for."""
+    running(store)
+    monkeypatch.setattr("slurm_nb.commands.screen._SLOW_S", 0.01)
+    slurm("squeue", "read -t 0.3 < <(:); exec 3<>/dev/ptmx; read -t 0.3 -u 3;"
+          " echo '7|RUNNING|2026-11-23T14:00:00|None'")  # fmt: skip
+
+    result = run("tunnel-cmd", "7")
+
+    assert "Slurm takes its time to answer" in result.err
+    assert result.out.startswith("ssh ")
+
+
 # --- cancel ---
 
 

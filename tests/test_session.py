@@ -362,3 +362,36 @@ def test_paths_of_a_job_are_submitits(store: Store) -> None:
 
     assert store.log_path("7") == paths.stdout
     assert store.script_path("7") == paths.submission_file
+
+
+def test_a_directory_that_holds_other_things_is_not_closed_to_others(tmp_path: Path) -> None:
+    """SLURM_NB_HOME=$HOME would lock everybody out of the home: refused, its mode is kept."""
+    (tmp_path / "home").mkdir(mode=0o755)
+    (tmp_path / "home/thesis.tex").touch()
+
+    with pytest.raises(BadValue, match="holds other things"):
+        Store.of_user({"SLURM_NB_HOME": str(tmp_path / "home")})
+
+    assert mode(tmp_path / "home") == 0o755
+
+
+def test_parents_are_made_for_the_user_alone(tmp_path: Path) -> None:
+    """Under an open umask nobody else gets to write above the state directory."""
+    before = os.umask(0)
+    try:
+        Store.of_user({"XDG_STATE_HOME": str(tmp_path / "local/state")})
+    finally:
+        os.umask(before)
+
+    assert [mode(tmp_path / name) for name in ("local", "local/state")] == [0o700, 0o700]
+
+
+def test_a_session_file_of_wrong_types_is_not_read(store: Store) -> None:
+    """What is JSON but no session is told of, like a file that was cut off."""
+    store.save(SESSION)
+    path = store.session_folder(SESSION.cluster, SESSION.job_id) / "session.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**record, "login_host": 5}), encoding="utf-8")
+
+    with pytest.raises(BadValue, match="not a session file"):
+        store.load(SESSION.job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 import click
@@ -46,7 +47,8 @@ def run() -> int:
             click.echo("  options of sbatch go after --: slurm-nb submit -- --exclusive", err=True)
         return error.exit_code
     except click.Abort:
-        click.echo("Interrupted.", err=True)
+        nothing = "; nothing was submitted" if sys.argv[1:2] == ["submit"] else ""
+        click.echo(f"Interrupted{nothing}.", err=True)
         return EXIT_INTERRUPTED
     except SlurmNbError as error:
         from slurm_nb.commands.screen import complain

@@ -9,7 +9,7 @@ from itertools import groupby
 import click
 
 from slurm_nb.commands.options import job_ids_argument
-from slurm_nb.commands.screen import complain, say
+from slurm_nb.commands.screen import complain, say, slow_noted
 from slurm_nb.errors import BadValue, SlurmNbError
 from slurm_nb.scheduler import JobState, Phase, Scheduler, scheduler
 from slurm_nb.session import Session, Store
@@ -33,8 +33,9 @@ def command(job_ids: list[str], *, cancel_all: bool) -> None:
     sessions, unreadable = store.all() if cancel_all else _load(store, job_ids)
     failures += unreadable
     sessions.sort(key=lambda session: session.cluster)
-    for cluster, group in groupby(sessions, key=lambda session: session.cluster):
-        failures += _cancel(scheduler(cluster), list(group), store, quiet=cancel_all)
+    with slow_noted():
+        for cluster, group in groupby(sessions, key=lambda session: session.cluster):
+            failures += _cancel(scheduler(cluster), list(group), store, quiet=cancel_all)
     for failure in failures[:-1]:
         complain(failure)
     if failures:
@@ -70,6 +71,12 @@ def _cancel(
             cancelled.append(session)
         except SlurmNbError as error:
             failures.append(error)
+    _await_end(jobs, cancelled, store)
+    return failures
+
+
+def _await_end(jobs: Scheduler, cancelled: list[Session], store: Store) -> None:
+    """See each job gone and remove its secrets; say which of them take their time."""
     for pause_s in (0.0, *_LOOK_AFTER_S):
         time.sleep(pause_s)
         lasting = []
@@ -81,13 +88,12 @@ def _cancel(
                 lasting.append(session)
         cancelled = lasting
         if not cancelled:
-            break
+            return
     for session in cancelled:
         say(
             f"cancelled job {session.job_id}, but Slurm has not ended it yet;"
             f" to see to it that its token is removed: slurm-nb cancel {session.job_id}"
         )
-    return failures
 
 
 def _with_states(jobs: Scheduler, sessions: list[Session]) -> list[tuple[Session, JobState]]:

@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -19,6 +22,7 @@ from slurm_nb.tunnel import Connection, Login
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PLAIN_EVERY_S = 60.0
+_SLOW_S = 3.0
 
 
 def say(text: str) -> None:
@@ -78,6 +82,22 @@ def answer_json(record: dict[str, Any]) -> None:
     click.echo(json.dumps(record))
 
 
+@contextmanager
+def slow_noted() -> Iterator[None]:
+    """Say why nothing happens when Slurm takes its time to answer."""
+
+    def note(_signal: int, _frame: object) -> None:
+        say("Slurm takes its time to answer...")
+
+    before = signal.signal(signal.SIGALRM, note)
+    signal.setitimer(signal.ITIMER_REAL, _SLOW_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 class WaitingLine:
     """The job's state while it is waited for: one live line, or plain ones when not a terminal."""
 
@@ -86,9 +106,12 @@ class WaitingLine:
         self._stream = sys.stderr
         self._live = self._stream.isatty()
         self._shown: tuple[str, int] | None = None
+        self.state: JobState | None = None
+        """The last one shown."""
 
     def show(self, state: JobState | None, waited_s: float) -> None:
         """To be called often; writes when there is news."""
+        self.state = state
         text = _in_words(state)
         news = (text, int(waited_s // (1 if self._live else _PLAIN_EVERY_S)))
         if news == self._shown or (state is None and not self._live):

@@ -54,7 +54,7 @@ from slurm_nb.wait import wait_until_ready
 @local_port_option
 @click.option(
     "--wait-timeout",
-    type=click.FloatRange(min=0),
+    type=click.IntRange(min=0),
     metavar="SECONDS",
     help="Give up waiting (the job goes on).",
 )
@@ -69,7 +69,7 @@ def command(
     cluster: str | None,
     login: Login | None,
     local_port: int | None,
-    wait_timeout: float | None,
+    wait_timeout: int | None,
     no_wait: bool,
     dry_run: bool,
     as_json: bool,
@@ -132,20 +132,21 @@ def _save(store: Store, session: Session) -> None:
     try:
         store.save(session)
     except SlurmNbError as error:
+        cancel = "slurm-nb cancel" if session.cluster == LOCAL else "scancel"
         raise BadValue(
             f"job {session.job_id} was submitted, but its session was not saved: {error}",
-            hint=f"slurm-nb can't find it again; cancel it with: scancel {session.job_id}",
+            hint=f"slurm-nb can't find it again; cancel it with: {cancel} {session.job_id}",
         ) from error
 
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Ctrl-C, hang-up and SIGTERM take effect at the end only.
+    r"""Ctrl-C, Ctrl-\, hang-up and SIGTERM take effect at the end only.
 
     So sbatch, which inherits this, can't be cut off between the job and its id, nor this
     program before it has told the user of the job.
     """
-    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    signals = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
@@ -180,6 +181,8 @@ def _answer_ready(
             timeout_s=timeout_s,
         )
     except NotReady as error:
+        if as_json:
+            answer_json(report(session, line.state, login=login))
         raise NotReady(str(error), hint=_come_back(session)) from error
     finally:
         line.clear()

@@ -13,7 +13,7 @@ from slurm_nb.commands.options import (
     local_port_option,
     login_host_option,
 )
-from slurm_nb.commands.screen import answer_json, report, say
+from slurm_nb.commands.screen import answer_json, report, say, slow_noted
 from slurm_nb.connection import connect, find_login
 from slurm_nb.errors import JobEnded, NotReady
 from slurm_nb.joblog import JobLog
@@ -35,7 +35,8 @@ def command(job_id: str, login: Login | None, local_port: int | None, *, as_json
     """
     store = Store.of_user(os.environ)
     session = store.load(job_id)
-    state = scheduler(session.cluster).states([session])[job_id]
+    with slow_noted():
+        state = scheduler(session.cluster).states([session])[job_id]
     ready = _ready(session, state, store)
     login = login or (Login.parse(session.login_host) if session.login_host else None)
     login = login or find_login(os.environ)
@@ -63,6 +64,11 @@ def _ready(session: Session, state: JobState, store: Store) -> Ready:
     log = JobLog(store.log_path(job_id), cluster=session.cluster, job_id=job_id)
     progress = log.read()
     ready = progress.ready or (None if progress.started else session.ready)
+    if progress.exit_code is not None and state.phase is Phase.RUNNING:
+        raise NotReady(
+            f"Jupyter of job {job_id} has ended, and the job is {state}",
+            hint=f"it may come back, being requeued: try again later; its output: {log.path}",
+        )
     if progress.exit_code is not None:
         raise JobEnded(
             f"Jupyter of job {job_id} has ended with exit code {progress.exit_code}",

@@ -66,7 +66,11 @@ class Local:
             _start_ticks(process.pid),
             end.isoformat(timespec="seconds") if end else None,
         )
-        write_private(_record_path(store, session), json.dumps(asdict(record)))
+        try:
+            write_private(_record_path(store, session), json.dumps(asdict(record)))
+        except BadValue:
+            _signal(os.killpg, process.pid, signal.SIGTERM)  # nobody would find it again
+            raise
         return session
 
     def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
@@ -90,14 +94,15 @@ class Local:
         record = _record(store, session)
         if record is None or state.phase is Phase.ENDED:
             return
-        _signal(os.kill, record.pid, signal.SIGTERM)
+        if _alive(record):
+            _signal(os.kill, record.pid, signal.SIGTERM)
         deadline = time.monotonic() + _KILL_AFTER_S
         while _alive(record) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         if _alive(record):
             _signal(os.killpg, record.pid, signal.SIGKILL)
-            for pid in _marked(session):
-                _signal(os.kill, pid, signal.SIGKILL)
+        for pid in _marked(session):  # what a leader that was killed could not end
+            _signal(os.kill, pid, signal.SIGKILL)
 
 
 def _start(argv: list[str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
@@ -164,7 +169,7 @@ def _state(store: Store, session: Session) -> JobState:
         return JobState(Phase.ENDED, "ENDED", "it was never started")
     if record.host != socket.gethostname():
         return JobState(Phase.UNKNOWN, "UNKNOWN", f"it was started on {record.host}")
-    if _alive(record):
+    if _alive(record) or _marked(session):
         return JobState(Phase.RUNNING, "RUNNING", end_time=record.end_time)
     return JobState(Phase.ENDED, "ENDED")
 

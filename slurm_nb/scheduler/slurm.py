@@ -54,7 +54,10 @@ class Slurm:
                 hint="log in to a login node of your cluster, or run Jupyter on this machine"
                 " with `slurm-nb submit --cluster local`",
             )
-        answer = ask(["scontrol", "show", "config"], timeout_s=QUERY_TIMEOUT_S)
+        try:
+            answer = ask(["scontrol", "show", "config"], timeout_s=QUERY_TIMEOUT_S)
+        except SchedulerError as error:
+            raise SchedulerError(str(error), hint="nothing was submitted; try later") from error
         match = re.search(r"^ClusterName\s*=\s*([\w.-]+)\s*$", answer.stdout, re.MULTILINE)
         if answer.exit_code or match is None:
             raise SchedulerError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import time
@@ -69,6 +70,16 @@ def test_a_job_that_pends_for_long_is_left_in_the_queue(alice: Scientist) -> Non
     assert f"slurm-nb tunnel-cmd {job_id}" in said.stderr
     assert f"slurm-nb cancel {job_id}" in said.stderr
     assert alice.slurm_nb("tunnel-cmd", job_id).exit_code == 5
+
+
+def test_a_script_learns_the_job_id_also_when_it_gives_up_waiting(alice: Scientist) -> None:
+    """With --json the object is printed before the exit code 5."""
+    said = alice.slurm_nb("submit", "--json", "-p", "closed", "--wait-timeout", "2")
+
+    record = json.loads(said.stdout)
+    assert said.exit_code == 5
+    assert [record["job_id"]] == alice.squeue("%i")
+    assert (record["state"], record["node"]) == ("PENDING", None)
 
 
 def test_no_wait_returns_while_the_job_is_pending(alice: Scientist) -> None:

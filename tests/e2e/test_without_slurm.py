@@ -44,6 +44,20 @@ def test_a_local_session_honours_its_time_limit(alice: Scientist) -> None:
     assert said.exit_code == 4
 
 
+def test_a_killed_leader_leaves_a_session_that_can_be_cancelled(alice: Scientist) -> None:
+    """Jupyter goes on without the script that started it; cancel ends it all the same."""
+    record = json.loads(_local(alice, "submit", "--cluster", "local", "--json").stdout)
+    path = alice.state / "sessions/local" / record["job_id"] / "process.json"
+    leader = json.loads(path.read_text())["pid"]
+    alice.cluster.login.run(["bash", "-c", f"kill -9 {leader}"], user="alice")
+
+    assert _local(alice, "tunnel-cmd", record["job_id"]).exit_code == 0
+    said = _local(alice, "cancel", record["job_id"])
+
+    assert said.stderr == f"cancelled job {record['job_id']}\n"
+    assert "notebook" not in alice.processes("login")
+
+
 def test_without_slurm_both_ways_out_are_named(alice: Scientist) -> None:
     """No sbatch on PATH: exit code 3, the login node and --cluster local named, nothing started."""
     said = _local(alice, "submit")
