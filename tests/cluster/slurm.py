@@ -40,7 +40,7 @@ SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf
 PriorityType=priority/basic
 ReturnToService=2
 SlurmdParameters=config_overrides
-KillWait=5
+KillWait=30
 MinJobAge=300
 CompleteWait=0
 InactiveLimit=0
