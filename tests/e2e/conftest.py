@@ -53,3 +53,4 @@ def alice(cluster: Cluster) -> Iterator[Scientist]:
     scientist = Scientist(cluster)
     yield scientist
     scientist.clean_up()
+    assert scientist.run_folders() == []

@@ -131,6 +131,11 @@ class Scientist:
         path.chmod(0o755)
         return {"PATH": "/home/alice/bin:/srv/venv/bin:/usr/local/bin:/usr/bin:/bin"}
 
+    def run_folders(self) -> list[Path]:
+        """Her jobs' node-local directories, on every node."""
+        nodes = [host for name, host in self.cluster.hosts.items() if name.startswith("c")]
+        return [path for host in nodes for path in (host.root / "tmp").glob("slurm-nb.*")]
+
     def clean_up(self) -> None:
         """End her jobs and local sessions, and remove what slurm-nb keeps."""
         self.cluster.cancel_jobs()

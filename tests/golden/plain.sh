@@ -34,9 +34,39 @@ tell started ''
 session_dir=$state_dir/sessions/$cluster/$job_id
 (umask 077 && mkdir -p "$session_dir") || exit 1
 
+# What runs in this session carries this mark in its environment, however it was started.
+export SLURM_NB_SESSION=$cluster/$job_id
+
+# Ids of this session's processes, but for this shell. A job submitted from a notebook
+# inherits the mark and has a Slurm job id of its own.
+ours() {
+  local environs
+  environs=$(grep -lzxF "SLURM_NB_SESSION=$SLURM_NB_SESSION" /proc/[0-9]*/environ 2>/dev/null)
+  if [ "$cluster" != local ] && [ -n "$environs" ]; then
+    # shellcheck disable=SC2086  # one word per process: the names hold no blanks
+    environs=$(grep -lzxF "SLURM_JOB_ID=$job_id" $environs 2>/dev/null)
+  fi
+  printf '%s' "${environs//[!0-9$'\n']/}"
+}
+
+# A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
+clean_up() {
+  local code=$? pid
+  trap '' TERM INT HUP
+  for pid in $(ours); do
+    kill -KILL "$pid" 2>/dev/null
+  done
+  [ -z "$run_dir" ] || rm -rf "$run_dir"
+  tell ended ", \"exit_code\": $code"
+}
+run_dir=
+trap clean_up EXIT
+trap 'exit 143' TERM INT HUP
+
 # Node-local and private (mktemp makes it 0700): sockets, connection files, the kit.
-run_dir=$(mktemp -d "${TMPDIR:-/tmp}/slurm-nb.XXXXXXXX") ||
-  run_dir=$(mktemp -d /tmp/slurm-nb.XXXXXXXX) || exit 1
+# A signal waits until the name is known, so that no directory stays behind.
+make_run_dir() { (trap '' TERM INT HUP && mktemp -d "$1/slurm-nb.XXXXXXXX"); }
+run_dir=$(make_run_dir "${TMPDIR:-/tmp}") || run_dir=$(make_run_dir /tmp) || exit 1
 mkdir -m 700 "$run_dir/kit" "$run_dir/runtime" || exit 1
 
 cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT' || exit 1
@@ -163,33 +193,6 @@ def _announce(app: ServerApp) -> None:
     }
     print("\nslurm-nb ready: " + json.dumps(ready), flush=True)
 END-OF-KIT
-
-# What runs in this session carries this mark in its environment, however it was started.
-export SLURM_NB_SESSION=$cluster/$job_id
-
-# Ids of this session's processes, but for this shell. A job submitted from a notebook
-# inherits the mark and has a Slurm job id of its own.
-ours() {
-  local environs
-  environs=$(grep -lzxF "SLURM_NB_SESSION=$SLURM_NB_SESSION" /proc/[0-9]*/environ 2>/dev/null)
-  if [ "$cluster" != local ] && [ -n "$environs" ]; then
-    # shellcheck disable=SC2086  # one word per process: the names hold no blanks
-    environs=$(grep -lzxF "SLURM_JOB_ID=$job_id" $environs 2>/dev/null)
-  fi
-  printf '%s' "${environs//[!0-9$'\n']/}"
-}
-
-# A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
-clean_up() {
-  local code=$? pid
-  trap '' TERM INT HUP
-  for pid in $(ours); do
-    kill -KILL "$pid" 2>/dev/null
-  done
-  rm -rf "$run_dir"
-  tell ended ", \"exit_code\": $code"
-}
-trap clean_up EXIT
 
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir
 export SLURM_NB_TOKEN_FILE=$session_dir/token
