@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
 import socket
 from collections.abc import Mapping
 
 from slurm_nb.errors import BadValue, NotReady
+from slurm_nb.private import user_name
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import LOCAL
 from slurm_nb.session import Session, Store
-from slurm_nb.tunnel import Connection, Login, default_local_port, jump, single_hop
+from slurm_nb.tunnel import Connection, Login, connection, default_local_port
 
 
 def connect(session: Session, ready: Ready, store: Store, login: Login) -> Connection:
@@ -24,8 +23,14 @@ def connect(session: Session, ready: Ready, store: Store, login: Login) -> Conne
             hint="shared file systems can be a minute late: try again",
         )
     port = session.local_port or default_local_port(session.cluster, session.job_id)
-    route = single_hop if session.cluster == LOCAL else jump
-    return route(ready, user=user_name(), login=login, local_port=port, token=token)
+    return connection(
+        ready,
+        user=user_name(),
+        login=login,
+        local_port=port,
+        token=None if session.auth == "password" else token,
+        here=session.cluster == LOCAL,
+    )
 
 
 def find_login(environ: Mapping[str, str]) -> Login:
@@ -39,8 +44,3 @@ def find_login(environ: Mapping[str, str]) -> Login:
                 return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     name = socket.getfqdn()
     return Login(socket.gethostname() if name.startswith("localhost") else name)
-
-
-def user_name() -> str:
-    """The name of the account that this runs as; environment variables have no say in it."""
-    return pwd.getpwuid(os.geteuid()).pw_name

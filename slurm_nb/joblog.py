@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
+from slurm_nb.private import refresh
 from slurm_nb.ready import MARK, Progress, read_progress
-from slurm_nb.session import refresh
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_LINES = 15
@@ -20,11 +21,14 @@ class JobLog:
     missing is one that has not appeared yet: NFS may show it up to a minute late.
     """
 
-    def __init__(self, path: Path, *, cluster: str, job_id: str) -> None:
+    def __init__(
+        self, path: Path, *, cluster: str, job_id: str, nonce: Callable[[], str | None]
+    ) -> None:
         self.path = path
         self.progress = Progress()
-        self._cluster = cluster
-        self._job_id = job_id
+        self._who = {"cluster": cluster, "job_id": job_id}
+        self._ask_nonce = nonce
+        self._held: list[str] = []
         self._offset = 0
         self._rest = b""
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -42,6 +46,7 @@ class JobLog:
                 self._offset = file.tell()
         except OSError:
             pass
+        self._weigh()
         return self.progress
 
     def tail(self) -> list[str]:
@@ -54,13 +59,20 @@ class JobLog:
         self._rest = self._rest[:_LINE_BYTES]
         lines = [line[:_LINE_BYTES].decode(errors="replace") for line in complete]
         marked = [line for line in lines if line.startswith(MARK)]
-        self.progress = read_progress(
-            marked, cluster=self._cluster, job_id=self._job_id, so_far=self.progress
-        )
+        self._held.extend(marked)
         self._tail.extend(line for line in lines if line.strip() and not line.startswith(MARK))
+
+    def _weigh(self) -> None:
+        """Take the job's word, once its nonce is there to know it by."""
+        if self._held and "nonce" not in self._who and (nonce := self._ask_nonce()):
+            self._who["nonce"] = nonce
+        if "nonce" in self._who:
+            self.progress = read_progress(self._held, who=self._who, so_far=self.progress)
+            self._held = []
 
     def _forget(self) -> None:
         self.progress = Progress()
+        self._held = []
         self._offset = 0
         self._rest = b""
         self._tail.clear()

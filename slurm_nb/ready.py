@@ -2,9 +2,10 @@
 
 The job writes one line for each, among whatever else Jupyter logs:
 
-    slurm-nb started: {"cluster": "hpc", "job_id": "7"}
-    slurm-nb ready: {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123, "path": "/tree"}
-    slurm-nb ended: {"cluster": "hpc", "job_id": "7", "exit_code": 0}
+    slurm-nb started: {"cluster": "hpc", "job_id": "7", "nonce": "5f..."}
+    slurm-nb notice: {..., "text": "..."}
+    slurm-nb ready: {..., "node": "c1", "port": 40123, "path": "/tree"}
+    slurm-nb ended: {..., "exit_code": 0}
 
 Pure: no I/O, no clock. The writers are job_templates/jupyter.sh.j2 (started, ended)
 and jobside/slurm_nb_kit.py (ready).
@@ -14,28 +15,38 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from typing import Any
 
 MARK = "slurm-nb "
-_LINE = re.compile(r"slurm-nb (started|ready|ended): (\{.*\})", re.ASCII)
+_LINE = re.compile(r"slurm-nb (started|notice|ready|ended): (\{.*\})", re.ASCII)
 # Host names (RFC 1123, also with underscores, which Slurm allows); never a leading dash.
 _NODE = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
+_SOCKET = re.compile(r"(?:/[A-Za-z0-9_.-]+)+", re.ASCII)
+_FINGERPRINT = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){31}", re.ASCII)
+_NOTICES = 20
 # A path that needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Where Jupyter listens."""
+    """Where Jupyter listens: on a port or on a socket."""
 
     node: str
     """As Slurm names it, and as ssh reaches it: `c1`."""
-    port: int
-    """TCP, on 127.0.0.1 of the node; 1 to 65535."""
+    port: int | None
+    """TCP, on 127.0.0.1 of the node unless there is an address; None with a socket."""
     path: str
     """What follows the port in the URL: `/tree`, `/lab`."""
+    socket: str | None = None
+    """Absolute path of a UNIX socket on the node."""
+    address: str | None = None
+    """IPv4 on the cluster's network, with the direct route: `10.1.2.3`."""
+    fingerprint: str | None = None
+    """SHA-256 of the certificate, with TLS: `AB:CD:...`."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +57,32 @@ class Progress:
     ready: Ready | None = None
     exit_code: int | None = None
     """Of Jupyter, once the job script is over; None before."""
+    notices: tuple[str, ...] = ()
+    """What the user is to be told; text of the job's, not to be trusted."""
 
 
 def read_progress(
-    lines: Iterable[str], *, cluster: str, job_id: str, so_far: Progress | None = None
+    lines: Iterable[str], *, who: Mapping[str, str], so_far: Progress | None = None
 ) -> Progress:
     """Follow complete `lines` (without newlines) on from `so_far`.
 
-    Lines of other jobs and malformed ones are passed over. The last ready line of the
-    current run counts: a requeued job appends to its log and starts over with `started`.
+    who: `cluster`, `job_id` and `nonce`; lines of others and malformed ones are passed over. The
+    nonce is random and in a file of the job's alone, so that text which a program in the job
+    prints, knowing nothing of it, is never taken for the job's own word. The first ready line
+    of the current run counts: a requeued job appends to its log and begins with `started`.
     """
     progress = so_far or Progress()
     for line in lines:
         match = _LINE.fullmatch(line.rstrip("\r"))
         record = _record(match[2]) if match else {}
-        if match is None or (record.get("cluster"), record.get("job_id")) != (cluster, job_id):
+        if match is None or any(record.get(name) != value for name, value in who.items()):
             continue
         if match[1] == "started":
             progress = Progress(started=True)
-        elif match[1] == "ready" and (ready := _ready(record)):
-            progress = Progress(started=True, ready=ready)
+        elif match[1] == "ready" and not progress.ready and (ready := _ready(record)):
+            progress = replace(progress, started=True, ready=ready, exit_code=None)
+        elif match[1] == "notice" and isinstance(record.get("text"), str):
+            progress = replace(progress, notices=(*progress.notices, record["text"])[-_NOTICES:])
         elif match[1] == "ended" and type(record.get("exit_code")) is int:
             progress = Progress(started=True, exit_code=record["exit_code"])
     return progress
@@ -85,9 +102,34 @@ def _record(text: str) -> dict[str, Any]:
 
 
 def _ready(record: dict[str, Any]) -> Ready | None:
-    match record:
-        case {"node": str(node), "port": int(port), "path": str(path)} if (
-            type(port) is int and 0 < port < 65536 and is_node(node) and _PATH.fullmatch(path)
-        ):
-            return Ready(node, port, path)
-    return None
+    """None unless every value is one that a command line and a URL can safely hold."""
+    names = ("node", "port", "path", "socket", "address", "fingerprint")
+    values = {name: record.get(name) for name in names}
+    sound = (
+        _is_text(values["node"], _NODE)
+        and _is_text(values["path"], _PATH)
+        and (values["port"] is None) != (values["socket"] is None)
+        and (values["port"] is None or _is_port(values["port"]))
+        and (values["socket"] is None or _is_text(values["socket"], _SOCKET))
+        and (values["address"] is None or (values["port"] and _is_ipv4(values["address"])))
+        and (values["fingerprint"] is None or _is_text(values["fingerprint"], _FINGERPRINT))
+    )
+    return Ready(**values) if sound else None  # type: ignore[arg-type]  # checked above
+
+
+def _is_text(value: object, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _is_port(value: object) -> bool:
+    return type(value) is int and 0 < value < 65536
+
+
+def _is_ipv4(value: object) -> bool:
+    try:
+        address = IPv4Address(value) if isinstance(value, str) else None
+    except ValueError:
+        return False
+    if address is None or address.is_unspecified or address.is_multicast or address.is_reserved:
+        return False
+    return str(address) == value

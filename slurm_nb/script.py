@@ -12,7 +12,15 @@ import jinja2
 from slurm_nb.errors import BadValue
 from slurm_nb.spec import JobSpec, refuse_control_characters
 
-_KIT = ("jupyter_server_config.py", "slurm_nb_kit.py")
+_KIT = (
+    "jupyter_server_config.py",
+    "slurm_nb_checks.py",
+    "slurm_nb_kernel.py",
+    "slurm_nb_kernels.py",
+    "slurm_nb_kit.py",
+    "slurm_nb_overruled.py",
+    "slurm_nb_versions.py",
+)
 _DIRECTIVE_PLAIN = re.compile(r"[\w@%+=:,./-]+")
 _DIRECTIVE_OPTION = re.compile(r"--[a-z-]+=", re.ASCII)
 

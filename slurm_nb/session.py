@@ -7,6 +7,7 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
   sessions/CLUSTER/7/            0700
     session.json                 0600, written by slurm-nb on the login node
     token                        0600, written by the job
+    nonce                        0600, written by the job
 """
 
 from __future__ import annotations
@@ -14,17 +15,27 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from slurm_nb.errors import BadValue
+from slurm_nb.private import (
+    check_ours,
+    check_parent,
+    check_private,
+    keep_private,
+    make_private,
+    refresh,
+    write_private,
+)
 from slurm_nb.ready import Ready
+from slurm_nb.spec import Auth
 
 _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
 _OURS = frozenset({"jobs", "sessions", "error.log", "password"})
+_NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -42,6 +53,12 @@ class Session:
     """`HOST` or `HOST:PORT` as the laptop reaches it; None: never found out."""
     local_port: int | None = None
     """The port that the user wants on the laptop; None: the job's own."""
+    auth: Auth = "token"
+    """Whether the URL carries the token, or Jupyter asks for the password."""
+    python: str | None = None
+    """Path of the interpreter whose Jupyter is started."""
+    script: str | None = None
+    """Path that Slurm shows of the submitted script (squeue's %o): no other job's."""
     ready: Ready | None = None
 
 
@@ -58,9 +75,11 @@ class Store:
         Raises `BadValue` when the directory can't be made or belongs to somebody else.
         """
         store = cls(_state_dir(environ))
-        _check_ours(store.folder)
+        check_ours(store.folder, _OURS)
         for folder in (store.folder, store.folder / "jobs", store.folder / "sessions"):
-            _private_folder(folder)
+            make_private(folder)
+        for folder in store.folder.resolve().parents:
+            check_parent(folder)
         return store
 
     def log_path(self, job_id: str) -> Path:
@@ -75,12 +94,21 @@ class Store:
         """The folder of one session; it need not exist."""
         return self.folder / "sessions" / cluster / job_id
 
+    @property
+    def password_path(self) -> Path:
+        """Where `slurm-nb password` keeps the hash, on one line."""
+        return self.folder / "password"
+
     def save(self, session: Session) -> None:
-        """Write `session` in one step; raises `BadValue` when the disk refuses."""
+        """Write `session` in one step; raises `BadValue` when the disk refuses.
+
+        Its job's output is made as well, where Slurm has not done so by the job's umask yet.
+        """
         folder = self.session_folder(session.cluster, session.job_id)
-        _private_folder(folder.parent)
-        _private_folder(folder)
+        make_private(folder.parent)
+        make_private(folder)
         write_private(folder / "session.json", json.dumps({"version": 1, **asdict(session)}))
+        keep_private(self.log_path(session.job_id))
 
     def load(self, job_id: str) -> Session:
         """The session of a job; raises `BadValue` when there is none, or its file is broken."""
@@ -124,6 +152,16 @@ class Store:
             raise BadValue(f"{folder / 'token'}: does not hold a token of slurm-nb")
         return token
 
+    def nonce(self, session: Session) -> str | None:
+        """What the job's own lines in its output carry; None when it is not made yet."""
+        folder = self.session_folder(session.cluster, session.job_id)
+        refresh(folder)
+        try:
+            nonce = (folder / "nonce").read_text(encoding="ascii")
+        except (OSError, UnicodeError):
+            return None
+        return nonce if _NONCE.fullmatch(nonce) else None
+
     def forget_secrets(self, session: Session) -> None:
         """Remove the token of a job that is over."""
         (self.session_folder(session.cluster, session.job_id) / "token").unlink(missing_ok=True)
@@ -138,34 +176,6 @@ def check_job_id(text: str) -> str:
     return text
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a 0600 file, complete or not at all; raises `BadValue` when the disk refuses."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        fresh.unlink(missing_ok=True)
-        with open(
-            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-        ) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise BadValue(f"{path}: can't be written: {error.strerror}") from error
-
-
-def refresh(folder: Path) -> None:
-    """Have NFS look at `folder` again: opening a directory revalidates its cached entries.
-
-    Seen in Open OnDemand, session.rb, `connect_file`.
-    """
-    try:
-        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
-    except OSError:
-        return
-
-
 def _state_dir(environ: Mapping[str, str]) -> Path:
     if environ.get("SLURM_NB_HOME"):
         folder = Path(environ["SLURM_NB_HOME"])
@@ -176,52 +186,12 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
     return Path(os.path.abspath(folder))
 
 
-def _check_ours(folder: Path) -> None:
-    """Raise `BadValue` for a directory that others may enter for what else is in it."""
-    try:
-        closed = stat.S_IMODE(folder.stat().st_mode) == 0o700
-        foreign = [path.name for path in folder.iterdir() if path.name not in _OURS]
-    except OSError:
-        return  # not made yet, or to be refused for that
-    if foreign and not closed:
-        raise BadValue(
-            f"{folder} holds other things ({foreign[0]}) and is open to other users",
-            hint="set SLURM_NB_HOME to a directory of its own",
-        )
-
-
-def _private_folder(folder: Path) -> None:
-    try:
-        _make(folder)
-        status = folder.stat()
-        if status.st_uid != os.geteuid():
-            raise BadValue(
-                f"{folder} belongs to another user (uid {status.st_uid})",
-                hint="set SLURM_NB_HOME to a directory of your own",
-            )
-        if stat.S_IMODE(status.st_mode) != 0o700:
-            folder.chmod(0o700)
-    except OSError as error:
-        raise BadValue(
-            f"{folder}: can't be made: {error.strerror}",
-            hint="set SLURM_NB_HOME to a directory that login and compute nodes share",
-        ) from error
-
-
-def _make(folder: Path) -> None:
-    """Make a directory and its parents, whatever the umask, for the user alone."""
-    if not folder.is_dir():
-        if not folder.parent.is_dir():
-            _make(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-
-
 def _read(folder: Path) -> Session:
     """The session in `folder`; also one that only the job knows of, being sbatched by hand."""
     path = folder / "session.json"
+    check_private(folder)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return _session(record)
+        return _session(json.loads(path.read_text(encoding="utf-8")), folder)
     except FileNotFoundError:
         return Session(job_id=folder.name, cluster=folder.parent.name)
     except OSError as error:
@@ -233,14 +203,16 @@ def _read(folder: Path) -> Session:
         ) from error
 
 
-def _session(record: dict[str, Any]) -> Session:
+def _session(record: dict[str, Any], folder: Path) -> Session:
     values = dict(record)
     if values.pop("version") != 1:
         raise ValueError("version")
     ready = values.pop("ready")
     session = Session(**values, ready=Ready(**ready) if ready else None)
+    if (session.job_id, session.cluster) != (folder.name, folder.parent.name):
+        raise ValueError("another session's record")
     texts = (session.job_id, session.cluster, session.login_host or "")
-    numbers = (session.local_port or 0, session.ready.port if session.ready else 0)
+    numbers = (session.local_port or 0, (session.ready.port or 0) if session.ready else 0)
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("text")
     if not all(type(number) is int for number in numbers):

@@ -14,6 +14,12 @@ from slurm_nb.errors import BadValue
 
 Ui = Literal["notebook", "lab"]
 UIS: tuple[Ui, ...] = get_args(Ui)
+Listen = Literal["port", "socket"]
+LISTENS: tuple[Listen, ...] = get_args(Listen)
+Route = Literal["jump", "direct"]
+ROUTES: tuple[Route, ...] = get_args(Route)
+Auth = Literal["token", "password"]
+AUTHS: tuple[Auth, ...] = get_args(Auth)
 
 _TIME_FORMS = "90 (minutes), 90:00, 2:00:00, 1-12, 1-12:30, 1-12:30:00 or UNLIMITED"
 _TIME = re.compile(
@@ -67,6 +73,15 @@ class JobSpec:
     sbatch_options: tuple[str, ...] = ()
     """Whatever else goes to sbatch, as words of a command line: `("--exclusive",)`."""
     ui: Ui = "notebook"
+    listen: Listen = "port"
+    """On a TCP port, or on a UNIX socket."""
+    route: Route = "jump"
+    """How the laptop gets there: by ssh to the node, or by TCP from the login node."""
+    tls: bool = False
+    """With the direct route: Jupyter brings a certificate made in the job."""
+    auth: Auth = "token"
+    allow_debugger: bool = False
+    """Let kernels start a debugger, which listens on a loopback port without a secret."""
     notebook_dir: Path
     """Absolute; Jupyter's root directory."""
     python: Path
@@ -83,8 +98,7 @@ class JobSpec:
             raise BadValue(f"--mem {self.mem!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
         if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
             raise BadValue(f"--gpus {self.gpus!r}: not a number of GPUs", hint="write 1 or a100:2")
-        if self.ui not in UIS:
-            raise BadValue(f"--ui {self.ui!r}: must be {' or '.join(UIS)}")
+        _check_ways(self)
         for option, path in (("--notebook-dir", self.notebook_dir), ("--python", self.python)):
             if not path.is_absolute():
                 raise BadValue(f"{option} {str(path)!r}: must be an absolute path")
@@ -98,6 +112,27 @@ class JobSpec:
         ]  # fmt: skip
         values = ((name, getattr(self, name)) for name in names)
         return [f"{_option(name)}={value}" for name, value in values if value is not None]
+
+
+def _check_ways(spec: JobSpec) -> None:
+    for option, value, words in (
+        ("--ui", spec.ui, UIS),
+        ("--listen", spec.listen, LISTENS),
+        ("--route", spec.route, ROUTES),
+        ("--auth", spec.auth, AUTHS),
+    ):
+        if value not in words:
+            raise BadValue(f"{option} {value!r}: must be {' or '.join(words)}")
+    if spec.listen == "socket" and spec.route == "direct":
+        raise BadValue(
+            "--listen socket and --route direct exclude each other: over the cluster's"
+            " network only a port is reached",
+            hint="leave one of them out",
+        )
+    if spec.tls and spec.route != "direct":
+        raise BadValue(
+            "--tls without --route direct: the jump route is encrypted to the node by ssh"
+        )
 
 
 def time_limit_s(text: str) -> int | None:

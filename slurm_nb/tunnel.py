@@ -93,30 +93,45 @@ def default_local_port(cluster: str, job_id: str) -> int:
     return _FIRST_LOCAL_PORT + (zlib.crc32(cluster.encode()) + number) % _LOCAL_PORTS
 
 
-def jump(ready: Ready, *, user: str, login: Login, local_port: int, token: str) -> Connection:
-    """Laptop -> login -> node, encrypted to the node; nothing listens anywhere but loopback.
+def connection(  # noqa: PLR0913  all of them are in the two lines
+    ready: Ready, *, user: str, login: Login, local_port: int, token: str | None, here: bool = False
+) -> Connection:
+    """The command and URL for a session; `token` None: Jupyter asks for the password.
 
-    The far end is the address, not `localhost`: where that is ::1 first, another user of the
-    node who listens on the same port of ::1 would be sent the token.
+    here: the session runs on the login host itself.
     """
-    words = [
-        *_SSH, "-L", f"{local_port}:127.0.0.1:{ready.port}",
+    if here or ready.address:
+        route = _single_hop(ready, user=user, login=login, local_port=local_port)
+    else:
+        route = _jump(ready, user=user, login=login, local_port=local_port)
+    scheme = "https" if ready.fingerprint else "http"
+    query = f"?token={token}" if token else ""
+    url = f"{scheme}://localhost:{local_port}{ready.path}{query}"
+    return Connection(shlex.join(route), local_port, url)
+
+
+def _jump(ready: Ready, *, user: str, login: Login, local_port: int) -> list[str]:
+    """Laptop -> login -> node, encrypted to the node; nothing listens anywhere but loopback."""
+    return [
+        *_SSH, "-L", f"{local_port}:{_far_end(ready)}",
         "-J", f"{user}@{_jump_host(login)}", f"{user}@{ready.node}",
     ]  # fmt: skip
-    return Connection(shlex.join(words), local_port, _url(ready, local_port, token))
 
 
-def single_hop(ready: Ready, *, user: str, login: Login, local_port: int, token: str) -> Connection:
-    """Laptop -> the machine itself, for a session that runs where slurm-nb was called."""
+def _single_hop(ready: Ready, *, user: str, login: Login, local_port: int) -> list[str]:
+    """Laptop -> login, which reaches Jupyter by itself."""
     port = ["-p", str(login.port)] if login.port != 22 else []
-    words = [
-        *_SSH, *port, "-L", f"{local_port}:127.0.0.1:{ready.port}", f"{user}@{login.host}",
-    ]  # fmt: skip
-    return Connection(shlex.join(words), local_port, _url(ready, local_port, token))
+    return [*_SSH, *port, "-L", f"{local_port}:{_far_end(ready)}", f"{user}@{login.host}"]
 
 
-def _url(ready: Ready, local_port: int, token: str) -> str:
-    return f"http://localhost:{local_port}{ready.path}?token={token}"
+def _far_end(ready: Ready) -> str:
+    """Where the last ssh server connects to.
+
+    The address, not `localhost`: where that is ::1 first, another user of the node who listens
+    on the same port of ::1 would be sent the token. And not the node's name, which may be that
+    of another of its networks.
+    """
+    return ready.socket or f"{ready.address or '127.0.0.1'}:{ready.port}"
 
 
 def _jump_host(login: Login) -> str:

@@ -81,7 +81,7 @@ def _ended(log: JobLog, state: JobState) -> JobEnded:
     tail = "".join(f"\n    {line}" for line in log.tail())
     said = f"; the last lines of its output:{tail}" if tail else "; it wrote no output"
     hint = f"all of it: {log.path}"
-    if not log.path.exists():
+    if not tail and not log.progress.started:
         hint = (
             f"the node may be unable to write {log.path.parent}: set SLURM_NB_HOME to a directory"
         )

@@ -1,10 +1,12 @@
-"""What the unit tests share: recorded answers of Slurm, a state directory, programs on PATH."""
+"""What the tests share: recorded answers of Slurm, a state directory, the real cluster."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import pytest
 
 from slurm_nb.session import Store
 from slurm_nb.spec import JobSpec
+from tests.cluster import Cluster, ensure_environment, missing
 
+ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).parent / "data"
+NONCE = "5f" * 16
+"""What the lines of the job in the tests carry."""
 
 AddProgram = Callable[[str, str], Path]
 
@@ -70,6 +76,31 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
         return path
 
     return add
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout: SLURM_NB_WHEEL, else built here."""
+    if "SLURM_NB_WHEEL" in os.environ:
+        return Path(os.environ["SLURM_NB_WHEEL"])
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def cluster(wheel: Path) -> Iterator[Cluster]:
+    """A real Slurm on hosts of its own; without one the tests are skipped, in CI they fail."""
+    lacking = missing()
+    if lacking:
+        words = "no real cluster: " + " ".join(lacking)
+        if os.environ.get("CI"):
+            pytest.fail(words)
+        pytest.skip(words)
+    with Cluster.start("tests") as running:
+        ensure_environment(running, wheel)
+        yield running
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,14 +19,16 @@ MODULES = {
 COMMANDS = [
     name
     for name in MODULES
-    if name.startswith("commands/") and Path(name).stem not in {"__init__", "options", "screen"}
+    if name.startswith("commands/")
+    and Path(name).stem not in {"__init__", "options", "screen", "way_in"}
 ]
 
 STARTERS = {
-    "subprocess", "pty", "multiprocessing", "asyncio", "concurrent", "popen2", "sh", "plumbum",
+    "subprocess", "pty", "multiprocessing", "concurrent", "popen2", "sh", "plumbum",
 }  # fmt: skip
 STARTING_CALLS = {
     "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile",
+    "create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell",
     *(f"{kind}{ending}" for kind in ("exec", "spawn") for ending in
       ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
 }  # fmt: skip
@@ -92,6 +94,12 @@ def test_programs_are_started_in_the_scheduler_only() -> None:
     assert all(name.startswith("scheduler/") for name in starting)
 
 
+def test_only_the_kit_waits_for_several_things_at_once() -> None:
+    """The server's own event loop is the one loop; slurm-nb itself does one thing at a time."""
+    assert users_of("asyncio")
+    assert all(name.startswith("jobside/") for name in users_of("asyncio"))
+
+
 def test_no_shell_is_asked() -> None:
     """Programs get lists of words: nothing that a user typed is read by a shell here."""
     keywords = {
@@ -148,13 +156,19 @@ def test_a_pure_module_does_no_input_or_output(name: str) -> None:
 
 
 def test_the_kit_imports_nothing_of_slurm_nb() -> None:
-    """Compute nodes have no slurm_nb; jupyter_server and the standard library are all there is."""
-    allowed = {*sys.stdlib_module_names, "jupyter_server", "traitlets", "slurm_nb_kit"}
+    """Compute nodes have no slurm_nb; jupyter_server and the standard library are all there is,
+    and pyzmq and ipykernel in the kernel's own environment.
+    """
     files = [name for name in MODULES if name.startswith("jobside/")]
+    beside = {Path(name).stem for name in files if not name.endswith("__init__.py")}
+    allowed = {*sys.stdlib_module_names, "jupyter_server", "traitlets", *beside}
+
+    kernel_s = {"jobside/slurm_nb_kernel.py": {"zmq", "ipykernel"}}
 
     assert len(files) >= 2
     for name in files:
-        assert {module.partition(".")[0] for module in imports(name)} <= allowed
+        modules = {module.partition(".")[0] for module in imports(name)}
+        assert modules <= allowed | kernel_s.get(name, set())
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -20,18 +22,24 @@ from slurm_nb.__main__ import main
 from slurm_nb.commands import cli
 from slurm_nb.commands.screen import WaitingLine, visible
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
+from slurm_nb.private import user_name, write_private
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import JobState, Phase
-from slurm_nb.session import Session, Store, write_private
-from tests.conftest import AddProgram
+from slurm_nb.session import Session, Store
+from tests.conftest import NONCE, AddProgram
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "ab" * 32
 SEVEN = Session(job_id="7", cluster="hpc", login_host="login")
-READY = (
-    '\nslurm-nb ready: {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123,'
-    ' "path": "/tree"}\n'
-)
+WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
+
+
+def told(what: str, **record: object) -> str:
+    """A line of the job's own in its output."""
+    return f"\nslurm-nb {what}: {json.dumps({**WHO, **record})}\n"
+
+
+READY = told("ready", node="c1", port=40123, path="/tree")
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,25 @@ def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     return call
 
 
+def shown(word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
+    """A line of squeue, in the columns that slurm-nb asks for."""
+    script = '$(cat "${0%/*}/sbatch.script" 2>/dev/null)'
+    job_id, user = of.get("job_id", "7"), of.get("user", user_name())
+    node = of.get("node", "n/a" if word == "PENDING" else "c1")
+    return f'echo "{job_id}|{user}|{word}|{end}|{node}|{reason}|{script}"'
+
+
+GONE = 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING; '
+GONE_WHEN_CANCELLED = GONE + shown("$w")
+
+
 @pytest.fixture
 def slurm(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
     """A Slurm of shell scripts that runs job 7, and is not to be given any other."""
     program("scontrol", "printf 'ClusterName             = hpc\\n'")
-    program("sbatch", 'echo called >>"$0.calls"; echo 7')
-    program("squeue", "echo '7|RUNNING|2026-11-23T14:00:00|None'")
+    # As Slurm does, it says which script a job runs.
+    program("sbatch", 'echo called >>"$0.calls"; echo "${@: -1}" >"$0.script"; echo 7')
+    program("squeue", shown("RUNNING", "2026-11-23T14:00:00"))
     program("sacct", "exit 1")
     program("scancel", 'echo "$@" >>"$0.calls"')
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
@@ -78,11 +99,13 @@ def calls(program: AddProgram, name: str) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def running(store: Store, session: Session = SEVEN) -> Session:
+def running(store: Store, session: Session = SEVEN, output: str = READY) -> Session:
     """A session whose Jupyter is ready."""
     store.save(session)
-    write_private(store.session_folder(session.cluster, session.job_id) / "token", TOKEN)
-    store.log_path(session.job_id).write_text(READY, encoding="utf-8")
+    folder = store.session_folder(session.cluster, session.job_id)
+    write_private(folder / "token", TOKEN)
+    write_private(folder / "nonce", NONCE)
+    store.log_path(session.job_id).write_text(output, encoding="utf-8")
     return session
 
 
@@ -98,7 +121,7 @@ def test_help_lists_commands_and_exit_codes(run: Run) -> None:
     result = run("--help")
 
     assert result.code == 0
-    for name in ("submit", "tunnel-cmd", "cancel"):
+    for name in ("submit", "tunnel-cmd", "cancel", "password"):
         assert f"\n  {name} " in result.out
     for code, meaning in EXIT_CODES.items():
         lines = [line.split() for line in result.out.splitlines()]
@@ -114,7 +137,7 @@ def test_every_error_has_a_documented_exit_code() -> None:
     assert set(EXIT_CODES) == {0, 2, *codes, EXIT_BUG, EXIT_INTERRUPTED}
 
 
-@pytest.mark.parametrize("name", ["submit", "tunnel-cmd", "cancel"])
+@pytest.mark.parametrize("name", ["submit", "tunnel-cmd", "cancel", "password"])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_every_command_has_help(run: Run, name: str, flag: str) -> None:
     """Each command explains itself."""
@@ -341,8 +364,14 @@ def test_no_wait_returns_with_the_session_saved(run: Run, store: Store) -> None:
     assert (result.code, result.out) == (0, "")
     assert "slurm-nb tunnel-cmd 7" in result.err
     assert "slurm-nb cancel 7" in result.err
-    assert store.load("7") == Session(
-        job_id="7", cluster="hpc", login_host="login:2222", local_port=9999
+    session = store.load("7")
+    assert str(session.script).startswith(f"{store.folder}/jobs/")
+    assert replace(session, script=None) == Session(
+        job_id="7",
+        cluster="hpc",
+        login_host="login:2222",
+        local_port=9999,
+        python=sys.executable,
     )
 
 
@@ -358,6 +387,8 @@ def test_no_wait_as_json(run: Run) -> None:
         "reason": None,
         "node": None,
         "port": None,
+        "socket": None,
+        "fingerprint": None,
         "local_port": None,
         "login_host": "login",
         "tunnel_command": None,
@@ -438,6 +469,8 @@ def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
         "reason": "",
         "node": "c1",
         "port": 40123,
+        "socket": None,
+        "fingerprint": None,
         "local_port": 9999,
         "login_host": "login",
         "url": f"http://localhost:9999/tree?token={TOKEN}",
@@ -447,8 +480,11 @@ def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
 @pytest.mark.parametrize(
     ("squeue", "told"),
     [
-        ("echo '7|PENDING|N/A|Priority'", (5, "PENDING (Priority)")),
-        ("echo '7|FAILED|2026-11-23T14:00:00|NonZeroExitCode'", (4, "FAILED (NonZeroExitCode)")),
+        (shown("PENDING", reason="Priority"), (5, "PENDING (Priority)")),
+        (
+            shown("FAILED", "2026-11-23T14:00:00", "NonZeroExitCode"),
+            (4, "FAILED (NonZeroExitCode)"),
+        ),
         ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", (4, "ended")),
     ],
     ids=["pending", "failed", "gone"],
@@ -489,6 +525,48 @@ def test_tunnel_cmd_when_slurm_does_not_answer(run: Run, slurm: AddProgram, stor
     assert result.code == 0
     assert result.out.startswith("ssh -N ")
     assert "Unable to contact slurm controller" in result.err
+
+
+@pytest.mark.parametrize("arguments", [["tunnel-cmd", "7"], ["cancel", "7"], ["cancel", "--all"]])
+def test_a_job_of_another_user_leaves_the_token(
+    run: Run, slurm: AddProgram, store: Store, arguments: list[str]
+) -> None:
+    """That the id is another job's is no proof that this one is over: nothing is removed."""
+    running(store)
+    slurm("squeue", shown("RUNNING", user="mallory"))
+
+    result = run(*arguments)
+
+    assert (result.code, result.out) == (4 if arguments[0] == "tunnel-cmd" else 0, "")
+    assert has_token(store)
+    assert calls(slurm, "scancel") == []
+
+
+@pytest.mark.parametrize("arguments", [["tunnel-cmd", "7"], ["submit", "--login-host", "login"]])
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_node_that_slurm_does_not_name_is_no_way_in(
+    run: Run, slurm: AddProgram, store: Store, arguments: list[str], as_json: list[str]
+) -> None:
+    """A ready line that leads away from the job's node is refused, and no token is printed."""
+    running(store)
+    slurm("squeue", shown("RUNNING", node="c2"))
+
+    result = run(*arguments, *as_json)
+
+    assert (result.code, result.out) == (1, "")
+    assert "Jupyter is on c1, but Slurm has the job on c2" in result.err
+    assert TOKEN not in result.err
+
+
+def test_a_job_that_is_completing_is_not_ready(run: Run, slurm: AddProgram, store: Store) -> None:
+    """Its Jupyter is gone; the job itself may come back, so the token stays."""
+    running(store)
+    slurm("squeue", shown("COMPLETING"))
+
+    result = run("tunnel-cmd", "7")
+
+    assert (result.code, result.out) == (5, "")
+    assert has_token(store)
 
 
 # --- before and beside the commands ---
@@ -576,7 +654,7 @@ def test_a_slow_slurm_is_said_to_be_slow(
     running(store)
     monkeypatch.setattr("slurm_nb.commands.screen._SLOW_S", 0.01)
     slurm("squeue", "read -t 0.3 < <(:); exec 3<>/dev/ptmx; read -t 0.3 -u 3;"
-          " echo '7|RUNNING|2026-11-23T14:00:00|None'")  # fmt: skip
+          + shown("RUNNING"))  # fmt: skip
 
     result = run("tunnel-cmd", "7")
 
@@ -602,8 +680,7 @@ def test_cancel_ends_the_job_and_removes_its_token(
 ) -> None:
     """scancel is called, and once the job is gone so is its token."""
     running(store)
-    slurm("squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING;'
-          ' echo "7|$w|N/A|None"')  # fmt: skip
+    slurm("squeue", GONE_WHEN_CANCELLED)
 
     result = run("cancel", "7")
 
@@ -615,7 +692,7 @@ def test_cancel_ends_the_job_and_removes_its_token(
 def test_cancel_of_an_ended_job_is_no_error(run: Run, slurm: AddProgram, store: Store) -> None:
     """What is over is said, its token is removed, and scancel is not called."""
     running(store)
-    slurm("squeue", "echo '7|TIMEOUT|N/A|None'")
+    slurm("squeue", shown("TIMEOUT"))
 
     result = run("cancel", "7", "7")
 
@@ -640,8 +717,7 @@ def test_cancel_keeps_the_token_while_the_job_lives(run: Run, store: Store) -> N
 def test_cancel_goes_on_after_one_that_failed(run: Run, slurm: AddProgram, store: Store) -> None:
     """One wrong id among several does not keep the others from being cancelled."""
     running(store)
-    slurm("squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING;'
-          ' echo "7|$w|N/A|None"')  # fmt: skip
+    slurm("squeue", GONE_WHEN_CANCELLED)
 
     result = run("cancel", "8", "7")
 
@@ -654,8 +730,7 @@ def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: 
     """--all takes every session that has not ended, and is silent about the others."""
     running(store)
     store.save(Session(job_id="6", cluster="hpc"))
-    slurm("squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING;'
-          ' echo "7|$w|N/A|None"; echo "6|COMPLETED|N/A|None"')  # fmt: skip
+    slurm("squeue", f"{GONE_WHEN_CANCELLED}; {shown('COMPLETED', job_id='6')}")
 
     result = run("cancel", "--all")
 
@@ -671,8 +746,7 @@ def test_cancel_all_goes_on_past_a_session_that_cannot_be_read(
     broken = store.session_folder("hpc", "6")
     broken.mkdir()
     (broken / "session.json").write_text("{", encoding="utf-8")
-    slurm("squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING;'
-          ' echo "7|$w|N/A|None"')  # fmt: skip
+    slurm("squeue", GONE_WHEN_CANCELLED)
 
     result = run("cancel", "--all")
 
@@ -814,3 +888,281 @@ def test_a_saved_ready_is_used_when_the_log_is_gone(run: Run, store: Store) -> N
     store.log_path("7").unlink()
 
     assert run("tunnel-cmd", "7").out.endswith("@c1\n")
+
+
+# --- the ways in ---
+
+ADDRESS = "10.1.2.3"
+FINGERPRINT = ":".join(["AB"] * 32)
+DIRECT = told("ready", node="c1", port=40123, path="/lab", address=ADDRESS)
+SECURED = told(
+    "ready", node="c1", port=40123, path="/lab", address=ADDRESS, fingerprint=FINGERPRINT
+)
+PRIVATE = told("ready", node="c1", path="/lab", socket="/tmp/slurm-nb.x/jupyter.sock")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--listen", "socket", "--route", "direct"], "exclude each other"),
+        (["--tls"], "--tls without --route direct"),
+        (["--tls", "--route", "jump"], "--tls without --route direct"),
+        (["--tls", "--listen", "socket"], "--tls without --route direct"),
+        (["--auth", "password"], "there is no password"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(
+    run: Run, slurm: AddProgram, options: list[str], words: str
+) -> None:
+    """What can't be had together is told before anything is submitted."""
+    result = run("submit", *options)
+
+    assert (result.code, result.out) == (1, "")
+    assert words in result.err
+    assert calls(slurm, "sbatch") == []
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--no-wait"]])
+@pytest.mark.usefixtures("slurm")
+def test_a_password_that_is_not_there_is_named_with_its_command(
+    run: Run, options: list[str]
+) -> None:
+    """--auth password says how to set one."""
+    assert "slurm-nb password" in run("submit", "--auth", "password", *options).err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--listen", "pipe"], ["--route", "vpn"], ["--auth", "none"], ["--auth", ""], ["--no-auth"]],
+)
+def test_there_is_no_other_way_in(run: Run, options: list[str]) -> None:
+    """Nothing switches authentication off, and nothing listens anywhere else."""
+    assert run("submit", *options).code == 2
+
+
+def test_the_modes_reach_the_script(run: Run, store: Store) -> None:
+    """Every new option is in the script that is submitted."""
+    store.password_path.write_text("argon2:x", encoding="ascii")
+
+    script = run("submit", "--dry-run", "--listen", "socket", "--auth", "password").out
+    direct = run("submit", "--dry-run", "--route", "direct", "--tls", "--allow-debugger").out
+
+    assert "SLURM_NB_LISTEN=socket SLURM_NB_ROUTE=jump" in script
+    assert "SLURM_NB_AUTH=password SLURM_NB_DEBUGGER=no" in script
+    assert "openssl req" not in script
+    assert "SLURM_NB_LISTEN=port SLURM_NB_ROUTE=direct" in direct
+    assert "SLURM_NB_DEBUGGER=yes" in direct
+    assert "openssl req" in direct
+
+
+def test_the_debuggers_price_is_told_in_the_help(run: Run) -> None:
+    """Who allows the debugger reads what it opens."""
+    assert "any user of the node can run code as you" in " ".join(run("submit", "-h").out.split())
+
+
+@pytest.mark.usefixtures("slurm")
+def test_the_direct_route_says_what_it_exposes(run: Run, store: Store) -> None:
+    """The command goes to the address, and the user is told who else reaches it."""
+    running(store, output=DIRECT)
+
+    out = run("submit", "--route", "direct", "--login-host", "login").out
+
+    assert f":{ADDRESS}:40123 " in out
+    assert " -J " not in out
+    assert f"{ADDRESS}:40123" in out.partition("Open in")[2]
+    assert "not encrypted" in out
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tls_shows_the_fingerprint_beside_the_url(run: Run, store: Store) -> None:
+    """The user can compare what the browser shows, and is not told of a leg in clear."""
+    running(store, output=SECURED)
+
+    out = run("submit", "--route", "direct", "--tls", "--login-host", "login").out
+
+    assert "https://localhost:" in out
+    assert FINGERPRINT in out
+    assert "not encrypted" not in out
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_shows_the_fingerprint_again(run: Run, store: Store) -> None:
+    """Who comes back with another browser needs it as much as the first time."""
+    running(store, output=SECURED)
+
+    result = run("tunnel-cmd", "7")
+
+    assert FINGERPRINT in result.err
+    assert FINGERPRINT not in result.out
+    assert json.loads(run("tunnel-cmd", "7", "--json").out)["fingerprint"] == FINGERPRINT
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_tells_what_the_job_has_to_say(run: Run, store: Store) -> None:
+    """Also what came up after submit had printed the way in; on stderr, without escapes."""
+    who = json.dumps({"cluster": "hpc", "job_id": "7", "nonce": NONCE})[:-1]
+    running(store, output=PRIVATE + f'\nslurm-nb notice: {who}, "text": "a kernel\\u001b[2J"}}\n')
+
+    result = run("tunnel-cmd", "7")
+
+    assert "Note: a kernel\\x1b[2J\n" in result.err
+    assert "Note" not in result.out
+
+
+@pytest.mark.usefixtures("slurm")
+def test_private_mode_prints_the_socket(run: Run, store: Store) -> None:
+    """The command forwards to the path, and JSON has the path and no port."""
+    running(store, output=PRIVATE)
+
+    assert ":/tmp/slurm-nb.x/jupyter.sock -J " in run("tunnel-cmd", "7").out
+    record = json.loads(run("tunnel-cmd", "7", "--json").out)
+    assert (record["port"], record["socket"]) == (None, "/tmp/slurm-nb.x/jupyter.sock")
+
+
+@pytest.mark.usefixtures("slurm")
+def test_with_a_password_no_secret_is_printed(run: Run, store: Store) -> None:
+    """Neither submit nor, later, tunnel-cmd shows the token."""
+    store.password_path.write_text("argon2:x", encoding="ascii")
+    running(store)
+
+    first = run("submit", "--auth", "password", "--login-host", "login")
+    again = run("tunnel-cmd", "7")
+    as_json = run("tunnel-cmd", "7", "--json")
+
+    assert (first.code, again.code, as_json.code) == (0, 0, 0)
+    assert "slurm-nb password" in first.out
+    assert "/tree\n" in first.out
+    assert not any(TOKEN in each.out + each.err for each in (first, again, as_json))
+
+
+@pytest.mark.usefixtures("slurm")
+def test_notices_of_the_job_are_shown_and_steer_nothing(run: Run, store: Store) -> None:
+    """What the job has to say is told on stderr, its control characters spelt out."""
+    texts = ["your setting was overruled", "a\x1b[2Jb\rc\x9b\x07"]
+    running(store, output="".join(told("notice", text=text) for text in texts) + READY)
+
+    err = run("submit", "--login-host", "login").err
+
+    assert "Note: your setting was overruled\n" in err
+    assert "Note: a\\x1b[2Jb\\rc\\x9b\\x07\n" in err
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_notice_is_one_line(run: Run, store: Store) -> None:
+    """A newline in it makes no line that looks like slurm-nb's own."""
+    running(store, output=told("notice", text="a\nJupyter runs on evil") + READY)
+
+    err = run("submit", "--login-host", "login").err
+
+    assert "Jupyter runs on evil" not in err.splitlines()
+
+
+# --- password ---
+
+PASSWORD = "correct horse é"  # noqa: S105  of the tests alone
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Type these, one for each hidden prompt; what was asked is noted."""
+
+    def type_in(*words: str) -> list[str]:
+        left, prompts = list(words), list[str]()
+
+        def hidden(prompt: str) -> str:
+            prompts.append(prompt)
+            if not left:
+                raise EOFError
+            return left.pop(0)
+
+        monkeypatch.setattr("click.termui.hidden_prompt_func", hidden)
+        return prompts
+
+    return type_in
+
+
+Typed = Callable[..., list[str]]
+
+
+def test_a_password_is_asked_for_twice_and_only_its_hash_is_kept(
+    run: Run, store: Store, typed: Typed
+) -> None:
+    """What is stored is what Jupyter compares with, in a file of the user's alone."""
+    from jupyter_server.auth.security import passwd_check  # noqa: PLC0415  slow to import
+
+    prompts = typed(PASSWORD, PASSWORD)
+    old = os.umask(0)
+    try:
+        result = run("password")
+    finally:
+        os.umask(old)
+
+    stored = store.password_path.read_text(encoding="ascii")
+    assert (result.code, result.out, len(prompts)) == (0, "", 2)
+    assert PASSWORD not in result.err
+    assert stored.startswith("argon2:$argon2id$")
+    assert PASSWORD not in stored
+    assert passwd_check(stored, PASSWORD)  # type: ignore[no-untyped-call]
+    assert stat.S_IMODE(store.password_path.stat().st_mode) == 0o600
+
+
+def test_two_that_differ_are_asked_for_again(run: Run, store: Store, typed: Typed) -> None:
+    """A slip of the finger is not stored."""
+    prompts = typed(PASSWORD, PASSWORD + "x", PASSWORD, PASSWORD)
+
+    result = run("password")
+
+    assert (result.code, len(prompts)) == (0, 4)
+    assert PASSWORD not in result.out + result.err
+    assert store.password_path.exists()
+
+
+def test_two_that_differ_to_the_end_store_nothing(run: Run, store: Store, typed: Typed) -> None:
+    """Who gives up has the password of before, or none."""
+    typed(PASSWORD, PASSWORD + "x")
+
+    result = run("password")
+
+    assert result.code == 130
+    assert PASSWORD not in result.out + result.err
+    assert not store.password_path.exists()
+
+
+@pytest.mark.parametrize("short", ["x", "1234567"])
+def test_a_short_password_is_refused(run: Run, store: Store, typed: Typed, short: str) -> None:
+    """Fewer than eight characters are no lock; what was stored before stays."""
+    write_private(store.password_path, "argon2:before")
+    typed(short, short)
+
+    result = run("password")
+
+    assert (result.code, result.out) == (1, "")
+    assert "8 characters" in result.err
+    assert short not in result.err.replace("slurm-nb: a password has 8 characters or more", "")
+    assert store.password_path.read_text(encoding="ascii") == "argon2:before"
+
+
+def test_a_password_is_no_argument(run: Run) -> None:
+    """On a command line everybody could read it."""
+    assert run("password", PASSWORD).code == 2
+
+
+def test_a_terminal_does_not_show_the_password(store: Store) -> None:
+    """On a real terminal nothing that is typed is echoed."""
+    argv = [sys.executable, "-m", "slurm_nb", "password"]
+    environ = {**os.environ, "SLURM_NB_HOME": str(store.folder), "PYTHONPATH": str(ROOT)}
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(argv[0], argv, environ)  # noqa: S606  with a terminal of its own
+    seen = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while more := os.read(terminal, 1024):
+            seen += more
+            if seen.endswith(b": "):  # by then the terminal is silent
+                os.write(terminal, f"{PASSWORD}\n".encode())
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+
+    assert os.waitstatus_to_exitcode(status) == 0, seen
+    assert PASSWORD.encode() not in seen
+    assert store.password_path.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -15,7 +16,10 @@ from slurm_nb.errors import EXIT_CODES
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCE = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\(([^)#:]+)\)")
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+_ANCHOR = re.compile(r"\]\(([^)#:]*)#([^)]+)\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_TEST = re.compile(r"^- `(tests/[\w/]+\.py)::(test_\w+)`$", re.MULTILINE)
 
 
 def _commands(program: str) -> list[str]:
@@ -38,7 +42,7 @@ def test_every_slurm_nb_command_of_the_docs_is_one(line: str) -> None:
     command = cli.get_command(click.Context(cli), name)
 
     assert command is not None
-    assert command.make_context(name, words).params
+    assert command.make_context(name, words).info_name == name
 
 
 @pytest.mark.parametrize("line", _commands("make"))
@@ -64,3 +68,58 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     links = _LINK.findall(page.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    """The part of a link after # is a heading of that page, as GitHub writes it."""
+    links = _ANCHOR.findall(page.read_text(encoding="utf-8"))
+
+    assert [
+        link for link in links if link[1] not in _anchors(page.parent / (link[0] or page))
+    ] == []
+
+
+def test_every_test_that_a_promise_names_exists() -> None:
+    """docs/security.md shows each promise by tests, and there is none that it only claims."""
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    named = _TEST.findall(text)
+
+    missing = [(path, name) for path, name in named if name not in _tests(ROOT / path)]
+
+    assert len(named) == text.count("::test_") > 0
+    assert missing == []
+
+
+def test_every_promise_names_a_test() -> None:
+    """No heading under "What is promised" is without one."""
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    promised = text.partition("## What is promised\n")[2].partition("\n## ")[0]
+    promises = promised.split("\n### ")[1:]
+
+    assert promises
+    assert [promise.splitlines()[0] for promise in promises if not _TEST.search(promise)] == []
+
+
+def test_every_attack_stands_behind_a_promise_or_an_exception() -> None:
+    """Each test of tests/attacks is named in docs/security.md."""
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "tests/attacks").glob("test_*.py"))
+    attacks = [f"{path.relative_to(ROOT)}::{name}" for path in files for name in _tests(path)]
+
+    assert attacks
+    assert [attack for attack in attacks if f"`{attack}`" not in text] == []
+
+
+def _tests(path: Path) -> list[str]:
+    """Names of the tests in a file; none when there is no such file."""
+    if not path.exists():
+        return []
+    nodes = ast.parse(path.read_text(encoding="utf-8")).body
+    names = [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
+    return [name for name in names if name.startswith("test_")]
+
+
+def _anchors(page: Path) -> list[str]:
+    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]

@@ -9,13 +9,12 @@ import pytest
 
 from slurm_nb.joblog import JobLog
 from slurm_nb.ready import Progress, Ready
+from tests.conftest import NONCE
 
-STARTED = b'slurm-nb started: {"cluster": "hpc", "job_id": "7"}\n'
-READY = (
-    b'slurm-nb ready: {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123,'
-    b' "path": "/tree"}\n'
-)
-ENDED = b'slurm-nb ended: {"cluster": "hpc", "job_id": "7", "exit_code": 1}\n'
+WHO = f'{{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}"'.encode()
+STARTED = b"slurm-nb started: " + WHO + b"}\n"
+READY = b"slurm-nb ready: " + WHO + b', "node": "c1", "port": 40123, "path": "/tree"}\n'
+ENDED = b"slurm-nb ended: " + WHO + b', "exit_code": 1}\n'
 WHERE = Ready("c1", 40123, "/tree")
 
 
@@ -26,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def log(path: Path) -> JobLog:
-    return JobLog(path, cluster="hpc", job_id="7")
+    return JobLog(path, cluster="hpc", job_id="7", nonce=lambda: NONCE)
 
 
 def append(path: Path, data: bytes) -> None:
@@ -46,7 +45,31 @@ def test_a_log_that_is_missing_has_not_appeared_yet(log: JobLog, path: Path) -> 
 
 def test_a_log_whose_folder_is_missing_has_not_appeared_yet(tmp_path: Path) -> None:
     """Neither is a missing folder an error."""
-    assert JobLog(tmp_path / "no" / "log", cluster="hpc", job_id="7").read() == Progress()
+    log = JobLog(tmp_path / "no" / "log", cluster="hpc", job_id="7", nonce=lambda: NONCE)
+
+    assert log.read() == Progress()
+
+
+def test_a_nonce_that_comes_late_is_waited_for(path: Path) -> None:
+    """Until the job's nonce can be read none of its lines is believed, and then all are."""
+    nonces: list[str | None] = [None, None, NONCE]
+    log = JobLog(path, cluster="hpc", job_id="7", nonce=lambda: nonces.pop(0))
+    append(path, STARTED)
+    first = log.read()
+    append(path, READY)
+
+    assert first == log.read() == Progress()
+    assert log.read() == Progress(started=True, ready=WHERE)
+
+
+def test_a_line_that_does_not_know_the_nonce_is_not_the_jobs(log: JobLog, path: Path) -> None:
+    """What a notebook prints into the job's output can't send the user elsewhere."""
+    forged = READY.replace(b"c1", b"evil")
+    append(path, STARTED + READY)
+    append(path, forged.replace(NONCE.encode(), b"00" * 16))
+    append(path, forged.replace(f', "nonce": "{NONCE}"'.encode(), b""))
+
+    assert log.read().ready == WHERE
 
 
 def test_a_log_that_cannot_be_read_says_nothing(log: JobLog, path: Path) -> None:

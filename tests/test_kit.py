@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import resource
+import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
 from slurm_nb.jobside import slurm_nb_kit
-from slurm_nb.ready import Ready, read_progress
+from slurm_nb.ready import Progress, Ready, read_progress
+from tests.conftest import NONCE
 
-HANDED_OVER = ("SLURM_NB_UI", "SLURM_NB_NOTEBOOK_DIR", "SLURM_NB_TOKEN_FILE")
-CONFIG_FILE = Path(slurm_nb_kit.__file__).with_name("jupyter_server_config.py")
+KIT = Path(slurm_nb_kit.__file__).parent
+WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
+# The very modules that the kit uses, as they lie beside it on the node.
+CHECKS, OVERRULED = (sys.modules[name] for name in ("slurm_nb_checks", "slurm_nb_overruled"))
+TOKEN = "ab" * 32
+# The answer to "correct horse", as jupyter_server hashes it (passwd(..., algorithm="argon2")).
+ARGON2 = "argon2:$argon2id$v=19$m=10240,t=10,p=8$EXAMPLEEXAMPLEEXAMPLE"
+
+
+def hand_over(environ: pytest.MonkeyPatch, folder: Path, **changes: str) -> None:
+    """Set the variables for the kit as the job script does."""
+    handed_over = {
+        "UI": "lab",
+        "NOTEBOOK_DIR": "/home/alice",
+        "RUN_DIR": str(folder / "run"),
+        "LISTEN": "port",
+        "ROUTE": "jump",
+        "AUTH": "token",
+        "DEBUGGER": "no",
+        "NONCE": NONCE,
+        "TOKEN_FILE": str(folder / "session" / "token"),
+        "PASSWORD_FILE": str(folder / "password"),
+    }
+    for name, value in {**handed_over, **changes}.items():
+        environ.setenv(f"SLURM_NB_{name}", value)
+    environ.setenv("SLURM_NB_SESSION", "hpc/7")
 
 
 @pytest.fixture
@@ -26,14 +56,15 @@ def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Pa
     """The environment as the job script leaves it; the token is not made yet."""
     path = tmp_path / "session" / "token"
     path.parent.mkdir()
-    clean_environ.setenv("SLURM_NB_SESSION", "hpc/7")
-    clean_environ.setenv("SLURM_NB_UI", "lab")
-    clean_environ.setenv("SLURM_NB_NOTEBOOK_DIR", "/home/alice")
-    clean_environ.setenv("SLURM_NB_TOKEN_FILE", str(path))
+    (tmp_path / "run").mkdir(mode=0o700)
+    hand_over(clean_environ, tmp_path)
+    clean_environ.setattr(slurm_nb_kit, "_JOB", {})
     old_umask = os.umask(0)
+    old_limit = resource.getrlimit(resource.RLIMIT_CORE)
     clean_environ.chdir(tmp_path)  # the kit leaves it
     yield path
     os.umask(old_umask)
+    resource.setrlimit(resource.RLIMIT_CORE, old_limit)
 
 
 def configured(config: Config | None = None) -> Config:
@@ -103,9 +134,7 @@ def test_the_token_is_256_random_bits_in_a_private_file(token_file: Path) -> Non
 def test_two_jobs_have_two_tokens(token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token opens one session only."""
     first = configured().IdentityProvider.token
-    monkeypatch.setenv("SLURM_NB_UI", "lab")
-    monkeypatch.setenv("SLURM_NB_NOTEBOOK_DIR", "/home/alice")
-    monkeypatch.setenv("SLURM_NB_TOKEN_FILE", f"{token_file}-2")
+    hand_over(monkeypatch, token_file.parents[1], TOKEN_FILE=f"{token_file}-2")
 
     assert configured().IdentityProvider.token != first
 
@@ -152,7 +181,7 @@ def test_kernels_do_not_see_what_the_script_handed_over(token_file: Path) -> Non
     """The variables for the kit are gone before a kernel starts; the session's mark stays."""
     configured()
 
-    assert not set(HANDED_OVER) & set(os.environ)
+    assert [name for name in os.environ if name.startswith("SLURM_NB_")] == ["SLURM_NB_SESSION"]
     assert os.environ["SLURM_NB_SESSION"] == "hpc/7"
     assert not any(str(token_file) in value for value in os.environ.values())
 
@@ -165,82 +194,489 @@ def test_jupyter_finds_the_extension() -> None:
     ]
 
 
-class FakeSocket:
-    def getsockname(self) -> tuple[str, int]:
-        return ("127.0.0.1", 40123)
-
-
 class FakeServer:
-    """As much of a ServerApp as the kit looks at; it listens at the second look."""
+    """As much of a ServerApp as the kit looks at; it listens at the third look."""
 
     base_url = "/"
+    ip = "127.0.0.1"
+    sock = ""
 
-    def __init__(self, root_dir: str = "/") -> None:
+    def __init__(self, listener: socket.socket, root_dir: str = "/") -> None:
+        self.listener = listener
         self.root_dir = root_dir
         self.io_loop = self
         self.http_server = self
-        self._sockets: dict[int, FakeSocket] = {}
+        self.kernel_manager = SimpleNamespace(start_kernel=None, allowed_message_types=["x"])
+        self.kernel_spec_manager = SimpleNamespace(get_kernel_spec=None, get_all_specs=None)
+        self.identity_provider = SimpleNamespace(token=TOKEN, hashed_password="")
+        self.web_app = SimpleNamespace(settings={})
+        self.config_file_paths: list[str] = []
+        self._sockets: dict[int, socket.socket] = {}
         self.calls = 0
 
     def call_later(self, delay: float, call: object, *args: object) -> None:
         assert callable(call)
         self.calls += 1
         if self.calls == 3:
-            self._sockets[5] = FakeSocket()
+            self._sockets[5] = self.listener
         call(*args)
+
+    def add_callback(self, call: Callable[..., Any], *args: object) -> None:
+        asyncio.run(call(*args))
+
+
+class Exited(BaseException):
+    """Stands for the end of the process."""
+
+
+class Door:
+    """Stands for the checks, which have tests of their own: all is well, but for `problem`."""
+
+    def __init__(self) -> None:
+        self.problem: Exception | None = None
+        self.checked: list[str] = []
+        self.umask = -1
+
+    def check(self, name: str) -> Callable[..., None]:
+        return lambda *_: self.checked.append(name)
+
+    async def check_door(self, _listener: object, *arguments: object) -> None:
+        self.checked.append("check_door")
+        self.arguments = arguments
+        self.umask = os.umask(0o077)
+        os.umask(self.umask)
+        if self.problem:
+            raise self.problem
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> Door:
+    door = Door()
+
+    def exit_with(code: int) -> NoReturn:
+        raise Exited(code)
+
+    for name in ("check_one", "check_own", "check_alone"):
+        monkeypatch.setattr(CHECKS, name, door.check(name))
+    monkeypatch.setattr(CHECKS, "check_door", door.check_door)
+    monkeypatch.setattr(os, "_exit", exit_with)
+    return door
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+Announce = Callable[..., Progress]
+
+
+@pytest.fixture
+def announce(listener: socket.socket, capsys: pytest.CaptureFixture[str]) -> Announce:
+    """Have the kit announce a server, and read what it has printed."""
+
+    def call(server: FakeServer | None = None) -> Progress:
+        app: Any = server or FakeServer(listener)
+        slurm_nb_kit._load_jupyter_server_extension(app)  # noqa: SLF001  jupyter_server's name
+        out = capsys.readouterr().out
+        assert out.startswith("\n")  # whatever half line Jupyter had written ends here
+        return read_progress(out.splitlines(), who=WHO)
+
+    return call
 
 
 @pytest.mark.usefixtures("token_file")
 def test_the_ready_line_is_one_that_slurm_nb_reads(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, door: Door, listener: socket.socket, announce: Announce
 ) -> None:
-    """When the socket listens, and not before, the job's output says where."""
+    """When the socket listens and the door is checked, not before, the output says where."""
     monkeypatch.setenv("SLURMD_NODENAME", "c1")
     configured()
-    server = FakeServer()
+    server = FakeServer(listener)
 
-    slurm_nb_kit._load_jupyter_server_extension(server)  # type: ignore[arg-type]  # noqa: SLF001
+    progress = announce(server)
 
-    out = capsys.readouterr().out
-    progress = read_progress(out.splitlines(), cluster="hpc", job_id="7")
-    assert progress.ready == Ready("c1", 40123, "/lab")
-    assert out.startswith("\n")  # whatever half line Jupyter had written ends here
+    assert progress.ready == Ready("c1", listener.getsockname()[1], "/lab")
+    assert door.checked == ["check_one", "check_own", "check_alone", "check_door"]
     assert server.calls == 3
 
 
+@pytest.mark.usefixtures("door")
 def test_what_jupyter_starts_begins_in_the_users_directory(
-    token_file: Path, capsys: pytest.CaptureFixture[str]
+    token_file: Path, listener: socket.socket, announce: Announce
 ) -> None:
     """The server starts among the kit's files, but a kernel or a terminal does not."""
     configured()
 
-    slurm_nb_kit._load_jupyter_server_extension(FakeServer(str(token_file.parent)))  # type: ignore[arg-type]  # noqa: SLF001
+    progress = announce(FakeServer(listener, str(token_file.parent)))
 
     assert Path.cwd() == token_file.parent
-    assert "slurm-nb ready" in capsys.readouterr().out
+    assert progress.ready
 
 
 @pytest.mark.parametrize("original", ["", "/home/alice/config"])
-@pytest.mark.usefixtures("token_file")
+@pytest.mark.usefixtures("token_file", "door")
 def test_a_jupyter_that_the_user_starts_inside_is_not_this_session(
-    original: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    original: str, monkeypatch: pytest.MonkeyPatch, announce: Announce
 ) -> None:
     """Once ready, the user's own JUPYTER_CONFIG_PATH is back."""
     monkeypatch.setenv("SLURM_NB_JUPYTER_CONFIG_PATH", original)
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/tmp/slurm-nb.x/kit:" + original)
     configured()
 
-    slurm_nb_kit._load_jupyter_server_extension(FakeServer())  # type: ignore[arg-type]  # noqa: SLF001
+    progress = announce()
 
     assert os.environ.get("JUPYTER_CONFIG_PATH", "") == original
     assert "SLURM_NB_JUPYTER_CONFIG_PATH" not in os.environ
-    assert "slurm-nb ready" in capsys.readouterr().out
+    assert progress.ready
+
+
+@pytest.mark.parametrize("users", [0o022, 0o002, 0o077, 0o000])
+@pytest.mark.usefixtures("token_file")
+def test_the_users_umask_is_given_back(users: int, door: Door, announce: Announce) -> None:
+    """The server's own files are private; what kernels and terminals make is as ever."""
+    os.umask(users)
+    configured()
+
+    announce()
+
+    assert door.umask == 0o077
+    assert os.umask(0) == users
+
+
+@pytest.mark.usefixtures("token_file")
+def test_no_core_is_dumped() -> None:
+    """A crash leaves no file with the token in it; the limit can be raised again by the user."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+
+    configured()
+
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, hard)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        CHECKS.Refused("without the token the server answers 200, not 403"),
+        ConnectionRefusedError("connection refused"),
+        ValueError("invalid literal"),
+        TimeoutError("no answer"),
+        IndexError("list index out of range"),
+        RuntimeError("anything else"),
+    ],
+    ids=lambda problem: type(problem).__name__,
+)
+@pytest.mark.usefixtures("token_file")
+def test_a_server_that_is_not_safe_is_stopped(
+    problem: Exception, door: Door, listener: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever goes wrong in the checks, the job says so and ends; there is no ready line."""
+    configured()
+    door.problem = problem
+
+    with pytest.raises(Exited, match="1"):
+        slurm_nb_kit._load_jupyter_server_extension(FakeServer(listener))  # type: ignore[arg-type]  # noqa: SLF001
+
+    out = capsys.readouterr().out
+    assert out == f"slurm-nb: Jupyter was stopped, for it is not safe: {problem}\n"
+    assert read_progress(out.splitlines(), who=WHO) == Progress()
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_what_was_overruled_is_told_before_the_server_is_ready(
+    monkeypatch: pytest.MonkeyPatch, announce: Announce
+) -> None:
+    """Whoever reads as far as the ready line has seen every notice."""
+    configured()
+    monkeypatch.setattr(OVERRULED, "found", lambda _app: ["it's “open”\nand\x1b[2J", "more"])
+
+    progress = announce()
+
+    assert progress.notices == ("it's “open”\nand\x1b[2J", "more")
+    assert progress.ready
+
+
+# --- the ways in ---
+
+
+def make_certificate(folder: Path) -> Path:
+    """A certificate as the job script has openssl make it."""
+    template = (KIT.parents[1] / "job_templates" / "jupyter.sh.j2").read_text(encoding="utf-8")
+    block = template[template.index('cat >"$run_dir/openssl.conf"') :]
+    block = block[: block.index("{% endif %}")]
+    subprocess.run(
+        ["bash", "-euc", block],
+        env={"run_dir": str(folder), "PATH": os.environ["PATH"]},
+        check=True,
+    )
+    return folder / "certificate.pem"
+
+
+@pytest.mark.usefixtures("token_file")
+def test_private_mode_listens_on_a_socket_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The socket lies in the job's own directory, and only the user can open it."""
+    hand_over(monkeypatch, tmp_path, LISTEN="socket")
+
+    server = configured().ServerApp
+
+    assert server.sock == f"{tmp_path}/run/jupyter.sock"
+    assert server.sock_mode == "0600"
+    assert (server.ip, server.certfile, server.keyfile) == ("127.0.0.1", "", "")
+
+
+@pytest.mark.usefixtures("token_file")
+def test_jupyter_takes_the_settings_of_private_mode(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Jupyter refuses a socket beside a port that was set; ours it accepts."""
+    from jupyter_server.serverapp import ServerApp  # noqa: PLC0415  slow to import
+
+    hand_over(monkeypatch, tmp_path, LISTEN="socket", NOTEBOOK_DIR=str(tmp_path))
+
+    app = ServerApp(config=configured())
+
+    assert app.sock.endswith("/run/jupyter.sock")
+    assert app.port == app.port_default_value
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_a_socket_is_announced_by_its_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, announce: Announce
+) -> None:
+    """The ready line of private mode has a path and no port."""
+    hand_over(monkeypatch, tmp_path, LISTEN="socket", UI="notebook")
+    monkeypatch.setenv("SLURMD_NODENAME", "c1")
+    configured()
+    monkeypatch.chdir(tmp_path / "run")
+    path = f"{tmp_path}/run/jupyter.sock"
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(path)
+
+        ready = announce(FakeServer(unix)).ready
+
+    assert ready == Ready("c1", None, "/tree", socket=path)
+
+
+@pytest.mark.parametrize(
+    ("login", "address"), [("localhost", "127.0.0.1"), ("", "127.0.0.1"), ("127.0.0.7", None)]
+)
+@pytest.mark.usefixtures("token_file", "door")
+def test_the_direct_route_binds_one_address(
+    login: str,
+    address: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    announce: Announce,
+) -> None:
+    """It is the one on the way to the login node, never every one, and it is announced."""
+    hand_over(monkeypatch, tmp_path, ROUTE="direct")
+    monkeypatch.setenv("SLURM_SUBMIT_HOST", login)
+    own = Config()
+    own.ServerApp.ip = "0.0.0.0"  # noqa: S104  the user's mistake, to be undone
+
+    server = configured(own).ServerApp
+    ready = announce().ready
+
+    assert server.ip not in {"", "*", "::", "0.0.0.0"}  # noqa: S104  what it must not be
+    assert server.ip.startswith("127.")
+    assert server.ip == (address or server.ip)
+    assert server.certfile == ""
+    assert ready
+    assert (ready.address, ready.fingerprint) == (server.ip, None)
+
+
+@pytest.mark.usefixtures("token_file")
+def test_a_login_node_that_is_not_known_ends_the_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without an address to bind, Jupyter is not started on every one instead."""
+    hand_over(monkeypatch, tmp_path, ROUTE="direct")
+    monkeypatch.setenv("SLURM_SUBMIT_HOST", "no-such-host.invalid")
+
+    done = load_config_file(tmp_path / "kit")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_certificate_of_the_job_is_used_and_its_fingerprint_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, door: Door, announce: Announce
+) -> None:
+    """The fingerprint is the one that openssl and browsers show, and the door is tried by TLS."""
+    certificate = make_certificate(tmp_path / "run")
+    hand_over(monkeypatch, tmp_path, ROUTE="direct")
+    shown = subprocess.run(
+        ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", str(certificate)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+    server = configured().ServerApp
+    ready = announce().ready
+
+    assert (server.certfile, server.keyfile) == (
+        str(certificate), str(certificate.with_name("key.pem"))
+    )  # fmt: skip
+    assert ready
+    assert shown.endswith(f"={ready.fingerprint}")
+    assert door.arguments[-1] == str(certificate)
+
+
+@pytest.mark.parametrize("changes", [{}, {"LISTEN": "socket"}])
+@pytest.mark.usefixtures("token_file")
+def test_only_the_direct_route_has_a_certificate(
+    changes: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where ssh goes to the node, the browser is not to warn of a certificate of the user's."""
+    make_certificate(tmp_path / "run")
+    hand_over(monkeypatch, tmp_path, **changes)
+    own = Config()
+    own.ServerApp.certfile, own.ServerApp.client_ca = "/home/alice/cert.pem", "/home/alice/ca.pem"
+
+    server = configured(own).ServerApp
+
+    assert (server.certfile, server.keyfile, server.client_ca) == ("", "", "")
+
+
+# --- the lock ---
+
+
+@pytest.mark.usefixtures("token_file")
+def test_nothing_of_the_users_opens_the_lock() -> None:
+    """Whatever the user's configuration says, the server is guarded as slurm-nb means it."""
+    own = Config()
+    own.ServerApp.update(
+        allow_remote_access=True,
+        local_hostnames=["localhost", "evil.example"],
+        allow_origin="*",
+        allow_origin_pat=".*",
+        allow_credentials=True,
+        disable_check_xsrf=True,
+        trust_xheaders=True,
+        authenticate_prometheus=False,
+        identity_provider_class="jupyter_server.auth.identity.IdentityProvider",
+        authorizer_class="their.Authorizer",
+        allow_root=False,
+    )
+
+    server = configured(own).ServerApp
+
+    guarded = {
+        "allow_remote_access": False,
+        "local_hostnames": ["localhost"],
+        "allow_origin": "",
+        "allow_origin_pat": "",
+        "allow_credentials": False,
+        "disable_check_xsrf": False,
+        "trust_xheaders": False,
+        "authenticate_prometheus": True,
+        "identity_provider_class": "jupyter_server.auth.identity.PasswordIdentityProvider",
+        "authorizer_class": "jupyter_server.auth.authorizer.AllowAllAuthorizer",
+    }
+    assert {name: server[name] for name in guarded} == guarded
+
+
+@pytest.mark.usefixtures("token_file")
+def test_every_setting_of_the_lock_is_one_that_jupyter_knows() -> None:
+    """A name that a release of Jupyter has dropped would guard nothing."""
+    from jupyter_server.auth.identity import PasswordIdentityProvider  # noqa: PLC0415  slow
+    from jupyter_server.serverapp import ServerApp  # noqa: PLC0415  slow to import
+
+    c = configured()
+
+    assert set(c.ServerApp) <= set(ServerApp.class_trait_names(config=True))
+    assert set(c.PasswordIdentityProvider) <= set(
+        PasswordIdentityProvider.class_trait_names(config=True)
+    )
+
+
+def provider(c: Config) -> Any:
+    """What jupyter_server makes of the settings."""
+    return import_item(c.ServerApp.identity_provider_class)(config=c)
+
+
+def test_a_password_opens_the_server_and_the_token_still_does(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With --auth password, the hash that was stored is what Jupyter compares with."""
+    from jupyter_server.auth.security import passwd  # noqa: PLC0415  slow to import
+
+    (tmp_path / "password").write_text(
+        passwd("correct horse", algorithm="argon2"),  # type: ignore[no-untyped-call]
+        encoding="ascii",
+    )
+    hand_over(monkeypatch, tmp_path, AUTH="password")
+
+    in_force = provider(configured())
+
+    assert in_force.passwd_check("correct horse")
+    assert not in_force.passwd_check("wrong horse")
+    assert in_force.password_required
+    assert not in_force.allow_password_change
+    assert in_force.token == token_file.read_text(encoding="ascii")
+
+
+@pytest.mark.parametrize("hashed", [ARGON2, "sha1:x:y", ""])
+@pytest.mark.usefixtures("token_file")
+def test_with_a_token_no_password_opens_the_server(hashed: str, tmp_path: Path) -> None:
+    """Neither the stored password nor one of the user's Jupyter lets anybody in."""
+    (tmp_path / "password").write_text(ARGON2, encoding="ascii")
+    own = Config()
+    own.PasswordIdentityProvider.hashed_password = hashed
+    own.IdentityProvider.hashed_password = hashed
+
+    in_force = provider(configured(own))
+
+    assert in_force.hashed_password == ""
+    assert not in_force.password_required
+    assert in_force.auth_enabled
+
+
+@pytest.mark.parametrize(
+    "text", [None, b"", b"\n", b"correct horse", b"sha1:x:y", b" ", b"\xff\xfe", b"argon2"]
+)
+@pytest.mark.usefixtures("token_file")
+def test_without_a_right_hash_jupyter_does_not_start(
+    text: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A password file that is gone, empty or no argon2 hash ends the program with a word."""
+    if text is not None:
+        (tmp_path / "password").write_bytes(text)
+    hand_over(monkeypatch, tmp_path, AUTH="password")
+
+    done = load_config_file(tmp_path / "kit")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+    assert "correct horse" not in done.stderr
+
+
+@pytest.mark.parametrize(("handed_over", "allowed"), [("yes", True), ("no", False), ("", False)])
+@pytest.mark.usefixtures("token_file")
+def test_a_debugger_is_allowed_by_one_word_only(
+    handed_over: str,
+    allowed: bool,  # noqa: FBT001  a column of the table
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Anything but the script's `yes` keeps debuggers out."""
+    hand_over(monkeypatch, tmp_path, DEBUGGER=handed_over)
+
+    c = configured()
+
+    assert ("allowed_message_types" not in c.MappingKernelManager) is allowed
+    assert c.KernelManager.transport == "ipc"
 
 
 def load_config_file(folder: Path) -> subprocess.CompletedProcess[str]:
     """Have traitlets load the kit from a directory that holds nothing else."""
     folder.mkdir()
-    for path in (CONFIG_FILE, Path(slurm_nb_kit.__file__)):
+    for path in KIT.glob("*.py"):
         (folder / path.name).write_bytes(path.read_bytes())
     load = (
         "import sys; from traitlets.config import PyFileConfigLoader as Loader;"
@@ -258,7 +694,7 @@ def load_config_file(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.usefixtures("token_file")
 def test_the_config_file_finds_the_kit_beside_itself(tmp_path: Path) -> None:
-    """Alone in a directory, without slurm_nb, the two files are enough."""
+    """Alone in a directory, without slurm_nb, its files are enough."""
     done = load_config_file(tmp_path / "kit")
 
     assert done.stdout == "127.0.0.1 64 False\n"

@@ -11,21 +11,19 @@ import pytest
 
 from slurm_nb.ready import Progress, Ready, is_node, read_progress
 
-STARTED = 'slurm-nb started: {"cluster": "hpc", "job_id": "7"}'
-READY = (
-    'slurm-nb ready: {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123,'
-    ' "path": "/tree"}'
-)
-ENDED = 'slurm-nb ended: {"cluster": "hpc", "job_id": "7", "exit_code": 3}'
+WHO = {"cluster": "hpc", "job_id": "7", "nonce": "5f" * 16}
+STARTED = f"slurm-nb started: {json.dumps(WHO)}"
+WHERE = {"node": "c1", "port": 40123, "path": "/tree"}
+READY = f"slurm-nb ready: {json.dumps({**WHO, **WHERE})}"
+ENDED = f"slurm-nb ended: {json.dumps({**WHO, 'exit_code': 3})}"
 
 
 def progress(*lines: str, so_far: Progress | None = None) -> Progress:
-    return read_progress(lines, cluster="hpc", job_id="7", so_far=so_far)
+    return read_progress(lines, who=WHO, so_far=so_far)
 
 
 def ready_line(**changes: Any) -> str:
-    record = {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123, "path": "/tree"}
-    return "slurm-nb ready: " + json.dumps({**record, **changes})
+    return "slurm-nb ready: " + json.dumps({**WHO, **WHERE, **changes})
 
 
 def test_no_lines_say_nothing() -> None:
@@ -68,12 +66,15 @@ def test_a_requeued_run_starts_over() -> None:
     assert progress(STARTED, READY, STARTED) == Progress(started=True)
 
 
-def test_the_last_ready_line_wins() -> None:
-    """The newest complete ready line of a log is the one that holds."""
+def test_the_first_ready_line_of_a_run_counts() -> None:
+    """What a program in the job prints later leads nobody elsewhere; a new run is a new start."""
     assert progress(STARTED, READY, STARTED, ready_line(node="c2", port=5)).ready == Ready(
         "c2", 5, "/tree"
     )
-    assert progress(READY, ready_line(port=41000)).ready == Ready("c1", 41000, "/tree")
+    assert progress(READY, ready_line(port=41000)).ready == Ready("c1", 40123, "/tree")
+    first = progress(STARTED, READY)
+    assert progress(ready_line(node="c2"), so_far=first) == first
+    assert progress(ready_line(port=0), READY).ready == Ready("c1", 40123, "/tree")
 
 
 def test_reading_goes_on_from_what_was_known() -> None:
@@ -94,6 +95,11 @@ def test_reading_goes_on_from_what_was_known() -> None:
         {"cluster": "other"},
         {"cluster": ""},
         {"cluster": ["hpc"]},
+        {"nonce": ""},
+        {"nonce": None},
+        {"nonce": "5F" * 16},
+        {"nonce": "00" * 16},
+        {"nonce": ["5f" * 16]},
     ],
 )
 def test_a_line_of_another_job_is_ignored(changes: dict[str, Any]) -> None:
@@ -195,7 +201,7 @@ def test_a_long_hostile_path_does_not_take_for_ever() -> None:
     """A path that almost matches is refused at once, not after trying every way to split it."""
     code = (
         "import sys; from slurm_nb.ready import read_progress;"
-        " print(read_progress([sys.argv[1]], cluster='hpc', job_id='7').ready)"
+        f" print(read_progress([sys.argv[1]], who={WHO}).ready)"
     )
 
     done = subprocess.run(
@@ -235,3 +241,150 @@ def test_names_that_hosts_have(name: str) -> None:
 def test_names_that_hosts_do_not_have(name: str) -> None:
     """A leading dash or dot, a blank or a colon makes no node."""
     assert not is_node(name)
+
+
+# --- sockets, addresses and fingerprints ---
+
+SOCKET = "/tmp/slurm-nb.AbCd1234/jupyter.sock"
+FINGERPRINT = ":".join(["AB"] * 31 + ["09"])
+
+
+def test_a_socket_is_taken_in_a_ports_place() -> None:
+    """In private mode the ready line has a path and no port."""
+    line = ready_line(port=None, socket=SOCKET)
+
+    assert progress(line).ready == Ready("c1", None, "/tree", socket=SOCKET)
+
+
+def test_an_address_and_a_fingerprint_are_taken() -> None:
+    """The direct route has an IPv4 address, and with TLS a fingerprint."""
+    line = ready_line(address="10.1.2.3", fingerprint=FINGERPRINT)
+
+    assert progress(line).ready == Ready(
+        "c1", 40123, "/tree", address="10.1.2.3", fingerprint=FINGERPRINT
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "tmp/jupyter.sock",
+        "./jupyter.sock",
+        "~/jupyter.sock",
+        "/tmp/",
+        "/tmp//x",
+        "/tmp/a b",
+        "/tmp/$(id)",
+        "/tmp/`id`",
+        "/tmp/a;id",
+        "/tmp/a'b",
+        '/tmp/a"b',
+        "/tmp/a\\b",
+        "/tmp/a:b",
+        "/tmp/a\nb",
+        "/tmp/a\x1b[2J",
+        "/tmp/\0x",
+        "/tmp/%h",
+        "/tmp/é",
+        "/tmp/*",
+        "@abstract",
+        5,
+        True,
+        ["/tmp/x"],
+    ],
+)
+def test_a_socket_that_could_steer_a_shell_or_ssh_is_not_believed(path: Any) -> None:
+    """A relative path, a blank, a colon or a shell's character makes the line void."""
+    assert progress(STARTED, ready_line(port=None, socket=path)).ready is None
+
+
+def test_a_port_and_a_socket_exclude_each_other() -> None:
+    """A line with both, or with neither, does not say where Jupyter listens."""
+    assert progress(ready_line(socket=SOCKET)).ready is None
+    assert progress(ready_line(port=None)).ready is None
+
+
+def test_a_socket_has_no_address() -> None:
+    """Over the network only a port is reached."""
+    assert progress(ready_line(port=None, socket=SOCKET, address="10.1.2.3")).ready is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "c1",
+        "localhost",
+        "10.1.2",
+        "10.1.2.3.4",
+        "10.1.2.256",
+        "010.1.2.3",
+        "10.1.2.3 ",
+        "10.1.2.3\n",
+        "10.1.2.3:22",
+        "10.1.2.3/8",
+        "0x0a010203",
+        "167838211",
+        "\uff11\uff10.1.2.3",
+        "::1",
+        "fd00::1",
+        "::ffff:10.1.2.3",
+        "-oProxyCommand=id",
+        "$(id)",
+        167838211,
+        True,
+        ["10.1.2.3"],
+        # The login node itself, and everybody: no server listens there for its user.
+        "0.0.0.0",  # noqa: S104  to be refused
+        "255.255.255.255",
+        "224.0.0.1",
+        "239.255.255.250",
+        "240.0.0.1",
+    ],
+)
+def test_an_address_that_is_no_hosts_is_not_believed(address: Any) -> None:
+    """Only a plain IPv4 address of one host goes into the command."""
+    assert progress(STARTED, ready_line(address=address)).ready is None
+
+
+@pytest.mark.parametrize(
+    "fingerprint",
+    ["", "AB", FINGERPRINT.lower(), FINGERPRINT[:-3], FINGERPRINT + ":00", FINGERPRINT + "\n",
+     FINGERPRINT.replace(":", ""), FINGERPRINT.replace("09", "\x1b["), 5, True, [FINGERPRINT]],
+)  # fmt: skip
+def test_a_fingerprint_that_is_none_is_not_believed(fingerprint: Any) -> None:
+    """A fingerprint is 32 pairs of hexadecimal digits, and nothing else reaches the screen."""
+    assert progress(STARTED, ready_line(fingerprint=fingerprint)).ready is None
+
+
+def notice(text: Any) -> str:
+    return "slurm-nb notice: " + json.dumps({**WHO, "text": text})
+
+
+def test_notices_are_kept_in_order() -> None:
+    """What the job has to tell the user is there beside where it listens."""
+    so_far = progress(STARTED, notice("first"), notice("second"), READY)
+
+    assert so_far.notices == ("first", "second")
+    assert so_far.ready
+    assert progress(notice("third"), so_far=so_far).notices == ("first", "second", "third")
+
+
+@pytest.mark.parametrize("text", [None, 5, True, ["x"], {"x": 1}])
+def test_a_notice_without_text_is_none(text: Any) -> None:
+    """Only text is told."""
+    assert progress(STARTED, notice(text)).notices == ()
+
+
+def test_a_requeued_run_has_notices_of_its_own() -> None:
+    """What was told of the first run is told anew by the second, or void."""
+    assert progress(STARTED, notice("old"), STARTED).notices == ()
+
+
+def test_a_flood_of_notices_is_held_back() -> None:
+    """However many lines a job writes, the last twenty are shown."""
+    texts = [str(number) for number in range(1000)]
+
+    assert progress(*map(notice, texts)).notices == tuple(texts[-20:])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -17,6 +21,7 @@ import jinja2.meta
 import pytest
 
 from slurm_nb.errors import BadValue
+from slurm_nb.ready import read_progress
 from slurm_nb.script import quote_directive, quote_sh, render, templates
 from slurm_nb.spec import JobSpec
 from tests.conftest import recorded_json
@@ -52,6 +57,8 @@ EXAMPLES = {
     "plain": (PLAIN, STATE),
     "typical": (TYPICAL, STATE),
     "hostile": (HOSTILE_SPEC, HOSTILE_STATE),
+    "private": (replace(PLAIN, listen="socket", auth="password"), STATE),
+    "direct": (replace(PLAIN, route="direct", tls=True, ui="lab", allow_debugger=True), STATE),
 }
 DIRECTIVES: list[tuple[str, str | None]] = [
     (line, comment) for line, comment in recorded_json("sbatch-directives.txt")
@@ -292,7 +299,10 @@ def test_the_kit_comes_out_as_it_went_in(tmp_path: Path) -> None:
     )
 
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "kit").iterdir()}
-    assert written == kit()
+    assert written == {name: kit()[name] for name in written}
+    imported = re.findall(r"^\s*import (slurm_nb_\w+)", "".join(written.values()), re.MULTILINE)
+    started = {"jupyter_server_config.py", "slurm_nb_kernel.py"}
+    assert {f"{name}.py" for name in imported} | started == set(written)
 
 
 def kit() -> dict[str, str]:
@@ -343,3 +353,192 @@ def test_the_first_comment_of_the_template_lists_its_variables() -> None:
     assert used == set(re.findall(r"^    (\w+)  +\S", first_comment, re.MULTILINE))
     assert "Blocks: directives, environment, server." in first_comment
     assert re.findall(r"{% block (\w+) %}", source) == ["directives", "environment", "server"]
+
+
+# --- where the job's own directory is made ---
+
+BASE_FROM, BASE_TO = "base=$(realpath", "make_run_dir()"
+
+
+def chosen_base(tmpdir: str | None) -> str:
+    """What the lines of the script that choose a directory make of TMPDIR."""
+    script = example("plain")
+    lines = script[script.index(BASE_FROM) : script.index(BASE_TO)]
+    done = subprocess.run(
+        ["bash", "-uc", f'{lines}\nprintf %s "$base"'],
+        env={"PATH": "/usr/bin:/bin"} | ({} if tmpdir is None else {"TMPDIR": tmpdir}),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A private directory with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as name:
+        yield Path(name)
+
+
+def in_short(short: Path, name: str, mode: int, owner: int | None = None) -> str:
+    folder = short / name
+    folder.mkdir()
+    folder.chmod(mode)
+    if owner is not None:
+        os.chown(folder, owner, owner)
+    return str(folder)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o1700])
+def test_a_directory_of_ones_own_is_taken(short: Path, mode: int) -> None:
+    """The TMPDIR that a site makes for the job is where the job's files go."""
+    folder = in_short(short, "mine", mode)
+
+    assert chosen_base(folder) == folder
+
+
+@pytest.mark.parametrize("tmpdir", [None, "", "/tmp", "/var/tmp"])
+def test_a_sticky_directory_of_the_system_is_taken(tmpdir: str | None) -> None:
+    """Everybody may write to /tmp, and nobody may move what another has made there."""
+    assert chosen_base(tmpdir) == (tmpdir or "/tmp")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o775, 0o722])
+def test_a_directory_that_others_may_change_is_not_taken(short: Path, mode: int) -> None:
+    """Who may rename the job's directory could put another in its place."""
+    assert chosen_base(in_short(short, "shared", mode)) == "/tmp"
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o777, 0o1777])
+def test_a_directory_of_somebody_else_is_not_taken(short: Path, mode: int) -> None:
+    """Its owner may do with it as they like, sticky or not."""
+    assert chosen_base(in_short(short, "theirs", mode, owner=12345)) == "/tmp"
+
+
+@as_root
+def test_a_directory_below_one_that_others_may_change_is_not_taken(short: Path) -> None:
+    """One's own directory can be put away as well, where its parent is anybody's."""
+    (short / "open").mkdir()
+    mine = in_short(short, "open/mine", 0o700)
+    (short / "open").chmod(0o777)
+
+    assert chosen_base(mine) == "/tmp"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "$(id)", "`id`", "a;id", "a*", "a:b", "a\nb", "é", "a'b", 'a"b', "a\\b", "-", "x" * 40],
+)
+def test_a_directory_that_is_no_place_for_a_socket_is_not_taken(short: Path, name: str) -> None:
+    """A path that is long or holds more than plain letters would break sockets and ssh's -L."""
+    expected = f"{short}/-" if name == "-" else "/tmp"
+
+    assert chosen_base(in_short(short, name, 0o700)) == expected
+
+
+@pytest.mark.parametrize(
+    "tmpdir", ["relative", "./x", "..", "-delete", "/no/such/dir", "/dev/null"]
+)
+def test_what_is_no_directory_is_not_taken(tmpdir: str) -> None:
+    """A relative path, an option or nothing at all leads to /tmp."""
+    assert chosen_base(tmpdir) == "/tmp"
+
+
+@pytest.mark.parametrize("tmpdir", ["/tmp", "/tmp/", "/var/tmp//", "//tmp", None])
+def test_the_socket_in_it_is_one_that_slurm_nb_announces(tmpdir: str | None) -> None:
+    """Also a TMPDIR that ends in a slash gives a path that the ready line may hold."""
+    who = {"cluster": "hpc", "job_id": "7", "nonce": "5f" * 16}
+    path = f"{chosen_base(tmpdir)}/slurm-nb.AbCd1234/jupyter.sock"
+    line = json.dumps({**who, "node": "c1", "path": "/tree", "socket": path})
+
+    progress = read_progress([f"slurm-nb ready: {line}"], who=who)
+
+    assert progress.ready
+    assert progress.ready.socket == path
+
+
+def test_a_kernels_sockets_fit_into_the_longest_base() -> None:
+    """From the longest directory that is taken, a kernel's socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as name:
+        longest = max(
+            (chosen_base(in_short(Path(name), "x" * length, 0o700)) for length in range(1, 30)),
+            key=len,
+        )
+
+    kernel = f"{longest}/slurm-nb.AbCd1234/runtime/kernel-{uuid.uuid4()}-ipc-10"
+    assert longest.endswith("x")
+    assert len(kernel) <= 107
+
+
+# --- what the modes change ---
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("plain", ["SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump",
+                   "SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=no"]),
+        ("private", ["SLURM_NB_LISTEN=socket SLURM_NB_ROUTE=jump",
+                     "SLURM_NB_AUTH=password SLURM_NB_DEBUGGER=no"]),
+        ("direct", ["SLURM_NB_LISTEN=port SLURM_NB_ROUTE=direct",
+                    "SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=yes"]),
+    ],
+)  # fmt: skip
+def test_the_mode_is_handed_over(name: str, lines: list[str]) -> None:
+    """The kit gets every choice of the user's in a variable."""
+    assert {f"export {line}" for line in lines} <= set(example(name).splitlines())
+
+
+def test_only_tls_needs_openssl() -> None:
+    """A certificate is made where one was asked for, and nowhere else."""
+    assert [name for name in EXAMPLES if "openssl req" in example(name)] == ["direct"]
+
+
+def test_the_rendered_script_makes_a_private_key_and_a_certificate(tmp_path: Path) -> None:
+    """The lines for TLS run as they stand: a key of the user's alone, a name that browsers take."""
+    script = example("direct")
+    lines = script[script.index('cat >"$run_dir/openssl.conf"') :]
+    lines = lines[: lines.index("# Jupyter starts")]
+
+    subprocess.run(
+        ["bash", "-uc", lines],
+        env={"run_dir": str(tmp_path), "PATH": os.environ["PATH"]},
+        check=True,
+    )
+    shown = subprocess.run(
+        ["openssl", "x509", "-noout", "-text", "-in", str(tmp_path / "certificate.pem")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
+    assert "DNS:localhost" in shown
+    assert "TLS Web Server Authentication" in shown
+
+
+def test_without_openssl_the_job_ends_and_says_so(tmp_path: Path) -> None:
+    """Where no certificate can be made, Jupyter is not started without one."""
+    script = example("direct")
+    lines = script[script.index('cat >"$run_dir/openssl.conf"') :]
+    lines = lines[: lines.index("# Jupyter starts")]
+    (tmp_path / "cat").symlink_to("/bin/cat")
+
+    done = subprocess.run(
+        ["/bin/bash", "-uc", f"{lines}\necho went on"],
+        env={"run_dir": str(tmp_path), "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "went on" not in done.stdout
+    assert "openssl" in done.stdout + done.stderr

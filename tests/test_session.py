@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.errors import BadValue
+from slurm_nb.private import refresh, write_private
 from slurm_nb.ready import Ready
-from slurm_nb.session import Session, Store, check_job_id, refresh, write_private
+from slurm_nb.session import Session, Store, check_job_id
 
 TOKEN = "0123456789abcdef" * 4
 SESSION = Session(job_id="7", cluster="hpc")
@@ -119,7 +120,6 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, inner: str) -> Non
     with pytest.raises(BadValue, match="belongs to another user") as caught:
         Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")})
 
-    assert "12345" in str(caught.value)
     assert "SLURM_NB_HOME" in caught.value.hint
 
 
@@ -223,6 +223,9 @@ WHOLE = {"version": 1, "job_id": "7", "cluster": "hpc", "other_cluster": False,
         json.dumps({**WHOLE, "colour": "red"}),
         json.dumps({**WHOLE, "ready": {"node": "c1"}}),
         json.dumps({**WHOLE, "ready": 5}),
+        json.dumps({**WHOLE, "job_id": "8"}),
+        json.dumps({**WHOLE, "job_id": 7}),
+        json.dumps({**WHOLE, "cluster": "hpc2"}),
     ],
 )
 def test_a_broken_session_file_is_named(store: Store, text: str) -> None:
@@ -334,6 +337,40 @@ def test_a_file_that_cannot_be_written_keeps_its_old_text(store: Store) -> None:
     assert [path.name for path in folder.iterdir()] == ["in the way"]
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_output_of_a_job_is_private_before_it_runs(store: Store, umask: int) -> None:
+    """A job that is killed before its script can close its output leaves no readable file."""
+    before = os.umask(umask)
+    try:
+        store.save(SESSION)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(store.log_path(SESSION.job_id).stat().st_mode) == 0o600
+
+
+def test_what_a_job_has_written_stays_when_its_session_is_saved(store: Store) -> None:
+    """The output that Slurm has made by the user's umask is closed, not emptied."""
+    log = store.log_path(SESSION.job_id)
+    log.write_text("said", encoding="utf-8")
+    log.chmod(0o644)
+
+    store.save(SESSION)
+
+    assert (stat.S_IMODE(log.stat().st_mode), log.read_text(encoding="utf-8")) == (0o600, "said")
+
+
+def test_a_link_in_the_place_of_a_jobs_output_is_refused(store: Store, tmp_path: Path) -> None:
+    """Whatever it points to keeps its mode."""
+    target = tmp_path / "target"
+    target.touch(0o644)
+    store.log_path(SESSION.job_id).symlink_to(target)
+
+    with pytest.raises(BadValue, match="can't be written"):
+        store.save(SESSION)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+
+
 def test_a_private_file_does_not_follow_a_link(tmp_path: Path) -> None:
     """A link in the file's place is replaced, and what it points to is left alone."""
     target = tmp_path / "target"
@@ -395,3 +432,137 @@ def test_a_session_file_of_wrong_types_is_not_read(store: Store) -> None:
 
     with pytest.raises(BadValue, match="not a session file"):
         store.load(SESSION.job_id)
+
+
+# --- sessions that others could change ---
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+NOT_TRUSTED = "is not to be trusted"
+
+
+def refused(store: Store) -> str:
+    """What is said against job 7, by its id and in the list of all."""
+    with pytest.raises(BadValue, match=NOT_TRUSTED) as caught:
+        store.load("7")
+    sessions, broken = store.all()
+    assert sessions == []
+    assert [str(error) for error in broken] == [str(caught.value)]
+    assert "scancel 7" in caught.value.hint
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o720, 0o707, 0o702, 0o777, 0o1777])
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_session_in_a_directory_that_others_may_change_is_refused(
+    store: Store, mode: int, name: str
+) -> None:
+    """Who can write to the session's directory, or its cluster's, could lead the user elsewhere."""
+    store.save(SESSION)
+    folder = folder_of(store) if name == "." else folder_of(store).parent
+    folder.chmod(mode)
+
+    assert f"{folder} can be changed or read by other users" in refused(store)
+
+
+@pytest.mark.parametrize("name", ["session.json", "token", "nonce"])
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_session_with_a_file_that_others_may_change_is_refused(
+    store: Store, name: str, mode: int
+) -> None:
+    """No file of a session is believed that somebody else could have written."""
+    store.save(SESSION)
+    write_private(folder_of(store) / "token", TOKEN)
+    write_private(folder_of(store) / "nonce", "5f" * 16)
+    (folder_of(store) / name).chmod(mode)
+
+    assert f"/{name} can be changed or read by other users" in refused(store)
+
+
+@pytest.mark.parametrize("name", ["session.json", "token", "nonce"])
+def test_a_session_with_a_link_in_it_is_refused(store: Store, tmp_path: Path, name: str) -> None:
+    """A link may point to what another user writes."""
+    store.save(SESSION)
+    path = folder_of(store) / name
+    path.unlink(missing_ok=True)
+    write_private(tmp_path / "elsewhere", json.dumps(WHOLE))
+    path.symlink_to(tmp_path / "elsewhere")
+
+    assert f"{path} is a link or belongs to another user" in refused(store)
+
+
+@pytest.mark.parametrize("level", [0, 1], ids=["session", "cluster"])
+def test_a_session_behind_a_link_is_refused(store: Store, level: int) -> None:
+    """The directory of a session, or of a cluster, is a directory."""
+    store.save(SESSION)
+    folder = [folder_of(store), folder_of(store).parent][level]
+    aside = store.folder / "aside"
+    folder.rename(aside)
+    folder.symlink_to(aside)
+
+    assert f"{folder} is a link" in refused(store)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "dangling link"])
+def test_a_session_file_that_is_no_file_is_refused_at_once(store: Store, kind: str) -> None:
+    """Reading a pipe that somebody planted would wait for ever."""
+    store.save(SESSION)
+    path = folder_of(store) / "session.json"
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path, 0o600)
+    else:
+        path.symlink_to("/no/such/file")
+
+    assert str(path) in refused(store)
+
+
+@as_root
+@pytest.mark.parametrize("name", ["..", ".", "session.json", "token"])
+def test_a_session_of_somebody_else_is_refused(store: Store, name: str) -> None:
+    """Everything of a session is the user's own."""
+    store.save(SESSION)
+    write_private(folder_of(store) / "token", TOKEN)
+    os.chown(folder_of(store) / name, 12345, 12345)
+
+    assert "belongs to another user" in refused(store)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_token_that_others_may_read_is_refused(store: Store, mode: int) -> None:
+    """A token that somebody else may have seen is no lock any more."""
+    store.save(SESSION)
+    write_private(folder_of(store) / "token", TOKEN)
+    (folder_of(store) / "token").chmod(mode)
+
+    assert "/token can be changed or read by other users" in refused(store)
+
+
+def test_readable_by_others_is_not_changeable_by_them(store: Store) -> None:
+    """Directories that a job has made with a usual umask are private all the same, one level up."""
+    store.save(SESSION)
+    folder_of(store).chmod(0o755)
+
+    assert store.load("7") == SESSION
+
+
+def test_a_file_that_goes_away_meanwhile_is_no_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another slurm-nb may be writing: its half-made file is there, and gone, at any time."""
+    store.save(SESSION)
+    glob = Path.glob
+
+    def with_a_gone_one(folder: Path, pattern: str) -> Iterator[Path]:
+        yield from glob(folder, pattern)
+        if pattern == "*":
+            yield folder / "session.json.123.new"
+
+    monkeypatch.setattr(Path, "glob", with_a_gone_one)
+
+    assert store.load("7") == SESSION
+    assert store.all() == ([SESSION], [])
+
+
+def test_the_password_lies_in_the_state_directory(store: Store) -> None:
+    """The job finds it there, on whichever node."""
+    assert store.password_path == store.folder / "password"

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from submitit.slurm.slurm import SlurmExecutor
 
 from slurm_nb.errors import AnswerLost, SchedulerError
+from slurm_nb.private import user_name
 from slurm_nb.scheduler import JobState, Phase, slurm
 from slurm_nb.scheduler.command import Answer
 from slurm_nb.scheduler.slurm import PHASES, Slurm, parse_sacct, parse_squeue
@@ -30,10 +32,20 @@ NO_ACCOUNTING = SAID["sacct -j 166"]
 FROZEN = SAID["sbatch --wrap=true (controller frozen)"]
 
 
+ME = user_name()
+JOB_SCRIPT = "/home/alice/state/jobs/.submission_file_1.sh"
+
+
+def row(job_id: str, word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
+    """A line in the columns that slurm-nb asks for, `%i|%u|%T|%e|%B|%r|%o`."""
+    user, node = of.get("user", ME), of.get("node", "n/a")
+    return f"{job_id}|{user}|{word}|{end}|{node}|{reason}|{of.get('script', JOB_SCRIPT)}\n"
+
+
 def as_asked(line: str) -> str:
-    """A recorded `%i|%T|%r|%N|%e|%S` in the columns that slurm-nb asks for, `%i|%T|%e|%r`."""
-    job_id, word, reason, _node, end, _start = line.split("|")
-    return f"{job_id}|{word}|{end}|{reason}\n"
+    """A recorded `%i|%T|%r|%N|%e|%S` in the columns that slurm-nb asks for."""
+    job_id, word, reason, node, end, _start = line.split("|")
+    return row(job_id, word, end, reason, node=node or "n/a")
 
 
 # --- Slurm's words ---
@@ -41,8 +53,8 @@ def as_asked(line: str) -> str:
 
 @pytest.mark.parametrize("line", recorded("squeue.txt"))
 def test_every_recorded_line_of_squeue_is_read(line: str) -> None:
-    """Word, reason and end time are Slurm's own; its `None` and `N/A` are nothing."""
-    job_id, word, reason, _node, end, _start = line.split("|")
+    """Word, reason, node and end time are Slurm's own; its `None` and `N/A` are nothing."""
+    job_id, word, reason, node, end, _start = line.split("|")
 
     states = parse_squeue(as_asked(line))
 
@@ -51,7 +63,10 @@ def test_every_recorded_line_of_squeue_is_read(line: str) -> None:
             PHASES[word],
             word,
             "" if reason == "None" else reason,
-            None if end == "N/A" else end,
+            script=JOB_SCRIPT,
+            user=ME,
+            node=node or None,
+            end_time=None if end == "N/A" else end,
         )
     }
 
@@ -91,11 +106,12 @@ def test_squeue_cut_off_anywhere_breaks_nothing() -> None:
         "\n\n",
         "slurm_load_jobs error: Invalid job id specified\n",
         "|||\n",
-        "x|RUNNING|N/A|None\n",
-        "\uff17|RUNNING|N/A|None\n",
-        "7_1|RUNNING|N/A|None\n",
-        "-7|RUNNING|N/A|None\n",
-        "7|RUNNING\n",
+        row("x", "RUNNING"),
+        row("\uff17", "RUNNING"),
+        row("7_1", "RUNNING"),
+        row("-7", "RUNNING"),
+        "7|alice|RUNNING\n",
+        "7|RUNNING|N/A|None\n",
         "7\n",
         "\0\x1b[2J\n",
     ],
@@ -106,14 +122,24 @@ def test_other_text_is_no_job(text: str) -> None:
 
 
 def test_a_reason_may_hold_anything() -> None:
-    """Admins write reasons with bars and blanks."""
-    assert parse_squeue("7|PENDING|N/A|(a|b) c\n")["7"].reason == "(a|b) c"
+    """Admins write reasons with bars and blanks, and the job is still known by its script."""
+    state = parse_squeue(row("7", "PENDING", reason="(a|b) c"))["7"]
+
+    assert (state.reason, state.script) == ("(a|b) c", JOB_SCRIPT)
+
+
+@pytest.mark.parametrize(
+    ("shown", "node"), [("c1", "c1"), ("n/a", None), ("(null)", None), ("", None)]
+)
+def test_the_node_is_slurms_own(shown: str, node: str | None) -> None:
+    """A job that waits has no node, whichever way Slurm says so."""
+    assert parse_squeue(row("7", "RUNNING", node=shown))["7"].node == node
 
 
 def test_only_a_date_is_an_end_time() -> None:
     """What squeue writes when there is no end is not shown as one."""
     for end in ("N/A", "NONE", "Unknown", ""):
-        assert parse_squeue(f"7|RUNNING|{end}|None\n")["7"].end_time is None
+        assert parse_squeue(row("7", "RUNNING", end))["7"].end_time is None
 
 
 @pytest.mark.parametrize(
@@ -149,14 +175,16 @@ def test_only_a_date_is_an_end_time() -> None:
 )
 def test_every_word_of_slurm_has_its_phase(word: str, phase: Phase) -> None:
     """The job state codes of squeue(1) are read for what they mean to somebody who waits."""
-    assert parse_squeue(f"7|{word}|N/A|None\n")["7"] == JobState(phase, word)
+    assert parse_squeue(row("7", word))["7"] == JobState(phase, word, script=JOB_SCRIPT, user=ME)
     assert parse_sacct(f"7|{word}\n")["7"] == JobState(phase, word)
 
 
 @pytest.mark.parametrize("word", ["HIBERNATING", "running", "", "RUNNING ", "\x1b[2J"])
 def test_a_word_that_is_not_known_is_no_ending(word: str) -> None:
     """Slurm's next release may have new words; they are kept as they are."""
-    assert parse_squeue(f"7|{word}|N/A|None\n")["7"] == JobState(Phase.UNKNOWN, word)
+    state = parse_squeue(row("7", word))["7"]
+
+    assert (state.phase, state.word) == (Phase.UNKNOWN, word)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +242,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> GiveAnswers:
 
 def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
     """One squeue knows them all, and sacct is not troubled."""
-    given = answers(squeue=Answer(0, "7|RUNNING|N/A|None\n8|PENDING|N/A|Priority\n", ""))
+    given = answers(squeue=Answer(0, row("7", "RUNNING") + row("8", "PENDING"), ""))
 
     states = Slurm().states([SEVEN, EIGHT])
 
@@ -225,7 +253,7 @@ def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
 
 def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
     """A job that went to another cluster of the federation is looked for there."""
-    given = answers(squeue=Answer(0, "7|RUNNING|N/A|None\n8|RUNNING|N/A|None\n", ""))
+    given = answers(squeue=Answer(0, row("7", "RUNNING") + row("8", "RUNNING"), ""))
     there = Session(job_id="8", cluster="big", other_cluster=True)
 
     Slurm().states([SEVEN, there])
@@ -242,15 +270,70 @@ def test_a_job_that_squeue_forgot_is_in_accounting(answers: GiveAnswers) -> None
 
 def test_only_the_jobs_that_are_gone_are_looked_up(answers: GiveAnswers) -> None:
     """squeue leaves unknown ids out of a list (seen on 22.05); sacct is asked for those alone."""
-    given = answers(
-        squeue=Answer(0, "8|RUNNING|N/A|None\n", ""), sacct=Answer(0, "7|COMPLETED\n", "")
-    )
+    given = answers(squeue=Answer(0, row("8", "RUNNING"), ""), sacct=Answer(0, "7|COMPLETED\n", ""))
 
     states = Slurm().states([SEVEN, EIGHT])
 
     assert states["7"].phase is Phase.ENDED
     assert states["8"].phase is Phase.RUNNING
     assert given.asked[1][-1] == "7"
+
+
+REUSED = "7 is the id of another job now"
+
+
+@pytest.mark.parametrize("word", ["RUNNING", "PENDING", "COMPLETED"])
+def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: str) -> None:
+    """Slurm numbers its jobs anew in time: whose job it is now is nobody's way in."""
+    answers(squeue=Answer(0, row("7", word, user="mallory"), ""))
+
+    assert Slurm().states([SEVEN])["7"] == JobState(Phase.ENDED, "ENDED", REUSED, foreign=True)
+
+
+@pytest.mark.parametrize(
+    "script", ["/home/alice/other.sh", "", "(null)", JOB_SCRIPT + "x", "/x" + JOB_SCRIPT]
+)
+def test_a_job_of_another_script_is_not_the_session(answers: GiveAnswers, script: str) -> None:
+    """The user's own next job of the same number is not taken for the session either."""
+    answers(squeue=Answer(0, row("7", "RUNNING", script=script), ""))
+
+    state = Slurm().states([replace(SEVEN, script=JOB_SCRIPT)])["7"]
+
+    assert state == JobState(Phase.ENDED, "ENDED", REUSED, foreign=True)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (JOB_SCRIPT, "None"),
+        ("/home/a b/é/x.sh", "None"),
+        ("/home/a|b/x.sh", "None"),
+        (JOB_SCRIPT, "(a|b) c"),
+    ],
+)
+def test_a_job_of_the_same_script_is_the_session(
+    answers: GiveAnswers, script: str, reason: str
+) -> None:
+    """Whatever stands in the path or in Slurm's reason, a job that runs is not taken for over."""
+    answers(squeue=Answer(0, row("7", "RUNNING", reason=reason, script=script), ""))
+
+    assert Slurm().states([replace(SEVEN, script=script)])["7"].phase is Phase.RUNNING
+
+
+def test_a_session_that_knows_no_script_goes_by_the_user(answers: GiveAnswers) -> None:
+    """A script that was sbatched by hand has no path on record."""
+    answers(squeue=Answer(0, row("7", "RUNNING"), ""))
+
+    assert Slurm().states([SEVEN])["7"].phase is Phase.RUNNING
+
+
+def test_a_user_is_shown_in_full(answers: GiveAnswers) -> None:
+    """squeue is asked for columns without a width, so no long name is cut off and mistaken."""
+    given = answers(squeue=Answer(0, row("7", "RUNNING"), ""))
+
+    Slurm().states([SEVEN])
+
+    assert given.asked[0][-1] == "%i|%u|%T|%e|%B|%r|%o"
 
 
 @pytest.mark.parametrize(
@@ -369,7 +452,10 @@ def test_the_answer_of_sbatch_is_the_session(
     """sbatch's last line is the job's id and perhaps its cluster, whatever a site prints before."""
     cluster("sbatch", f"printf '%b\\n' '{answer}'")
 
-    assert submitted(store, spec) == session
+    found = submitted(store, spec)
+
+    assert replace(found, script=None) == session
+    assert re.fullmatch(rf"{store.folder}/jobs/[\w.]+\.sh", str(found.script))
 
 
 def test_the_script_is_submitted_as_it_is_and_kept(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 
 import pytest
 
@@ -13,9 +14,8 @@ from slurm_nb.tunnel import (
     Connection,
     Login,
     check_local_port,
+    connection,
     default_local_port,
-    jump,
-    single_hop,
 )
 
 READY = Ready("c1", 40123, "/tree")
@@ -28,11 +28,13 @@ FETCH_BAD_PORTS = [
 
 
 def through_jump(login: str, *, user: str = "alice", ready: Ready = READY) -> Connection:
-    return jump(ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN)
+    return connection(ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN)
 
 
-def through_one_hop(login: str, *, user: str = "alice") -> Connection:
-    return single_hop(READY, user=user, login=Login.parse(login), local_port=12345, token=TOKEN)
+def through_one_hop(login: str, *, user: str = "alice", ready: Ready = READY) -> Connection:
+    return connection(
+        ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN, here=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,11 +76,11 @@ def test_the_command_for_the_machine_itself_has_one_hop(login: str, end: str) ->
 
 def test_the_url_says_localhost_and_holds_the_token() -> None:
     """Jupyter answers to the name localhost only, and to whom has the token."""
-    connection = through_jump("login.hpc.edu", ready=Ready("c1", 40123, "/user/alice/lab"))
+    way = through_jump("login.hpc.edu", ready=Ready("c1", 40123, "/user/alice/lab"))
 
-    assert connection.url == f"http://localhost:12345/user/alice/lab?token={TOKEN}"
-    assert connection.local_port == 12345
-    assert TOKEN not in connection.command
+    assert way.url == f"http://localhost:12345/user/alice/lab?token={TOKEN}"
+    assert way.local_port == 12345
+    assert TOKEN not in way.command
 
 
 @pytest.mark.parametrize(
@@ -230,3 +232,87 @@ def test_a_local_port_that_browsers_refuse_is_refused(port: int) -> None:
     """The user is told before the browser shows ERR_UNSAFE_PORT."""
     with pytest.raises(BadValue, match=f"--local-port {port}: browsers refuse this port"):
         check_local_port(port)
+
+
+# --- the other ways ---
+
+SSH = "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
+SOCKET = "/tmp/slurm-nb.AbCd1234/jupyter.sock"
+PRIVATE = Ready("c1", None, "/lab", socket=SOCKET)
+DIRECT = Ready("c1", 40123, "/lab", address="10.1.2.3")
+SECURED = Ready("c1", 40123, "/lab", address="10.1.2.3", fingerprint=":".join(["AB"] * 32))
+
+
+@pytest.mark.parametrize(
+    ("login", "hop"), [("login", "alice@login"), ("login:2222", "alice@login:2222")]
+)
+def test_a_socket_is_reached_by_a_jump(login: str, hop: str) -> None:
+    """In private mode the laptop's port leads to the socket on the node."""
+    way = through_jump(login, ready=PRIVATE)
+
+    assert way.command == f"{SSH} -L 12345:{SOCKET} -J {hop} alice@c1"
+    assert way.url == f"http://localhost:12345/lab?token={TOKEN}"
+
+
+def test_a_socket_on_this_machine_is_one_hop_away() -> None:
+    """The same without Slurm."""
+    assert through_one_hop("login", ready=PRIVATE).command == (
+        f"{SSH} -L 12345:{SOCKET} alice@login"
+    )
+
+
+@pytest.mark.parametrize(
+    ("login", "end"),
+    [
+        ("login", "-L 12345:10.1.2.3:40123 alice@login"),
+        ("login:2222", "-p 2222 -L 12345:10.1.2.3:40123 alice@login"),
+        ("[fd00::1]:2222", "-p 2222 -L 12345:10.1.2.3:40123 alice@fd00::1"),
+    ],
+)
+@pytest.mark.parametrize("through", [through_jump, through_one_hop])
+def test_the_direct_route_has_one_hop_to_the_address(
+    through: Callable[..., Connection], login: str, end: str
+) -> None:
+    """The login node reaches the one address that the server has bound, not the node's name."""
+    way = through(login, ready=DIRECT)
+
+    assert way.command == f"{SSH} {end}"
+    assert way.url == f"http://localhost:12345/lab?token={TOKEN}"
+
+
+def test_a_certificate_makes_the_url_https() -> None:
+    """With TLS the browser is sent to https, over the same command."""
+    way = through_jump("login", ready=SECURED)
+
+    assert way.command == through_jump("login", ready=DIRECT).command
+    assert way.url == f"https://localhost:12345/lab?token={TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("ready", "url"),
+    [
+        (READY, "http://localhost:12345/tree"),
+        (PRIVATE, "http://localhost:12345/lab"),
+        (SECURED, "https://localhost:12345/lab"),
+    ],
+)
+def test_with_a_password_the_url_holds_no_secret(ready: Ready, url: str) -> None:
+    """Jupyter asks for the password, and the URL may be bookmarked."""
+    way = connection(ready, user="alice", login=Login("login"), local_port=12345, token=None)
+
+    assert way.url == url
+
+
+@pytest.mark.parametrize("ready", [PRIVATE, DIRECT, SECURED])
+@pytest.mark.parametrize("here", [False, True])
+def test_nothing_listens_but_on_the_laptops_loopback(ready: Ready, here: bool) -> None:  # noqa: FBT001  a column
+    """No way opens a port for others, neither on the laptop nor on the login node."""
+    way = connection(
+        ready, user="alice", login=Login("login"), local_port=12345, token=TOKEN, here=here
+    )
+
+    words = shlex.split(way.command)
+    assert words.count("-L") == 1
+    assert not {"-g", "-R", "-D", "-A"} & set(words)
+    assert words[words.index("-L") + 1].startswith("12345:")
+    assert TOKEN not in way.command

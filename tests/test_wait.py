@@ -14,13 +14,12 @@ from slurm_nb.joblog import JobLog
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.wait import Clock, wait_until_ready
+from tests.conftest import NONCE
 
-STARTED = '\nslurm-nb started: {"cluster": "hpc", "job_id": "7"}\n'
-READY = (
-    '\nslurm-nb ready: {"cluster": "hpc", "job_id": "7", "node": "c1", "port": 40123,'
-    ' "path": "/tree"}\n'
-)
-ENDED = '\nslurm-nb ended: {"cluster": "hpc", "job_id": "7", "exit_code": 3}\n'
+WHO = f'{{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}"'
+STARTED = f"\nslurm-nb started: {WHO}}}\n"
+READY = f'\nslurm-nb ready: {WHO}, "node": "c1", "port": 40123, "path": "/tree"}}\n'
+ENDED = f'\nslurm-nb ended: {WHO}, "exit_code": 3}}\n'
 WHERE = Ready("c1", 40123, "/tree")
 
 PENDING = JobState(Phase.PENDING, "PENDING", "Priority")
@@ -45,7 +44,7 @@ class Story:
     def wait(self, timeout_s: float | None = None) -> Ready:
         self._write()
         return wait_until_ready(
-            JobLog(self.path, cluster="hpc", job_id="7"),
+            JobLog(self.path, cluster="hpc", job_id="7", nonce=lambda: NONCE),
             ask=self._ask,
             show=lambda state, waited: self.shown.append((state.word if state else None, waited)),
             timeout_s=timeout_s,

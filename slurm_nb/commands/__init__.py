@@ -10,7 +10,13 @@ import click
 from slurm_nb import __version__
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 
-_COMMANDS = {"submit": "submit", "tunnel-cmd": "tunnel_cmd", "cancel": "cancel"}
+_COMMANDS = {
+    "submit": "submit",
+    "tunnel-cmd": "tunnel_cmd",
+    "cancel": "cancel",
+    "password": "password",
+    "audit": "audit",
+}
 
 
 class _Commands(click.Group):

@@ -62,7 +62,8 @@ def _cancel(
     cancelled = []
     for session, state in _with_states(jobs, sessions):
         if state.phase is Phase.ENDED:
-            store.forget_secrets(session)
+            if not state.foreign:
+                store.forget_secrets(session)
             if not quiet:
                 say(f"job {session.job_id} had ended already: {state}")
             continue

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,12 @@ _SLOW_S = 3.0
 def say(text: str) -> None:
     """A line of talk."""
     click.echo(visible(text), err=True)
+
+
+def say_notices(notices: Iterable[str]) -> None:
+    """What the job has to tell its user, a line each."""
+    for text in notices:
+        say(f"Note: {' '.join(visible(text).split())}")
 
 
 def visible(text: str) -> str:
@@ -70,6 +76,8 @@ def report(
         "reason": state.reason if state else None,
         "node": ready.node if ready else None,
         "port": ready.port if ready else None,
+        "socket": ready.socket if ready else None,
+        "fingerprint": ready.fingerprint if ready else None,
         "local_port": connection.local_port if connection else None,
         "login_host": str(login) if login else None,
         "tunnel_command": connection.command if connection else None,

@@ -8,22 +8,23 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from slurm_nb.commands.options import json_option, local_port_option, login_host_option
-from slurm_nb.commands.screen import WaitingLine, answer_json, complain, report, say
+from slurm_nb.commands.screen import WaitingLine, answer_json, complain, report, say, say_notices
+from slurm_nb.commands.way_in import way_in
 from slurm_nb.connection import connect, find_login
 from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost, BadValue, NotReady, SlurmNbError
-from slurm_nb.joblog import JobLog
-from slurm_nb.scheduler import LOCAL, JobState, Scheduler, scheduler
+from slurm_nb.scheduler import LOCAL, Scheduler, scheduler
 from slurm_nb.session import Session, Store
-from slurm_nb.spec import UIS, JobSpec
-from slurm_nb.tunnel import Connection, Login
+from slurm_nb.spec import AUTHS, LISTENS, ROUTES, UIS, Auth, JobSpec
+from slurm_nb.tunnel import Login
 from slurm_nb.wait import wait_until_ready
+from slurm_nb.whereabouts import check_node, follow
 
 
 @click.command("submit", context_settings={"show_default": True})
@@ -46,6 +47,30 @@ from slurm_nb.wait import wait_until_ready
     "--python",
     metavar="PATH",
     help="Interpreter whose Jupyter is started. [default: slurm-nb's own]",
+)
+@click.option(
+    "--listen",
+    type=click.Choice(LISTENS),
+    default="port",
+    help="On a port of the node's loopback, or on a UNIX socket, which only you can open.",
+)
+@click.option(
+    "--route",
+    type=click.Choice(ROUTES),
+    default="jump",
+    help="jump: ssh to the node. direct: TCP from the login node, where sites forbid that ssh.",
+)
+@click.option("--tls", is_flag=True, help="With --route direct: encrypt the last leg.")
+@click.option(
+    "--auth",
+    type=click.Choice(AUTHS),
+    default="token",
+    help="password: the one that `slurm-nb password` stored; the URL then holds no secret.",
+)
+@click.option(
+    "--allow-debugger",
+    is_flag=True,
+    help="Let kernels start a debugger. While it runs, any user of the node can run code as you.",
 )
 @click.option(
     "--cluster", type=click.Choice([LOCAL]), help="`local`: on this machine, without Slurm."
@@ -83,13 +108,15 @@ def command(
 
     spec = JobSpec(notebook_dir=_notebook_dir(notebook_dir), python=_python(python), **options)
     store = Store.of_user(os.environ)
+    if spec.auth == "password" and not store.password_path.exists():
+        raise BadValue("--auth password: there is no password", hint="set one: slurm-nb password")
     script = render(spec, state_dir=store.folder)
     if dry_run:
         click.echo(script, nl=False)
         return
     login = login or find_login(os.environ)
     jobs = scheduler(cluster or "slurm")
-    draft = _Draft(str(login), local_port)
+    draft = _Draft(str(login), local_port, spec.auth, str(spec.python))
     session: Session | None = None
     try:
         to_cluster = jobs.cluster()
@@ -119,10 +146,12 @@ class _Draft:
 
     login_host: str
     local_port: int | None
+    auth: Auth
+    python: str
 
     def save(self, session: Session, store: Store) -> Session:
         """Save the session and tell the user of the job."""
-        session = replace(session, login_host=self.login_host, local_port=self.local_port)
+        session = replace(session, **asdict(self))
         _save(store, session)
         say(f"Submitted job {session.job_id}. To cancel it: slurm-nb cancel {session.job_id}")
         return session
@@ -171,7 +200,7 @@ def _answer_ready(
     as_json: bool,
 ) -> None:
     job_id = session.job_id
-    log = JobLog(store.log_path(job_id), cluster=session.cluster, job_id=job_id)
+    log = follow(session, store)
     line = WaitingLine(job_id)
     try:
         ready = wait_until_ready(
@@ -186,38 +215,16 @@ def _answer_ready(
         raise NotReady(str(error), hint=_come_back(session)) from error
     finally:
         line.clear()
+    say_notices(log.progress.notices)
     session = replace(session, ready=ready)
     store.save(session)
     connection = connect(session, ready, store, login)
     state = jobs.states([session])[job_id]
+    check_node(ready, state, log)
     if as_json:
         answer_json(report(session, state, connection=connection, login=login))
     else:
-        click.echo(_way_in(session, state, connection))
-
-
-def _way_in(session: Session, state: JobState, connection: Connection) -> str:
-    ready = session.ready
-    job_id = session.job_id
-    here = ""
-    if session.cluster == LOCAL and ready:
-        here = f"\n(On this machine itself no tunnel is needed: same URL, port {ready.port}.)\n"
-    ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
-    return f"""
-Jupyter runs on {ready.node if ready else "?"}, job {job_id}.
-
-1. On your laptop, run this and leave it running. The first time on a node, ssh asks
-   whether you trust its key; then it prints nothing:
-
-{connection.command}
-
-2. Open in the laptop's browser:
-
-{connection.url}
-{here}
-Ends:       {ends}
-See again:  slurm-nb tunnel-cmd {job_id}
-Cancel:     slurm-nb cancel {job_id}"""
+        click.echo(way_in(session, ready, state, connection))
 
 
 def _come_back(session: Session) -> str:

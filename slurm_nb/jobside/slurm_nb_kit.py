@@ -6,14 +6,21 @@ script hands over its values in SLURM_NB_* variables, which kernels do not get t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import resource
 import secrets
 import socket
-from typing import TYPE_CHECKING, Dict, List
+import ssl
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import jupyter_server
+import slurm_nb_checks
+import slurm_nb_kernels
+import slurm_nb_overruled
+import slurm_nb_versions
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -32,21 +39,81 @@ def configure(c: Config) -> None:
             % jupyter_server.__version__
         )
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
-    _JOB.update(cluster=cluster, job_id=job_id, ui=os.environ.pop("SLURM_NB_UI"))
+    _JOB.update(cluster=cluster, job_id=job_id, mark="SLURM_NB_SESSION=%s/%s" % (cluster, job_id))
+    for name in ("ui", "listen", "route", "auth", "debugger", "run_dir", "nonce"):
+        _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
     server = c.ServerApp
-    server.ip = "127.0.0.1"
-    server.port = 0  # the kernel chooses a free one: nothing to race for
-    server.port_retries = 0
-    server.sock = ""
-    server.certfile = server.keyfile = ""  # the way here is ssh
     server.open_browser = False
     server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
     server.allow_root = os.geteuid() == 0
     server.jpserver_extensions.update({__name__: True})
-    # Named for each class that may carry it: a user's setting on a subclass would win.
+    _set_listener(server)
+    _set_lock(c)
+    slurm_nb_kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
+    # Until the server is announced: its own files. Kernels and terminals get the user's back.
+    _JOB["umask"] = "%o" % os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _set_listener(server: Any) -> None:
+    server.port = 0  # the kernel chooses a free one: nothing to race for
+    server.port_retries = 0
+    server.sock = ""
+    server.sock_mode = "0600"
+    server.ip = "127.0.0.1"
+    server.certfile = server.keyfile = server.client_ca = ""
+    if _JOB["listen"] == "socket":
+        server.sock = os.path.join(_JOB["run_dir"], "jupyter.sock")
+        # Jupyter refuses any other one beside a socket, and does not open it.
+        server.port = jupyter_server.DEFAULT_JUPYTER_SERVER_PORT
+    elif _JOB["route"] == "direct":
+        server.ip = _JOB["address"] = _address_towards_login()
+        certificate = os.path.join(_JOB["run_dir"], "certificate.pem")
+        if os.path.exists(certificate):
+            _JOB["certificate"] = server.certfile = certificate
+            server.keyfile = os.path.join(_JOB["run_dir"], "key.pem")
+
+
+def _address_towards_login() -> str:
+    """This node's address on the way to the login node; no packet is sent."""
+    login = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((login, 9))
+        address: str = probe.getsockname()[0]
+    return address
+
+
+def _set_lock(c: Config) -> None:
+    server = c.ServerApp
+    # The way here is ssh, so the browser always says localhost.
+    server.allow_remote_access = False
+    server.local_hostnames = ["localhost"]
+    server.allow_origin = server.allow_origin_pat = ""
+    server.allow_credentials = False
+    server.disable_check_xsrf = False
+    server.trust_xheaders = False
+    server.authenticate_prometheus = True
     server.identity_provider_class = "jupyter_server.auth.identity.PasswordIdentityProvider"
-    token = _token(os.environ.pop("SLURM_NB_TOKEN_FILE"))
-    c.IdentityProvider.token = c.PasswordIdentityProvider.token = token
+    server.authorizer_class = "jupyter_server.auth.authorizer.AllowAllAuthorizer"
+    _JOB["token"] = _token(os.environ.pop("SLURM_NB_TOKEN_FILE"))
+    password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
+    # Named for each class that may carry it: a user's setting on a subclass would win.
+    for provider in (c.IdentityProvider, c.PasswordIdentityProvider):
+        provider.token = _JOB["token"]
+        provider.hashed_password = password
+        provider.password_required = bool(password)
+        provider.allow_password_change = False
+
+
+def _password(path: str) -> str:
+    """The argon2 hash that `slurm-nb password` stored, with --auth password; else none."""
+    if _JOB["auth"] != "password":
+        return ""
+    with open(path, encoding="ascii") as file:
+        hashed = file.read().strip()
+    if not hashed.startswith("argon2:"):
+        raise RuntimeError("%s holds no password: run `slurm-nb password`" % path)
+    return hashed
 
 
 def _token(path: str) -> str:
@@ -54,14 +121,19 @@ def _token(path: str) -> str:
     token = _read(path)
     if not re.fullmatch("[0-9a-f]{64}", token):
         token = secrets.token_hex(32)
-        fresh = path + ".new"
-        if os.path.lexists(fresh):
-            os.unlink(fresh)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(token)
-        os.rename(fresh, path)
+        _write_private(path, token)
     return token
+
+
+def _write_private(path: str, text: str) -> None:
+    """A 0600 file, complete or not at all."""
+    fresh = path + ".new"
+    if os.path.lexists(fresh):
+        os.unlink(fresh)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.rename(fresh, path)
 
 
 def _read(path: str) -> str:
@@ -77,28 +149,108 @@ def _jupyter_server_extension_points() -> List[Dict[str, str]]:
 
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
+    slurm_nb_kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)
 
 
-def _announce(app: ServerApp) -> None:
-    """Write the ready line once the server's socket listens (it is bound by the event loop)."""
+def _announce(app: Any) -> None:
+    """Check the door once the server's socket listens (it is bound by the event loop)."""
     sockets = list(app.http_server._sockets.values())
     if not sockets:
         app.io_loop.call_later(0.01, _announce, app)
         return
+    app.io_loop.add_callback(_check_then_tell, app, sockets)
+
+
+async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
+    try:
+        slurm_nb_overruled.take_back_headers(app)
+        slurm_nb_checks.check_one(sockets)
+        slurm_nb_checks.check_own(sockets[0])
+        slurm_nb_checks.check_alone(sockets[0], _JOB["mark"])
+        door = app.base_url + "api/status"
+        await slurm_nb_checks.check_door(sockets[0], door, _JOB["token"], _JOB.get("certificate"))
+        _write_private(os.path.join(_JOB["run_dir"], "settings.json"), json.dumps(_settings(app)))
+        for text in slurm_nb_versions.old():
+            notice("the environment of --python holds %s" % text)
+        for text in slurm_nb_overruled.found(app):
+            notice(text)
+        if _JOB["debugger"] == "yes":
+            notice("while a notebook's debugger is on, any user of this node can run code as you")
+        _give_back(app)
+        ready = _ready(app, sockets[0])
+    except Exception as error:  # whatever it is, nobody has seen that the server is safe
+        print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % error, flush=True)
+        os._exit(1)
+    _tell("ready", ready)
+
+
+def _settings(app: Any) -> Dict[str, Any]:
+    """What `slurm-nb audit` compares with what is safe, as it is in force; no secrets."""
+    provider, kernels, in_force = app.identity_provider, app.kernel_manager, app.web_app.settings
+    pattern = in_force.get("allow_origin_pat") or ""
+    messages = kernels.allowed_message_types
+    make_kernel = getattr(kernels, "kernel_manager_factory", None)
+    return {
+        "identity_provider_class": "%s.%s" % (type(provider).__module__, type(provider).__name__),
+        "token": bool(provider.token),
+        "password": bool(getattr(provider, "hashed_password", "")),
+        "allow_origin": in_force.get("allow_origin", ""),
+        "allow_origin_pat": getattr(pattern, "pattern", pattern),
+        "allow_remote_access": in_force.get("allow_remote_access"),
+        "disable_check_xsrf": in_force.get("disable_check_xsrf"),
+        "kernel_transport": make_kernel(parent=kernels).transport if make_kernel else None,
+        "debugger_allowed": not messages or "debug_request" in messages,
+        "ip": app.ip,
+        "sock": app.sock,
+        "versions": slurm_nb_versions.installed(),
+    }
+
+
+def _give_back(app: Any) -> None:
+    """From here on the user's own: what kernels and terminals inherit."""
+    os.umask(int(_JOB["umask"], 8))
     # Started in the kit's directory; kernels that name no directory of their own inherit it.
     os.chdir(app.root_dir)
-    # From here on the user's own: `jupyter lab` in a terminal is not this session.
+    # `jupyter lab` in a terminal is not this session.
     original = os.environ.pop("SLURM_NB_JUPYTER_CONFIG_PATH", "")
     if original:
         os.environ["JUPYTER_CONFIG_PATH"] = original
     else:
         os.environ.pop("JUPYTER_CONFIG_PATH", None)
-    ready = {
-        "cluster": _JOB["cluster"],
-        "job_id": _JOB["job_id"],
+
+
+def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
+    ready: Dict[str, Any] = {
         "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
-        "port": sockets[0].getsockname()[1],
         "path": app.base_url + _UI_PATHS[_JOB["ui"]],
     }
-    print("\nslurm-nb ready: " + json.dumps(ready), flush=True)
+    if listener.family == socket.AF_UNIX:
+        ready["socket"] = listener.getsockname()
+    else:
+        ready["port"] = listener.getsockname()[1]
+    if "address" in _JOB:
+        ready["address"] = _JOB["address"]
+    fingerprint = _fingerprint(_JOB.get("certificate"))
+    if fingerprint:
+        ready["fingerprint"] = fingerprint
+    return ready
+
+
+def _fingerprint(certificate: Optional[str]) -> Optional[str]:
+    """SHA-256 as browsers show it: `AB:CD:...`."""
+    if certificate is None:
+        return None
+    with open(certificate, encoding="ascii") as file:
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def notice(text: str) -> None:
+    """A line for the user, that slurm-nb shows."""
+    _tell("notice", {"text": text})
+
+
+def _tell(what: str, record: Dict[str, Any]) -> None:
+    who = {name: _JOB[name] for name in ("cluster", "job_id", "nonce")}
+    print("\nslurm-nb %s: %s" % (what, json.dumps({**who, **record})), flush=True)

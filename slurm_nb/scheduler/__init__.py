@@ -33,8 +33,15 @@ class JobState:
     """Slurm's own: `RUNNING`, `OUT_OF_MEMORY`."""
     reason: str = ""
     """Slurm's own: `Priority`; or why nothing is known."""
+    script: str | None = None
+    """Path of the job script, as Slurm shows it; no other job's."""
+    user: str | None = None
+    node: str | None = None
+    """Where the job script runs."""
     end_time: str | None = None
     """When the time limit falls, in this machine's time: `2026-11-23T14:00:00`."""
+    foreign: bool = False
+    """Whether what Slurm shows of this id is another job; ours is over, or was never this."""
 
     def __str__(self) -> str:
         return f"{self.word} ({self.reason})" if self.reason else self.word

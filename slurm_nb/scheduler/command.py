@@ -36,17 +36,26 @@ class Answer:
         return " ".join((self.stderr or self.stdout).split()) or f"exit code {self.exit_code}"
 
 
-def ask(argv: list[str], *, timeout_s: float, environ: Mapping[str, str] | None = None) -> Answer:
+def ask(
+    argv: list[str],
+    *,
+    timeout_s: float,
+    stdin: str = "",
+    cwd: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Answer:
     """Run `argv` in a session of its own, so that Ctrl-C at the terminal does not reach it.
 
-    `SQUEUE_FORMAT` and its like, and the variables of a job that this runs in, are left out.
+    `stdin` is all that it reads. `SQUEUE_FORMAT` and its like, and the variables of a job that
+    this runs in, are left out.
     Raises `SchedulerError` when there is no such program or it takes longer than `timeout_s`.
     """
     inherited = os.environ if environ is None else environ
     try:
         done = subprocess.run(
             argv,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
+            cwd=cwd,
             capture_output=True,
             encoding="utf-8",
             errors="replace",

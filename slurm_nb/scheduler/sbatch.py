@@ -30,7 +30,7 @@ class Sbatch(SlurmExecutor):
         super().__init__(folder)
         self._script = script
         self._unset = unset
-        self._file: Path | None = None
+        self.script_path: Path | None = None
 
     def submit_script(self) -> tuple[str, str]:
         """The new job's id and, where sbatch names it, its cluster (else empty).
@@ -43,8 +43,10 @@ class Sbatch(SlurmExecutor):
                 job = self._submit_command("")
         except (FailedJobError, FailedSubmissionError) as error:
             raise self._failed(error) from error
-        if self._file and self._file.is_symlink():  # submitit's, to the script's new name
-            self._file.unlink()
+        if (
+            self.script_path and self.script_path.is_symlink()
+        ):  # submitit's, to the script's new name
+            self.script_path.unlink()
         return job.job_id, self._cluster
 
     @classmethod
@@ -57,7 +59,7 @@ class Sbatch(SlurmExecutor):
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         submission_file_path.chmod(0o600)
-        self._file = submission_file_path
+        self.script_path = submission_file_path
         unset = [word for name in self._unset for word in ("-u", name)]
         return [
             "timeout", "--kill-after=5", str(_SBATCH_TIMEOUT_S),
@@ -79,7 +81,7 @@ class Sbatch(SlurmExecutor):
         killed = code < 0 or code == _TIMED_OUT or code in _KILLED
         # "Socket timed out on send/recv operation" was seen with exit code 1, and the job ran.
         if code == 0 or killed or "timed out" in words.lower():
-            return AnswerLost(f"sbatch gave no job id: {words}", script=str(self._file))
-        if self._file:
-            self._file.unlink(missing_ok=True)
+            return AnswerLost(f"sbatch gave no job id: {words}", script=str(self.script_path))
+        if self.script_path:
+            self.script_path.unlink(missing_ok=True)
         return SchedulerError(f"sbatch refused the job: {words}", hint="nothing was submitted")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 
 from slurm_nb.errors import AnswerLost, SchedulerError
+from slurm_nb.private import user_name
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask, unset_for_sbatch
 from slurm_nb.session import Session, Store
@@ -77,9 +78,13 @@ class Slurm:
         if spec.job_name == JobSpec.job_name:  # not asked for: SBATCH_JOB_NAME may say another
             options.remove(f"--job-name={spec.job_name}")
         unset = unset_for_sbatch(os.environ, options)
-        job_id, named = Sbatch(store.folder / "jobs", script, unset).submit_script()
+        submission = Sbatch(store.folder / "jobs", script, unset)
+        job_id, named = submission.submit_script()
         return Session(
-            job_id=job_id, cluster=named or cluster, other_cluster=named not in {"", cluster}
+            job_id=job_id,
+            cluster=named or cluster,
+            other_cluster=named not in {"", cluster},
+            script=str(submission.script_path),
         )
 
     def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
@@ -94,19 +99,20 @@ class Slurm:
                 for line in answer.stdout.splitlines():
                     job_id, _, command = line.strip().partition("|")
                     if command == lost.script and job_id.isdigit():
-                        return Session(job_id=job_id, cluster=cluster)
+                        return Session(job_id=job_id, cluster=cluster, script=lost.script)
         raise lost
 
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
         """One squeue for all, then one sacct for those that squeue no longer knows."""
+        known = list(sessions)
         by_cluster: dict[str | None, list[str]] = {}
-        for session in sessions:
+        for session in known:
             cluster = session.cluster if session.other_cluster else None
             by_cluster.setdefault(cluster, []).append(session.job_id)
         states: dict[str, JobState] = {}
         for cluster, job_ids in by_cluster.items():
             states |= _states(job_ids, ["-M", cluster] if cluster else [])
-        return states
+        return {session.job_id: _of(session, states[session.job_id]) for session in known}
 
     def cancel(self, session: Session) -> None:
         """Have Slurm end the job with scancel; one that is over is no error."""
@@ -119,12 +125,34 @@ class Slurm:
             )
 
 
+def _of(session: Session, state: JobState) -> JobState:
+    """`state`, or that the job is over: Slurm gives an id to another job in time."""
+    if state.user in {None, user_name()} and (
+        state.script is None
+        or session.script is None
+        or f"|{state.reason}|{state.script}".endswith(f"|{session.script}")
+    ):
+        return state
+    reason = f"{session.job_id} is the id of another job now"
+    return JobState(Phase.ENDED, "ENDED", reason, foreign=True)
+
+
 def _states(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
     unknown = dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer"))
     try:
         # -t all: also jobs that ended within MinJobAge (slurm.conf(5)).
         answer = ask(
-            ["squeue", *where, "-h", "-t", "all", "-j", ",".join(job_ids), "-o", "%i|%T|%e|%r"],
+            [
+                "squeue",
+                *where,
+                "-h",
+                "-t",
+                "all",
+                "-j",
+                ",".join(job_ids),
+                "-o",
+                "%i|%u|%T|%e|%B|%r|%o",
+            ],
             timeout_s=QUERY_TIMEOUT_S,
         )
         if answer.exit_code and "Invalid job id" not in answer.stderr:
@@ -138,16 +166,23 @@ def _states(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
 
 
 def parse_squeue(text: str) -> dict[str, JobState]:
-    """From lines of `squeue -o '%i|%T|%e|%r'`: `7|RUNNING|2026-11-23T14:00:00|None`."""
+    """From lines of `squeue -o '%i|%u|%T|%e|%B|%r|%o'`.
+
+    `7|alice|RUNNING|2026-11-23T14:00:00|c1|None|/home/alice/job.sh`
+    """
     states = {}
     for line in text.splitlines():
-        job_id, *values = line.strip().split("|", 3)
-        if job_id.isascii() and job_id.isdigit() and len(values) == 3:
-            word, end_time, reason = values
+        job_id, *values = line.strip().split("|", 5)
+        if job_id.isascii() and job_id.isdigit() and len(values) == 5:
+            user, word, end_time, node, rest = values
+            reason, _, script = rest.rpartition("|")  # an admin's reason may hold a bar
             states[job_id] = JobState(
                 PHASES.get(word, Phase.UNKNOWN),
                 word,
                 "" if reason == "None" else reason,
+                script,
+                user,
+                None if node in {"", "n/a", "(null)"} else node,
                 end_time if end_time[:1].isdigit() else None,
             )
     return states

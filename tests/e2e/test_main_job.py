@@ -90,6 +90,8 @@ def test_json_holds_what_the_text_says(alice: Scientist) -> None:
         "reason": "",
         "node": record["node"],
         "port": record["port"],
+        "socket": None,
+        "fingerprint": None,
         "local_port": 8899,
         "login_host": "login.cluster.test",
         "tunnel_command": (

@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.e2e.scientist import Said, Scientist
 
 NO_SLURM = {"PATH": "/srv/venv/bin:/home/alice/bin"}
+# bash, findutils, grep and coreutils are all that the job script needs.
+TOOLS = "bash env grep find timeout cat chmod dirname id mkdir mktemp mv od realpath rm sleep tr"
 
 
 def test_a_local_session_lives_on_and_is_reached_and_cancelled(alice: Scientist) -> None:
@@ -70,18 +72,7 @@ def _local(alice: Scientist, *words: str) -> Said:
     """Run slurm-nb where no command of Slurm's is on PATH."""
     tools = alice.home / "bin"
     tools.mkdir(exist_ok=True)
-    for name in (
-        "bash",
-        "env",
-        "grep",
-        "mkdir",
-        "mktemp",
-        "chmod",
-        "cat",
-        "rm",
-        "sleep",
-        "timeout",
-    ):
+    for name in TOOLS.split():
         link = tools / name
         if not link.is_symlink():
             link.symlink_to(Path("/usr/bin", name))

@@ -1,0 +1,206 @@
+"""How private a session is: what is seen of it on the login node, and on its compute node.
+
+The node's part is jobside/slurm_nb_audit.py, run inside the job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+from slurm_nb.errors import NotReady, SchedulerError
+from slurm_nb.ready import Ready
+from slurm_nb.scheduler import LOCAL
+from slurm_nb.scheduler.on_node import run_on_node, shown_by_slurm
+from slurm_nb.session import Session, Store
+
+# As jobside/slurm_nb_audit.py names them, in its order.
+NODE_CHECKS = (
+    "node-local directories", "node-local files", "TCP listeners", "bind address", "UNIX sockets",
+    "token in arguments", "token in environments", "door: no token", "door: wrong token",
+    "door: the token", "door: another Host", "authentication", "guards against other sites",
+    "kernel transport", "debugger", "server's own address", "versions", "core dumps",
+)  # fmt: skip
+LISTENER = "notebook's listener"
+"""The node's one answer when no process of the job listens where the session says."""
+_PROGRAMS = ("slurm_nb_checks", "slurm_nb_knock", "slurm_nb_processes", "slurm_nb_versions")
+_CHUNK_BYTES = 1 << 20
+# A hostile answer may be of any length.
+_EVIDENCE_CHARS = 2000
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    passed: bool
+    evidence: str
+    """What was seen. From the node: text that is not to be trusted."""
+
+
+def audit(session: Session, ready: Ready, store: Store) -> list[Check]:
+    """Every check, in the order of the table.
+
+    Raises `NotReady` when the token is gone, and `SchedulerError` when Slurm or the node can't
+    be asked, or the node's answer is none.
+    """
+    token = store.token(session)
+    if token is None:
+        raise NotReady(
+            f"job {session.job_id} runs, but its token has not appeared in {store.folder}",
+            hint="shared file systems can be a minute late: try again",
+        )
+    checks = [*_modes(session, store), *_kept(session, store, token)]
+    if session.cluster != LOCAL:
+        checks.append(_searched("token in what Slurm shows", shown_by_slurm(session), token))
+    program = node_program(session, ready, store)
+    return [*checks, *parse_node(run_on_node(session, node=ready.node, program=program))]
+
+
+def node_program(session: Session, ready: Ready, store: Store) -> str:
+    """The text of the node's program, complete in itself; the token is not in it."""
+    folder = resources.files("slurm_nb.jobside")
+    names = (*_PROGRAMS, "slurm_nb_audit")
+    texts = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in names]
+    token_file = store.session_folder(session.cluster, session.job_id) / "token"
+    asked = {
+        "cluster": session.cluster,
+        "job_id": session.job_id,
+        "auth": session.auth,
+        "token_file": str(token_file),
+        "ready": asdict(ready),
+    }
+    return (
+        "import json, sys, types\n"
+        f"for name, text in json.loads({json.dumps(texts)!r}):\n"
+        "    sys.modules[name] = types.ModuleType(name)\n"
+        "    exec(compile(text, name + '.py', 'exec'), sys.modules[name].__dict__)\n"
+        f"sys.modules['slurm_nb_audit'].main(json.loads({json.dumps(asked)!r}))\n"
+    )
+
+
+def parse_node(text: str) -> list[Check]:
+    """The checks in what the node's program printed; one that is missing has failed.
+
+    Raises `SchedulerError` for anything but one JSON list of `[name, passed, evidence]` with the
+    names that are known, each once.
+    """
+    try:
+        checks = [_node_check(*row) for row in json.loads(text)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SchedulerError(
+            f"the node's answer is no audit: {' '.join(text.split())[:200]!r}",
+            hint="is the session's --python a program that prints something of its own?",
+        ) from error
+    found = {check.name: check for check in checks}
+    if len(found) < len(checks):
+        raise SchedulerError("the node's answer is no audit: it names a check twice")
+    if LISTENER in found:
+        return [replace(found[LISTENER], passed=False)]
+    silent = Check("", passed=False, evidence="the node did not tell")
+    return [found.get(name, replace(silent, name=name)) for name in NODE_CHECKS]
+
+
+def _node_check(name: object, passed: object, evidence: object) -> Check:
+    if name not in {*NODE_CHECKS, LISTENER}:
+        raise ValueError(name)
+    if not (isinstance(name, str) and isinstance(passed, bool) and isinstance(evidence, str)):
+        raise TypeError
+    return Check(name, passed, evidence[:_EVIDENCE_CHARS])
+
+
+def _modes(session: Session, store: Store) -> list[Check]:
+    """Directories 0700, files 0600, all of them the user's, none linked."""
+    folder = store.session_folder(session.cluster, session.job_id)
+    folders = (
+        store.folder,
+        store.folder / "jobs",
+        store.folder / "sessions",
+        folder.parent,
+        folder,
+    )
+    own = {store.log_path(session.job_id), store.script_path(session.job_id)}
+    in_state = [path for path in store.folder.iterdir() if path.name not in {"jobs", "sessions"}]
+    return [
+        _looked("directories", folders, store.folder),
+        _looked("session's files", sorted(folder.rglob("*")), folder),
+        _looked("job's output and script", sorted(own), store.folder),
+        _looked("other jobs' files", set((store.folder / "jobs").iterdir()) - own, store.folder),
+        _looked("password and others", in_state, store.folder),
+    ]
+
+
+def _looked(name: str, paths: Iterable[Path], base: Path) -> Check:
+    seen = [(path, _flaw(path)) for path in paths]
+    told = [f"{_seen(path, base)}: {flaw}" for path, flaw in seen if flaw]
+    shown = told or [_seen(path, base) for path, _ in seen[:6]]
+    more = [] if told or len(seen) <= 6 else [f"and {len(seen) - 6} more like these"]
+    return Check(name, not told, ", ".join([*shown, *more]) or "there are none")
+
+
+def _flaw(path: Path) -> str:
+    """What is wrong with its mode or owner; empty when nothing is."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return "is missing"
+    folder = stat.S_ISDIR(status.st_mode)
+    if not folder and not stat.S_ISREG(status.st_mode):
+        return "is a link, or something else than a file"
+    if status.st_uid != os.geteuid():
+        return "belongs to another user"
+    if not folder and status.st_nlink != 1:
+        return f"has {status.st_nlink} names (hard links)"
+    mode = 0o700 if folder else 0o600
+    return "" if stat.S_IMODE(status.st_mode) == mode else f"is not {mode:04o}"
+
+
+def _seen(path: Path, base: Path) -> str:
+    """`jobs/7_0_log.out 0600 alice`."""
+    name = str(path.relative_to(base)) if path != base else str(path)
+    try:
+        status = path.lstat()
+    except OSError:
+        return name
+    try:
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        owner = f"uid {status.st_uid}"
+    return f"{name} {stat.S_IMODE(status.st_mode):04o} {owner}"
+
+
+def _kept(session: Session, store: Store, token: str) -> list[Check]:
+    job_id = session.job_id
+    return [
+        _in_file("token in the job's output", store.log_path(job_id), token),
+        _in_file("token in the kept script", store.script_path(job_id), token),
+    ]
+
+
+def _in_file(name: str, path: Path, token: str) -> Check:
+    needle, rest, size = token.encode(), b"", 0
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                size += len(chunk)
+                if needle in rest + chunk:
+                    return Check(name, passed=False, evidence=f"{path.name} holds it")
+                rest = chunk[-len(needle) :]
+    except OSError as error:
+        return Check(name, passed=False, evidence=f"{path.name} can't be read: {error.strerror}")
+    return Check(name, passed=True, evidence=f"not in the {size} bytes of {path.name}")
+
+
+def _searched(name: str, shown: dict[str, str], token: str) -> Check:
+    holding = [f"`{command}` shows it" for command, text in shown.items() if token in text]
+    looked = [
+        f"not in the {len(text)} characters of `{command}`" for command, text in shown.items()
+    ]
+    return Check(name, not holding, ", ".join(holding or looked))

@@ -1,0 +1,64 @@
+"""slurm-nb audit"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+
+import click
+
+from slurm_nb.audit import Check, audit
+from slurm_nb.commands.options import job_id_argument, json_option
+from slurm_nb.commands.screen import answer_json, say, visible
+from slurm_nb.scheduler import scheduler
+from slurm_nb.session import Store
+from slurm_nb.whereabouts import find_ready, follow
+
+_EXIT_FAILED = 1
+
+
+@click.command("audit")
+@job_id_argument
+@json_option
+def command(job_id: str, *, as_json: bool) -> None:
+    r"""Check that nobody else gets into a session, and show what was seen.
+
+    Looks at files, at what Slurm shows, and inside the job at what listens there, at its
+    processes, and at the running server.
+
+    \b
+    Exit codes:
+        0  every check passed
+        1  a check failed, or the session is not to be trusted
+        3  Slurm or the node can't be asked, so nothing is known
+        4  the job has ended
+        5  not ready yet
+    """
+    store = Store.of_user(os.environ)
+    session = store.load(job_id)
+    state = scheduler(session.cluster).states([session])[job_id]
+    checks = audit(session, find_ready(session, state, follow(session, store), store), store)
+    failed = [check for check in checks if not check.passed]
+    if as_json:
+        records = [asdict(check) for check in checks]
+        answer_json({"job_id": job_id, "passed": not failed, "checks": records})
+    else:
+        click.echo("\n".join(_table(checks)))
+        say(f"{len(failed)} of {len(checks)} checks FAILED" if failed else "Every check passed.")
+    if failed:
+        sys.exit(_EXIT_FAILED)
+
+
+def _table(checks: list[Check]) -> list[str]:
+    """`pass  what  evidence`, in columns; each check on a line that it can't leave."""
+    width = max(len(check.name) for check in checks)
+    return [
+        f"{'pass' if check.passed else 'FAIL'}  {check.name:{width}}  {_on_a_line(check.evidence)}"
+        for check in checks
+    ]
+
+
+def _on_a_line(text: str) -> str:
+    """`text` without what could forge another line, or turn the writing's direction."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in visible(text))

@@ -1,0 +1,31 @@
+"""slurm-nb password"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from slurm_nb.commands.screen import say
+from slurm_nb.errors import BadValue
+from slurm_nb.private import write_private
+from slurm_nb.session import Store
+
+_SHORTEST = 8
+
+
+@click.command("password")
+def command() -> None:
+    """Set the password for `submit --auth password`.
+
+    Asked for twice; only its argon2 hash is stored, in a file of yours alone.
+    """
+    store = Store.of_user(os.environ)
+    password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    if len(password) < _SHORTEST:
+        raise BadValue(f"a password has {_SHORTEST} characters or more", hint="nothing was stored")
+    # Jupyter's own hashing, which is what the server compares with; slow to import.
+    from jupyter_server.auth.security import passwd
+
+    write_private(store.password_path, str(passwd(password, algorithm="argon2")))  # type: ignore[no-untyped-call]
+    say("Stored. Sessions use it with: slurm-nb submit --auth password")

@@ -1,0 +1,50 @@
+"""What submit prints when Jupyter is ready."""
+
+from __future__ import annotations
+
+from slurm_nb.ready import Ready
+from slurm_nb.scheduler import LOCAL, JobState
+from slurm_nb.session import Session
+from slurm_nb.tunnel import Connection
+
+_HOST_KEY = """ The first time on a node, ssh asks
+   whether you trust its key."""
+
+
+def way_in(session: Session, ready: Ready, state: JobState, connection: Connection) -> str:
+    """The lines for stdout: the command, the URL and what to know of them, and what comes next."""
+    job_id = session.job_id
+    host_key = "" if ready.address else _HOST_KEY
+    ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
+    return f"""
+Jupyter runs on {ready.node}, job {job_id}.
+
+1. On your laptop, run this and leave it running.{host_key}
+   It prints nothing:
+
+{connection.command}
+
+2. Open in the laptop's browser:
+
+{connection.url}
+{_beside_the_url(session, ready)}
+Ends:       {ends}
+See again:  slurm-nb tunnel-cmd {job_id}
+Cancel:     slurm-nb cancel {job_id}"""
+
+
+def _beside_the_url(session: Session, ready: Ready) -> str:
+    lines = []
+    if session.auth == "password":
+        lines.append("Jupyter asks for the password that you gave `slurm-nb password`.")
+    if ready.address:
+        keys = "password and the token open" if session.auth == "password" else "token opens"
+        lines.append(f"Anybody on the cluster's network can knock at {ready.address}:{ready.port};")
+        leg = "." if ready.fingerprint else ". The last leg is not encrypted (--tls does that)."
+        lines.append(f"only the {keys} it{leg}")
+    if ready.fingerprint:
+        lines.append("The browser warns of the certificate, which this job has made. Its SHA-256")
+        lines.append(f"fingerprint must be {ready.fingerprint}")
+    if session.cluster == LOCAL and ready.port:
+        lines.append(f"(On this machine itself no tunnel is needed: same URL, port {ready.port}.)")
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,144 @@
+"""Files and directories that are the user's alone, and the refusal of those that are not."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from slurm_nb.errors import BadValue
+
+
+def user_name() -> str:
+    """The name of the account that this runs as; environment variables have no say in it."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a 0600 file, complete or not at all; raises `BadValue` when the disk refuses."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        fresh.unlink(missing_ok=True)
+        with open(
+            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise BadValue(f"{path}: can't be written: {error.strerror}") from error
+
+
+def keep_private(path: Path) -> None:
+    """Make an empty 0600 file, or give the one that is there that mode; raises `BadValue`."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        os.fchmod(handle, 0o600)
+        os.close(handle)
+    except OSError as error:
+        raise BadValue(f"{path}: can't be written: {error.strerror}") from error
+
+
+def refresh(folder: Path) -> None:
+    """Have NFS look at `folder` again: opening a directory revalidates its cached entries.
+
+    Seen in Open OnDemand, session.rb, `connect_file`.
+    """
+    try:
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError:
+        return
+
+
+def check_ours(folder: Path, names: frozenset[str]) -> None:
+    """Raise `BadValue` for a directory that others may enter, and that holds more than `names`."""
+    try:
+        closed = stat.S_IMODE(folder.stat().st_mode) == 0o700
+        foreign = [path.name for path in folder.iterdir() if path.name not in names]
+    except OSError:
+        return  # not made yet, or to be refused for that
+    if foreign and not closed:
+        raise BadValue(
+            f"{folder} holds other things ({foreign[0]}) and is open to other users",
+            hint="set SLURM_NB_HOME to a directory of its own",
+        )
+
+
+def make_private(folder: Path) -> None:
+    """Make a 0700 directory of the user's, if it is not there; raises `BadValue`."""
+    try:
+        _make(folder)
+        status, link = folder.stat(), folder.lstat()
+        if {status.st_uid, link.st_uid} != {os.geteuid()}:
+            raise BadValue(
+                f"{folder} belongs to another user, or is a link of another user's",
+                hint="set SLURM_NB_HOME to a directory of your own",
+            )
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise BadValue(
+            f"{folder}: can't be made: {error.strerror}",
+            hint="set SLURM_NB_HOME to a directory that login and compute nodes share",
+        ) from error
+
+
+def check_parent(folder: Path) -> None:
+    """Raise `BadValue` where somebody else could put another directory in the place of ours.
+
+    The group that a user has alone, as many systems make it, is the user (useradd(8),
+    USERGROUPS_ENAB).
+    """
+    status = folder.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    group = mode & 0o020 and not _is_own_group(status.st_gid)
+    if status.st_uid not in {0, os.geteuid()}:
+        problem = "belongs to another user"
+    elif (mode & 0o002 or group) and not mode & stat.S_ISVTX:
+        problem = "can be changed by other users"
+    else:
+        return
+    raise BadValue(
+        f"{folder} {problem}, so the state directory in it is not safe",
+        hint="set SLURM_NB_HOME to a directory in your home",
+    )
+
+
+def _is_own_group(gid: int) -> bool:
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return group.gr_name == user_name() and set(group.gr_mem) <= {user_name()}
+
+
+def _make(folder: Path) -> None:
+    """Make a directory and its parents, whatever the umask, for the user alone."""
+    if not folder.is_dir():
+        if not folder.parent.is_dir():
+            _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def check_private(folder: Path) -> None:
+    """Raise `BadValue` unless `folder` and what it holds can be changed by the user alone."""
+    for path in (folder.parent, folder, *folder.glob("*")):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:  # replaced by another slurm-nb just now
+            continue
+        kind = stat.S_IFMT(status.st_mode)
+        if status.st_uid != os.geteuid() or kind not in {stat.S_IFDIR, stat.S_IFREG}:
+            problem = "is a link or belongs to another user"
+        elif stat.S_IMODE(status.st_mode) & (0o077 if path.name == "token" else 0o022):
+            problem = "can be changed or read by other users"
+        else:
+            continue
+        raise BadValue(
+            f"{path} {problem}: its session is not to be trusted",
+            hint=f"cancel the job with `scancel {folder.name}`, then remove {folder}",
+        )

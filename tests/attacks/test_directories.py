@@ -1,0 +1,175 @@
+"""Directories and files planted or tampered with by a stranger, on the login node and the nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.sheet import Trial
+from tests.attacks.target import Target
+from tests.cluster.users import ALICE, MALLORY
+from tests.e2e.scientist import Said, Scientist
+
+
+@pytest.fixture
+def shared(alice: Scientist) -> Iterator[Path]:
+    """A world-writable folder that login and nodes share, as /scratch is."""
+    folder = alice.home.parent / "scratch"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    yield folder
+    subprocess.run(["rm", "-rf", str(folder)], check=True, timeout=20)
+
+
+def as_mallory(alice: Scientist, script: str) -> None:
+    alice.cluster.login.run(["bash", "-c", script], user="mallory")
+
+
+def submit_there(alice: Scientist, folder: str) -> tuple[Said, list[str]]:
+    """Submit with SLURM_NB_HOME there; what it said, and what jobs that made."""
+    before = set(alice.squeue("%i"))
+    said = alice.slurm_nb("submit", "-w", "c1", env={"SLURM_NB_HOME": folder})
+    made = sorted(set(alice.squeue("%i")) - before)
+    for job_id in made:
+        alice.cluster.login.run(["scancel", job_id], user="alice")
+    return said, made
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "mkdir -m 777 /home/scratch/nb",
+        "mkdir -p /home/scratch/nb/sessions/testbed; chmod -R 777 /home/scratch/nb",
+        "mkdir -m 777 /home/scratch/hers; ln -s hers /home/scratch/nb",
+        "ln -s /home/mallory/caught /home/scratch/nb; mkdir -m 777 -p /home/mallory/caught",
+    ],
+    ids=["folder", "session folder", "link beside it", "link to his home"],
+)
+def test_planted_state_directory(our_trial: Trial, alice: Scientist, planted: str) -> None:
+    """Plant her state directory, or a link in its place: one that is another's is refused."""
+    as_mallory(alice, planted)
+
+    said, made = submit_there(alice, "/home/scratch/nb")
+
+    our_trial.verdict(bool(made) or said.exit_code != 1, (said, made))
+
+
+def test_parent_that_others_may_write(our_trial: Trial, alice: Scientist, shared: Path) -> None:
+    """Swap a state directory below a folder that others may write: such a parent is refused."""
+    shared.chmod(0o777)  # not sticky: everyone may rename everything in it
+
+    said, made = submit_there(alice, "/home/scratch/nb")
+
+    our_trial.verdict(bool(made) or said.exit_code != 1, (said, made))
+
+
+def test_group_writable_parent(our_trial: Trial, alice: Scientist, shared: Path) -> None:
+    """Swap a state directory below a group's folder: a parent that the group writes is refused."""
+    os.chown(shared, ALICE.uid, MALLORY.uid)
+    shared.chmod(0o770)
+
+    said, made = submit_there(alice, "/home/scratch/nb")
+
+    our_trial.verdict(bool(made) or said.exit_code != 1, (said, made))
+
+
+TAMPERED = {
+    "owned by mallory": "chown 21002 {file}",
+    "group-writable": "chmod 660 {file}",
+    "world-writable": "chmod 666 {file}",
+    "a link": "mv {file} {file}.old; ln -s /home/mallory/session.json {file}",
+    "folder world-writable": "chmod 777 {folder}",
+    "folder a link": "mv {folder} {folder}.old; ln -s /home/mallory/7 {folder}",
+    "token of mallory": "chown 21002 {folder}/token",
+    "token a link": "mv {folder}/token {folder}/old; ln -s /home/mallory/token {folder}/token",
+    "token readable": "chmod 644 {folder}/token",
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_tampered_record(our_trial: Trial, alice: Scientist, how: str) -> None:
+    """Replace or open her session's record or token: what is not hers alone is refused."""
+    target = our_trial.target
+    with _saved_record(alice, target) as folder:
+        home = alice.home.parent / "mallory"
+        (home / "7").mkdir(exist_ok=True)
+        for path in (home / "session.json", home / "7/session.json"):
+            path.write_text((folder / "session.json").read_text())
+        for path in (home / "token", home / "7/token"):
+            path.write_text(target.token)
+        script = TAMPERED[how].format(file=folder / "session.json", folder=folder)
+        subprocess.run(["bash", "-c", script], check=True, timeout=20)
+        said = alice.slurm_nb("tunnel-cmd", target.job_id)
+
+    our_trial.verdict("ssh " in said.stdout or said.exit_code == 0, said)
+
+
+HOSTILE_RECORDS = {
+    "login host": {"login_host": "x -oProxyCommand=touch${IFS}/tmp/pwned"},
+    "local port": {"local_port": "1 -R 1:x:1"},
+    "cluster": {"cluster": "../../../mallory"},
+    "another job": {"job_id": "999999"},
+    "node": {"ready": {"node": "c1;touch /tmp/pwned", "port": 1, "path": "/"}},
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_RECORDS)
+def test_hostile_record(our_trial: Trial, alice: Scientist, what: str) -> None:
+    """Have shell text, a path or another job in session.json: its values are checked again."""
+    target = our_trial.target
+    with _saved_record(alice, target) as folder:
+        record = json.loads((folder / "session.json").read_text()) | HOSTILE_RECORDS[what]
+        (folder / "session.json").write_text(json.dumps(record))
+        said = alice.slurm_nb("tunnel-cmd", target.job_id)
+
+    steered = any(text in said.stdout for text in ("Proxy", "-R", ";", "mallory"))
+    wrong_job = what in {"another job", "cluster"} and said.exit_code == 0
+    our_trial.verdict(steered or wrong_job or said.exit_code == 70, said)
+
+
+@pytest.mark.parametrize("tmpdir", ["/tmp/of-mallory", "/tmp/link-of-mallory"])
+def test_tmpdir_of_a_stranger(our_trial: Trial, alice: Scientist, tmpdir: str) -> None:
+    """Have TMPDIR be his folder on the node: sockets and kit would be his to swap: refused."""
+    node = alice.cluster.hosts["c1"]
+    script = "mkdir -p -m 777 /tmp/of-mallory; ln -sfn of-mallory /tmp/link-of-mallory"
+    node.run(["bash", "-c", script], user="mallory")
+    said = alice.slurm_nb("submit", "-w", "c1", "--json", env={"TMPDIR": tmpdir})
+    inside = [path.name for path in (node.root / "tmp/of-mallory").iterdir()]
+    alice.cluster.login.run(["bash", "-c", "scancel -w c1 -n slurm-nb"], user="alice")
+    node.run(["rm", "-rf", "/tmp/of-mallory", "/tmp/link-of-mallory"])
+
+    our_trial.verdict(any(name.startswith("slurm-nb") for name in inside), (said, inside))
+
+
+def test_planted_node_local_directories(our_trial: Trial, alice: Scientist) -> None:
+    """Plant /tmp/slurm-nb* on the node, as folders and links: the job makes one of its own."""
+    node = alice.cluster.hosts["c1"]
+    names = " ".join(f"/tmp/slurm-nb{end}" for end in ("", ".1", "-alice", "-21001", ".alice"))
+    script = f"mkdir -m 777 -p {names} && ln -s /home/mallory /tmp/slurm-nb.link && ls -d /tmp/*"
+    node.run(["bash", "-c", script], user="mallory")
+    record = alice.submit("-w", "c1")
+    find = ["find", *names.split(), "/home/mallory", "-user", "alice"]
+    used = node.run(find, check=False).stdout
+    alice.slurm_nb("cancel", record["job_id"])
+    node.run(["bash", "-c", f"rm -rf {names} /tmp/slurm-nb.link"])
+
+    our_trial.verdict(bool(used.strip()), used)
+
+
+@contextmanager
+def _saved_record(alice: Scientist, target: Target) -> Iterator[Path]:
+    folder = alice.state / "sessions/testbed" / target.job_id
+    saved = folder.with_name("saved")
+    subprocess.run(["cp", "-a", str(folder), str(saved)], check=True, timeout=20)
+    try:
+        yield folder
+    finally:
+        script = f"rm -rf {folder} {folder}.old; mv {saved} {folder}"
+        subprocess.run(["bash", "-c", script], check=True, timeout=20)

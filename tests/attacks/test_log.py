@@ -1,0 +1,134 @@
+"""Hostile output: what is written to the job's log or told by Slurm must not steer the user."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.attacks.sheet import Trial
+from tests.attacks.target import Target
+from tests.e2e.scientist import SSH_CONNECTION
+
+READY = "slurm-nb ready: "
+SHELL = "c1; touch /tmp/pwned"
+
+
+def line(target: Target, *, copied: bool = True, **changed: Any) -> str:
+    """A ready line but for what is changed.
+
+    copied: from the job's own, which code that runs as her can read, whatever secret it holds;
+    else with what a stranger knows.
+    """
+    record: dict[str, Any] = {"cluster": "testbed", "job_id": target.job_id, "node": target.node}
+    record |= {"port": target.port, "path": "/tree"}
+    if copied:
+        text = (target.cluster.login.root / str(target.log)[1:]).read_text(errors="replace")
+        own = next(each for each in text.splitlines() if each.startswith(READY))
+        record = json.loads(own.removeprefix(READY))
+    return READY + json.dumps({**record, **changed}, ensure_ascii=False)
+
+
+def append(target: Target, text: str) -> None:
+    """Have a cell of hers write to the job's output, as any library that it loads can."""
+    code = f"""
+import os
+with open(f"/proc/{{os.getppid()}}/fd/1", "a") as log:
+    log.write({f"{chr(10)}{text}{chr(10)}"!r})
+print("written")
+"""
+    assert target.owner.run(code) == "written\n"
+
+
+def tunnel_cmd(target: Target) -> str:
+    """What the user sees of tunnel-cmd, both streams."""
+    done = target.cluster.login.run(
+        ["slurm-nb", "tunnel-cmd", target.job_id], user="alice", env=SSH_CONNECTION, check=False,
+        timeout_s=60,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "shell in the node": {"node": SHELL},
+    "option in the node": {"node": "-oProxyCommand=touch /tmp/pwned"},
+    "substitution in the node": {"node": "$(touch /tmp/pwned)"},
+    "user in the node": {"node": "mallory@c1"},
+    "newline in the node": {"node": "c1\nssh evil"},
+    "escape in the node": {"node": "c1\x1b]0;pwned\x07"},
+    "shell in the path": {"path": "/tree';touch /tmp/pwned;'"},
+    "escape in the path": {"path": "/tree\x1b[31mpwned"},
+    "another host in the path": {"path": "@evil.example/"},
+    "port of text": {"port": "22 -R 1:pwned:1"},
+    "port out of range": {"port": 65536 + 22},
+    "port zero": {"port": 0},
+    "negative port": {"port": -1},
+    "another job": {"job_id": "999999", "port": 31337},
+    "another cluster": {"cluster": "elsewhere", "port": 31337},
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_malformed_ready_line(our_trial: Trial, what: str) -> None:
+    """Print a ready line with shell text, escapes or impossible values: it is passed over."""
+    target = our_trial.target
+    before = tunnel_cmd(target)
+    append(target, line(target, **HOSTILE[what]))
+
+    after = tunnel_cmd(target)
+
+    our_trial.verdict(after != before or "\x1b" in after, after)
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["made up", "copied"])
+@pytest.mark.parametrize(
+    "changed",
+    [{"node": "c1"}, {"port": 31337}, {"node": "evil.example", "port": 22}, {"path": "/evil"}],
+    ids=["another node", "another port", "a foreign host", "another page"],
+)
+def test_wellformed_ready_line(our_trial: Trial, changed: dict[str, Any], *, copied: bool) -> None:
+    """Print a well-formed ready line to another node, port or host: only the job's own counts."""
+    target = our_trial.target
+    before = tunnel_cmd(target)
+    append(target, line(target, copied=copied, **changed))
+
+    after = tunnel_cmd(target)
+    append(target, line(target))  # as it was, for the other tests
+
+    our_trial.verdict(after != before, after)
+
+
+@pytest.mark.parametrize("kind", ["started", "ended"])
+def test_lines_that_end_a_session(our_trial: Trial, kind: str) -> None:
+    """Print that the job ended, or began anew: the living session is still found."""
+    target = our_trial.target
+    before = tunnel_cmd(target)
+    record: dict[str, Any] = {"cluster": "testbed", "job_id": target.job_id, "exit_code": 0}
+    append(target, f"slurm-nb {kind}: {json.dumps(record)}")
+
+    after = tunnel_cmd(target)
+    append(target, line(target))
+
+    our_trial.verdict(after != before, after)
+
+
+def test_fake_url_in_the_log(trial: Trial) -> None:
+    """Print an address of mallory's in the job's output: the printed way in is not read from it."""
+    target = trial.target
+    fake = "http://c1:31337/tree?token=" + "f" * 64
+    append(target, f"    {fake}")
+    if target.kind == "plain":  # what the wiki tells: look for the address in the output
+        told = target.cluster.login.run(["tail", "-n2", str(target.log)], user="alice").stdout
+    else:
+        told = tunnel_cmd(target)
+
+    trial.verdict("31337" in told, told)
+
+
+def test_mallory_writes_to_the_log(trial: Trial) -> None:
+    """Write to her job's output himself: the file is hers alone."""
+    target = trial.target
+    told = target.on_login.bash(f"echo x >> {target.log} && echo DONE")
+
+    trial.verdict("DONE" in told, told, on_plain=False)

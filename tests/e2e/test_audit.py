@@ -1,0 +1,303 @@
+"""`slurm-nb audit` on real sessions: private ones pass, each spoiled one fails the right line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.e2e.scientist import STATE, Scientist
+
+# Started by a kernel, so a process of the job's; prints when it is there.
+CELL = """
+import subprocess, sys
+program = {code!r} + "\\nimport time; print('up', flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", program, *{words!r}], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid)
+"""
+EVERYWHERE = "import socket; s = socket.create_server(('', 0))"
+ON_LOOPBACK = "import socket; s = socket.create_server(('127.0.0.1', 0))"
+ABSTRACT = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('\\0spoiled'); s.listen()"
+IN_TMP = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('/tmp/spoiled'); s.listen()"
+
+
+@pytest.fixture(scope="module")
+def alice(cluster: Cluster) -> Iterator[Scientist]:
+    """The owner; her jobs live as long as this module's tests."""
+    scientist = Scientist(cluster)
+    yield scientist
+    scientist.clean_up()
+
+
+@pytest.fixture(scope="module")
+def spoilt(alice: Scientist) -> dict[str, Any]:
+    """One session, that tests spoil and mend."""
+    record = alice.submit()
+    run(alice, record, "print(1)")
+    return record
+
+
+def run(alice: Scientist, record: dict[str, Any], code: str) -> str:
+    """What a cell prints in a new kernel, which stays."""
+    with alice.tunnel(record["tunnel_command"]):
+        return str(alice.run_cell(record["url"], code)["output"])
+
+
+def failures(alice: Scientist, job_id: str) -> dict[str, str]:
+    """Failed checks with their evidence, the exit code being right."""
+    said = alice.slurm_nb("audit", "--json", job_id)
+    assert said.exit_code in {0, 1}, said
+    told = json.loads(said.stdout)
+    failed = {check["name"]: check["evidence"] for check in told["checks"] if not check["passed"]}
+    assert told["passed"] == (said.exit_code == 0) == (not failed)
+    assert alice.token(job_id) not in said.stdout + said.stderr
+    return failed
+
+
+def server(alice: Scientist, record: dict[str, Any]) -> tuple[str, Path]:
+    """Pid of the session's Jupyter, and its node-local directory as this process sees it."""
+    node = alice.cluster.hosts[record["node"]]
+    marked = f"grep -lzxF SLURM_NB_SESSION=testbed/{record['job_id']} /proc/[0-9]*/environ"
+    found = node.run(["bash", "-c", f"{marked} | sort -V | head -1 | tee /dev/stderr | xargs cat"])
+    (runtime,) = [word for word in found.stdout.split("\0") if "JUPYTER_RUNTIME_DIR=" in word]
+    pid = found.stderr.split("/")[2]
+    return pid, node.root / Path(runtime.partition("=/")[2]).parent
+
+
+@contextmanager
+def child(alice: Scientist, record: dict[str, Any], code: str, *words: str) -> Iterator[str]:
+    """A process that a kernel started, while the block lasts; its pid."""
+    pid = run(alice, record, CELL.format(code=code, words=words)).strip()
+    try:
+        yield pid
+    finally:
+        alice.cluster.hosts[record["node"]].run(["kill", "-KILL", pid])
+
+
+@contextmanager
+def mode(path: Path, bits: int) -> Iterator[None]:
+    """Another mode while the block lasts."""
+    before = path.stat().st_mode & 0o7777
+    path.chmod(bits)
+    try:
+        yield
+    finally:
+        path.chmod(before)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--listen", "port"],
+        ["--listen", "socket"],
+        ["--route", "direct"],
+        ["--route", "direct", "--tls"],
+        ["--ui", "lab"],
+    ],
+    ids=" ".join,
+)
+def test_a_fresh_session_passes(alice: Scientist, words: list[str]) -> None:
+    """With a kernel that runs: every line says pass, exit code 0."""
+    record = alice.submit(*words)
+    run(alice, record, "print(1)")
+
+    said = alice.slurm_nb("audit", record["job_id"])
+
+    alice.slurm_nb("cancel", record["job_id"])
+    print(said.stdout)  # noqa: T201  pytest shows it where the test fails
+    assert said.exit_code == 0, said
+    assert {line[:6] for line in said.stdout.splitlines()} == {"pass  "}
+    assert "ipykernel's inbound pipe" not in said.stdout  # it is a UNIX socket here
+
+
+def test_a_local_session_passes(alice: Scientist) -> None:
+    """Without Slurm the node's part runs as a process of this machine."""
+    record = alice.submit("--cluster", "local")
+
+    said = alice.slurm_nb("audit", record["job_id"])
+
+    alice.slurm_nb("cancel", record["job_id"])
+    assert said.exit_code == 0, said
+    assert "door: the token " in said.stdout
+
+
+def test_a_readable_token_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """With a token that others can read the session is not to be trusted, nor to be asked."""
+    path = alice.state / "sessions/testbed" / spoilt["job_id"] / "token"
+    with mode(path, 0o644):
+        said = alice.slurm_nb("audit", spoilt["job_id"])
+
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert "token can be changed or read by other users" in said.stderr
+    assert failures(alice, spoilt["job_id"]) == {}
+
+
+def test_a_readable_log_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """chmod 644 of the job's output"""
+    name = f"jobs/{spoilt['job_id']}_0_log.out"
+    with mode(alice.state / name, 0o644):
+        failed = failures(alice, spoilt["job_id"])
+
+    assert failed == {"job's output and script": f"{name} 0644 alice: is not 0600"}
+
+
+def test_a_second_name_of_the_token_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """A hard link keeps the token when the session removes it."""
+    path = alice.state / "sessions/testbed" / spoilt["job_id"] / "token"
+    copy = alice.home / "copy-of-token"
+    os.link(path, copy)
+    try:
+        failed = failures(alice, spoilt["job_id"])
+    finally:
+        copy.unlink()
+
+    assert failed == {"session's files": "token 0600 alice: has 2 names (hard links)"}
+
+
+@pytest.mark.parametrize("kind", ["link", "foreign"])
+def test_a_session_that_is_not_the_users_is_refused(
+    alice: Scientist, spoilt: dict[str, Any], kind: str
+) -> None:
+    """A link, or a file of somebody else's: nothing in it is believed, as by tunnel-cmd."""
+    path = alice.state / "sessions/testbed" / spoilt["job_id"] / "planted"
+    if kind == "link":
+        path.symlink_to("/etc/passwd")
+    else:
+        path.write_text("planted by root")
+        path.chmod(0o600)
+    try:
+        said = alice.slurm_nb("audit", spoilt["job_id"])
+    finally:
+        path.unlink()
+
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert "planted is a link or belongs to another user" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "words"),
+    [
+        (EVERYWHERE, "TCP listeners", "0.0.0.0:"),
+        (ON_LOOPBACK, "TCP listeners", "127.0.0.1:"),
+        (ABSTRACT, "UNIX sockets", "@spoiled"),
+        (IN_TMP, "UNIX sockets", "/tmp/spoiled"),
+    ],
+)
+def test_another_listener_of_the_job_fails(
+    alice: Scientist, spoilt: dict[str, Any], code: str, line: str, words: str
+) -> None:
+    """Found by its inode, in whatever process of the job."""
+    with child(alice, spoilt, code) as pid:
+        failed = failures(alice, spoilt["job_id"])
+
+    assert list(failed) == [line]
+    assert words in failed[line]
+    assert f"process {pid} (" in failed[line]
+
+
+def test_the_token_in_an_argument_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """ps would show it to everybody on the node."""
+    with child(alice, spoilt, "", alice.token(spoilt["job_id"])) as pid:
+        failed = failures(alice, spoilt["job_id"])
+
+    assert list(failed) == ["token in arguments"]
+    assert failed["token in arguments"].startswith(f"process {pid} (")
+
+
+def test_the_token_in_an_environment_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """As in recipes that export JUPYTER_TOKEN."""
+    path = f"/home/alice/.local/state/slurm-nb/sessions/testbed/{spoilt['job_id']}/token"
+    code = f"""
+import os, subprocess, sys
+sleep = "import time; print(1, flush=True); time.sleep(600)"
+env = {{**os.environ, "JUPYTER_TOKEN": open({path!r}).read()}}
+inner = subprocess.Popen([sys.executable, "-c", sleep], env=env, stdout=subprocess.PIPE)
+inner.stdout.readline()
+print(inner.pid)
+"""
+    pid = run(alice, spoilt, code).strip()
+    failed = failures(alice, spoilt["job_id"])
+    alice.cluster.hosts[spoilt["node"]].run(["kill", "-KILL", pid])
+
+    assert list(failed) == ["token in environments"]
+    assert failed["token in environments"].startswith(f"process {pid} (")
+
+
+def test_an_open_directory_on_the_node_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """chmod 755 of the node-local directory, where kernels' sockets are."""
+    _, folder = server(alice, spoilt)
+    with mode(folder, 0o755):
+        failed = failures(alice, spoilt["job_id"])
+
+    assert "node-local directories" in failed
+    assert f"{folder.name} 0755" in failed["node-local directories"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("token", False, "authentication"),
+        ("identity_provider_class", "hub.Auth", "authentication"),
+        ("allow_origin", "*", "guards against other sites"),
+        ("disable_check_xsrf", True, "guards against other sites"),
+        ("kernel_transport", "tcp", "kernel transport"),
+        ("sock", "/tmp/other", "server's own address"),
+        ("versions", {"tornado": "6.4.2"}, "versions"),
+    ],
+)
+def test_a_server_that_reports_something_unsafe_fails(
+    alice: Scientist, spoilt: dict[str, Any], name: str, value: object, line: str
+) -> None:
+    """What the kit reported is compared with what is safe, one line for each matter."""
+    path = server(alice, spoilt)[1] / "settings.json"
+    before = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(json.dumps({**json.loads(before), name: value}))
+    try:
+        failed = failures(alice, spoilt["job_id"])
+    finally:
+        path.write_text(before)
+
+    assert list(failed) == [line]
+
+
+def test_a_session_with_a_password_passes(alice: Scientist) -> None:
+    """The server says that a password is set; its hash is among the files that are looked at."""
+    make = "from jupyter_server.auth import passwd; print(passwd('correct horse', 'argon2'))"
+    words = ["bash", "-c", f'umask 077; /srv/venv/bin/python -c "{make}" >{STATE}/password']
+    alice.cluster.login.run(words, user="alice")
+    record = alice.submit("--auth", "password")
+
+    said = alice.slurm_nb("audit", record["job_id"])
+    alice.slurm_nb("cancel", record["job_id"])
+    (alice.state / "password").unlink()
+
+    assert said.exit_code == 0, said
+    assert "password true" in said.stdout
+    assert "password 0600 alice" in said.stdout
+
+
+def test_a_debugger_that_was_allowed_is_told(alice: Scientist) -> None:
+    """--allow-debugger is the user's wish, and the audit says what it is."""
+    record = alice.submit("--allow-debugger")
+
+    failed = failures(alice, record["job_id"])
+
+    alice.slurm_nb("cancel", record["job_id"])
+    assert failed == {"debugger": "debugger_allowed true"}
+
+
+def test_an_ended_session_is_exit_code_4(alice: Scientist) -> None:
+    """As for tunnel-cmd."""
+    record = alice.submit()
+    alice.slurm_nb("cancel", record["job_id"])
+
+    assert alice.slurm_nb("audit", record["job_id"]).exit_code == 4
+    assert alice.slurm_nb("audit", "999").exit_code == 1

@@ -1,0 +1,901 @@
+#!/bin/bash
+#SBATCH --job-name=slurm-nb
+#SBATCH --output=/home/alice/.local/state/slurm-nb/jobs/%j_0_log.out
+#SBATCH --open-mode=append
+
+# Starts Jupyter on this node and tells slurm-nb, through the job's output, where it
+# listens. Needs bash, coreutils, findutils, grep (and openssl for --tls) and the Python
+# below; slurm-nb itself is not needed.
+# `sbatch THIS-FILE` works too: `slurm-nb tunnel-cmd JOBID` then prints the way in.
+
+# shellcheck disable=SC2329,SC2016  # traps call functions; values in quotes are meant literally
+set -u
+
+python=/usr/bin/python3
+ui=notebook
+notebook_dir=/home/alice
+state_dir=/home/alice/.local/state/slurm-nb
+
+# Outside Slurm, `slurm-nb submit --cluster local` gives the job's id as the argument.
+if [ $# -gt 0 ]; then
+  cluster=local
+  job_id=$1
+else
+  cluster=${SLURM_CLUSTER_NAME:-}
+  job_id=${SLURM_JOB_ID:?run this script with sbatch}
+fi
+
+session_dir=$state_dir/sessions/$cluster/$job_id
+(umask 077 && mkdir -p "$session_dir") || exit 1
+chmod 600 "$state_dir/jobs/${job_id}_0_log.out" 2>/dev/null
+
+# The job's own lines in its output carry this, so that what a program prints there is not
+# taken for one of them. A requeued run keeps it.
+nonce_file=$session_dir/nonce
+if [ ! -s "$nonce_file" ]; then
+  (umask 077 && od -An -v -tx1 -N16 /dev/urandom | tr -d ' \n' >"$nonce_file.new") || exit 1
+  mv "$nonce_file.new" "$nonce_file" || exit 1
+fi
+nonce=$(cat "$nonce_file")
+
+tell() { # tell started|ended MORE-JSON
+  printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "nonce": "%s"%s}\n' \
+    "$1" "$cluster" "$job_id" "$nonce" "$2"
+}
+tell started ''
+
+# What runs in this session carries this mark in its environment, however it was started.
+export SLURM_NB_SESSION=$cluster/$job_id
+
+# Ids of this session's processes, but for this shell. A job submitted from a notebook
+# inherits the mark and has a Slurm job id of its own.
+ours() {
+  local environs
+  environs=$(grep -lzxF "SLURM_NB_SESSION=$SLURM_NB_SESSION" /proc/[0-9]*/environ 2>/dev/null)
+  if [ "$cluster" != local ] && [ -n "$environs" ]; then
+    # shellcheck disable=SC2086  # one word per process: the names hold no blanks
+    environs=$(grep -lzxF "SLURM_JOB_ID=$job_id" $environs 2>/dev/null)
+  fi
+  printf '%s' "${environs//[!0-9$'\n']/}"
+}
+
+# A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
+clean_up() {
+  local code=$? pid
+  trap '' TERM INT HUP
+  for pid in $(ours); do
+    kill -KILL "$pid" 2>/dev/null
+  done
+  [ -z "$run_dir" ] || rm -rf "$run_dir"
+  tell ended ", \"exit_code\": $code"
+}
+run_dir=
+trap clean_up EXIT
+trap 'exit 143' TERM INT HUP
+
+# Node-local and private (mktemp makes it 0700): sockets, connection files, the kit. A UNIX
+# socket's path may have 107 bytes, of which a kernel's takes 79 from here on.
+base=$(realpath -e -- "${TMPDIR:-/tmp}" 2>/dev/null)
+case $base in
+  *[!A-Za-z0-9_./-]* | [!/]* | / | '' | ??????????????????????????????*) base=/tmp ;;
+esac
+# Below a directory that somebody else may change, a private one can be put away and replaced.
+trusted=(-uid 0 -perm -1000 -o -uid 0 ! -perm /022 -o -uid "$(id -u)" ! -perm /022)
+folder=$base
+while [ "$folder" != / ]; do
+  [ -n "$(find "$folder" -maxdepth 0 \( "${trusted[@]}" \) 2>/dev/null)" ] || base=/tmp
+  folder=$(dirname "$folder")
+done
+# A signal waits until the name is known, so that no directory stays behind.
+make_run_dir() { (trap '' TERM INT HUP && mktemp -d "$1/slurm-nb.XXXXXXXX"); }
+run_dir=$(make_run_dir "$base") || run_dir=$(make_run_dir /tmp) || exit 1
+mkdir -m 700 "$run_dir/kit" "$run_dir/runtime" || exit 1
+
+cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT' || exit 1
+# Found through JUPYTER_CONFIG_PATH, so Jupyter reads this after the user's own
+# configuration, which stays in force but for what is set here (jupyter_core 5,
+# jupyter_config_path).
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+# Jupyter goes on without a configuration file that fails, and so without our token.
+try:
+    import slurm_nb_kit
+
+    slurm_nb_kit.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own
+except Exception as error:
+    raise SystemExit("slurm-nb: Jupyter is not started: %s" % error) from error
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_checks.py" <<'END-OF-KIT' || exit 1
+"""Runs inside the Jupyter server: what listens, and whether it lets strangers in.
+
+Self-contained: standard library only, Python 3.8 and later. /proc is proc(5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import stat
+import struct
+from typing import Dict, List, Optional, Set
+
+_LISTEN = "0A"
+
+
+class Refused(Exception):
+    """The server must not be announced; the text says why."""
+
+
+def check_one(listeners: List[socket.socket]) -> None:
+    """Raise `Refused` unless there is one listener."""
+    if len(listeners) != 1:
+        raise Refused("it listens on %d sockets, not one" % len(listeners))
+
+
+def check_own(listener: socket.socket) -> None:
+    """Raise `Refused` unless `listener` is a socket that this process alone was given.
+
+    For TCP, the kernel's table must show its inode, at its address, for this user; for a
+    UNIX socket, the path must be ours alone and who answers there must be this process.
+    """
+    if listener.family == socket.AF_UNIX:
+        _check_own_path(listener.getsockname())
+        return
+    inode = os.fstat(listener.fileno()).st_ino
+    address, port = listener.getsockname()[:2]
+    if tcp_listeners().get(inode) != "%s:%d" % (address, port):
+        raise Refused("port %d is not the server's own" % port)
+
+
+def check_alone(listener: socket.socket, mark: str) -> None:
+    """Raise `Refused` when a process that carries `mark` listens on any other TCP port."""
+    own = os.fstat(listener.fileno()).st_ino
+    held = session_inodes(mark) - {own}
+    others = [address for inode, address in tcp_listeners().items() if inode in held]
+    if others:
+        raise Refused("something else of this job listens on TCP: %s" % ", ".join(others))
+
+
+async def check_door(listener: socket.socket, path: str, token: str, tls: Optional[str]) -> None:
+    """Raise `Refused` unless `path` answers 403 without the token and 200 with it.
+
+    tls: the certificate's file, or None.
+    """
+    without = await _status(listener, path, None, tls)
+    if without != 403:
+        raise Refused("without the token the server answers %d, not 403" % without)
+    with_token = await _status(listener, path, token, tls)
+    if with_token != 200:
+        raise Refused("with the token the server answers %d, not 200" % with_token)
+
+
+def tcp_listeners() -> Dict[int, str]:
+    """Inode: `ADDRESS:PORT` of every TCP socket that listens in this network namespace."""
+    found = {}
+    for name, family, words in (("tcp", socket.AF_INET, 1), ("tcp6", socket.AF_INET6, 4)):
+        try:
+            with open("/proc/net/" + name) as table:
+                rows = [line.split() for line in table][1:]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == _LISTEN:
+                address, _, port = row[1].partition(":")
+                # Words of 32 bits in the machine's own byte order.
+                packed = bytes.fromhex(address)
+                raw = struct.pack("=%dI" % words, *struct.unpack(">%dI" % words, packed))
+                found[int(row[9])] = "%s:%d" % (socket.inet_ntop(family, raw), int(port, 16))
+    return found
+
+
+def session_inodes(mark: str) -> Set[int]:
+    """Inodes of the sockets that processes carrying `NAME=VALUE` in their environment hold."""
+    wanted = mark.encode()
+    inodes = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/environ" % pid, "rb") as environ:
+                if wanted not in environ.read().split(b"\0"):
+                    continue
+            links = [os.readlink(entry.path) for entry in os.scandir("/proc/%s/fd" % pid)]
+        except OSError:
+            continue
+        inodes |= {int(link[8:-1]) for link in links if link.startswith("socket:[")}
+    return inodes
+
+
+def _check_own_path(path: str) -> None:
+    found, folder = os.lstat(path), os.lstat(os.path.dirname(path))
+    if not stat.S_ISSOCK(found.st_mode) or stat.S_IMODE(found.st_mode) != 0o600:
+        raise Refused("%s is not a socket of mode 0600" % path)
+    if not stat.S_ISDIR(folder.st_mode) or stat.S_IMODE(folder.st_mode) != 0o700:
+        raise Refused("%s is not in a directory of mode 0700" % path)
+    if {found.st_uid, folder.st_uid} != {os.geteuid()}:
+        raise Refused("%s belongs to somebody else" % path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        size = struct.calcsize("3i")
+        pid, _, _ = struct.unpack(
+            "3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        )
+    if pid != os.getpid():
+        raise Refused("%s is answered by process %d, not by the server" % (path, pid))
+
+
+async def _status(
+    listener: socket.socket, path: str, token: Optional[str], tls: Optional[str]
+) -> int:
+    """The status of a GET as a browser on the laptop sends it."""
+    context = None
+    if tls:
+        context = ssl.create_default_context(cafile=tls)
+    if listener.family == socket.AF_UNIX:
+        opening = asyncio.open_unix_connection(listener.getsockname())
+    else:
+        address, port = listener.getsockname()[:2]
+        name = "localhost" if context else None
+        opening = asyncio.open_connection(address, port, ssl=context, server_hostname=name)
+    reader, writer = await asyncio.wait_for(opening, 30)
+    try:
+        lines: List[str] = ["GET %s HTTP/1.0" % path, "Host: localhost"]
+        if token:
+            lines.append("Authorization: token " + token)
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+        answer = await asyncio.wait_for(reader.readline(), 30)
+    finally:
+        writer.close()
+    words = answer.split()
+    if len(words) < 2 or not words[1].isdigit():
+        raise Refused("it does not answer as a web server does")
+    return int(words[1])
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_kernel.py" <<'END-OF-KIT' || exit 1
+"""Starts ipykernel with its inbound pipe on a UNIX socket.
+
+ipykernel takes the output of forked children from a PULL socket, which it binds to a TCP port of
+the loopback interface (ipykernel 6 and 7, iostream.py, IOPubThread): any user of the node could
+push text of his own there. Run in place of `python -m ipykernel_launcher`, by the kernel's own
+interpreter: standard library, pyzmq and ipykernel only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from typing import Any, Iterator
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported is the user's
+
+import zmq  # noqa: E402
+from ipykernel import iostream, kernelapp  # noqa: E402
+
+_PORT = 1  # what ipykernel takes for the port; nothing listens there
+
+
+def _pipe_path() -> str:
+    """In the session's runtime directory, which is 0700 and short enough."""
+    folder = os.environ.get("JUPYTER_RUNTIME_DIR") or tempfile.mkdtemp()
+    return os.path.join(folder, "kernel-pipe-%d" % os.getpid())
+
+
+@contextlib.contextmanager
+def _in_place(name: str, method: Any) -> Iterator[None]:
+    original = getattr(zmq.Socket, name)
+    setattr(zmq.Socket, name, method)
+    try:
+        yield
+    finally:
+        setattr(zmq.Socket, name, original)
+
+
+def _pipe_to_socket() -> None:
+    path = "ipc://" + _pipe_path()
+    thread: Any = iostream.IOPubThread
+    set_up_in = thread._setup_pipe_in
+    set_up_out = thread._setup_pipe_out
+    connect = zmq.Socket.connect
+
+    def bind(self: Any, _address: str, *_args: Any, **_kwargs: Any) -> int:
+        self.bind(path)
+        return _PORT
+
+    def connect_out(self: Any, address: str) -> Any:
+        return connect(self, path if address.endswith(":%d" % _PORT) else address)
+
+    def pipe_in(self: Any) -> Any:
+        with _in_place("bind_to_random_port", bind):
+            return set_up_in(self)
+
+    def pipe_out(self: Any) -> Any:
+        with _in_place("connect", connect_out):
+            return set_up_out(self)
+
+    thread._setup_pipe_in = pipe_in
+    thread._setup_pipe_out = pipe_out
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(AttributeError):  # an ipykernel that does it in another way
+        _pipe_to_socket()
+    kernelapp.launch_new_instance()
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_kernels.py" <<'END-OF-KIT' || exit 1
+"""Runs inside the Jupyter server: kernels over UNIX sockets, and without a debugger.
+
+Self-contained: jupyter_server's own objects only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, List
+
+# Any of these may carry a setting of the user's, and one on a subclass would win.
+_KERNEL_MANAGERS = (
+    "ConnectionFileMixin", "KernelManager", "AsyncKernelManager", "IOLoopKernelManager",
+    "AsyncIOLoopKernelManager", "ServerKernelManager",
+)  # fmt: skip
+# Jupyter's messaging protocol 5.4, without debug_request: debugpy would listen on a loopback
+# port that asks nobody who they are.
+_MESSAGES_BUT_DEBUG = [
+    "execute_request", "inspect_request", "complete_request", "history_request",
+    "is_complete_request", "comm_info_request", "kernel_info_request", "connect_request",
+    "shutdown_request", "interrupt_request", "input_reply", "comm_open", "comm_msg", "comm_close",
+    "create_subshell_request", "delete_subshell_request", "list_subshell_request",
+    "usage_request",
+]  # fmt: skip
+_KERNEL_BINDS_WITHIN_S = 60.0
+_LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slurm_nb_kernel.py")
+
+
+def configure(c: Any, *, allow_debugger: bool) -> None:
+    """Put kernels on UNIX sockets, and let none start a debugger unless it is allowed."""
+    for name in _KERNEL_MANAGERS:
+        c[name].transport = "ipc"
+    if not allow_debugger:
+        for name in ("MappingKernelManager", "AsyncMappingKernelManager"):
+            c[name].allowed_message_types = _MESSAGES_BUT_DEBUG
+
+
+def _change_specs(manager: Any, *, allow_debugger: bool) -> None:
+    """Start ipykernel by the kit's launcher, and offer no debugger that would not be answered."""
+    get_kernel_spec = manager.get_kernel_spec
+    get_all_specs = manager.get_all_specs
+
+    def one(kernel_name: str) -> Any:
+        spec = get_kernel_spec(kernel_name)
+        spec.argv = _launched_by_kit(spec.argv)
+        if not allow_debugger:
+            spec.metadata = {**spec.metadata, "debugger": False}
+        return spec
+
+    def every() -> Any:
+        specs = get_all_specs()
+        if not allow_debugger:
+            for each in specs.values():
+                each["spec"]["metadata"] = {**each["spec"].get("metadata", {}), "debugger": False}
+        return specs
+
+    manager.get_kernel_spec, manager.get_all_specs = one, every
+
+
+def _launched_by_kit(argv: List[str]) -> List[str]:
+    """`python -m ipykernel_launcher ...` with the kit's launcher; any other command as it is.
+
+    Not within a container, which does not see the kit.
+    """
+    python = bool(argv) and os.path.basename(argv[0]).startswith("python")
+    for at in range(1, min(len(argv) - 1, 4)):
+        if python and argv[at] == "-m" and argv[at + 1] in ("ipykernel_launcher", "ipykernel"):
+            return [*argv[:at], _LAUNCHER, *argv[at + 2 :]]
+    return list(argv)
+
+
+def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> None:
+    """Report a kernel that does not come to the UNIX sockets that it was given."""
+    _change_specs(app.kernel_spec_manager, allow_debugger=allow_debugger)
+    manager = app.kernel_manager
+    start_kernel = manager.start_kernel
+
+    async def start(*args: Any, **kwargs: Any) -> Any:
+        kernel_id = await start_kernel(*args, **kwargs)
+        kernel = manager.get_kernel(kernel_id)
+        if kernel.transport != "ipc":
+            await manager.shutdown_kernel(kernel_id, now=True)
+            raise RuntimeError("slurm-nb: this kernel would be open to others: it can't do ipc")
+        app.io_loop.call_later(_KERNEL_BINDS_WITHIN_S, _check, app, kernel_id, notice)
+        return kernel_id
+
+    manager.start_kernel = start
+
+
+def _check(app: Any, kernel_id: str, notice: Callable[[str], None]) -> None:
+    if kernel_id not in app.kernel_manager.list_kernel_ids():
+        return
+    kernel = app.kernel_manager.get_kernel(kernel_id)
+    if not os.path.exists("%s-%d" % (kernel.ip, kernel.shell_port)):
+        notice(
+            "kernel %s does not listen on UNIX sockets and can't be used here: others on the"
+            " node could read what it does" % kernel.kernel_name
+        )
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT' || exit 1
+"""Runs inside the Jupyter server: its settings, and the line that says where it listens.
+
+Self-contained: standard library and jupyter_server only, Python 3.8 and later. The job
+script hands over its values in SLURM_NB_* variables, which kernels do not get to see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import resource
+import secrets
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+import jupyter_server
+import slurm_nb_checks
+import slurm_nb_kernels
+import slurm_nb_overruled
+import slurm_nb_versions
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+    from traitlets.config import Config
+
+_UI_PATHS = {"notebook": "tree", "lab": "lab"}
+_JOB: Dict[str, str] = {}
+
+
+def configure(c: Config) -> None:
+    """Set what slurm-nb stands on in `c`, the traitlets Config of jupyter_server_config.py."""
+    if int(jupyter_server.__version__.partition(".")[0]) < 2:
+        # It would make a token of its own and write it to the log.
+        raise RuntimeError(
+            "jupyter_server %s is too old; 2.0 or later is needed, in the environment of --python"
+            % jupyter_server.__version__
+        )
+    cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
+    _JOB.update(cluster=cluster, job_id=job_id, mark="SLURM_NB_SESSION=%s/%s" % (cluster, job_id))
+    for name in ("ui", "listen", "route", "auth", "debugger", "run_dir", "nonce"):
+        _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
+    server = c.ServerApp
+    server.open_browser = False
+    server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.allow_root = os.geteuid() == 0
+    server.jpserver_extensions.update({__name__: True})
+    _set_listener(server)
+    _set_lock(c)
+    slurm_nb_kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
+    # Until the server is announced: its own files. Kernels and terminals get the user's back.
+    _JOB["umask"] = "%o" % os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _set_listener(server: Any) -> None:
+    server.port = 0  # the kernel chooses a free one: nothing to race for
+    server.port_retries = 0
+    server.sock = ""
+    server.sock_mode = "0600"
+    server.ip = "127.0.0.1"
+    server.certfile = server.keyfile = server.client_ca = ""
+    if _JOB["listen"] == "socket":
+        server.sock = os.path.join(_JOB["run_dir"], "jupyter.sock")
+        # Jupyter refuses any other one beside a socket, and does not open it.
+        server.port = jupyter_server.DEFAULT_JUPYTER_SERVER_PORT
+    elif _JOB["route"] == "direct":
+        server.ip = _JOB["address"] = _address_towards_login()
+        certificate = os.path.join(_JOB["run_dir"], "certificate.pem")
+        if os.path.exists(certificate):
+            _JOB["certificate"] = server.certfile = certificate
+            server.keyfile = os.path.join(_JOB["run_dir"], "key.pem")
+
+
+def _address_towards_login() -> str:
+    """This node's address on the way to the login node; no packet is sent."""
+    login = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((login, 9))
+        address: str = probe.getsockname()[0]
+    return address
+
+
+def _set_lock(c: Config) -> None:
+    server = c.ServerApp
+    # The way here is ssh, so the browser always says localhost.
+    server.allow_remote_access = False
+    server.local_hostnames = ["localhost"]
+    server.allow_origin = server.allow_origin_pat = ""
+    server.allow_credentials = False
+    server.disable_check_xsrf = False
+    server.trust_xheaders = False
+    server.authenticate_prometheus = True
+    server.identity_provider_class = "jupyter_server.auth.identity.PasswordIdentityProvider"
+    server.authorizer_class = "jupyter_server.auth.authorizer.AllowAllAuthorizer"
+    _JOB["token"] = _token(os.environ.pop("SLURM_NB_TOKEN_FILE"))
+    password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
+    # Named for each class that may carry it: a user's setting on a subclass would win.
+    for provider in (c.IdentityProvider, c.PasswordIdentityProvider):
+        provider.token = _JOB["token"]
+        provider.hashed_password = password
+        provider.password_required = bool(password)
+        provider.allow_password_change = False
+
+
+def _password(path: str) -> str:
+    """The argon2 hash that `slurm-nb password` stored, with --auth password; else none."""
+    if _JOB["auth"] != "password":
+        return ""
+    with open(path, encoding="ascii") as file:
+        hashed = file.read().strip()
+    if not hashed.startswith("argon2:"):
+        raise RuntimeError("%s holds no password: run `slurm-nb password`" % path)
+    return hashed
+
+
+def _token(path: str) -> str:
+    """256 random bits in hex, the same for every run of this job, in a 0600 file."""
+    token = _read(path)
+    if not re.fullmatch("[0-9a-f]{64}", token):
+        token = secrets.token_hex(32)
+        _write_private(path, token)
+    return token
+
+
+def _write_private(path: str, text: str) -> None:
+    """A 0600 file, complete or not at all."""
+    fresh = path + ".new"
+    if os.path.lexists(fresh):
+        os.unlink(fresh)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.rename(fresh, path)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _jupyter_server_extension_points() -> List[Dict[str, str]]:
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(app: ServerApp) -> None:
+    slurm_nb_kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
+    app.io_loop.call_later(0, _announce, app)
+
+
+def _announce(app: Any) -> None:
+    """Check the door once the server's socket listens (it is bound by the event loop)."""
+    sockets = list(app.http_server._sockets.values())
+    if not sockets:
+        app.io_loop.call_later(0.01, _announce, app)
+        return
+    app.io_loop.add_callback(_check_then_tell, app, sockets)
+
+
+async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
+    try:
+        slurm_nb_overruled.take_back_headers(app)
+        slurm_nb_checks.check_one(sockets)
+        slurm_nb_checks.check_own(sockets[0])
+        slurm_nb_checks.check_alone(sockets[0], _JOB["mark"])
+        door = app.base_url + "api/status"
+        await slurm_nb_checks.check_door(sockets[0], door, _JOB["token"], _JOB.get("certificate"))
+        _write_private(os.path.join(_JOB["run_dir"], "settings.json"), json.dumps(_settings(app)))
+        for text in slurm_nb_versions.old():
+            notice("the environment of --python holds %s" % text)
+        for text in slurm_nb_overruled.found(app):
+            notice(text)
+        if _JOB["debugger"] == "yes":
+            notice("while a notebook's debugger is on, any user of this node can run code as you")
+        _give_back(app)
+        ready = _ready(app, sockets[0])
+    except Exception as error:  # whatever it is, nobody has seen that the server is safe
+        print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % error, flush=True)
+        os._exit(1)
+    _tell("ready", ready)
+
+
+def _settings(app: Any) -> Dict[str, Any]:
+    """What `slurm-nb audit` compares with what is safe, as it is in force; no secrets."""
+    provider, kernels, in_force = app.identity_provider, app.kernel_manager, app.web_app.settings
+    pattern = in_force.get("allow_origin_pat") or ""
+    messages = kernels.allowed_message_types
+    make_kernel = getattr(kernels, "kernel_manager_factory", None)
+    return {
+        "identity_provider_class": "%s.%s" % (type(provider).__module__, type(provider).__name__),
+        "token": bool(provider.token),
+        "password": bool(getattr(provider, "hashed_password", "")),
+        "allow_origin": in_force.get("allow_origin", ""),
+        "allow_origin_pat": getattr(pattern, "pattern", pattern),
+        "allow_remote_access": in_force.get("allow_remote_access"),
+        "disable_check_xsrf": in_force.get("disable_check_xsrf"),
+        "kernel_transport": make_kernel(parent=kernels).transport if make_kernel else None,
+        "debugger_allowed": not messages or "debug_request" in messages,
+        "ip": app.ip,
+        "sock": app.sock,
+        "versions": slurm_nb_versions.installed(),
+    }
+
+
+def _give_back(app: Any) -> None:
+    """From here on the user's own: what kernels and terminals inherit."""
+    os.umask(int(_JOB["umask"], 8))
+    # Started in the kit's directory; kernels that name no directory of their own inherit it.
+    os.chdir(app.root_dir)
+    # `jupyter lab` in a terminal is not this session.
+    original = os.environ.pop("SLURM_NB_JUPYTER_CONFIG_PATH", "")
+    if original:
+        os.environ["JUPYTER_CONFIG_PATH"] = original
+    else:
+        os.environ.pop("JUPYTER_CONFIG_PATH", None)
+
+
+def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
+    ready: Dict[str, Any] = {
+        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "path": app.base_url + _UI_PATHS[_JOB["ui"]],
+    }
+    if listener.family == socket.AF_UNIX:
+        ready["socket"] = listener.getsockname()
+    else:
+        ready["port"] = listener.getsockname()[1]
+    if "address" in _JOB:
+        ready["address"] = _JOB["address"]
+    fingerprint = _fingerprint(_JOB.get("certificate"))
+    if fingerprint:
+        ready["fingerprint"] = fingerprint
+    return ready
+
+
+def _fingerprint(certificate: Optional[str]) -> Optional[str]:
+    """SHA-256 as browsers show it: `AB:CD:...`."""
+    if certificate is None:
+        return None
+    with open(certificate, encoding="ascii") as file:
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def notice(text: str) -> None:
+    """A line for the user, that slurm-nb shows."""
+    _tell("notice", {"text": text})
+
+
+def _tell(what: str, record: Dict[str, Any]) -> None:
+    who = {name: _JOB[name] for name in ("cluster", "job_id", "nonce")}
+    print("\nslurm-nb %s: %s" % (what, json.dumps({**who, **record})), flush=True)
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_overruled.py" <<'END-OF-KIT' || exit 1
+"""Runs inside the Jupyter server: which of the user's own settings slurm-nb did not let stand.
+
+Self-contained: standard library and jupyter_server's own only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Dict, List
+
+from traitlets.config.loader import (
+    JSONFileConfigLoader,
+    LazyConfigValue,
+    PyFileConfigLoader,
+)
+
+
+def _is_empty(value: object) -> bool:
+    return value == ""
+
+
+_SECRETS: Dict[str, Callable[[Any], bool]] = {
+    "token": _is_empty,
+    "password": _is_empty,
+    "hashed_password": _is_empty,
+}
+_SERVER: Dict[str, Callable[[Any], bool]] = {
+    **_SECRETS,
+    "disable_check_xsrf": bool,
+    "allow_remote_access": bool,
+    "trust_xheaders": bool,
+    "allow_origin": bool,
+    "allow_origin_pat": bool,
+    "ip": lambda value: value in ("0.0.0.0", "*", "::", ""),
+}
+# Section: setting: whether a value of it lets others in. NotebookApp is what notebook 6 said.
+_DISARM: Dict[str, Dict[str, Callable[[Any], bool]]] = {
+    "ServerApp": _SERVER,
+    "NotebookApp": _SERVER,
+    "IdentityProvider": _SECRETS,
+    "PasswordIdentityProvider": _SECRETS,
+}
+
+
+_NAMES = (
+    "jupyter_config", "jupyter_server_config", "jupyter_notebook_config", "jupyter_lab_config",
+)  # fmt: skip
+
+
+def found(app: Any) -> List[str]:
+    """One sentence for each setting of the user's that would have opened the server."""
+    return [
+        "your Jupyter configuration (%s) sets %s, which would let others in: overruled"
+        % (where, setting)
+        for where, config in _own_configs(app)
+        for setting in _disarming(config)
+    ]
+
+
+def take_back_headers(app: Any) -> None:
+    """Remove headers that would let other pages frame this one or read its answers."""
+    headers = app.web_app.settings.get("headers", {})
+    for name in list(headers):
+        if name.lower() == "content-security-policy" or name.lower().startswith("access-control-"):
+            del headers[name]
+
+
+def _disarming(config: Dict[str, Any]) -> List[str]:
+    opened = [
+        "%s.%s = %r" % (section, name, values[name])
+        for section, names in _DISARM.items()
+        for values in [config.get(section)]
+        if isinstance(values, dict)
+        for name, opens in names.items()
+        # What was only looked at, and not set, is a LazyConfigValue.
+        if name in values and not isinstance(values[name], LazyConfigValue) and opens(values[name])
+    ]
+    framing = [
+        "ServerApp.tornado_settings"
+        for values in [config.get("ServerApp")]
+        if isinstance(values, dict)
+        for settings in [values.get("tornado_settings")]
+        if isinstance(settings, dict) and settings.get("headers")
+    ]
+    on_tcp = [
+        "%s.transport = 'tcp'" % section
+        for section, values in config.items()
+        if isinstance(values, dict) and values.get("transport") == "tcp"
+    ]
+    return opened + framing + on_tcp
+
+
+def _own_configs(app: Any) -> List[Any]:
+    """(file, config) of every configuration file that Jupyter loaded, but for the kit's own."""
+    kit = os.path.dirname(os.path.abspath(__file__))
+    folders = [path for path in app.config_file_paths if os.path.abspath(path) != kit]
+    configs = []
+    for name in _NAMES:
+        for folder in folders:
+            for suffix in (".py", ".json"):
+                path = os.path.join(folder, name + suffix)
+                if os.path.exists(path):
+                    configs += [(path, config) for config in _load(folder, name + suffix)]
+    return configs
+
+
+def _load(folder: str, name: str) -> List[Any]:
+    loader = PyFileConfigLoader if name.endswith(".py") else JSONFileConfigLoader
+    try:
+        return [loader(name, path=folder).load_config()]
+    except Exception:  # Jupyter has said what is wrong with it
+        return []
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_versions.py" <<'END-OF-KIT' || exit 1
+"""Versions of Jupyter without published security holes, as of November 2026.
+
+Self-contained: standard library only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import Dict, List, Mapping, Optional, Tuple
+
+MINIMUM: Dict[str, str] = {
+    "jupyter_server": "2.21.0",
+    "notebook": "7.5.6",
+    "jupyterlab": "4.6.2",
+    # GHSA-mpf4-983q-p7j4 (one request stalls the server) is fixed in 6.5.8; 6.5.9 keeps static
+    # files from following links out of their folder (docs/releases/v6.5.9.rst), and with 6.5.9
+    # Jupyter does not load (v6.5.10.rst).
+    "tornado": "6.5.10",
+}
+
+
+def installed() -> Dict[str, str]:
+    """Of the packages in `MINIMUM`, those that this interpreter has: `{"tornado": "6.5.10"}`."""
+    found = {}
+    for name in MINIMUM:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def old(versions: Optional[Mapping[str, str]] = None) -> List[str]:
+    """What has published holes: `["tornado 6.4.2 (6.5.10 or later has no known holes)"]`.
+
+    versions: as `installed` tells them, and by default just these; a text that is no version
+    counts as old. A release candidate counts as its release.
+    """
+    return [
+        "%s %s (%s or later has no known holes)" % (name, version, MINIMUM[name])
+        for name, version in (installed() if versions is None else versions).items()
+        if name in MINIMUM and _numbers(version) < _numbers(MINIMUM[name])
+    ]
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    numbers = [int(part) for part in match.group().split(".")] if match else []
+    return tuple(numbers + [0] * (4 - len(numbers)))
+END-OF-KIT
+
+export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
+export SLURM_NB_NONCE=$nonce
+export SLURM_NB_LISTEN=socket SLURM_NB_ROUTE=jump
+export SLURM_NB_AUTH=password SLURM_NB_DEBUGGER=no
+export SLURM_NB_TOKEN_FILE=$session_dir/token SLURM_NB_PASSWORD_FILE=$state_dir/password
+export SLURM_NB_JUPYTER_CONFIG_PATH=${JUPYTER_CONFIG_PATH:-}
+export JUPYTER_CONFIG_PATH=$run_dir/kit${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
+export JUPYTER_RUNTIME_DIR=$run_dir/runtime
+unset JUPYTER_NO_CONFIG
+
+case $ui in
+  lab) module=jupyterlab ;;
+  *) module=notebook ;;
+esac
+
+# Jupyter starts in the kit's directory: a file such as token.py in the user's own
+# directory would be imported in place of Python's.
+cd "$run_dir/kit" || exit 1
+"$python" -m "$module" --no-browser &
+server=$!
+
+stopping=
+stop_server() {
+  stopping=yes
+  trap '' TERM INT HUP
+  kill -TERM "$server" 2>/dev/null
+  for _ in {1..50}; do
+    kill -0 "$server" 2>/dev/null || return
+    sleep 0.2
+  done
+  kill -KILL "$server" 2>/dev/null
+}
+trap stop_server TERM INT HUP
+
+wait "$server"
+code=$?
+if [ -n "$stopping" ]; then # the signal ended the wait, not the server
+  wait "$server"
+  code=$?
+fi
+exit "$code"

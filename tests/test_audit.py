@@ -1,0 +1,412 @@
+"""The audit: verdicts on files, the table, and a node that lies, fails or says nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import zmq
+
+from slurm_nb.__main__ import main
+from slurm_nb.audit import LISTENER, NODE_CHECKS, Check, audit, node_program, parse_node
+from slurm_nb.errors import SchedulerError
+from slurm_nb.jobside import slurm_nb_knock, slurm_nb_processes, slurm_nb_versions
+from slurm_nb.private import write_private
+from slurm_nb.ready import Ready
+from slurm_nb.scheduler.on_node import run_on_node
+from slurm_nb.session import Session, Store
+from tests.conftest import AddProgram
+
+TOKEN = "ab" * 32
+NONCE = "5f" * 16
+READY = Ready(node="c1", port=40123, path="/tree")
+SEVEN = Session(job_id="7", cluster="hpc", python="/opt/venv/bin/python")
+LINE = (
+    f'slurm-nb ready: {{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}", "node": "c1",'
+    ' "port": 40123, "path": "/tree"}\n'
+)
+ALL_PASS = [[name, True, "seen"] for name in NODE_CHECKS]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run slurm-nb: exit code, stdout and stderr."""
+    monkeypatch.setenv("SLURM_NB_HOME", str(store.folder))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["slurm-nb", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def session(store: Store, program: AddProgram) -> Session:
+    """Job 7, ready and private, on a Slurm of shell scripts."""
+    store.save(SEVEN)
+    write_private(store.session_folder("hpc", "7") / "token", TOKEN)
+    write_private(store.session_folder("hpc", "7") / "nonce", NONCE)
+    write_private(store.log_path("7"), LINE)
+    write_private(store.script_path("7"), "#!/bin/bash\n")
+    program("scontrol", "echo JobId=7")
+    program("squeue", 'echo "7|$(id -un)|RUNNING|2026-11-23T14:00:00|c1|None|"')
+    program("sacct", "exit 1")
+    answer(program, ALL_PASS)
+    return SEVEN
+
+
+def answer(program: AddProgram, rows: object) -> None:
+    """What the node will say; srun notes its arguments and its stdin."""
+    text = rows if isinstance(rows, str) else json.dumps(rows)
+    path = program("unused", "").with_name("answer")
+    path.write_text(text, encoding="utf-8")
+    program("srun", f'printf "%s\\n" "$@" >"$0.calls"; cat >"$0.stdin"; cat {path}')
+
+
+def failed(checks: list[Check]) -> list[str]:
+    return [check.name for check in checks if not check.passed]
+
+
+@pytest.mark.usefixtures("session")
+def test_a_private_session_passes(run: Run) -> None:
+    """Every line says pass, and the exit code is 0."""
+    code, out, err = run("audit", "7")
+
+    assert code == 0
+    assert {line[:6] for line in out.splitlines()} == {"pass  "}
+    assert set(NODE_CHECKS) <= {line[6:34].strip() for line in out.splitlines()}
+    assert err == "Every check passed.\n"
+
+
+@pytest.mark.usefixtures("session")
+def test_json_is_one_object(run: Run, program: AddProgram) -> None:
+    """The same in a form for programs; a failed check is exit code 1 here too."""
+    answer(program, [*ALL_PASS[:-1], [NODE_CHECKS[-1], False, "limit unlimited"]])
+
+    code, out, err = run("audit", "7", "--json")
+
+    told = json.loads(out)
+    assert code == 1
+    assert (told["job_id"], told["passed"], err) == ("7", False, "")
+    assert told["checks"][-1] == {
+        "name": NODE_CHECKS[-1],
+        "passed": False,
+        "evidence": "limit unlimited",
+    }
+
+
+@pytest.mark.usefixtures("session")
+def test_the_token_is_neither_argument_nor_input_of_srun(run: Run, program: AddProgram) -> None:
+    """The node's program reads the token from its file; ps shows nothing of it."""
+    run("audit", "7")
+
+    folder = program("unused", "").parent
+    arguments = (folder / "srun.calls").read_text().splitlines()
+    assert arguments[-3:] == ["/opt/venv/bin/python", "-I", "-"]
+    assert {"--jobid=7", "--overlap", "--nodelist=c1"} <= set(arguments)
+    assert TOKEN not in (folder / "srun.stdin").read_text() + "".join(arguments)
+
+
+@pytest.mark.usefixtures("session")
+def test_hostile_evidence_stays_on_its_line(run: Run, program: AddProgram) -> None:
+    """Escapes, newlines and a turned writing direction reach no terminal."""
+    evil = "x\x1b[2J\npass  fake  line\r\u202egnitirw\x9b31m"
+    answer(program, [[NODE_CHECKS[0], False, evil], *ALL_PASS[1:]])
+
+    code, out, _ = run("audit", "7")
+
+    assert code == 1
+    assert "x\\x1b[2J\\npass  fake  line\\r\\u202egnitirw\\x9b31m\n" in out
+    assert not {"\x1b", "\r", "\u202e", "\x9b"} & set(out)
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("echo 'srun: error: Unable to confirm allocation' >&2; exit 1", "Unable to confirm"),
+        ("echo Welcome to c1", "is no audit: 'Welcome to c1"),
+    ],
+)
+def test_a_node_that_can_not_be_asked_is_exit_code_3(
+    run: Run, program: AddProgram, body: str, words: str
+) -> None:
+    """Neither passed nor failed: nothing is known, and no table is printed."""
+    program("srun", body)
+
+    code, out, err = run("audit", "7")
+
+    assert (code, out) == (3, "")
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("squeue", "code"),
+    [
+        ('echo "7|$(id -un)|COMPLETED|N/A|None|"', 4),
+        ('echo "7|$(id -un)|PENDING|N/A|Priority|"', 5),
+        ('echo "7|$(id -un)|RUNNING|N/A|None|"', 5),
+    ],
+)
+def test_what_can_not_be_audited(
+    session: Session, run: Run, store: Store, squeue: str, code: int
+) -> None:
+    """Ended and not ready yet end as they do for tunnel-cmd."""
+    (store.folder.parent / "programs/squeue").write_text(f"#!/bin/bash\n{squeue}\n")
+    write_private(store.log_path(session.job_id), "")
+
+    assert run("audit", "7")[0] == run("tunnel-cmd", "7")[0] == code
+    assert run("audit", "8")[0] == 1
+
+
+def spoil_output(store: Store) -> None:
+    store.log_path("7").chmod(0o644)
+
+
+def spoil_token(store: Store) -> None:
+    (store.session_folder("hpc", "7") / "token").chmod(0o640)
+
+
+def spoil_links(store: Store) -> None:
+    folder = store.session_folder("hpc", "7")
+    os.link(folder / "token", store.folder.parent / "copy")
+
+
+def spoil_symlink(store: Store) -> None:
+    (store.session_folder("hpc", "7") / "more").symlink_to("/etc/passwd")
+
+
+def spoil_folder(store: Store) -> None:
+    store.session_folder("hpc", "7").chmod(0o711)
+
+
+def spoil_password(store: Store) -> None:
+    store.password_path.write_text("argon2:x")
+    store.password_path.chmod(0o644)
+
+
+def spoil_other_job(store: Store) -> None:
+    store.log_path("6").write_text("")
+    store.log_path("6").chmod(0o604)
+
+
+def spoil_script(store: Store) -> None:
+    write_private(store.script_path("7"), f"export JUPYTER_TOKEN={TOKEN}")
+
+
+def spoil_log(store: Store) -> None:
+    write_private(store.log_path("7"), "x" * ((1 << 20) - 7) + TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (spoil_output, "job's output and script"),
+        (spoil_token, "session's files"),
+        (spoil_links, "session's files"),
+        (spoil_symlink, "session's files"),
+        (spoil_folder, "directories"),
+        (spoil_password, "password and others"),
+        (spoil_other_job, "other jobs' files"),
+        (spoil_script, "token in the kept script"),
+        (spoil_log, "token in the job's output"),
+    ],
+)
+def test_one_flaw_fails_one_line(
+    session: Session, store: Store, spoil: Callable[[Store], None], name: str
+) -> None:
+    """A wrong mode, a link, or the token where it does not belong."""
+    spoil(store)
+
+    assert failed(audit(session, READY, store)) == [name]
+
+
+def test_what_slurm_shows_is_searched(session: Session, store: Store, program: AddProgram) -> None:
+    """A token in a comment or an argument would be everybody's."""
+    program("scontrol", f"echo JobId=7 Comment={TOKEN}")
+
+    checks = audit(session, READY, store)
+
+    assert failed(checks) == ["token in what Slurm shows"]
+    assert TOKEN not in repr(checks)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "null", "7", "{}x", '{"a": 1}', "[[]]", '[["door: no token", 1, "x"]]', "[" * 100_000,
+        '[["another check", true, "x"]]', '[["door: no token", true, "x", "y"]]',
+        json.dumps([*ALL_PASS, ALL_PASS[0]]), json.dumps([[["a"], True, "x"]]),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none(text: str) -> None:
+    """Empty, cut off, of another shape, or with a check twice: refused as a whole."""
+    with pytest.raises(SchedulerError, match="is no audit"):
+        parse_node(text)
+
+
+def test_a_check_that_is_missing_has_failed() -> None:
+    """A node can't pass by leaving out what it would fail."""
+    assert failed(parse_node(json.dumps(ALL_PASS[1:]))) == [NODE_CHECKS[0]]
+    assert failed(parse_node("[]")) == list(NODE_CHECKS)
+    assert failed(parse_node(json.dumps([[LISTENER, True, "fine"]]))) == [LISTENER]
+
+
+def test_the_program_runs_as_it_is_sent(store: Store) -> None:
+    """Complete in itself; where nothing of the job listens, it says so."""
+    session = Session(job_id="local-1", cluster="local", python=sys.executable)
+    store.save(session)
+    write_private(store.session_folder("local", "local-1") / "token", TOKEN)
+
+    said = run_on_node(session, node="here", program=node_program(session, READY, store))
+
+    assert parse_node(said) == [
+        Check(LISTENER, passed=False, evidence="no process of the job listens at 127.0.0.1:40123")
+    ]
+
+
+@contextmanager
+def started(environ: dict[str, str], code: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that has printed its first line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+CHILD = (
+    "import pathlib, subprocess\n"
+    "c = subprocess.Popen(['sleep', '60'], env={})\n"
+    "while not pathlib.Path(f'/proc/{c.pid}/cmdline').read_bytes(): pass\n"  # exec is under way
+    "print(1, flush=True); c.wait()"
+)
+
+
+@pytest.mark.parametrize(
+    ("environ", "asked", "found"),
+    [
+        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-9"), 2),
+        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-8"), 0),
+        ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "9"}, ("audited", "9"), 2),
+        ({"SLURM_JOB_ID": "999999"}, ("audited", "999999"), 2),
+        ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "10"}, ("audited", "9"), 0),
+    ],
+)
+def test_processes_of_the_job(environ: dict[str, str], asked: tuple[str, str], found: int) -> None:
+    """By mark or Slurm's job id, with children that emptied their environment; no other job's."""
+    with started(environ, CHILD) as parent:
+        processes = list(slurm_nb_processes.of_session(*asked))
+
+        assert len(processes) == found
+        assert not found or str(parent.pid) in str(processes[0])
+        subprocess.run(["pkill", "-P", str(parent.pid)], check=False)
+
+
+def test_the_inbound_pipe_is_told_from_other_listeners() -> None:
+    """A socket that anything could come out of is not taken for ipykernel's."""
+    context: Any = zmq.Context()
+    with context.socket(zmq.PULL) as pull, context.socket(zmq.PUB) as publisher:
+        ports = [each.bind_to_random_port("tcp://127.0.0.1") for each in (pull, publisher)]
+        answers = [slurm_nb_knock.is_pull(f"127.0.0.1:{port}") for port in ports]
+    context.term()
+
+    assert answers == [True, False]
+    assert not slurm_nb_knock.is_pull("127.0.0.1:1")
+    assert not slurm_nb_knock.is_pull("0.0.0.0:1")
+
+
+class Open(BaseHTTPRequestHandler):
+    """Lets everybody in."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
+
+
+def test_an_open_door_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """403 for those without the token and for other Hosts, 200 with it; nothing else will do."""
+    monkeypatch.syspath_prepend(str(Path(slurm_nb_knock.__file__).parent))
+    node_part = import_module("slurm_nb_audit")
+    server = HTTPServer(("127.0.0.1", 0), Open)
+    ready = asdict(Ready(node="c1", port=server.server_port, path="/tree"))
+    job = node_part.Job([], None, "/tmp", ready, "token", TOKEN)
+    with server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        opened = list(node_part._door(job))  # noqa: SLF001  it runs as a program
+        server.shutdown()
+    shut = list(node_part._door(job))  # noqa: SLF001  it runs as a program
+
+    assert [passed for _, passed, _ in opened] == [False, False, True, False]
+    assert not any(passed for _, passed, _ in shut)
+    assert opened[3][2] == "Host: evil.example -> 200"
+
+
+@pytest.mark.parametrize(("soft", "passed"), [("0", True), ("unlimited", False), ("1", False)])
+def test_core_dumps(monkeypatch: pytest.MonkeyPatch, soft: str, passed: bool) -> None:  # noqa: FBT001
+    """A core file would hold the token: the server's soft limit must be 0."""
+    monkeypatch.syspath_prepend(str(Path(slurm_nb_knock.__file__).parent))
+    node_part = import_module("slurm_nb_audit")
+    limits = f"Limit  Soft Limit\nMax core file size        {soft}    unlimited   bytes\n"
+    monkeypatch.setattr(node_part.slurm_nb_processes, "read", lambda _path: limits.encode())
+    server = slurm_nb_processes.Process(51, [b"/opt/python", b"-m", b"notebook"], [], set())
+    job = node_part.Job([server], server, "/tmp", {}, "token", TOKEN)
+
+    ((name, verdict, evidence),) = node_part._core(job)  # noqa: SLF001  it runs as a program
+
+    assert (name, verdict) == ("core dumps", passed)
+    assert evidence == f"limit {soft} bytes, process 51 (python -m notebook)"
+
+
+@pytest.mark.parametrize(
+    ("versions", "old"),
+    [
+        (slurm_nb_versions.MINIMUM, []),
+        ({"tornado": "6.6.1", "notebook": "8.0.0a1"}, []),
+        ({"tornado": "6.5.9"}, ["tornado 6.5.9"]),
+        ({"jupyter_server": "2.9.0"}, ["jupyter_server 2.9.0"]),
+        ({"jupyterlab": "unknown"}, ["jupyterlab unknown"]),
+        ({"other": "0.1"}, []),
+    ],
+)
+def test_old_versions(versions: dict[str, str], old: list[str]) -> None:
+    """Numbers are compared as numbers, and what is no number counts as old."""
+    assert [text.partition(" (")[0] for text in slurm_nb_versions.old(versions)] == old
+
+
+def test_installed_versions() -> None:
+    """Of this interpreter, which has Jupyter."""
+    assert set(slurm_nb_versions.installed()) == set(slurm_nb_versions.MINIMUM)
+    assert slurm_nb_versions.old() == []
+
+
+def test_the_node_names_its_checks_as_they_are_awaited() -> None:
+    """Both sides hold the same names."""
+    folder = Path(slurm_nb_versions.__file__).parent
+    text = (folder / "slurm_nb_audit.py").read_text(encoding="utf-8")
+
+    assert [name for name in NODE_CHECKS if f'"{name}"' not in text] == []

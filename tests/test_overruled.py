@@ -1,0 +1,205 @@
+"""What of the user's own Jupyter configuration did not stand is told, with file and setting."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from slurm_nb.jobside import slurm_nb_overruled as overruled
+
+KIT = Path(overruled.__file__).parent
+NAMES = ["jupyter_config", "jupyter_server_config", "jupyter_notebook_config", "jupyter_lab_config"]
+SECRETS = [("token", ""), ("password", ""), ("hashed_password", "")]
+GUARDS = [
+    ("disable_check_xsrf", True),
+    ("allow_remote_access", True),
+    ("trust_xheaders", True),
+    ("allow_origin", "*"),
+    ("allow_origin", "https://evil.example"),
+    ("allow_origin_pat", ".*"),
+    ("ip", "0.0.0.0"),  # noqa: S104  the user's mistake
+    ("ip", "*"),
+    ("ip", "::"),
+    ("ip", ""),
+]
+DISARMING: list[tuple[str, str, Any]] = [
+    *((section, *each) for section in ("ServerApp", "NotebookApp") for each in SECRETS + GUARDS),
+    *((section, *each) for section in ("IdentityProvider", "PasswordIdentityProvider")
+      for each in SECRETS),
+    *((section, "transport", "tcp") for section in
+      ("ConnectionFileMixin", "KernelManager", "ServerKernelManager", "TheirKernelManager")),
+]  # fmt: skip
+HARMLESS: list[tuple[str, str, Any]] = [
+    ("ServerApp", "token", "their-own"),
+    ("ServerApp", "password", "argon2:x"),
+    ("ServerApp", "disable_check_xsrf", False),
+    ("ServerApp", "allow_remote_access", False),
+    ("ServerApp", "allow_origin", ""),
+    ("ServerApp", "ip", "localhost"),
+    ("ServerApp", "ip", "127.0.0.1"),
+    ("ServerApp", "port", 8888),
+    ("ServerApp", "base_url", "/mine/"),
+    ("IdentityProvider", "token", "their-own"),
+    ("KernelManager", "transport", "ipc"),
+    ("ContentsManager", "allow_hidden", True),
+    ("Other", "token", ""),
+]
+
+
+def found(*folders: Path) -> list[str]:
+    app = SimpleNamespace(config_file_paths=[str(KIT), *map(str, folders)])
+    return overruled.found(app)
+
+
+def write_py(folder: Path, name: str, section: str, setting: str, value: Any) -> Path:
+    path = folder / f"{name}.py"
+    text = f"c = get_config()\nc.{section}.{setting} = {value!r}\n"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(folder: Path, name: str, section: str, setting: str, value: Any) -> Path:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({section: {setting: value}}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("write", [write_py, write_json])
+@pytest.mark.parametrize(("section", "setting", "value"), DISARMING)
+def test_a_setting_that_lets_others_in_is_told(
+    tmp_path: Path, write: Any, section: str, setting: str, value: Any
+) -> None:
+    """One sentence names the file, the setting and its value."""
+    path = write(tmp_path, "jupyter_server_config", section, setting, value)
+
+    (sentence,) = found(tmp_path)
+
+    assert f"({path})" in sentence
+    assert f"{section}.{setting} = {value!r}" in sentence
+    assert "overruled" in sentence
+
+
+@pytest.mark.parametrize("write", [write_py, write_json])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_that_the_server_reads_is_looked_at(
+    tmp_path: Path, write: Any, name: str
+) -> None:
+    """Whichever of Jupyter's files the setting is in, it is told."""
+    path = write(tmp_path, name, "ServerApp", "token", "")
+
+    (sentence,) = found(tmp_path)
+
+    assert str(path) in sentence
+
+
+@pytest.mark.parametrize("write", [write_py, write_json])
+def test_headers_that_open_the_page_are_told(tmp_path: Path, write: Any) -> None:
+    """Other tornado settings are the user's own business."""
+    headers = {"headers": {"Content-Security-Policy": "frame-ancestors *"}}
+    write(tmp_path, "jupyter_server_config", "ServerApp", "tornado_settings", headers)
+    write(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", {"debug": True})
+
+    (sentence,) = found(tmp_path)
+
+    assert "ServerApp.tornado_settings" in sentence
+
+
+def test_headers_that_open_the_page_are_taken_back() -> None:
+    """Whatever their case; the others stay."""
+    headers = {"content-security-policy": "", "Access-Control-Allow-Origin": "*", "X-Mine": "1"}
+    app = SimpleNamespace(web_app=SimpleNamespace(settings={"headers": headers}))
+
+    overruled.take_back_headers(app)
+
+    assert headers == {"X-Mine": "1"}
+
+
+@pytest.mark.parametrize("name", ["jupyter_lab_config", "jupyter_notebook_config"])
+def test_the_file_of_the_page_is_looked_at_too(tmp_path: Path, name: str) -> None:
+    """Lab and notebook read a file of their own, and pass its server settings on."""
+    write_py(tmp_path, name, "ServerApp", "token", "")
+
+    assert len(found(tmp_path)) == 1
+
+
+def test_two_files_in_two_folders_are_both_told(tmp_path: Path) -> None:
+    """A site's configuration and the user's own are each named."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "own").mkdir()
+    write_json(tmp_path / "site", "jupyter_server_config", "ServerApp", "allow_origin", "*")
+    write_py(tmp_path / "own", "jupyter_notebook_config", "NotebookApp", "token", "")
+
+    told = found(tmp_path / "site", tmp_path / "own", tmp_path / "missing")
+
+    assert len(told) == 2
+    assert any("site/jupyter_server_config.json" in sentence for sentence in told)
+    assert any("own/jupyter_notebook_config.py" in sentence for sentence in told)
+
+
+@pytest.mark.parametrize("write", [write_py, write_json])
+@pytest.mark.parametrize(("section", "setting", "value"), HARMLESS)
+def test_a_harmless_setting_is_not_told(
+    tmp_path: Path, write: Any, section: str, setting: str, value: Any
+) -> None:
+    """What is in force, or opens nothing, is nobody's business."""
+    write(tmp_path, "jupyter_server_config", section, setting, value)
+
+    assert found(tmp_path) == []
+
+
+def test_without_configuration_there_is_nothing_to_tell(tmp_path: Path) -> None:
+    """Most users have none."""
+    assert found() == found(tmp_path) == []
+
+
+def test_the_kits_own_settings_are_not_told() -> None:
+    """The kit's file, in the list of files too, is not the user's."""
+    assert (KIT / "jupyter_server_config.py").exists()
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "raise RuntimeError('mine')",
+        "1 / 0",
+        "this is no python",
+        "import no_such_module",
+        "c = get_config()\nc.ServerApp = 5",
+        "\x00",
+    ],
+)
+def test_a_file_that_fails_is_no_failure(tmp_path: Path, text: str) -> None:
+    """Jupyter has gone on without it, and so does slurm-nb."""
+    (tmp_path / "jupyter_server_config.py").write_text(text, encoding="utf-8")
+
+    assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "null", "5", "[]", '"x"', "\x00",
+        '{"ServerApp": null}', '{"ServerApp": 5}', '{"ServerApp": "token"}',
+        '{"ServerApp": ["token"]}', '{"ServerApp": {"ip": ["0.0.0.0"]}}', '{"ServerApp": {}}',
+    ],
+)  # fmt: skip
+def test_a_json_file_of_any_shape_is_no_failure(tmp_path: Path, text: str) -> None:
+    """A section that is no section opens nothing."""
+    (tmp_path / "jupyter_server_config.json").write_text(text, encoding="utf-8")
+
+    assert found(tmp_path) == []
+
+
+def test_a_setting_that_was_only_looked_at_is_not_told(tmp_path: Path) -> None:
+    """Asking for a value in a configuration file does not set it."""
+    (tmp_path / "jupyter_server_config.py").write_text(
+        "c = get_config()\nc.ServerApp.allow_origin\nc.ServerApp.token\n",
+        encoding="utf-8",
+    )
+
+    assert found(tmp_path) == []
