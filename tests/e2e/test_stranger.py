@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 import pytest
 
@@ -72,6 +73,27 @@ def test_every_file_of_a_session_is_the_owners_alone(alice: Scientist) -> None:
 
     assert set(listing.splitlines()) == {"d 700", "f 600"}
     assert [oct(folder.stat().st_mode & 0o777) for folder in run_folders] == ["0o700"]
+
+
+def test_a_session_that_is_shut_down_from_its_page_leaves_no_token(alice: Scientist) -> None:
+    """The job ends by itself, and takes the secret with it before anybody asks."""
+    record = alice.submit()
+    token = alice.state / "sessions/testbed" / record["job_id"] / "token"
+    shut_down = (
+        "import urllib.request as u; u.urlopen(u.Request("
+        f"'http://localhost:{record['port']}/api/shutdown', method='POST',"
+        " headers={'Authorization': 'token ' + input()}))"
+    )
+
+    alice.cluster.hosts[record["node"]].run(
+        ["/srv/venv/bin/python", "-c", shut_down], user="alice", stdin_text=token.read_text() + "\n"
+    )
+    deadline = time.monotonic() + 30
+    while alice.squeue("%i"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    assert not token.exists()
 
 
 def test_jupyter_listens_on_loopback_only(alice: Scientist) -> None:

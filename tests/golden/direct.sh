@@ -67,11 +67,16 @@ clean_up() {
     kill -KILL "$pid" 2>/dev/null
   done
   [ -z "$run_dir" ] || rm -rf "$run_dir"
+  # What a signal ends may be requeued, and comes back with the same token.
+  if [ -z "$signalled" ] || [ "$cluster" = local ]; then
+    rm -f "$session_dir/token"
+  fi
   tell ended ", \"exit_code\": $code"
 }
 run_dir=
+signalled=
 trap clean_up EXIT
-trap 'exit 143' TERM INT HUP
+trap 'signalled=yes; exit 143' TERM INT HUP
 
 # Node-local and private (mktemp makes it 0700): sockets, connection files, the kit. A UNIX
 # socket's path may have 107 bytes, of which a kernel's takes 79 from here on.
@@ -900,9 +905,8 @@ cd "$run_dir/kit" || exit 1
 "$python" -m "$module" --no-browser &
 server=$!
 
-stopping=
 stop_server() {
-  stopping=yes
+  signalled=yes
   trap '' TERM INT HUP
   kill -TERM "$server" 2>/dev/null
   for _ in {1..50}; do
@@ -915,7 +919,7 @@ trap stop_server TERM INT HUP
 
 wait "$server"
 code=$?
-if [ -n "$stopping" ]; then # the signal ended the wait, not the server
+if [ -n "$signalled" ]; then # the signal ended the wait, not the server
   wait "$server"
   code=$?
 fi
