@@ -34,6 +34,11 @@ _SSH = [
     "-o", "ServerAliveInterval=30",
 ]  # fmt: skip
 
+# The laptop's end, and the URL's host. Not `localhost`: ssh goes on when only one of 127.0.0.1
+# and ::1 is free, and the browser may go to the other, where another user of the laptop listens
+# (seen with OpenSSH 9.2 and Chromium). And named, for GatewayPorts would open it to the network.
+_HERE = "127.0.0.1"
+
 
 @dataclass(frozen=True)
 class Login:
@@ -106,14 +111,14 @@ def connection(  # noqa: PLR0913  all of them are in the two lines
         route = _jump(ready, user=user, login=login, local_port=local_port)
     scheme = "https" if ready.fingerprint else "http"
     query = f"?token={token}" if token else ""
-    url = f"{scheme}://localhost:{local_port}{ready.path}{query}"
+    url = f"{scheme}://{_HERE}:{local_port}{ready.path}{query}"
     return Connection(shlex.join(route), local_port, url)
 
 
 def _jump(ready: Ready, *, user: str, login: Login, local_port: int) -> list[str]:
     """Laptop -> login -> node, encrypted to the node; nothing listens anywhere but loopback."""
     return [
-        *_SSH, "-L", f"{local_port}:{_far_end(ready)}",
+        *_SSH, "-L", f"{_HERE}:{local_port}:{_far_end(ready)}",
         "-J", f"{user}@{_jump_host(login)}", f"{user}@{ready.node}",
     ]  # fmt: skip
 
@@ -121,7 +126,8 @@ def _jump(ready: Ready, *, user: str, login: Login, local_port: int) -> list[str
 def _single_hop(ready: Ready, *, user: str, login: Login, local_port: int) -> list[str]:
     """Laptop -> login, which reaches Jupyter by itself."""
     port = ["-p", str(login.port)] if login.port != 22 else []
-    return [*_SSH, *port, "-L", f"{local_port}:{_far_end(ready)}", f"{user}@{login.host}"]
+    forward = f"{_HERE}:{local_port}:{_far_end(ready)}"
+    return [*_SSH, *port, "-L", forward, f"{user}@{login.host}"]
 
 
 def _far_end(ready: Ready) -> str:

@@ -332,11 +332,12 @@ def test_this_machines_own_listener_is_in_the_tables(tcp: socket.socket) -> None
 
 @dataclass
 class Server:
-    """A server that answers with a status for each of three visitors."""
+    """A server that answers with a status for each of four visitors."""
 
     without: int = 403
     with_token: int = 200
     other_token: int = 403
+    other_host: int = 403
     tls: ssl.SSLContext | None = None
     raw: bytes | None = None
     """What it answers to everybody, in place of HTTP."""
@@ -353,6 +354,8 @@ class Server:
         if b"Authorization:" in request:
             right = f"\r\nAuthorization: token {TOKEN}\r\n".encode() in request
             status = self.with_token if right else self.other_token
+            if b"\r\nHost: localhost\r\n" not in request:
+                status = self.other_host
         writer.write(f"HTTP/1.1 {status} X\r\n\r\n".encode() if self.raw is None else self.raw)
         writer.close()
 
@@ -383,11 +386,21 @@ def test_a_locked_door_passes(listener: socket.socket) -> None:
 
     server.check(listener)
 
-    without, with_token = server.requests
+    without, with_token, rebound = server.requests
     assert without.startswith(b"GET /base/api/status HTTP/1.")
     assert b"\r\nHost: localhost\r\n" in without
     assert TOKEN.encode() not in without
     assert f"\r\nAuthorization: token {TOKEN}\r\n".encode() in with_token
+    assert b"\r\nHost: other.invalid\r\n" in rebound
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 500])
+def test_a_door_that_opens_under_another_name_is_refused(
+    listener: socket.socket, status: int
+) -> None:
+    """A hostile page whose name was made to mean 127.0.0.1 is sent away, even with the token."""
+    with pytest.raises(Refused, match=f"to another Host the server answers {status}, not 403"):
+        Server(other_host=status).check(listener)
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 401, 404, 405, 500, 503])
@@ -471,7 +484,7 @@ def test_a_door_with_a_certificate_of_the_job_passes(
 
     server.check(tcp, ours / "certificate.pem")
 
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("change", [{"without": 200}, {"with_token": 403}])

@@ -405,8 +405,11 @@ def test_submit_prints_the_way_in(run: Run, store: Store) -> None:
 
     lines = result.out.splitlines()
     assert result.code == 0
-    assert any(line.startswith("ssh -N ") and " -L 9999:127.0.0.1:40123 " in line for line in lines)
-    assert f"http://localhost:9999/tree?token={TOKEN}" in lines
+    assert any(
+        line.startswith("ssh -N ") and " -L 127.0.0.1:9999:127.0.0.1:40123 " in line
+        for line in lines
+    )
+    assert f"http://127.0.0.1:9999/tree?token={TOKEN}" in lines
     assert "2026-11-23 14:00:00" in result.out
     assert "slurm-nb tunnel-cmd 7" in result.out
     assert "slurm-nb cancel 7" in result.out
@@ -451,7 +454,7 @@ def test_tunnel_cmd_prints_one_line(run: Run, store: Store) -> None:
     assert result.out.count("\n") == 1
     assert result.out.startswith("ssh -N ")
     assert TOKEN not in result.out
-    assert f"http://localhost:9999/tree?token={TOKEN}" in result.err
+    assert f"http://127.0.0.1:9999/tree?token={TOKEN}" in result.err
 
 
 @pytest.mark.usefixtures("slurm")
@@ -473,7 +476,7 @@ def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
         "fingerprint": None,
         "local_port": 9999,
         "login_host": "login",
-        "url": f"http://localhost:9999/tree?token={TOKEN}",
+        "url": f"http://127.0.0.1:9999/tree?token={TOKEN}",
     }
 
 
@@ -980,7 +983,7 @@ def test_tls_shows_the_fingerprint_beside_the_url(run: Run, store: Store) -> Non
 
     out = run("submit", "--route", "direct", "--tls", "--login-host", "login").out
 
-    assert "https://localhost:" in out
+    assert "https://127.0.0.1:" in out
     assert FINGERPRINT in out
     assert "not encrypted" not in out
 

@@ -35,7 +35,7 @@ def test_a_slurm_session_is_reached_over_the_login_node(store: Store) -> None:
     port = default_local_port("hpc", "7")
     user = pwd.getpwuid(os.geteuid()).pw_name
     assert connection.command.endswith(f" -J {user}@login {user}@c1")
-    assert connection.url == f"http://localhost:{port}/lab?token={TOKEN}"
+    assert connection.url == f"http://127.0.0.1:{port}/lab?token={TOKEN}"
 
 
 def test_a_local_session_is_reached_directly(store: Store) -> None:
@@ -55,8 +55,8 @@ def test_the_users_own_local_port_is_kept(store: Store) -> None:
     connection = connect(session, READY, store, Login("login"))
 
     assert connection.local_port == 9999
-    assert " -L 9999:127.0.0.1:40123 " in connection.command
-    assert connection.url.startswith("http://localhost:9999/")
+    assert " -L 127.0.0.1:9999:127.0.0.1:40123 " in connection.command
+    assert connection.url.startswith("http://127.0.0.1:9999/")
 
 
 def test_without_a_token_it_is_not_ready(store: Store) -> None:

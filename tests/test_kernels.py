@@ -105,6 +105,7 @@ def server(folder: Path, *, transport: str = "ipc") -> Any:
         transport=transport, ip=str(folder / "ipc"), shell_port=1, kernel_name="their-kernel"
     )
     app = SimpleNamespace(notices=[], later=[], stopped=[], kernels={"k1": kernel})
+    app.config, app.runtime_dir = Config(), str(folder)
     app.io_loop = SimpleNamespace(call_later=lambda *args: app.later.append(args))
     app.kernel_spec_manager = SimpleNamespace(
         get_kernel_spec=lambda name: a_spec(debugger=True, name=name),
@@ -127,6 +128,7 @@ def server(folder: Path, *, transport: str = "ipc") -> Any:
         shutdown_kernel=shutdown_kernel,
         get_kernel=lambda kernel_id: app.kernels[kernel_id],
         list_kernel_ids=lambda: list(app.kernels),
+        config=Config(),
     )
     return app
 
@@ -196,13 +198,14 @@ def test_a_debugger_that_was_asked_for_is_offered(tmp_path: Path) -> None:
     assert manager.get_all_specs()["python3"]["spec"]["metadata"]["debugger"] is True
 
 
-def test_jupyters_own_specs_are_hidden_too() -> None:
+def test_jupyters_own_specs_are_hidden_too(tmp_path: Path) -> None:
     """The real manager of kernel specs says no debugger, by one name and in the list."""
     manager = import_item("jupyter_client.kernelspec.KernelSpecManager")()
-    app = SimpleNamespace(kernel_spec_manager=manager, kernel_manager=SimpleNamespace())
-    app.kernel_manager.start_kernel = None
+    app = SimpleNamespace(
+        kernel_spec_manager=manager, kernel_manager=server(tmp_path).kernel_manager
+    )
 
-    watched(SimpleNamespace(**vars(app), notices=[]))
+    watched(SimpleNamespace(**vars(app), notices=[], config={}))
 
     every = manager.get_all_specs()
     assert {each["spec"]["metadata"]["debugger"] for each in every.values()} <= {False}
@@ -235,6 +238,30 @@ def test_a_kernel_that_is_not_on_unix_sockets_is_stopped(tmp_path: Path, transpo
 
     assert app.stopped == [("k1", {"now": True})]
     assert app.later == []
+
+
+@pytest.mark.parametrize("path", ["/tmp/open/ipc", "127.0.0.1", "", "../ipc"])
+def test_a_kernel_whose_sockets_lie_elsewhere_is_stopped(tmp_path: Path, path: str) -> None:
+    """Outside the session's own directory others could read them, or put theirs in the place."""
+    app = watched(server(tmp_path))
+    app.kernels["k1"].ip = path
+
+    with pytest.raises(RuntimeError, match="this kernel's sockets would be open to others"):
+        start(app)
+
+    assert app.stopped == [("k1", {"now": True})]
+
+
+@pytest.mark.parametrize("name", ["KernelManager", "ConnectionFileMixin", "ServerKernelManager"])
+def test_the_users_place_for_kernel_sockets_is_not_taken(tmp_path: Path, name: str) -> None:
+    """With ipc, `ip` is the beginning of their path."""
+    app = server(tmp_path)
+    for config in (app.config, app.kernel_manager.config):
+        config[name].update(ip="0.0.0.0", shutdown_wait_time=9)  # noqa: S104  the user's mistake
+
+    watched(app)
+
+    assert app.config[name] == app.kernel_manager.config[name] == {"shutdown_wait_time": 9}
 
 
 Prepare = Callable[[Any, Path], None]

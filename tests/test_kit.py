@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import resource
@@ -59,6 +60,7 @@ def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Pa
     (tmp_path / "run").mkdir(mode=0o700)
     hand_over(clean_environ, tmp_path)
     clean_environ.setattr(slurm_nb_kit, "_JOB", {})
+    clean_environ.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
     old_umask = os.umask(0)
     old_limit = resource.getrlimit(resource.RLIMIT_CORE)
     clean_environ.chdir(tmp_path)  # the kit leaves it
@@ -139,11 +141,14 @@ def test_two_jobs_have_two_tokens(token_file: Path, monkeypatch: pytest.MonkeyPa
     assert configured().IdentityProvider.token != first
 
 
-def test_a_requeued_run_keeps_the_token(token_file: Path) -> None:
-    """The URL that the user has stays right when the job starts over."""
+def test_a_requeued_run_has_a_token_of_its_own(token_file: Path) -> None:
+    """Whoever took the port of the first run may have been sent its token by an open page."""
     token_file.write_text("ab" * 32, encoding="ascii")
 
-    assert configured().IdentityProvider.token == "ab" * 32
+    token = configured().IdentityProvider.token
+
+    assert token != "ab" * 32
+    assert token_file.read_text(encoding="ascii") == token
 
 
 @pytest.mark.parametrize("left_over", ["", "abc", "ab" * 32 + "\n", "x" * 64])
@@ -206,7 +211,12 @@ class FakeServer:
         self.root_dir = root_dir
         self.io_loop = self
         self.http_server = self
-        self.kernel_manager = SimpleNamespace(start_kernel=None, allowed_message_types=["x"])
+        self.kernel_manager = SimpleNamespace(
+            start_kernel=None, allowed_message_types=["x"], config={}
+        )
+        self.config: dict[str, object] = {}
+        self.cookie_secret = b"secret"
+        self.authorizer = None
         self.kernel_spec_manager = SimpleNamespace(get_kernel_spec=None, get_all_specs=None)
         self.identity_provider = SimpleNamespace(token=TOKEN, hashed_password="")
         self.web_app = SimpleNamespace(settings={})
@@ -320,14 +330,17 @@ def test_what_jupyter_starts_begins_in_the_users_directory(
 def test_a_jupyter_that_the_user_starts_inside_is_not_this_session(
     original: str, monkeypatch: pytest.MonkeyPatch, announce: Announce
 ) -> None:
-    """Once ready, the user's own JUPYTER_CONFIG_PATH is back."""
+    """Once ready, the user's own directories are back, also for jobs sent from a notebook."""
     monkeypatch.setenv("SLURM_NB_JUPYTER_CONFIG_PATH", original)
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/tmp/slurm-nb.x/kit:" + original)
+    monkeypatch.setenv("SLURM_NB_JUPYTER_RUNTIME_DIR", original)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/tmp/slurm-nb.x/runtime")
     configured()
 
     progress = announce()
 
     assert os.environ.get("JUPYTER_CONFIG_PATH", "") == original
+    assert os.environ.get("JUPYTER_RUNTIME_DIR", "") == original
     assert "SLURM_NB_JUPYTER_CONFIG_PATH" not in os.environ
     assert progress.ready
 
@@ -544,6 +557,42 @@ def test_only_the_direct_route_has_a_certificate(
 
 
 # --- the lock ---
+
+
+@pytest.mark.usefixtures("token_file")
+def test_a_cookie_that_the_users_secret_signs_opens_nothing() -> None:
+    """Every run has a cookie secret of its own, and no setting that beats the lock."""
+    own = Config()
+    own.ServerApp.cookie_secret = b"0123456789012345"
+    own.ServerApp.tornado_settings = {"cookie_secret": b"x", "allow_remote_access": True}
+
+    server = configured(own).ServerApp
+
+    assert server.cookie_secret != b"0123456789012345"
+    assert len(server.cookie_secret) == 32
+    assert server.tornado_settings == {}
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_secrets_reach_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Jupyter writes its configuration to the log when the user asks for level DEBUG."""
+    token = configured().IdentityProvider.token
+
+    logging.getLogger("ServerApp").warning("Config changed: %r and %s", {"token": token}, token)
+
+    assert caplog.messages == ["Config changed: {'token': '[secret]'} and [secret]"]
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_a_path_that_no_url_can_be_printed_for_stops_the_server(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket, announce: Announce
+) -> None:
+    """Rather than a ready line that slurm-nb does not believe, and a wait without an end."""
+    monkeypatch.setattr(FakeServer, "base_url", "/a&b/")
+    configured()
+
+    with pytest.raises(Exited):
+        announce(FakeServer(listener))
 
 
 @pytest.mark.usefixtures("token_file")

@@ -22,6 +22,9 @@ GUARDS = [
     ("allow_origin", "https://evil.example"),
     ("allow_origin_pat", ".*"),
     ("ip", "0.0.0.0"),  # noqa: S104  the user's mistake
+    ("cookie_secret", "0123456789012345"),
+    ("cookie_secret_file", "/home/alice/secret"),
+    ("local_hostnames", ["localhost", "evil.example"]),
     ("ip", "*"),
     ("ip", "::"),
     ("ip", ""),
@@ -32,6 +35,8 @@ DISARMING: list[tuple[str, str, Any]] = [
       for each in SECRETS),
     *((section, "transport", "tcp") for section in
       ("ConnectionFileMixin", "KernelManager", "ServerKernelManager", "TheirKernelManager")),
+    ("KernelManager", "ip", "127.0.0.1"),
+    ("ConnectionFileMixin", "ip", "/tmp/open"),
 ]  # fmt: skip
 HARMLESS: list[tuple[str, str, Any]] = [
     ("ServerApp", "token", "their-own"),
@@ -47,6 +52,10 @@ HARMLESS: list[tuple[str, str, Any]] = [
     ("KernelManager", "transport", "ipc"),
     ("ContentsManager", "allow_hidden", True),
     ("Other", "token", ""),
+    ("Other", "ip", "127.0.0.1"),
+    ("ServerApp", "local_hostnames", ["localhost"]),
+    ("ServerApp", "tornado_settings", {"websocket_max_message_size": 10**8}),
+    ("ServerApp", "tornado_settings", {"headers": {"X-Mine": "1"}}),
 ]
 
 
@@ -98,24 +107,85 @@ def test_every_file_that_the_server_reads_is_looked_at(
 
 @pytest.mark.parametrize("write", [write_py, write_json])
 def test_headers_that_open_the_page_are_told(tmp_path: Path, write: Any) -> None:
-    """Other tornado settings are the user's own business."""
+    """As are settings that would beat the lock."""
     headers = {"headers": {"Content-Security-Policy": "frame-ancestors *"}}
     write(tmp_path, "jupyter_server_config", "ServerApp", "tornado_settings", headers)
-    write(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", {"debug": True})
+    lock = {"allow_remote_access": True, "websocket_ping_interval": 5}
+    write(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", lock)
 
-    (sentence,) = found(tmp_path)
+    told = found(tmp_path)
 
-    assert "ServerApp.tornado_settings" in sentence
+    assert len(told) == 2
+    assert "sets ServerApp.tornado_settings['allow_remote_access']," in told[0]
+    assert "sets ServerApp.tornado_settings['headers']," in told[1]
 
 
-def test_headers_that_open_the_page_are_taken_back() -> None:
-    """Whatever their case; the others stay."""
-    headers = {"content-security-policy": "", "Access-Control-Allow-Origin": "*", "X-Mine": "1"}
-    app = SimpleNamespace(web_app=SimpleNamespace(settings={"headers": headers}))
+def an_app(folder: Path, **settings: Any) -> Any:
+    """As much of a ServerApp as is looked at, the way the web application was made."""
+    return SimpleNamespace(
+        config_file_paths=[str(folder)],
+        cookie_secret=b"ours",
+        identity_provider="ours",
+        authorizer="ours",
+        web_app=SimpleNamespace(settings=settings),
+    )
 
-    overruled.take_back_headers(app)
 
-    assert headers == {"X-Mine": "1"}
+def test_headers_that_open_the_page_are_taken_back(tmp_path: Path) -> None:
+    """Whatever their case, and whoever put them there; the others are given back."""
+    own = {"content-security-policy": "", "Access-Control-Allow-Origin": "*", "X-Mine": "1"}
+    write_json(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", {"headers": own})
+    app = an_app(tmp_path, headers={"CONTENT-SECURITY-POLICY": "", "X-Theirs": "2"})
+
+    overruled.take_back(app)
+
+    assert app.web_app.settings["headers"] == {"X-Mine": "1", "X-Theirs": "2"}
+
+
+def test_what_opens_nothing_is_given_back(tmp_path: Path) -> None:
+    """The size of a websocket message is set in tornado_settings, and nowhere else."""
+    own = {"websocket_max_message_size": 10**8, "allow_remote_access": True, "debug": True}
+    write_json(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", own)
+    app = an_app(tmp_path)
+
+    overruled.take_back(app)
+
+    assert app.web_app.settings["websocket_max_message_size"] == 10**8
+    assert app.web_app.settings["allow_remote_access"] is False
+    assert "debug" not in app.web_app.settings
+
+
+def test_the_lock_is_in_force_whatever_reached_the_web_application(tmp_path: Path) -> None:
+    """Settings of the running application are what counts, wherever they came from."""
+    app = an_app(
+        tmp_path,
+        allow_remote_access=True,
+        local_hostnames=["evil.example"],
+        allow_origin="*",
+        allow_origin_pat=".*",
+        allow_credentials=True,
+        disable_check_xsrf=True,
+        xsrf_cookies=False,
+        cookie_secret=b"known",
+        identity_provider="theirs",
+        authorizer="theirs",
+    )
+
+    overruled.take_back(app)
+
+    assert app.web_app.settings == {
+        "headers": {},
+        "allow_remote_access": False,
+        "local_hostnames": ["localhost"],
+        "allow_origin": "",
+        "allow_origin_pat": "",
+        "allow_credentials": False,
+        "disable_check_xsrf": False,
+        "xsrf_cookies": True,
+        "cookie_secret": b"ours",
+        "identity_provider": "ours",
+        "authorizer": "ours",
+    }
 
 
 @pytest.mark.parametrize("name", ["jupyter_lab_config", "jupyter_notebook_config"])

@@ -54,17 +54,17 @@ def test_the_command_jumps_over_the_login_node(login: str, hop: str) -> None:
     """One ssh goes over the login node to the node, and forwards to the node's loopback."""
     assert through_jump(login).command == (
         "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
-        f" -L 12345:127.0.0.1:40123 -J {hop} alice@c1"
+        f" -L 127.0.0.1:12345:127.0.0.1:40123 -J {hop} alice@c1"
     )
 
 
 @pytest.mark.parametrize(
     ("login", "end"),
     [
-        ("login.hpc.edu", "-L 12345:127.0.0.1:40123 alice@login.hpc.edu"),
-        ("login.hpc.edu:2222", "-p 2222 -L 12345:127.0.0.1:40123 alice@login.hpc.edu"),
-        ("fd00::1", "-L 12345:127.0.0.1:40123 alice@fd00::1"),
-        ("[fd00::1]:2222", "-p 2222 -L 12345:127.0.0.1:40123 alice@fd00::1"),
+        ("login.hpc.edu", "-L 127.0.0.1:12345:127.0.0.1:40123 alice@login.hpc.edu"),
+        ("login.hpc.edu:2222", "-p 2222 -L 127.0.0.1:12345:127.0.0.1:40123 alice@login.hpc.edu"),
+        ("fd00::1", "-L 127.0.0.1:12345:127.0.0.1:40123 alice@fd00::1"),
+        ("[fd00::1]:2222", "-p 2222 -L 127.0.0.1:12345:127.0.0.1:40123 alice@fd00::1"),
     ],
 )
 def test_the_command_for_the_machine_itself_has_one_hop(login: str, end: str) -> None:
@@ -74,11 +74,11 @@ def test_the_command_for_the_machine_itself_has_one_hop(login: str, end: str) ->
     )
 
 
-def test_the_url_says_localhost_and_holds_the_token() -> None:
-    """Jupyter answers to the name localhost only, and to whom has the token."""
+def test_the_url_names_the_laptops_loopback_and_holds_the_token() -> None:
+    """The browser goes where ssh listens, and nowhere else; Jupyter answers who has the token."""
     way = through_jump("login.hpc.edu", ready=Ready("c1", 40123, "/user/alice/lab"))
 
-    assert way.url == f"http://localhost:12345/user/alice/lab?token={TOKEN}"
+    assert way.url == f"http://127.0.0.1:12345/user/alice/lab?token={TOKEN}"
     assert way.local_port == 12345
     assert TOKEN not in way.command
 
@@ -92,7 +92,7 @@ def test_a_shell_gives_the_words_back(user: str) -> None:
 
     assert shlex.split(command) == [
         "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=30",
-        "-L", "12345:127.0.0.1:40123", "-J", f"{user}@login.hpc.edu:2222", f"{user}@c1",
+        "-L", "127.0.0.1:12345:127.0.0.1:40123", "-J", f"{user}@login.hpc.edu:2222", f"{user}@c1",
     ]  # fmt: skip
     assert shlex.split(through_one_hop("l", user=user).command)[-1] == f"{user}@l"
 
@@ -250,23 +250,23 @@ def test_a_socket_is_reached_by_a_jump(login: str, hop: str) -> None:
     """In private mode the laptop's port leads to the socket on the node."""
     way = through_jump(login, ready=PRIVATE)
 
-    assert way.command == f"{SSH} -L 12345:{SOCKET} -J {hop} alice@c1"
-    assert way.url == f"http://localhost:12345/lab?token={TOKEN}"
+    assert way.command == f"{SSH} -L 127.0.0.1:12345:{SOCKET} -J {hop} alice@c1"
+    assert way.url == f"http://127.0.0.1:12345/lab?token={TOKEN}"
 
 
 def test_a_socket_on_this_machine_is_one_hop_away() -> None:
     """The same without Slurm."""
     assert through_one_hop("login", ready=PRIVATE).command == (
-        f"{SSH} -L 12345:{SOCKET} alice@login"
+        f"{SSH} -L 127.0.0.1:12345:{SOCKET} alice@login"
     )
 
 
 @pytest.mark.parametrize(
     ("login", "end"),
     [
-        ("login", "-L 12345:10.1.2.3:40123 alice@login"),
-        ("login:2222", "-p 2222 -L 12345:10.1.2.3:40123 alice@login"),
-        ("[fd00::1]:2222", "-p 2222 -L 12345:10.1.2.3:40123 alice@fd00::1"),
+        ("login", "-L 127.0.0.1:12345:10.1.2.3:40123 alice@login"),
+        ("login:2222", "-p 2222 -L 127.0.0.1:12345:10.1.2.3:40123 alice@login"),
+        ("[fd00::1]:2222", "-p 2222 -L 127.0.0.1:12345:10.1.2.3:40123 alice@fd00::1"),
     ],
 )
 @pytest.mark.parametrize("through", [through_jump, through_one_hop])
@@ -277,7 +277,7 @@ def test_the_direct_route_has_one_hop_to_the_address(
     way = through(login, ready=DIRECT)
 
     assert way.command == f"{SSH} {end}"
-    assert way.url == f"http://localhost:12345/lab?token={TOKEN}"
+    assert way.url == f"http://127.0.0.1:12345/lab?token={TOKEN}"
 
 
 def test_a_certificate_makes_the_url_https() -> None:
@@ -285,15 +285,15 @@ def test_a_certificate_makes_the_url_https() -> None:
     way = through_jump("login", ready=SECURED)
 
     assert way.command == through_jump("login", ready=DIRECT).command
-    assert way.url == f"https://localhost:12345/lab?token={TOKEN}"
+    assert way.url == f"https://127.0.0.1:12345/lab?token={TOKEN}"
 
 
 @pytest.mark.parametrize(
     ("ready", "url"),
     [
-        (READY, "http://localhost:12345/tree"),
-        (PRIVATE, "http://localhost:12345/lab"),
-        (SECURED, "https://localhost:12345/lab"),
+        (READY, "http://127.0.0.1:12345/tree"),
+        (PRIVATE, "http://127.0.0.1:12345/lab"),
+        (SECURED, "https://127.0.0.1:12345/lab"),
     ],
 )
 def test_with_a_password_the_url_holds_no_secret(ready: Ready, url: str) -> None:
@@ -314,5 +314,5 @@ def test_nothing_listens_but_on_the_laptops_loopback(ready: Ready, here: bool) -
     words = shlex.split(way.command)
     assert words.count("-L") == 1
     assert not {"-g", "-R", "-D", "-A"} & set(words)
-    assert words[words.index("-L") + 1].startswith("12345:")
+    assert words[words.index("-L") + 1].startswith("127.0.0.1:12345:")
     assert TOKEN not in way.command

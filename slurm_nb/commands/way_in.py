@@ -28,7 +28,7 @@ Jupyter runs on {ready.node}, job {job_id}.
 
 {connection.url}
 {_beside_the_url(session, ready)}
-Ends:       {ends}
+Ends:       {ends}; then stop ssh (Ctrl-C)
 See again:  slurm-nb tunnel-cmd {job_id}
 Cancel:     slurm-nb cancel {job_id}"""
 

@@ -168,6 +168,8 @@ def _lock(process: Process, path: str) -> Optional[str]:
     while folder != "/":
         try:
             found = os.lstat(folder)
+        except FileNotFoundError:
+            return "a directory that is gone"  # and so is the way to the socket
         except OSError:
             return None
         if found.st_uid == os.geteuid() and found.st_mode & 0o777 == 0o700:

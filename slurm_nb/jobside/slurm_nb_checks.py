@@ -53,6 +53,7 @@ def check_alone(listener: socket.socket, mark: str) -> None:
 async def check_door(listener: socket.socket, path: str, token: str, tls: Optional[str]) -> None:
     """Raise `Refused` unless `path` answers 403 without the token and 200 with it.
 
+    And 403 with it to a browser that was led here by another name (DNS rebinding).
     tls: the certificate's file, or None.
     """
     without = await _status(listener, path, None, tls)
@@ -61,6 +62,9 @@ async def check_door(listener: socket.socket, path: str, token: str, tls: Option
     with_token = await _status(listener, path, token, tls)
     if with_token != 200:
         raise Refused("with the token the server answers %d, not 200" % with_token)
+    rebound = await _status(listener, path, token, tls, host="other.invalid")
+    if rebound != 403:
+        raise Refused("to another Host the server answers %d, not 403" % rebound)
 
 
 def tcp_listeners() -> Dict[int, str]:
@@ -117,7 +121,11 @@ def _check_own_path(path: str) -> None:
 
 
 async def _status(
-    listener: socket.socket, path: str, token: Optional[str], tls: Optional[str]
+    listener: socket.socket,
+    path: str,
+    token: Optional[str],
+    tls: Optional[str],
+    host: str = "localhost",
 ) -> int:
     """The status of a GET as a browser on the laptop sends it."""
     context = None
@@ -131,7 +139,7 @@ async def _status(
         opening = asyncio.open_connection(address, port, ssl=context, server_hostname=name)
     reader, writer = await asyncio.wait_for(opening, 30)
     try:
-        lines: List[str] = ["GET %s HTTP/1.0" % path, "Host: localhost"]
+        lines: List[str] = ["GET %s HTTP/1.0" % path, "Host: " + host]
         if token:
             lines.append("Authorization: token " + token)
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))

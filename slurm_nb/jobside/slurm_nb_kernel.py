@@ -3,16 +3,13 @@
 ipykernel takes the output of forked children from a PULL socket, which it binds to a TCP port of
 the loopback interface (ipykernel 6 and 7, iostream.py, IOPubThread): any user of the node could
 push text of his own there. Run in place of `python -m ipykernel_launcher`, by the kernel's own
-interpreter: standard library, pyzmq and ipykernel only.
+interpreter, which may be an old one: standard library, pyzmq and ipykernel only, no annotations.
 """
-
-from __future__ import annotations
 
 import contextlib
 import os
 import sys
 import tempfile
-from typing import Any, Iterator
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported is the user's
@@ -23,14 +20,15 @@ from ipykernel import iostream, kernelapp  # noqa: E402
 _PORT = 1  # what ipykernel takes for the port; nothing listens there
 
 
-def _pipe_path() -> str:
-    """In the session's runtime directory, which is 0700 and short enough."""
-    folder = os.environ.get("JUPYTER_RUNTIME_DIR") or tempfile.mkdtemp()
+def _pipe_path():
+    """Beside the connection file, in a directory that is 0700, with a path that is short enough."""
+    given = [word for flag, word in zip(sys.argv, sys.argv[1:]) if flag == "-f"]
+    folder = os.path.dirname(os.path.abspath(given[0])) if given else tempfile.mkdtemp()
     return os.path.join(folder, "kernel-pipe-%d" % os.getpid())
 
 
 @contextlib.contextmanager
-def _in_place(name: str, method: Any) -> Iterator[None]:
+def _in_place(name, method):
     original = getattr(zmq.Socket, name)
     setattr(zmq.Socket, name, method)
     try:
@@ -39,25 +37,25 @@ def _in_place(name: str, method: Any) -> Iterator[None]:
         setattr(zmq.Socket, name, original)
 
 
-def _pipe_to_socket() -> None:
+def _pipe_to_socket():
     path = "ipc://" + _pipe_path()
-    thread: Any = iostream.IOPubThread
+    thread = iostream.IOPubThread
     set_up_in = thread._setup_pipe_in
     set_up_out = thread._setup_pipe_out
     connect = zmq.Socket.connect
 
-    def bind(self: Any, _address: str, *_args: Any, **_kwargs: Any) -> int:
+    def bind(self, _address, *_args, **_kwargs):
         self.bind(path)
         return _PORT
 
-    def connect_out(self: Any, address: str) -> Any:
+    def connect_out(self, address):
         return connect(self, path if address.endswith(":%d" % _PORT) else address)
 
-    def pipe_in(self: Any) -> Any:
+    def pipe_in(self):
         with _in_place("bind_to_random_port", bind):
             return set_up_in(self)
 
-    def pipe_out(self: Any) -> Any:
+    def pipe_out(self):
         with _in_place("connect", connect_out):
             return set_up_out(self)
 
@@ -66,6 +64,8 @@ def _pipe_to_socket() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(AttributeError):  # an ipykernel that does it in another way
+    try:
         _pipe_to_socket()
+    except AttributeError:  # an ipykernel that does it in another way
+        pass
     kernelapp.launch_new_instance()

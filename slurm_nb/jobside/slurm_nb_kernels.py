@@ -9,7 +9,7 @@ import os
 from typing import Any, Callable, List
 
 # Any of these may carry a setting of the user's, and one on a subclass would win.
-_KERNEL_MANAGERS = (
+KERNEL_MANAGERS = (
     "ConnectionFileMixin", "KernelManager", "AsyncKernelManager", "IOLoopKernelManager",
     "AsyncIOLoopKernelManager", "ServerKernelManager",
 )  # fmt: skip
@@ -28,7 +28,7 @@ _LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slurm_nb_k
 
 def configure(c: Any, *, allow_debugger: bool) -> None:
     """Put kernels on UNIX sockets, and let none start a debugger unless it is allowed."""
-    for name in _KERNEL_MANAGERS:
+    for name in KERNEL_MANAGERS:
         c[name].transport = "ipc"
     if not allow_debugger:
         for name in ("MappingKernelManager", "AsyncMappingKernelManager"):
@@ -73,6 +73,10 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
     """Report a kernel that does not come to the UNIX sockets that it was given."""
     _change_specs(app.kernel_spec_manager, allow_debugger=allow_debugger)
     manager = app.kernel_manager
+    for name in KERNEL_MANAGERS:  # with ipc, the beginning of the sockets' path
+        for config in (app.config, manager.config):
+            if name in config:
+                config[name].pop("ip", None)
     start_kernel = manager.start_kernel
 
     async def start(*args: Any, **kwargs: Any) -> Any:
@@ -81,6 +85,9 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
         if kernel.transport != "ipc":
             await manager.shutdown_kernel(kernel_id, now=True)
             raise RuntimeError("slurm-nb: this kernel would be open to others: it can't do ipc")
+        if os.path.dirname(os.path.abspath(kernel.ip)) != os.path.abspath(app.runtime_dir):
+            await manager.shutdown_kernel(kernel_id, now=True)
+            raise RuntimeError("slurm-nb: this kernel's sockets would be open to others")
         app.io_loop.call_later(_KERNEL_BINDS_WITHIN_S, _check, app, kernel_id, notice)
         return kernel_id
 

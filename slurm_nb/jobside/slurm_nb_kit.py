@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import resource
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from traitlets.config import Config
 
 _UI_PATHS = {"notebook": "tree", "lab": "lab"}
+# What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
 _JOB: Dict[str, str] = {}
 
 
@@ -95,8 +98,13 @@ def _set_lock(c: Config) -> None:
     server.authenticate_prometheus = True
     server.identity_provider_class = "jupyter_server.auth.identity.PasswordIdentityProvider"
     server.authorizer_class = "jupyter_server.auth.authorizer.AllowAllAuthorizer"
-    _JOB["token"] = _token(os.environ.pop("SLURM_NB_TOKEN_FILE"))
+    # A secret of the user's may be one that others know, or have seen in an earlier session.
+    server.cookie_secret = secrets.token_bytes(32)
+    server.tornado_settings = {}  # they beat all of the above; what is harmless is given back
+    _JOB["token"] = secrets.token_hex(32)
+    _write_private(os.environ.pop("SLURM_NB_TOKEN_FILE"), _JOB["token"])
     password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
+    _keep_out_of_logs(_JOB["token"], password)
     # Named for each class that may carry it: a user's setting on a subclass would win.
     for provider in (c.IdentityProvider, c.PasswordIdentityProvider):
         provider.token = _JOB["token"]
@@ -116,13 +124,17 @@ def _password(path: str) -> str:
     return hashed
 
 
-def _token(path: str) -> str:
-    """256 random bits in hex, the same for every run of this job, in a 0600 file."""
-    token = _read(path)
-    if not re.fullmatch("[0-9a-f]{64}", token):
-        token = secrets.token_hex(32)
-        _write_private(path, token)
-    return token
+def _keep_out_of_logs(*texts: str) -> None:
+    """Jupyter logs its whole configuration when the user asks for log level DEBUG."""
+
+    class Record(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802  logging's own name
+            message = super().getMessage()
+            for text in filter(None, texts):
+                message = message.replace(text, "[secret]")
+            return message
+
+    logging.setLogRecordFactory(Record)
 
 
 def _write_private(path: str, text: str) -> None:
@@ -134,14 +146,6 @@ def _write_private(path: str, text: str) -> None:
     with os.fdopen(handle, "w") as file:
         file.write(text)
     os.rename(fresh, path)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
 
 
 def _jupyter_server_extension_points() -> List[Dict[str, str]]:
@@ -164,7 +168,7 @@ def _announce(app: Any) -> None:
 
 async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
     try:
-        slurm_nb_overruled.take_back_headers(app)
+        slurm_nb_overruled.take_back(app)
         slurm_nb_checks.check_one(sockets)
         slurm_nb_checks.check_own(sockets[0])
         slurm_nb_checks.check_alone(sockets[0], _JOB["mark"])
@@ -212,12 +216,13 @@ def _give_back(app: Any) -> None:
     os.umask(int(_JOB["umask"], 8))
     # Started in the kit's directory; kernels that name no directory of their own inherit it.
     os.chdir(app.root_dir)
-    # `jupyter lab` in a terminal is not this session.
-    original = os.environ.pop("SLURM_NB_JUPYTER_CONFIG_PATH", "")
-    if original:
-        os.environ["JUPYTER_CONFIG_PATH"] = original
-    else:
-        os.environ.pop("JUPYTER_CONFIG_PATH", None)
+    # `jupyter lab` in a terminal, or in a job that is sent from there, is not this session.
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_RUNTIME_DIR"):
+        original = os.environ.pop("SLURM_NB_" + name, "")
+        if original:
+            os.environ[name] = original
+        else:
+            os.environ.pop(name, None)
 
 
 def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
@@ -225,6 +230,8 @@ def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
         "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "path": app.base_url + _UI_PATHS[_JOB["ui"]],
     }
+    if not _PATH.fullmatch(ready["path"]):
+        raise slurm_nb_checks.Refused("no URL can be printed for base_url %r" % app.base_url)
     if listener.family == socket.AF_UNIX:
         ready["socket"] = listener.getsockname()
     else:

@@ -26,17 +26,19 @@ class Stranger:
     """Mallory, logged in on one host."""
 
     host: Host
+    user: str = "mallory"
+    """On the laptop, where he has no account, a program of Lea's stands in for him."""
 
     def bash(self, script: str, timeout_s: float = 60) -> str:
         """What a script prints, errors too, however it ends."""
         done = self.host.run(
-            ["bash", "-c", script], user="mallory", check=False, timeout_s=timeout_s
+            ["bash", "-c", script], user=self.user, check=False, timeout_s=timeout_s
         )
         return done.stdout + done.stderr
 
     def start(self, name: str, **env: str) -> subprocess.Popen[str]:
         """An attack program, begun; `finish` ends it."""
-        process = self.host.popen([PYTHON, "-c", program(name)], user="mallory", env=env)
+        process = self.host.popen([PYTHON, "-c", program(name)], user=self.user, env=env)
         assert process.stdin is not None
         process.stdin.close()
         process.stdin = None

@@ -174,4 +174,4 @@ def _from_login(alice: Scientist, direct: dict[str, Any], path: str, *, tls: boo
 def _socket(record: dict[str, Any]) -> str:
     """The path that a socket session's tunnel leads to."""
     words: list[str] = record["tunnel_command"].split()
-    return words[words.index("-L") + 1].partition(":")[2]
+    return words[words.index("-L") + 1].split(":", 2)[2]

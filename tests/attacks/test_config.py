@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 
 import pytest
+from tornado.web import create_signed_value
 
 from tests.attacks.conftest import plain_session, slurm_nb_session
 from tests.attacks.sheet import Trial
@@ -15,6 +17,7 @@ from tests.cluster.users import ALICE
 from tests.e2e.scientist import Scientist
 
 EVIL = "http://evil.example:9999"
+COOKIE_FIELDS = ("username", "name", "display_name", "initials", "color", "avatar_url")
 DISARM = """
 c.ServerApp.disable_check_xsrf = True
 c.ServerApp.allow_origin = '*'
@@ -23,7 +26,13 @@ c.ServerApp.allow_credentials = True
 c.ServerApp.allow_remote_access = True
 c.ServerApp.local_hostnames = ['evil.example']
 c.ServerApp.allow_unauthenticated_access = True
-c.ServerApp.tornado_settings = {'headers': {'Content-Security-Policy': 'frame-ancestors *'}}
+c.ServerApp.tornado_settings = {
+    'headers': {'Content-Security-Policy': 'frame-ancestors *'},
+    'allow_remote_access': True,
+    'local_hostnames': ['evil.example'],
+    'disable_check_xsrf': True,
+}
+c.ServerApp.cookie_secret = b'0123456789012345'
 c.IPKernelApp.ip = '0.0.0.0'
 c.KernelManager.ip = '0.0.0.0'
 c.KernelManager.transport = 'tcp'
@@ -91,6 +100,25 @@ def test_disarmed_framing(trial: Trial) -> None:
 
     policy = answers[1]["headers"].get("Content-Security-Policy", "")
     trial.verdict("frame-ancestors *" in policy or not policy, policy)
+
+
+def test_disarmed_cookies(trial: Trial) -> None:
+    """Sign a cookie with the secret that her readable config holds: each run makes its own."""
+    target = trial.target
+    user = dict.fromkeys(COOKIE_FIELDS, "mallory")
+    name = f"username-localhost-{target.port}"
+    cookie = create_signed_value("0123456789012345", name, json.dumps(user)).decode()
+    headers = {"Host": f"localhost:{target.port}", "Cookie": f"{name}={cookie}"}
+    (answer,) = target.as_mallory({"path": "/api/contents", "headers": headers})
+
+    trial.verdict(answer["status"] == 200, answer)
+
+
+def test_disarmed_kernel_sockets(trial: Trial) -> None:
+    """Find kernel sockets in her notebook directory, where her config puts them: overruled."""
+    there = trial.target.owner.run("import glob; print(glob.glob('[0-9]*.[0-9]*-[0-9]*'))")
+
+    trial.verdict(there != "[]\n", there, on_plain=False)
 
 
 def test_disarmed_kernels(trial: Trial) -> None:

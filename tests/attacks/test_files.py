@@ -96,6 +96,13 @@ def test_write_into_her_directories(trial: Trial) -> None:
     trial.verdict(bool(seen.strip()), seen, on_plain=False)
 
 
+def test_runtime_directory_of_what_she_starts(trial: Trial) -> None:
+    """Plant, on another node, the directory that her cells name to Jupyter: they name none."""
+    told = trial.target.owner.run("import os; print(os.environ.get('JUPYTER_RUNTIME_DIR'))")
+
+    trial.verdict(told != "None\n", told, on_plain=False)
+
+
 def test_ptrace(trial: Trial) -> None:
     """Send a signal to the server, or trace it: the kernel lets only its owner."""
     script = "for p in $(pgrep -u alice); do kill -0 $p && echo got $p; done"

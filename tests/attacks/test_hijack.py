@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from tests.attacks.conftest import plain_session, slurm_nb_session
 from tests.attacks.sheet import Trial
-from tests.attacks.target import Stranger, await_line
+from tests.attacks.target import PYTHON, Stranger, await_line
 from tests.e2e.scientist import STATE, Scientist
 
 
@@ -56,6 +59,43 @@ def test_port_taken_after(our_trial: Trial, alice: Scientist) -> None:
 
     assert said[0] == "listening 1"
     our_trial.verdict("ssh " in told.stdout or told.exit_code == 0, told)
+
+
+def test_token_of_an_earlier_run(our_trial: Trial, alice: Scientist) -> None:
+    """Use the token that her open page sent to whoever took the port of a requeued job: the next
+    run has another.
+    """
+    record = alice.submit("-w", "c1")
+    job_id, token = record["job_id"], alice.token(record["job_id"])
+    deadline = time.monotonic() + 90
+    at_login = partial(alice.cluster.login.run, user="alice")
+    at_login(["scontrol", "requeue", job_id])
+    while at_login(["squeue", "-h", "-j", job_id, "-o", "%T"]).stdout != "PENDING\n":
+        assert time.monotonic() < deadline
+    at_login(["scontrol", "update", f"jobid={job_id}", "starttime=now"])
+    while (again := alice.slurm_nb("tunnel-cmd", job_id, "--json")).exit_code:
+        assert time.monotonic() < deadline, again
+    port = json.loads(again.stdout)["port"]
+    asked = replace(our_trial.target, port=port)
+    (answer,) = asked.web([{"path": f"/api/status?token={token}"}], host="c1", user="mallory")
+    alice.slurm_nb("cancel", job_id)
+
+    our_trial.verdict(answer["status"] != 403, answer)
+
+
+def test_other_loopback_of_the_laptop(our_trial: Trial) -> None:
+    """Listen on [::1] of the tunnel's port on the laptop: the printed URL names 127.0.0.1."""
+    target = our_trial.target
+    with held(Stranger(target.cluster.laptop, "lea"), str(target.local_port), "::1") as said:
+        assert said[0] == "listening 1"
+        printed = target.cluster.login.run(
+            ["slurm-nb", "tunnel-cmd", target.job_id, "--json"], user="alice"
+        )
+        url = json.loads(printed.stdout)["url"]
+        fetch = f"import urllib.request as u; print(u.urlopen({url!r}).status)"
+        seen = target.cluster.laptop.run([PYTHON, "-c", fetch], user="lea").stdout
+
+    our_trial.verdict(seen != "200\n" or target.token in said[1], (seen, said))
 
 
 def test_port_taken_between(our_trial: Trial, alice: Scientist) -> None:
@@ -103,7 +143,7 @@ def test_local_port_taken(trial: Trial) -> None:
     else:
         printed = target.cluster.login.run(["slurm-nb", "tunnel-cmd", target.job_id], user="alice")
         command = printed.stdout.strip()
-        assert f" {local_port}:" in command, command
+        assert f":{local_port}:" in command, command
     done = login.run(["bash", "-c", f"timeout 4 {command}"], user="lea", check=False, timeout_s=30)
 
     stays_up = done.returncode == 124

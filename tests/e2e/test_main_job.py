@@ -96,10 +96,10 @@ def test_json_holds_what_the_text_says(alice: Scientist) -> None:
         "login_host": "login.cluster.test",
         "tunnel_command": (
             "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
-            f" -L 8899:127.0.0.1:{record['port']}"
+            f" -L 127.0.0.1:8899:127.0.0.1:{record['port']}"
             f" -J alice@login.cluster.test alice@{record['node']}"
         ),
-        "url": f"http://localhost:8899/tree?token={alice.token(record['job_id'])}",
+        "url": f"http://127.0.0.1:8899/tree?token={alice.token(record['job_id'])}",
     }
 
 

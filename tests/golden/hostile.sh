@@ -31,6 +31,9 @@ fi
 
 session_dir=$state_dir/sessions/$cluster/$job_id
 (umask 077 && mkdir -p "$session_dir") || exit 1
+chmod 700 "${session_dir%/*}" "$session_dir" # a default ACL beats the umask
+# A token that was sent to where an earlier run listened opens nothing any more.
+rm -f "$session_dir/token"
 chmod 600 "$state_dir/jobs/${job_id}_0_log.out" 2>/dev/null
 
 # The job's own lines in its output carry this, so that what a program prints there is not
@@ -38,6 +41,7 @@ chmod 600 "$state_dir/jobs/${job_id}_0_log.out" 2>/dev/null
 nonce_file=$session_dir/nonce
 if [ ! -s "$nonce_file" ]; then
   (umask 077 && od -An -v -tx1 -N16 /dev/urandom | tr -d ' \n' >"$nonce_file.new") || exit 1
+  chmod 600 "$nonce_file.new"
   mv "$nonce_file.new" "$nonce_file" || exit 1
 fi
 nonce=$(cat "$nonce_file")
@@ -70,17 +74,13 @@ clean_up() {
   for pid in $(ours); do
     kill -KILL "$pid" 2>/dev/null
   done
+  rm -f "$session_dir/token"
   [ -z "$run_dir" ] || rm -rf "$run_dir"
-  # What a signal ends may be requeued, and comes back with the same token.
-  if [ -z "$signalled" ] || [ "$cluster" = local ]; then
-    rm -f "$session_dir/token"
-  fi
   tell ended ", \"exit_code\": $code"
 }
 run_dir=
-signalled=
 trap clean_up EXIT
-trap 'signalled=yes; exit 143' TERM INT HUP
+trap 'exit 143' TERM INT HUP
 
 # Node-local and private (mktemp makes it 0700): sockets, connection files, the kit. A UNIX
 # socket's path may have 107 bytes, of which a kernel's takes 79 from here on.
@@ -174,6 +174,7 @@ def check_alone(listener: socket.socket, mark: str) -> None:
 async def check_door(listener: socket.socket, path: str, token: str, tls: Optional[str]) -> None:
     """Raise `Refused` unless `path` answers 403 without the token and 200 with it.
 
+    And 403 with it to a browser that was led here by another name (DNS rebinding).
     tls: the certificate's file, or None.
     """
     without = await _status(listener, path, None, tls)
@@ -182,6 +183,9 @@ async def check_door(listener: socket.socket, path: str, token: str, tls: Option
     with_token = await _status(listener, path, token, tls)
     if with_token != 200:
         raise Refused("with the token the server answers %d, not 200" % with_token)
+    rebound = await _status(listener, path, token, tls, host="other.invalid")
+    if rebound != 403:
+        raise Refused("to another Host the server answers %d, not 403" % rebound)
 
 
 def tcp_listeners() -> Dict[int, str]:
@@ -238,7 +242,11 @@ def _check_own_path(path: str) -> None:
 
 
 async def _status(
-    listener: socket.socket, path: str, token: Optional[str], tls: Optional[str]
+    listener: socket.socket,
+    path: str,
+    token: Optional[str],
+    tls: Optional[str],
+    host: str = "localhost",
 ) -> int:
     """The status of a GET as a browser on the laptop sends it."""
     context = None
@@ -252,7 +260,7 @@ async def _status(
         opening = asyncio.open_connection(address, port, ssl=context, server_hostname=name)
     reader, writer = await asyncio.wait_for(opening, 30)
     try:
-        lines: List[str] = ["GET %s HTTP/1.0" % path, "Host: localhost"]
+        lines: List[str] = ["GET %s HTTP/1.0" % path, "Host: " + host]
         if token:
             lines.append("Authorization: token " + token)
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
@@ -271,16 +279,13 @@ cat >"$run_dir/kit/slurm_nb_kernel.py" <<'END-OF-KIT' || exit 1
 ipykernel takes the output of forked children from a PULL socket, which it binds to a TCP port of
 the loopback interface (ipykernel 6 and 7, iostream.py, IOPubThread): any user of the node could
 push text of his own there. Run in place of `python -m ipykernel_launcher`, by the kernel's own
-interpreter: standard library, pyzmq and ipykernel only.
+interpreter, which may be an old one: standard library, pyzmq and ipykernel only, no annotations.
 """
-
-from __future__ import annotations
 
 import contextlib
 import os
 import sys
 import tempfile
-from typing import Any, Iterator
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported is the user's
@@ -291,14 +296,15 @@ from ipykernel import iostream, kernelapp  # noqa: E402
 _PORT = 1  # what ipykernel takes for the port; nothing listens there
 
 
-def _pipe_path() -> str:
-    """In the session's runtime directory, which is 0700 and short enough."""
-    folder = os.environ.get("JUPYTER_RUNTIME_DIR") or tempfile.mkdtemp()
+def _pipe_path():
+    """Beside the connection file, in a directory that is 0700, with a path that is short enough."""
+    given = [word for flag, word in zip(sys.argv, sys.argv[1:]) if flag == "-f"]
+    folder = os.path.dirname(os.path.abspath(given[0])) if given else tempfile.mkdtemp()
     return os.path.join(folder, "kernel-pipe-%d" % os.getpid())
 
 
 @contextlib.contextmanager
-def _in_place(name: str, method: Any) -> Iterator[None]:
+def _in_place(name, method):
     original = getattr(zmq.Socket, name)
     setattr(zmq.Socket, name, method)
     try:
@@ -307,25 +313,25 @@ def _in_place(name: str, method: Any) -> Iterator[None]:
         setattr(zmq.Socket, name, original)
 
 
-def _pipe_to_socket() -> None:
+def _pipe_to_socket():
     path = "ipc://" + _pipe_path()
-    thread: Any = iostream.IOPubThread
+    thread = iostream.IOPubThread
     set_up_in = thread._setup_pipe_in
     set_up_out = thread._setup_pipe_out
     connect = zmq.Socket.connect
 
-    def bind(self: Any, _address: str, *_args: Any, **_kwargs: Any) -> int:
+    def bind(self, _address, *_args, **_kwargs):
         self.bind(path)
         return _PORT
 
-    def connect_out(self: Any, address: str) -> Any:
+    def connect_out(self, address):
         return connect(self, path if address.endswith(":%d" % _PORT) else address)
 
-    def pipe_in(self: Any) -> Any:
+    def pipe_in(self):
         with _in_place("bind_to_random_port", bind):
             return set_up_in(self)
 
-    def pipe_out(self: Any) -> Any:
+    def pipe_out(self):
         with _in_place("connect", connect_out):
             return set_up_out(self)
 
@@ -334,8 +340,10 @@ def _pipe_to_socket() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(AttributeError):  # an ipykernel that does it in another way
+    try:
         _pipe_to_socket()
+    except AttributeError:  # an ipykernel that does it in another way
+        pass
     kernelapp.launch_new_instance()
 END-OF-KIT
 
@@ -351,7 +359,7 @@ import os
 from typing import Any, Callable, List
 
 # Any of these may carry a setting of the user's, and one on a subclass would win.
-_KERNEL_MANAGERS = (
+KERNEL_MANAGERS = (
     "ConnectionFileMixin", "KernelManager", "AsyncKernelManager", "IOLoopKernelManager",
     "AsyncIOLoopKernelManager", "ServerKernelManager",
 )  # fmt: skip
@@ -370,7 +378,7 @@ _LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slurm_nb_k
 
 def configure(c: Any, *, allow_debugger: bool) -> None:
     """Put kernels on UNIX sockets, and let none start a debugger unless it is allowed."""
-    for name in _KERNEL_MANAGERS:
+    for name in KERNEL_MANAGERS:
         c[name].transport = "ipc"
     if not allow_debugger:
         for name in ("MappingKernelManager", "AsyncMappingKernelManager"):
@@ -415,6 +423,10 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
     """Report a kernel that does not come to the UNIX sockets that it was given."""
     _change_specs(app.kernel_spec_manager, allow_debugger=allow_debugger)
     manager = app.kernel_manager
+    for name in KERNEL_MANAGERS:  # with ipc, the beginning of the sockets' path
+        for config in (app.config, manager.config):
+            if name in config:
+                config[name].pop("ip", None)
     start_kernel = manager.start_kernel
 
     async def start(*args: Any, **kwargs: Any) -> Any:
@@ -423,6 +435,9 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
         if kernel.transport != "ipc":
             await manager.shutdown_kernel(kernel_id, now=True)
             raise RuntimeError("slurm-nb: this kernel would be open to others: it can't do ipc")
+        if os.path.dirname(os.path.abspath(kernel.ip)) != os.path.abspath(app.runtime_dir):
+            await manager.shutdown_kernel(kernel_id, now=True)
+            raise RuntimeError("slurm-nb: this kernel's sockets would be open to others")
         app.io_loop.call_later(_KERNEL_BINDS_WITHIN_S, _check, app, kernel_id, notice)
         return kernel_id
 
@@ -451,6 +466,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import resource
@@ -470,6 +486,8 @@ if TYPE_CHECKING:
     from traitlets.config import Config
 
 _UI_PATHS = {"notebook": "tree", "lab": "lab"}
+# What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
 _JOB: Dict[str, str] = {}
 
 
@@ -538,8 +556,13 @@ def _set_lock(c: Config) -> None:
     server.authenticate_prometheus = True
     server.identity_provider_class = "jupyter_server.auth.identity.PasswordIdentityProvider"
     server.authorizer_class = "jupyter_server.auth.authorizer.AllowAllAuthorizer"
-    _JOB["token"] = _token(os.environ.pop("SLURM_NB_TOKEN_FILE"))
+    # A secret of the user's may be one that others know, or have seen in an earlier session.
+    server.cookie_secret = secrets.token_bytes(32)
+    server.tornado_settings = {}  # they beat all of the above; what is harmless is given back
+    _JOB["token"] = secrets.token_hex(32)
+    _write_private(os.environ.pop("SLURM_NB_TOKEN_FILE"), _JOB["token"])
     password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
+    _keep_out_of_logs(_JOB["token"], password)
     # Named for each class that may carry it: a user's setting on a subclass would win.
     for provider in (c.IdentityProvider, c.PasswordIdentityProvider):
         provider.token = _JOB["token"]
@@ -559,13 +582,17 @@ def _password(path: str) -> str:
     return hashed
 
 
-def _token(path: str) -> str:
-    """256 random bits in hex, the same for every run of this job, in a 0600 file."""
-    token = _read(path)
-    if not re.fullmatch("[0-9a-f]{64}", token):
-        token = secrets.token_hex(32)
-        _write_private(path, token)
-    return token
+def _keep_out_of_logs(*texts: str) -> None:
+    """Jupyter logs its whole configuration when the user asks for log level DEBUG."""
+
+    class Record(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802  logging's own name
+            message = super().getMessage()
+            for text in filter(None, texts):
+                message = message.replace(text, "[secret]")
+            return message
+
+    logging.setLogRecordFactory(Record)
 
 
 def _write_private(path: str, text: str) -> None:
@@ -577,14 +604,6 @@ def _write_private(path: str, text: str) -> None:
     with os.fdopen(handle, "w") as file:
         file.write(text)
     os.rename(fresh, path)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
 
 
 def _jupyter_server_extension_points() -> List[Dict[str, str]]:
@@ -607,7 +626,7 @@ def _announce(app: Any) -> None:
 
 async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
     try:
-        slurm_nb_overruled.take_back_headers(app)
+        slurm_nb_overruled.take_back(app)
         slurm_nb_checks.check_one(sockets)
         slurm_nb_checks.check_own(sockets[0])
         slurm_nb_checks.check_alone(sockets[0], _JOB["mark"])
@@ -655,12 +674,13 @@ def _give_back(app: Any) -> None:
     os.umask(int(_JOB["umask"], 8))
     # Started in the kit's directory; kernels that name no directory of their own inherit it.
     os.chdir(app.root_dir)
-    # `jupyter lab` in a terminal is not this session.
-    original = os.environ.pop("SLURM_NB_JUPYTER_CONFIG_PATH", "")
-    if original:
-        os.environ["JUPYTER_CONFIG_PATH"] = original
-    else:
-        os.environ.pop("JUPYTER_CONFIG_PATH", None)
+    # `jupyter lab` in a terminal, or in a job that is sent from there, is not this session.
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_RUNTIME_DIR"):
+        original = os.environ.pop("SLURM_NB_" + name, "")
+        if original:
+            os.environ[name] = original
+        else:
+            os.environ.pop(name, None)
 
 
 def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
@@ -668,6 +688,8 @@ def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
         "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "path": app.base_url + _UI_PATHS[_JOB["ui"]],
     }
+    if not _PATH.fullmatch(ready["path"]):
+        raise slurm_nb_checks.Refused("no URL can be printed for base_url %r" % app.base_url)
     if listener.family == socket.AF_UNIX:
         ready["socket"] = listener.getsockname()
     else:
@@ -710,6 +732,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Dict, List
 
+import slurm_nb_kernels
 from traitlets.config.loader import (
     JSONFileConfigLoader,
     LazyConfigValue,
@@ -734,7 +757,20 @@ _SERVER: Dict[str, Callable[[Any], bool]] = {
     "allow_origin": bool,
     "allow_origin_pat": bool,
     "ip": lambda value: value in ("0.0.0.0", "*", "::", ""),
+    "local_hostnames": lambda value: set(value) > {"localhost"},
+    "cookie_secret": bool,
+    "cookie_secret_file": bool,
 }
+# With ipc, `ip` is the beginning of the path of a kernel's sockets.
+_KERNELS: Dict[str, Callable[[Any], bool]] = {
+    "transport": lambda value: value == "tcp",
+    "ip": bool,
+}
+# Of tornado_settings, which beat every other setting.
+_HARMLESS = (
+    "websocket_max_message_size", "websocket_ping_interval", "websocket_ping_timeout",
+    "websocket_compression_options",
+)  # fmt: skip
 # Section: setting: whether a value of it lets others in. NotebookApp is what notebook 6 said.
 _DISARM: Dict[str, Dict[str, Callable[[Any], bool]]] = {
     "ServerApp": _SERVER,
@@ -752,19 +788,49 @@ _NAMES = (
 def found(app: Any) -> List[str]:
     """One sentence for each setting of the user's that would have opened the server."""
     return [
-        "your Jupyter configuration (%s) sets %s, which would let others in: overruled"
+        "your Jupyter configuration (%s) sets %s, which could let others in: overruled"
         % (where, setting)
         for where, config in _own_configs(app)
         for setting in _disarming(config)
     ]
 
 
-def take_back_headers(app: Any) -> None:
-    """Remove headers that would let other pages frame this one or read its answers."""
-    headers = app.web_app.settings.get("headers", {})
-    for name in list(headers):
-        if name.lower() == "content-security-policy" or name.lower().startswith("access-control-"):
-            del headers[name]
+def take_back(app: Any) -> None:
+    """Put the lock in force, whatever reached the web application, and give back the rest.
+
+    Of the user's `tornado_settings`, those that open nothing; of headers, not those that would
+    let other pages frame this one or read its answers.
+    """
+    settings = app.web_app.settings
+    for config in (config for _, config in _own_configs(app)):
+        own = _tornado_settings(config)
+        settings.update({name: own[name] for name in _HARMLESS if name in own})
+        settings["headers"] = {**settings.get("headers", {}), **(own.get("headers") or {})}
+    headers = settings.get("headers", {})
+    settings.update(
+        headers={name: value for name, value in headers.items() if not _opens(name)},
+        allow_remote_access=False,
+        local_hostnames=["localhost"],
+        allow_origin="",
+        allow_origin_pat="",
+        allow_credentials=False,
+        disable_check_xsrf=False,
+        xsrf_cookies=True,
+        cookie_secret=app.cookie_secret,
+        identity_provider=app.identity_provider,
+        authorizer=app.authorizer,
+    )
+
+
+def _opens(header: str) -> bool:
+    name = header.lower()
+    return name == "content-security-policy" or name.startswith("access-control-")
+
+
+def _tornado_settings(config: Dict[str, Any]) -> Dict[str, Any]:
+    values = config.get("ServerApp")
+    own = values.get("tornado_settings") if isinstance(values, dict) else None
+    return own if isinstance(own, dict) else {}
 
 
 def _disarming(config: Dict[str, Any]) -> List[str]:
@@ -777,19 +843,21 @@ def _disarming(config: Dict[str, Any]) -> List[str]:
         # What was only looked at, and not set, is a LazyConfigValue.
         if name in values and not isinstance(values[name], LazyConfigValue) and opens(values[name])
     ]
+    settings = _tornado_settings(config)
     framing = [
-        "ServerApp.tornado_settings"
-        for values in [config.get("ServerApp")]
-        if isinstance(values, dict)
-        for settings in [values.get("tornado_settings")]
-        if isinstance(settings, dict) and settings.get("headers")
+        "ServerApp.tornado_settings[%r]" % name
+        for name in settings
+        if name not in _HARMLESS and (name != "headers" or any(map(_opens, settings[name])))
     ]
-    on_tcp = [
-        "%s.transport = 'tcp'" % section
+    kernels = [
+        "%s.%s = %r" % (section, name, values[name])
         for section, values in config.items()
-        if isinstance(values, dict) and values.get("transport") == "tcp"
+        if isinstance(values, dict)
+        for name, opens in _KERNELS.items()
+        if name in values and (name == "transport" or section in slurm_nb_kernels.KERNEL_MANAGERS)
+        if not isinstance(values[name], LazyConfigValue) and opens(values[name])
     ]
-    return opened + framing + on_tcp
+    return opened + framing + kernels
 
 
 def _own_configs(app: Any) -> List[Any]:
@@ -873,6 +941,7 @@ export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump
 export SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=no
 export SLURM_NB_TOKEN_FILE=$session_dir/token SLURM_NB_PASSWORD_FILE=$state_dir/password
 export SLURM_NB_JUPYTER_CONFIG_PATH=${JUPYTER_CONFIG_PATH:-}
+export SLURM_NB_JUPYTER_RUNTIME_DIR=${JUPYTER_RUNTIME_DIR:-}
 export JUPYTER_CONFIG_PATH=$run_dir/kit${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
 export JUPYTER_RUNTIME_DIR=$run_dir/runtime
 unset JUPYTER_NO_CONFIG
@@ -888,8 +957,9 @@ cd "$run_dir/kit" || exit 1
 "$python" -m "$module" --no-browser &
 server=$!
 
+stopping=
 stop_server() {
-  signalled=yes
+  stopping=yes
   trap '' TERM INT HUP
   kill -TERM "$server" 2>/dev/null
   for _ in {1..50}; do
@@ -902,7 +972,7 @@ trap stop_server TERM INT HUP
 
 wait "$server"
 code=$?
-if [ -n "$signalled" ]; then # the signal ended the wait, not the server
+if [ -n "$stopping" ]; then # the signal ended the wait, not the server
   wait "$server"
   code=$?
 fi
