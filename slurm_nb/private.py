@@ -5,7 +5,9 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shlex
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from slurm_nb.errors import BadValue
@@ -114,6 +116,46 @@ def _is_own_group(gid: int) -> bool:
     except KeyError:
         return False
     return group.gr_name == user_name() and set(group.gr_mem) <= {user_name()}
+
+
+def read_unshared(path: Path, owners: Collection[int]) -> str | None:
+    """The text of a file that belongs to one of `owners`; None when there is none.
+
+    Raises `BadValue` when it belongs to somebody else, when others may change it, or when it
+    can't be read.
+    """
+    try:
+        # A pipe must not hang it; some editors begin a text with a byte order mark.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8-sig") as file:
+            status = os.fstat(file.fileno())
+            mode = stat.S_IMODE(status.st_mode)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadValue(f"{path}: is not a file")
+            if status.st_uid not in owners:
+                raise BadValue(
+                    f"{path} belongs to {_name(status.st_uid)}, so it is not read",
+                    hint=f"it must belong to {' or '.join(_name(uid) for uid in sorted(owners))}",
+                )
+            group = mode & 0o020 and status.st_gid != 0 and not _is_own_group(status.st_gid)
+            if mode & 0o002 or group:
+                raise BadValue(
+                    f"{path} can be changed by other users, so it is not read",
+                    hint=f"look what is in it, then: chmod go-w {shlex.quote(str(path))}",
+                )
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise BadValue(f"{path}: can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadValue(f"{path}: is not text in UTF-8") from error
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def _make(folder: Path) -> None:

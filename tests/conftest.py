@@ -57,8 +57,9 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def store(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Store:
-    """The state directory of this test, as SLURM_NB_HOME names it."""
+    """The state directory of this test, as SLURM_NB_HOME names it; no config file is there."""
     clean_environ.setenv("SLURM_NB_HOME", str(tmp_path / "state"))
+    clean_environ.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return Store.of_user(os.environ)
 
 

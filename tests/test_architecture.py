@@ -20,7 +20,7 @@ COMMANDS = [
     name
     for name in MODULES
     if name.startswith("commands/")
-    and Path(name).stem not in {"__init__", "options", "screen", "way_in"}
+    and Path(name).stem not in {"__init__", "configured", "options", "screen", "way_in"}
 ]
 
 STARTERS = {
@@ -34,8 +34,9 @@ STARTING_CALLS = {
 }  # fmt: skip
 # What the pure modules may import. None of these does I/O, but for pathlib's methods.
 PURE_IMPORTS = {
-    "__future__", "collections.abc", "dataclasses", "ipaddress", "json", "pathlib", "re", "shlex",
-    "typing", "zlib", "slurm_nb.errors", "slurm_nb.ready",
+    "__future__", "collections.abc", "dataclasses", "difflib", "ipaddress", "json", "math",
+    "pathlib", "re", "shlex", "textwrap", "tomllib", "typing", "zlib", "slurm_nb.config_file",
+    "slurm_nb.errors", "slurm_nb.limits", "slurm_nb.ready", "slurm_nb.spec",
 }  # fmt: skip
 IO_NAMES = {
     "open", "print", "input", "exec", "eval", "__import__", "read_text", "read_bytes", "write_text",
@@ -142,9 +143,15 @@ def test_nothing_below_imports_the_commands() -> None:
     assert all(name.startswith("commands/") for name in users)
 
 
-@pytest.mark.parametrize("name", ["spec.py", "ready.py", "tunnel.py"])
+PURE = [
+    "spec.py", "ready.py", "tunnel.py", "config_file.py", "limits.py", "site_rules.py",
+    "starter.py",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_does_no_input_or_output(name: str) -> None:
-    """Spec, ready and tunnel are functions of their arguments: no file, no clock, no process."""
+    """They are functions of their arguments: no file, no clock, no process."""
     modules = {
         module
         for module in imports(name)
@@ -226,6 +233,12 @@ def test_what_answers_at_once_loads_little(arguments: list[str], tmp_path: Path)
 
     assert "click" in loaded
     assert not loaded & {"jinja2", "submitit", "asyncio", "jupyter_server"}
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["tunnel-cmd", "--help"]])
+def test_what_needs_no_config_loads_no_toml(arguments: list[str], tmp_path: Path) -> None:
+    """Config files are for submit, config, and sessions that submit has not saved."""
+    assert "tomllib" not in loaded_by(command_line(*arguments), tmp_path)
 
 
 def test_a_dry_run_loads_no_submitit(tmp_path: Path) -> None:

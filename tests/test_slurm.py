@@ -639,6 +639,19 @@ def test_a_job_around_this_one_does_not_leak_in(
     assert left <= {"SLURM_CONF", "SLURM_NB_HOME"}
 
 
+def test_where_the_sites_config_is_crosses(
+    environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submit from the session's terminal keeps to the site's rules; one's own values stay out."""
+    monkeypatch.setenv("SLURM_NB_SITE_CONFIG", "/sw/slurm-nb.toml")
+    monkeypatch.setenv("SLURM_NB_SUBMIT_TIME", "5")
+
+    environ = environ_of_sbatch(spec)
+
+    assert environ["SLURM_NB_SITE_CONFIG"] == "/sw/slurm-nb.toml"
+    assert "SLURM_NB_SUBMIT_TIME" not in environ
+
+
 def test_where_slurm_is_crosses(
     environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

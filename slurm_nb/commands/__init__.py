@@ -16,6 +16,8 @@ _COMMANDS = {
     "cancel": "cancel",
     "password": "password",
     "audit": "audit",
+    "config": "config",
+    "completion": "completion",
 }
 
 

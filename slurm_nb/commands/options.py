@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import click
+import os
 
-from slurm_nb.session import check_job_id
+import click
+from click.shell_completion import CompletionItem
+
+from slurm_nb.errors import SlurmNbError
+from slurm_nb.session import Session, Store, check_job_id
 from slurm_nb.tunnel import Login, check_local_port
 
 
@@ -24,8 +28,43 @@ def _local_port(_ctx: click.Context, _param: click.Parameter, value: int | None)
     return check_local_port(value) if value is not None else None
 
 
-job_id_argument = click.argument("job_id", metavar="JOBID", callback=_job_id)
-job_ids_argument = click.argument("job_ids", metavar="[JOBID]...", nargs=-1, callback=_job_ids)
+def _complete_job_id(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Ids of saved sessions, the newest first; Slurm is not asked."""
+    try:
+        store = Store.of_user(os.environ)
+        sessions = [session for session in store.all()[0] if not _is_over(session, store)]
+    except (SlurmNbError, OSError):
+        return []
+    given = ctx.params.get(str(param.name)) or ()
+    sessions.sort(key=lambda session: int(session.job_id.rpartition("-")[2]), reverse=True)
+    return [
+        CompletionItem(session.job_id, help=f"{session.cluster} {_where(session)}")
+        for session in sessions
+        if session.job_id.startswith(incomplete) and session.job_id not in given
+    ]
+
+
+def _is_over(session: Session, store: Store) -> bool:
+    """Whether its token is gone again, as `cancel` leaves it."""
+    return session.ready is not None and store.token(session) is None
+
+
+def _where(session: Session) -> str:
+    return f"on {session.ready.node}" if session.ready else "not seen ready yet"
+
+
+job_id_argument = click.argument(
+    "job_id", metavar="JOBID", callback=_job_id, shell_complete=_complete_job_id
+)
+job_ids_argument = click.argument(
+    "job_ids",
+    metavar="[JOBID]...",
+    nargs=-1,
+    callback=_job_ids,
+    shell_complete=_complete_job_id,
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 local_port_option = click.option(
     "--local-port",

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from slurm_nb.commands.configured import Configured, profile_option
 from slurm_nb.commands.options import json_option, local_port_option, login_host_option
 from slurm_nb.commands.screen import WaitingLine, answer_json, complain, report, say, say_notices
 from slurm_nb.commands.way_in import way_in
@@ -27,7 +28,8 @@ from slurm_nb.wait import wait_until_ready
 from slurm_nb.whereabouts import check_node, follow
 
 
-@click.command("submit", context_settings={"show_default": True})
+@click.command("submit", cls=Configured, context_settings={"show_default": True})
+@profile_option
 @click.option("-A", "--account", help="Account to charge.")
 @click.option("-t", "--time", metavar="TIME", help="Time limit: 90, 2:00:00, 1-12, UNLIMITED.")
 @click.option("-p", "--partition", help="Partition.")
@@ -103,6 +105,8 @@ def command(
     """Start Jupyter in a Slurm job and print the way in.
 
     What follows -- goes to sbatch unchanged: slurm-nb submit -t 2:00:00 -- --exclusive
+
+    Defaults of yours and your site's are shown by: slurm-nb config
     """
     from slurm_nb.script import render  # jinja2 takes its time: only where it is needed
 

@@ -26,7 +26,15 @@ from slurm_nb.whereabouts import find_ready, follow
 @login_host_option
 @local_port_option
 @json_option
-def command(job_id: str, login: Login | None, local_port: int | None, *, as_json: bool) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context,
+    job_id: str,
+    login: Login | None,
+    local_port: int | None,
+    *,
+    as_json: bool,
+) -> None:
     """Print the ssh command for the laptop again.
 
     The command alone goes to stdout, the URL to stderr.
@@ -37,8 +45,14 @@ def command(job_id: str, login: Login | None, local_port: int | None, *, as_json
         state = scheduler(session.cluster).states([session])[job_id]
     log = follow(session, store)
     ready = find_ready(session, state, log, store)
-    login = login or (Login.parse(session.login_host) if session.login_host else None)
-    login = login or find_login(os.environ)
+    if session.login_host:
+        login = login or Login.parse(session.login_host)
+    elif login is None or local_port is None:  # sbatched by hand: submit has resolved nothing
+        from slurm_nb.commands.configured import submit_context
+
+        submit = submit_context(ctx).params
+        login = login or submit["login"] or find_login(os.environ)
+        local_port = local_port or submit["local_port"]
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
     connection = connect(session, ready, store, login)
     if as_json:

@@ -95,7 +95,7 @@ def unset_for_sbatch(environ: Mapping[str, str], options: list[str]) -> list[str
         else:
             name = option[:2]
         reserved.add("SBATCH_" + _NAMED_OTHERWISE.get(name, name))
-    keep = _WHERE | {"SLURM_NB_HOME"}
+    keep = _WHERE | {"SLURM_NB_HOME", "SLURM_NB_SITE_CONFIG"}
     return sorted(
         name
         for name in environ

@@ -1,0 +1,183 @@
+"""slurm-nb config"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from slurm_nb.commands.configured import (
+    complete_profile,
+    config_of,
+    key_of,
+    submit_command,
+    submit_context,
+    values_in_force,
+)
+from slurm_nb.commands.options import json_option
+from slurm_nb.commands.screen import answer_json, say, visible
+from slurm_nb.config import user_config_path
+from slurm_nb.config_file import ConfigFile, Setting
+from slurm_nb.errors import BadValue
+from slurm_nb.scheduler.access import Access, find_access
+from slurm_nb.site_rules import InForce, check_site, shown
+from slurm_nb.starter import Entry, config_text
+
+# Of one call, and nobody's defaults.
+_NOT_FOR_FILES = frozenset({"profile", "dry-run", "json"})
+# Values that could stand in a file, where neither Slurm nor the option itself tells one.
+_EXAMPLES = {
+    "time": "2:00:00", "mem": "8G", "gpus": 1, "gres": "gpu:1", "notebook-dir": "~",
+    "python": "~/miniforge3/envs/analysis/bin/python", "login-host": "login.example.org",
+    "local-port": 12345, "wait-timeout": 600, "sbatch-options": ["--exclusive"],
+}  # fmt: skip
+
+
+@click.group("config", invoke_without_command=True)
+@click.option(
+    "-P",
+    "--profile",
+    metavar="NAME",
+    shell_complete=complete_profile,
+    help="As submit --profile NAME would have it.",
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, profile: str | None, *, as_json: bool) -> None:
+    """Show every value that submit would use, and where it comes from.
+
+    Ends with 1 when submit would refuse one of them for the site's rules.
+    """
+    if ctx.invoked_subcommand is not None:
+        if profile is not None or as_json:
+            raise click.UsageError(f"{ctx.invoked_subcommand} takes no --profile and no --json")
+        return
+    submit = submit_context(ctx, *(["--profile", profile] if profile is not None else []))
+    config, values = config_of(submit), values_in_force(submit)
+    if as_json:
+        files = {"site_file": str(config.site.path), "user_file": str(config.user.path)}
+        records = [_record(option, config.site) for option in values.values()]
+        answer_json({**files, "profile": config.profile, "values": records})
+    else:
+        click.echo("\n".join(visible(line) for line in _table(values.values(), config.site)))
+        for whose, file in (("Your", config.user), ("The site's", config.site)):
+            say(f"{whose} file: {file.path}{'' if file.path.exists() else ' (there is none)'}")
+    check_site(config.site, values)
+
+
+@command.command("init")
+@click.option("--force", is_flag=True, help="Replace the file that is there; it is kept as .bak.")
+@click.pass_context
+def init(ctx: click.Context, *, force: bool) -> None:
+    """Write a commented config file, with the accounts and partitions that Slurm says you have."""
+    path = user_config_path(os.environ)
+    if os.path.lexists(path) and not force:
+        raise BadValue(
+            f"{path} is there already, so nothing was written",
+            hint="to see what is in force: slurm-nb config; to replace it: slurm-nb config init"
+            " --force",
+        )
+    access = find_access()
+    facts = _facts(access)
+    options = submit_command(ctx).params
+    entries = [
+        _entry(option, facts.get(key_of(option), ()), access)
+        for option in options
+        if key_of(option) not in _NOT_FOR_FILES
+    ]
+    _write(path, config_text(entries, access.unanswered))
+    for text in access.unanswered:
+        say(f"Slurm did not say all: {text}")
+    say(f"Written: {path}. All of it is comments yet: take the # away from what you want.")
+
+
+def _table(values: Iterable[InForce], site: ConfigFile) -> list[str]:
+    rows = [("OPTION", "VALUE", "FROM", "SITE'S RULES")]
+    for option in values:
+        rules = [f"locked by {site.locked[option.key]}"] if option.key in site.locked else []
+        if option.key in site.maximum:
+            maximum = site.maximum[option.key]
+            rules.append(f"at most {maximum.value} by {maximum.place}")
+        rows.append((option.key, shown(option.value) or "-", option.origin, ", ".join(rules)))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        "  ".join(
+            [*(f"{text:{width}}" for text, width in zip(row, widths, strict=False)), row[3]]
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _record(option: InForce, site: ConfigFile) -> dict[str, object]:
+    place = option.source.place if isinstance(option.source, Setting) else None
+    maximum = site.maximum.get(option.key)
+    plain = option.value is None or isinstance(option.value, str | int | tuple)
+    return {
+        "key": option.key,
+        "value": option.value if plain else str(option.value),
+        "from": option.origin,
+        "file": str(place.path) if place else None,
+        "line": place.line if place else None,
+        "profile": place.profile if place else None,
+        "locked": option.key in site.locked,
+        "maximum": maximum.value if maximum else None,
+    }
+
+
+def _facts(access: Access) -> dict[str, tuple[str, ...]]:
+    """What Slurm said, by the option that it is about."""
+    partitions = []
+    for each in access.partitions:
+        notes = [f"time limit {each.default_time} if none is asked for, at most {each.max_time}"]
+        notes += ["the default"] if each.is_default else []
+        notes += [each.state] if each.state != "UP" else []
+        notes += [f"nodes (CPUs, MiB, GPUs): {each.nodes}"] if each.nodes else []
+        partitions.append(f"{each.name}: {'; '.join(notes)}")
+    accounts = (f"yours: {', '.join(access.accounts)}",) if access.accounts else ()
+    qualities = (f"yours: {', '.join(access.qualities)}",) if access.qualities else ()
+    return {"partition": tuple(partitions), "account": accounts, "qos": qualities}
+
+
+def _entry(param: click.Parameter, facts: tuple[str, ...], access: Access) -> Entry:
+    """The entry of an option, with a value that could stand there."""
+    key = key_of(param)
+    names = [each.name for each in access.partitions if each.is_default]
+    known = {
+        "account": next(iter(access.accounts), None),
+        "partition": next(iter(names or [each.name for each in access.partitions]), None),
+        "qos": next(iter(access.qualities), None),
+    }
+    help_text = " ".join(str(getattr(param, "help", None) or "What goes to sbatch.").split())
+    value: object = known.get(key) or _EXAMPLES.get(key)
+    if value is None:
+        value = _example(param)
+    return Entry(key, help_text, json.dumps(value, ensure_ascii=False), facts)
+
+
+def _example(param: click.Parameter) -> object:
+    default = param.to_info_dict()["default"]
+    if getattr(param, "is_flag", False):
+        return True
+    if getattr(param, "multiple", False):
+        return ["..."]
+    if isinstance(param.type, click.types.IntParamType):
+        return 4
+    if default is None and isinstance(param.type, click.Choice):
+        default = param.type.choices[0]
+    return "..." if default is None else str(default)
+
+
+def _write(path: Path, text: str) -> None:
+    """The file, complete or not at all; an older one is kept beside it."""
+    from slurm_nb.private import write_private
+
+    try:
+        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if os.path.lexists(path):
+            path.replace(path.with_name(f"{path.name}.bak"))
+    except OSError as error:
+        raise BadValue(f"{path}: can't be written: {error.strerror}") from error
+    write_private(path, text)

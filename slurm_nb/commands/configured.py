@@ -1,0 +1,260 @@
+"""Options that may also stand in config files and in SLURM_NB_SUBMIT_* variables.
+
+`Configured` is the command, `profile_option` reads the files for it. Order: flag > environment
+> profile > user's file > site's file > default; click looks in the environment and in its
+`default_map`, which the files fill.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from slurm_nb.config import Config, choose_profile, load
+from slurm_nb.config_file import Key, Kind, Setting, likely
+from slurm_nb.errors import BadValue, SlurmNbError
+from slurm_nb.site_rules import InForce, check_site
+
+PREFIX = "SLURM_NB_SUBMIT_"
+_META = "slurm_nb.config"
+
+
+class _Lines(click.types.StringParamType):
+    """Texts of which a variable holds one on each line."""
+
+    envvar_list_splitter = "\n"
+
+
+class _Words(click.types.StringParamType):
+    """Texts of which a variable holds several, as words of a shell."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        try:
+            return shlex.split(rv)
+        except ValueError as error:
+            raise BadValue(
+                f"{self.variable}: {rv!r} can't be split into words: {error}",
+                hint="quote it as you would for the shell",
+            ) from error
+
+
+class Configured(click.Command):
+    """A command that takes each of its options from flags, environment and config files."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  click's own
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            name = key_of(param)
+            param.envvar = PREFIX + name.replace("-", "_").upper()
+            if _is_switch(param) and not param.secondary_opts:
+                # What a file switches on, a flag can switch off.
+                param.secondary_opts = ["--" + _opposite(name)]
+            if param.nargs == -1:
+                param.type = _Words(param.envvar)
+            elif getattr(param, "multiple", False) and param.type is click.STRING:
+                param.type = _Lines()
+
+    def keys(self) -> dict[str, click.Parameter]:
+        """What may stand in a config file: the option of each key."""
+        return {key_of(param): param for param in self.params}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read flags, environment and files."""
+        if not ctx.resilient_parsing:
+            _refuse_unknown_variables(self)
+        with _blamed(ctx, self):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own
+        """Run, unless a value is not the site's to give."""
+        with _blamed(ctx, self):
+            check_site(config_of(ctx).site, values_in_force(ctx))
+            return super().invoke(ctx)
+
+
+def key_of(param: click.Parameter) -> str:
+    """The name of an option in config files: `cpus-per-task` of `--cpus-per-task`."""
+    long = [opt for opt in param.opts if opt.startswith("--")]
+    return long[0][2:] if long else str(param.name).replace("_", "-")
+
+
+def config_of(ctx: click.Context) -> Config:
+    """The files that were read for this call."""
+    config: Config = ctx.meta[_META]
+    return config
+
+
+def source_of(ctx: click.Context, param: click.Parameter) -> Setting | str | None:
+    """Where the value in force comes from: a setting, a flag, a variable; None: default."""
+    source = ctx.get_parameter_source(str(param.name))
+    if key_of(param) == "profile" and source is ParameterSource.DEFAULT:
+        files = (config_of(ctx).user, config_of(ctx).site)
+        return next(
+            (file.settings["profile"] for file in files if "profile" in file.settings), None
+        )
+    if source is ParameterSource.DEFAULT_MAP:
+        return config_of(ctx).in_force[key_of(param)]
+    if source is ParameterSource.ENVIRONMENT:
+        return str(param.envvar)
+    if source is ParameterSource.COMMANDLINE:
+        return param.opts[0] if len(param.opts) == 1 else f"--{key_of(param)}"
+    return None
+
+
+def submit_command(ctx: click.Context) -> click.Command:
+    """The command `submit` of the group that `ctx` belongs to."""
+    group = ctx.find_root().command
+    submit = group.get_command(ctx, "submit") if isinstance(group, click.Group) else None
+    if submit is None:
+        raise click.UsageError("only as a command of slurm-nb")
+    return submit
+
+
+def submit_context(ctx: click.Context, *words: str) -> click.Context:
+    """What `submit WORDS` would have in force, without running it."""
+    return submit_command(ctx).make_context("submit", list(words))
+
+
+def values_in_force(ctx: click.Context) -> dict[str, InForce]:
+    """Every option of a command that was parsed, by key."""
+    config = config_of(ctx)
+    plain = click.Context(ctx.command)
+    values = {}
+    for param in ctx.command.params:
+        key, name = key_of(param), str(param.name)
+        value = config.profile if key == "profile" else ctx.params.get(name)
+        given = config.of_site.get(key)
+        default = given.value if given else param.to_info_dict()["default"]
+        if default is not None and key != "profile":
+            default = param.process_value(plain, default)
+        short = next((opt for opt in param.opts if re.fullmatch("-[^-]", opt)), "")
+        values[key] = InForce(key, short, value, default, source_of(ctx, param))
+    return values
+
+
+def _read_files(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if ctx.resilient_parsing or not isinstance(ctx.command, Configured):
+        return value
+    config = choose_profile(_load(ctx.command), value)
+    ctx.meta[_META] = config
+    params = ctx.command.keys()
+    ctx.default_map = {
+        str(params[key].name): setting.value
+        for key, setting in config.in_force.items()
+        if key != "profile"
+    }
+    return value
+
+
+def _load(command: Configured) -> Config:
+    """Both files, each value checked also where another one beats it."""
+    params = command.keys()
+    keys = [_key(key, param) for key, param in params.items()]
+    config = load(os.environ, keys)
+    plain = click.Context(command)
+    for file in (config.site, config.user):
+        for table in (file.settings, *file.profiles.values()):
+            for setting in table.values():
+                try:
+                    params[setting.key].type_cast_value(plain, setting.value)
+                except click.BadParameter as error:
+                    raise BadValue(f"{setting.place}: {setting.key}: {error.message}") from error
+    return config
+
+
+def _key(name: str, param: click.Parameter) -> Key:
+    kind: Kind = "text"
+    if getattr(param, "multiple", False) or param.nargs == -1:
+        kind = "list"
+    elif _is_switch(param):
+        kind = "switch"
+    elif isinstance(param.type, click.types.IntParamType):
+        kind = "number"
+    short = [opt[1:] for opt in param.opts if opt.startswith("-") and not opt.startswith("--")]
+    return Key(name, kind, "".join(short[:1]))
+
+
+def complete_profile(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of profiles in either file; none when a file is broken."""
+    submit = submit_command(ctx)
+    try:
+        config = _load(submit) if isinstance(submit, Configured) else None
+    except SlurmNbError:
+        return []
+    names = config.profiles if config else []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def _is_switch(param: click.Parameter) -> bool:
+    return isinstance(param, click.Option) and param.is_flag and param.is_bool_flag
+
+
+def _opposite(name: str) -> str:
+    return name[3:] if name.startswith("no-") else f"no-{name}"
+
+
+def _refuse_unknown_variables(command: Configured) -> None:
+    known = {str(param.envvar) for param in command.params}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known:
+            raise BadValue(
+                f"{name}: there is no such option of submit",
+                hint=f"{likely(name, known)}or unset it: unset {name}",
+            )
+
+
+@contextmanager
+def _blamed(ctx: click.Context, command: Configured) -> Iterator[None]:
+    """Say of a wrong value which file and line, or which variable, it comes from."""
+    try:
+        yield
+    except click.BadParameter as error:
+        source = source_of(ctx, error.param) if error.param else None
+        if error.param is None or not str(source).startswith(PREFIX):
+            raise
+        raise BadValue(f"{source}: {error.message}") from error
+    except BadValue as error:
+        places = []
+        for key, param in command.keys().items():
+            source = source_of(ctx, param) if _META in ctx.meta else None
+            place = str(source.place) if isinstance(source, Setting) else str(source)
+            if _names(str(error), key, ctx.params.get(str(param.name))) and (
+                isinstance(source, Setting) or place.startswith(PREFIX)
+            ):
+                places.append(place)
+        if not places:
+            raise
+        raise BadValue(f"{', '.join(places)}: {error}", hint=error.hint) from error
+
+
+def _names(message: str, key: str, value: object) -> bool:
+    """Whether an error is about an option, by its name or, of a list, by one of its texts."""
+    words = [repr(item) for item in value] if isinstance(value, tuple) else []
+    return bool(re.search(rf"(?<![\w-])--{re.escape(key)}(?![\w-])", message)) or any(
+        word in message for word in words
+    )
+
+
+profile_option = click.option(
+    "-P",
+    "--profile",
+    metavar="NAME",
+    is_eager=True,
+    expose_value=False,
+    callback=_read_files,
+    shell_complete=complete_profile,
+    help="Values of [profiles.NAME] in your or your site's config file.",
+)

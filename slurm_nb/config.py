@@ -1,0 +1,99 @@
+"""Config files: found, read, checked and layered. The values are submit's options.
+
+Site: SLURM_NB_SITE_CONFIG, else /etc/slurm-nb/config.toml. User: $XDG_CONFIG_HOME/slurm-nb/
+config.toml, else ~/.config/slurm-nb/config.toml. docs/site-admins.md lists the keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm_nb.config_file import ConfigFile, Key, Setting, likely, parse
+from slurm_nb.errors import BadValue
+from slurm_nb.private import read_unshared
+
+SITE_CONFIG = Path("/etc/slurm-nb/config.toml")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Both files, one laid over the other."""
+
+    site: ConfigFile
+    user: ConfigFile
+    profile: str | None
+    """The chosen one."""
+
+    @property
+    def profiles(self) -> list[str]:
+        """Names of the profiles in either file."""
+        return sorted({*self.site.profiles, *self.user.profiles})
+
+    @property
+    def of_site(self) -> dict[str, Setting]:
+        """What the site says, its part of the profile over its other values; by key."""
+        return {**self.site.settings, **self._profile_of(self.site)}
+
+    @property
+    def in_force(self) -> dict[str, Setting]:
+        """profile > user > site, and within the profile user > site; by key."""
+        return {
+            **self.site.settings,
+            **self.user.settings,
+            **self._profile_of(self.site),
+            **self._profile_of(self.user),
+        }
+
+    def _profile_of(self, file: ConfigFile) -> Mapping[str, Setting]:
+        return file.profiles.get(self.profile, {}) if self.profile else {}
+
+
+def user_config_path(environ: Mapping[str, str]) -> Path:
+    """Where the user's file is looked for. A relative XDG_CONFIG_HOME is none (XDG base dirs)."""
+    base = Path(environ.get("XDG_CONFIG_HOME", ""))
+    return (base if base.is_absolute() else Path("~/.config").expanduser()) / "slurm-nb/config.toml"
+
+
+def load(
+    environ: Mapping[str, str], keys: Collection[Key], *, site_path: Path = SITE_CONFIG
+) -> Config:
+    """Both files as `environ` names them; no profile is chosen yet.
+
+    Raises `BadValue`, naming file and line, for what is wrong in either.
+    """
+    named = environ.get("SLURM_NB_SITE_CONFIG")
+    owners = {0, os.geteuid()}
+    site_path = Path(named) if named else site_path
+    site = read_unshared(site_path, owners if named else {0})
+    if named and site is None:
+        raise BadValue(
+            f"SLURM_NB_SITE_CONFIG {named!r}: there is no such file",
+            hint="ask your site, or unset it: unset SLURM_NB_SITE_CONFIG",
+        )
+    user_path = user_config_path(environ)
+    return Config(
+        site=parse(site_path, site or "", keys, is_site=True),
+        user=parse(user_path, read_unshared(user_path, owners) or "", keys, is_site=False),
+        profile=None,
+    )
+
+
+def choose_profile(config: Config, asked: str | None) -> Config:
+    """`config` with the profile that was asked for, else the one that the files name.
+
+    Raises `BadValue` when neither file has it.
+    """
+    named = config.user.settings.get("profile") or config.site.settings.get("profile")
+    profile = asked if asked is not None else str(named.value) if named else None
+    known = config.profiles
+    if profile is not None and profile not in known:
+        where = "--profile" if asked is not None or named is None else f"{named.place}: profile"
+        listed = f"the profiles are {', '.join(known)}" if known else "no file has any profile"
+        raise BadValue(
+            f"{where} {profile!r}: there is no such profile",
+            hint=f"{likely(profile, known)}{listed} ({config.site.path}, {config.user.path})",
+        )
+    return Config(config.site, config.user, profile)

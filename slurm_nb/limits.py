@@ -1,0 +1,51 @@
+"""A site's maxima: amounts of time, memory, CPUs and GPUs, compared with their units.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from slurm_nb.errors import BadValue
+from slurm_nb.spec import time_limit_s
+
+MAXIMA = ("time", "mem", "cpus-per-task", "gpus")
+"""The options that a site can set a maximum for."""
+
+_MEM = re.compile(r"(\d{1,15})(?:([KMGT])B?)?", re.ASCII | re.IGNORECASE)
+_MIB = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
+_COUNT = re.compile(r"(?:^|:)(\d{1,9})$", re.ASCII)
+
+
+def amount(key: str, text: str) -> float:
+    """How much `text` is: seconds, MiB, CPUs or GPUs; infinite for no limit.
+
+    `text` is as sbatch takes it: `1-12`, `4G`, `a100:2`. Raises `BadValue`.
+    """
+    if key == "time":
+        return time_limit_s(text) or math.inf
+    if key == "mem":
+        match = _MEM.fullmatch(text)
+        if match is None:
+            raise BadValue(f"--mem {text!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
+        # Zero is all that the node has (sbatch(1), --mem).
+        return int(match[1]) * _MIB[(match[2] or "M").upper()] or math.inf
+    counts = [_COUNT.search(part) for part in text.split(",")]
+    if key == "cpus-per-task" and not text.isdecimal():
+        counts = [None]
+    if None in counts:
+        raise BadValue(f"--{key} {text!r}: not a number")
+    return sum(int(count[1]) for count in counts if count)
+
+
+def gpus_of_gres(text: str) -> str:
+    """The GPUs in a `--gres`: `gpu:a100:2,license:1` is `a100:2`; empty without any."""
+    parts = [part.removeprefix("gres:").partition("(")[0] for part in text.split(",")]
+    gpus = [part.removeprefix("gpu").removeprefix(":") for part in parts if _is_gpu(part)]
+    return ",".join(each if _COUNT.search(each) else f"{each}:1".lstrip(":") for each in gpus)
+
+
+def _is_gpu(part: str) -> bool:
+    return part == "gpu" or part.startswith("gpu:")

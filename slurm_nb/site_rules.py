@@ -1,0 +1,118 @@
+"""What a site's file locks and limits, held against the values in force.
+
+A help against mistakes, not a wall: who may run sbatch can ask it for anything. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slurm_nb.config_file import ConfigFile, Place, Setting
+from slurm_nb.errors import BadValue
+from slurm_nb.limits import amount, gpus_of_gres
+
+
+@dataclass(frozen=True)
+class InForce:
+    """One option of submit with its value."""
+
+    key: str
+    """As in config files: `cpus-per-task`."""
+    short: str
+    """Its short option on the command line, `-c`; empty when it has none."""
+    value: object
+    """As submit gets it; None, False or () when there is none."""
+    site_value: object
+    """What it would be if nobody but the site had a say."""
+    source: Setting | str | None
+    """A file's setting, a variable, a flag; None: the default."""
+
+    @property
+    def origin(self) -> str:
+        """`FILE:LINE`, `profile NAME in FILE:LINE`, `SLURM_NB_SUBMIT_TIME`, `--time`, `default`."""
+        if isinstance(self.source, Setting):
+            place = self.source.place
+            return f"profile {place.profile} in {place}" if place.profile else str(place)
+        return self.source or "default"
+
+
+def check_site(site: ConfigFile, values: Mapping[str, InForce]) -> None:
+    """Raise `BadValue` for the first of `values` that is locked otherwise, or over its maximum.
+
+    The same options among those of sbatch are refused too, as far as their names tell.
+    """
+    for key, place in site.locked.items():
+        _check_locked(values[key], place)
+    for key, setting in site.maximum.items():
+        _check_maximum(values[key], setting)
+    if "gpus" in site.maximum:
+        _check_gres(values["gres"], site.maximum["gpus"])
+    _check_passed_on(site, values)
+
+
+def shown(value: object) -> str:
+    """A value as text, without quotes; empty when there is none."""
+    if isinstance(value, tuple):
+        return " ".join(str(item) for item in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
+def _given(value: object) -> object:
+    """`value`, or None for what an option is when nobody gave it."""
+    return None if value is False or value == () else value
+
+
+def _check_locked(option: InForce, place: Place) -> None:
+    if option.source is None or _given(option.value) == _given(option.site_value):
+        return
+    raise BadValue(
+        f"{option.key} is locked to {shown(option.site_value) or 'its default'} by {place},"
+        f" but {option.origin} says {shown(option.value) or 'nothing'}",
+        hint=f"leave {option.key} out; who looks after {place.path} can unlock it",
+    )
+
+
+def _check_maximum(option: InForce, maximum: Setting) -> None:
+    if option.value is not None:
+        _compare(option, str(option.value), maximum)
+
+
+def _check_gres(gres: InForce, maximum: Setting) -> None:
+    gpus = gpus_of_gres(shown(gres.value))
+    if gpus:
+        _compare(gres, gpus, maximum)
+
+
+def _compare(option: InForce, text: str, maximum: Setting) -> None:
+    if amount(maximum.key, text) > amount(maximum.key, str(maximum.value)):
+        raise BadValue(
+            f"--{option.key} {shown(option.value)}: more than {maximum.value}, the maximum that"
+            f" {maximum.place} sets",
+            hint="ask for less",
+        )
+
+
+def _check_passed_on(site: ConfigFile, values: Mapping[str, InForce]) -> None:
+    """A lock would be none if the same option went past it; the site's own words may."""
+    passed_on = values["sbatch-options"]
+    words = passed_on.value if isinstance(passed_on.value, tuple) else ()
+    places = {**site.locked} | {key: setting.place for key, setting in site.maximum.items()}
+    for word in words if passed_on.value != passed_on.site_value else ():
+        for key, place in places.items():
+            if _is(word, values[key]):
+                raise BadValue(
+                    f"sbatch option {word!r} can't be passed on: {place} rules what {key} may be",
+                    hint=f"give it before the --, as an option of slurm-nb: --{key}",
+                )
+
+
+def _is(word: str, option: InForce) -> bool:
+    """Whether a word of sbatch's command line is this option, or its like per CPU or GPU."""
+    if word.startswith("--"):
+        name = word[2:].partition("=")[0]
+        # sbatch takes any unambiguous beginning of a long option (getopt_long).
+        return name != "" and (option.key.startswith(name) or name.startswith(f"{option.key}-per-"))
+    return option.short != "" and word.startswith(option.short)

@@ -1,0 +1,213 @@
+"""Config files on a real cluster: site, user, profile, variables, and config init."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.users import ALICE, MALLORY
+from tests.e2e.scientist import SSH_CONNECTION, Said, Scientist
+
+# Root gives login another /etc, in a mount namespace of this one command alone.
+WITH_ETC = """
+etc=$(mktemp -d)
+cp -a /etc/. "$etc"
+mkdir -p "$etc/slurm-nb"
+printf %s "$SITE" > "$etc/slurm-nb/config.toml"
+chmod 755 "$etc"
+mount --bind "$etc" /etc
+export HOME=/home/alice USER=alice LOGNAME=alice
+setpriv --reuid alice --regid alice --init-groups slurm-nb "$@" && code=0 || code=$?
+rm -rf "$etc"
+exit $code
+"""
+PRIVATE = 'listen = "socket"\nlogin-host = "login.cluster.test:22"\nlocked = ["listen", "auth"]\n'
+USER_FILE = Path(".config/slurm-nb/config.toml")
+SITE_FILE = "/srv/site.toml"
+
+
+@pytest.fixture
+def alice(alice: Scientist) -> Iterator[Scientist]:
+    """Her config file and the site's are gone after the test."""
+    yield alice
+    alice.cluster.login.run(["rm", "-rf", "/home/alice/.config", "/home/alice/job.sh", SITE_FILE])
+
+
+def with_etc(alice: Scientist, site: str, *words: str) -> Said:
+    """Alice runs slurm-nb where `site` is /etc/slurm-nb/config.toml."""
+    done = alice.cluster.login.run(
+        ["unshare", "--mount", "bash", "-ec", WITH_ETC, "bash", *words],
+        env={**SSH_CONNECTION, "SITE": site},
+        cwd="/home/alice",
+        timeout_s=90,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def site_file(alice: Scientist, text: str, uid: int = 0) -> dict[str, str]:
+    """Write a site's file elsewhere; the variable that names it."""
+    path = alice.cluster.login.root / SITE_FILE[1:]
+    path.write_text(text)
+    os.chown(path, uid, uid)
+    return {"SLURM_NB_SITE_CONFIG": SITE_FILE}
+
+
+def user_file(alice: Scientist, text: str) -> None:
+    path = alice.home / USER_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    for each in (path, path.parent, path.parent.parent):
+        os.chown(each, ALICE.uid, ALICE.uid)
+
+
+def test_a_site_makes_the_private_way_the_default(alice: Scientist) -> None:
+    """With the file in /etc and no option: a socket, the site's login host, a cell that runs."""
+    said = with_etc(alice, PRIVATE, "submit", "--json")
+
+    record = json.loads(said.stdout)
+    with alice.tunnel(record["tunnel_command"]):
+        seen = alice.run_cell(record["url"], "print(6 * 7)")
+    assert (record["port"], record["login_host"]) == (None, "login.cluster.test")
+    assert record["socket"]
+    assert seen["output"].strip() == "42"
+
+
+def test_the_page_for_site_admins_leads_to_a_session(alice: Scientist) -> None:
+    """Its worked example in /etc, and `submit` with no options at all: the way in is printed."""
+    page = Path(__file__).parents[2] / "docs/site-admins.md"
+    (example, *_) = re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+    said = with_etc(alice, example, "submit")
+    shown = with_etc(alice, example, "config")
+    refused = with_etc(alice, example, "submit", "--time", "2-0")
+
+    assert said.exit_code == 0, said
+    assert re.search(
+        r"^ssh -N .* -L \d+:/\S+ -J alice@login.cluster.test ", said.stdout, re.MULTILINE
+    )
+    assert alice.squeue("%P %l") == ["main 2:00:00"]
+    assert re.search(
+        r"^listen +socket +/etc/slurm-nb/config.toml:5 +locked by ", shown.stdout, re.MULTILINE
+    )
+    assert "/etc/slurm-nb/config.toml:10 sets" in refused.stderr
+
+
+@pytest.mark.parametrize("where", ["flag", "variable", "file"])
+def test_a_locked_value_is_overridden_by_nobody(alice: Scientist, where: str) -> None:
+    """Exit code 1 with the file and line that locked it, and those who say otherwise; no job."""
+    env = site_file(alice, PRIVATE)
+    if where == "variable":
+        env["SLURM_NB_SUBMIT_LISTEN"] = "port"
+    if where == "file":
+        user_file(alice, 'listen = "port"\n')
+
+    said = alice.slurm_nb("submit", *(["--listen", "port"] if where == "flag" else []), env=env)
+
+    origin = {
+        "flag": "--listen",
+        "variable": "SLURM_NB_SUBMIT_LISTEN",
+        "file": f"/home/alice/{USER_FILE}:1",
+    }[where]
+    assert said.exit_code == 1
+    assert f"listen is locked to socket by {SITE_FILE}:3, but {origin} says port" in said.stderr
+    assert alice.squeue("%i") == []
+
+
+def test_flags_beat_variables_beat_profiles_beat_files(alice: Scientist) -> None:
+    """Each of five values of one job comes from another layer, as Slurm shows the job."""
+    env = site_file(alice, 'job-name = "site"\npartition = "closed"\ntime = 60\n')
+    user_file(
+        alice,
+        'partition = "tiny"\ntime = 50\ncpus-per-task = 2\n'
+        '[profiles.small]\ntime = 5\ncpus-per-task = 3\nmem = "300M"\n',
+    )
+    env |= {"SLURM_NB_SUBMIT_CPUS_PER_TASK": "4", "SLURM_NB_SUBMIT_MEM": "350M"}
+
+    said = alice.slurm_nb("submit", "-P", "small", "--mem", "400M", "--no-wait", env=env)
+
+    assert said.exit_code == 0, said
+    assert alice.squeue("%j %P %l %C %m") == ["site tiny 5:00 4 400M"]
+
+
+def test_what_goes_to_sbatch_can_stand_in_a_file(alice: Scientist) -> None:
+    """sbatch-options in a file are the words behind `--`."""
+    user_file(alice, 'partition = "closed"\nsbatch-options = ["--comment", "two words"]\n')
+
+    said = alice.slurm_nb("submit", "--no-wait")
+
+    assert said.exit_code == 0, said
+    assert alice.squeue("%k") == ["two words"]
+
+
+def test_more_than_the_maximum_is_refused_before_slurm_is_asked(alice: Scientist) -> None:
+    """Units count: 60 minutes is less than 1-00:00:00, 2 days are not."""
+    env = site_file(alice, '[maximum]\ntime = "1-00:00:00"\n')
+    env["PATH"] = "/srv/venv/bin"  # no Slurm there
+
+    said = alice.slurm_nb("submit", "--time", "2-00:00:00", env=env)
+    less = alice.slurm_nb("submit", "--time", "60", env=env)
+
+    assert said.exit_code == 1
+    assert f"more than 1-00:00:00, the maximum that {SITE_FILE}:2 sets" in said.stderr
+    assert (less.exit_code, "sbatch is not on PATH" in less.stderr) == (3, True)
+
+
+def test_the_direct_way_as_a_users_default(alice: Scientist) -> None:
+    """`route` and `tls` in the user's file: a fingerprint and one hop, with no option given."""
+    user_file(alice, 'route = "direct"\ntls = true\nlocal-port = 12345\n')
+
+    record = alice.submit()
+
+    assert record["fingerprint"]
+    assert "-J" not in record["tunnel_command"]
+    assert record["local_port"] == 12345
+
+
+def test_tunnel_cmd_knows_the_login_host_that_was_configured(alice: Scientist) -> None:
+    """Also for a script that was sbatched by hand, of which submit has saved nothing."""
+    user_file(alice, 'login-host = "login.cluster.test"\n')
+    script = alice.slurm_nb("submit", "--dry-run").stdout
+    (alice.home / "job.sh").write_text(script)
+    login = alice.cluster.login
+    job_id = login.run(["sbatch", "--parsable", "job.sh"], user="alice").stdout.strip()
+
+    login.run(  # ready, says its output
+        ["bash", "-c", f"until grep -qs '^slurm-nb ready' {_log(job_id)}; do sleep 0.1; done"],
+        user="alice",
+    )
+    said = alice.slurm_nb("tunnel-cmd", job_id)
+
+    assert said.exit_code == 0, said
+    assert "-J alice@login.cluster.test " in said.stdout
+
+
+def test_a_site_file_of_another_user_is_not_read(alice: Scientist) -> None:
+    """Whoever can write it could take the locks away."""
+    said = alice.slurm_nb("submit", env=site_file(alice, PRIVATE, uid=MALLORY.uid))
+
+    assert said.exit_code == 1
+    assert f"{SITE_FILE} belongs to mallory" in said.stderr
+
+
+def test_config_init_asks_slurm(alice: Scientist) -> None:
+    """The partitions with their limits stand in the file; without accounting it says so."""
+    said = alice.slurm_nb("config", "init")
+
+    text = (alice.home / USER_FILE).read_text()
+    assert said.exit_code == 0, said
+    assert "#   main: time limit 01:00:00 if none is asked for, at most 1-00:00:00" in text
+    assert "#   tiny: " in text
+    assert "at most 00:10:00" in text
+    assert '# partition = "main"' in text
+    assert "Not learnt from Slurm: accounts: " in text
+    assert "accounts: " in said.stderr
+
+
+def _log(job_id: str) -> str:
+    return f"/home/alice/.local/state/slurm-nb/jobs/{job_id}_0_log.out"

@@ -1,0 +1,122 @@
+"""One config file: what its values become, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.config_file import ConfigFile, Key, parse
+from slurm_nb.errors import BadValue
+
+FILE = Path("/etc/slurm-nb/config.toml")
+KEYS = [
+    Key("partition", "text", "p"),
+    Key("time", "text", "t"),
+    Key("cpus-per-task", "number", "c"),
+    Key("tls", "switch"),
+    Key("module", "list"),
+    Key("login-host", "text"),
+    Key("profile", "text", "P"),
+]
+
+
+def site(text: str) -> ConfigFile:
+    return parse(FILE, text, KEYS, is_site=True)
+
+
+def test_each_kind_of_option_has_its_kind_of_value() -> None:
+    """Texts, numbers, switches and lists; a number is fine as text, as in `time = 90`."""
+    file = site(
+        'partition = "core"\ntime = 90\ncpus-per-task = 4\ntls = false\nmodule = ["gcc", "R"]\n'
+    )
+
+    assert {key: setting.value for key, setting in file.settings.items()} == {
+        "partition": "core",
+        "time": "90",
+        "cpus-per-task": 4,
+        "tls": False,
+        "module": ("gcc", "R"),
+    }
+
+
+def test_nothing_is_an_empty_file() -> None:
+    """An empty file, and one of comments alone, set nothing."""
+    assert site("").settings == site("# partition = 1\n").settings == {}
+
+
+def test_every_value_knows_its_line() -> None:
+    """Also below comments, other tables, quoted names, long lists and inline tables."""
+    file = site(
+        "# first\n"
+        'module = [\n  "a=b",\n  "time = 5",\n]\n'
+        'partition = "a"\n'
+        '[profiles."big mem"]\n'
+        'partition = "b" # = c\n'
+        "[maximum]\n"
+        "time = 5\n"
+        "[profiles]\n"
+        "small = { time = 1 }\n"
+    )
+
+    assert file.settings["partition"].place.line == 6
+    assert str(file.profiles["big mem"]["partition"].place) == f"{FILE}:8"
+    assert file.profiles["big mem"]["partition"].place.profile == "big mem"
+    assert file.maximum["time"].place.line == 10
+    assert file.profiles["small"]["time"].place.line == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ('partiton = "core"', "1: unknown key 'partiton'", "did you mean partition? "),
+        ("\ncpus_per_task = 4", "2: unknown key 'cpus_per_task'", "did you mean cpus-per-task? "),
+        ('p = "core"', "1: unknown key 'p'", "did you mean partition? "),
+        ('[profiles.a]\ntme = "1"', "2: unknown key 'tme'", "did you mean time? "),
+        ("lockd = []", "1: unknown key 'lockd'", "did you mean locked? "),
+        ("[maximums]\ntime = 5", "1: unknown key 'maximums'", "did you mean maximum? "),
+        ("xyzzy = 1", "1: unknown key 'xyzzy'", "the keys are listed by: slurm-nb config"),
+        ("time = 02:00:00", "1: time is a date or time of day", 'in quotes, as in time = "'),
+        ("time = true", "1: time is a true or false, which", "in quotes"),
+        ("time = 1.5", "1: time is a number with a point, which", "in quotes"),
+        ('cpus-per-task = "4"', "1: cpus-per-task is a text", "without quotes"),
+        ("cpus-per-task = true", "1: cpus-per-task is a true or false", "without quotes"),
+        ('tls = "yes"', "1: tls is a text", "true or false, without quotes"),
+        ('module = "gcc"', "1: module is a text", 'module = ["..."]'),
+        ("module = [1]", "1: module is a list", 'module = ["..."]'),
+        ("[partition]\nx = 1", "1: partition is a table", "in quotes"),
+        ("partition = core", "1: is not TOML: Invalid value", "text stands in quotes"),
+        ('a = 1\npartition = "core', "2: is not TOML", "text stands in quotes"),
+        ('time = "1"\ntime = "2"', "2: is not TOML: Cannot overwrite a value", "one value"),
+        ("time = " + "9" * 5000, "1: is not TOML", "text stands"),
+        ("time = " + "[" * 5000, "1: is not TOML", "text stands"),
+        ('locked = "tls"', "1: locked is no list", 'write ["..."]'),
+        ('locked = ["tsl"]', "1: locked: unknown key 'tsl'", "did you mean tls? "),
+        ("locked = [1]", "1: locked: unknown key 1", "slurm-nb config"),
+        ("maximum = 4", "1: maximum is no table", "write [maximum]"),
+        ('[maximum]\nmme = "4G"', "2: maximum: unknown key 'mme'", "did you mean mem? "),
+        ('[maximum]\nmem = "lots"', "2: maximum: --mem 'lots': not a size", "write 4G"),
+        ("[maximum]\ntime = true", "2: time is a true or false", "in quotes"),
+        ('profiles = ["a"]', "1: profiles is no table", "write [profiles]"),
+        ('[profiles]\ntime = "5"', "2: a profile is a table", "[profiles.NAME]"),
+        ('[profiles.a]\nprofile = "b"', "2: profile can't stand here", ""),
+        ("[profiles.a]\nlocked = []", "2: locked can't stand here", ""),
+    ],
+)
+def test_what_is_wrong_is_told_with_file_line_and_the_likely_meant(
+    text: str, message: str, hint: str
+) -> None:
+    """One line that names file, line and key, and a hint what to write."""
+    with pytest.raises(BadValue) as caught:
+        site(text)
+
+    assert f"{FILE}:{message}" in str(caught.value)
+    assert hint in caught.value.hint
+    assert "\n" not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize("text", ['locked = ["tls"]', "[maximum]\ntime = 5"])
+def test_only_a_site_locks_and_limits(text: str) -> None:
+    """A user's file can't, and is told that these are the site's keys."""
+    with pytest.raises(BadValue, match=r"1: (locked|maximum) can't stand here: .* site's file"):
+        parse(FILE, text, KEYS, is_site=False)
