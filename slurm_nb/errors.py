@@ -53,13 +53,16 @@ class SchedulerError(SlurmNbError):
 class AnswerLost(SchedulerError):
     """sbatch ended without an answer, so the job may exist all the same."""
 
-    def __init__(self, message: str, *, script: str) -> None:
+    def __init__(self, message: str, *, script: str, clusters: str = "") -> None:
+        where = f"-M {clusters} " if clusters else ""
         hint = (
             "a job may exist all the same: look for the one that runs"
-            f" {script} with `squeue --me -o '%i %o'` before you try again"
+            f" {script} with `squeue {where}--me -o '%i %o'` before you try again"
         )
         super().__init__(message, hint=hint)
         self.script = script
+        self.clusters = clusters
+        """As `-M` takes them; empty: the login node's own."""
 
 
 class JobEnded(SlurmNbError):

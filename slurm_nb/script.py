@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from importlib import resources
@@ -57,7 +58,7 @@ def log_pattern(state_dir: Path) -> str:
             f"the state directory {str(state_dir)!r} holds a percent sign or a backslash",
             hint="set SLURM_NB_HOME to a directory without one",
         )
-    return f"{state_dir}/jobs/%j_0_log.out"
+    return f"{on_disk(state_dir)}/jobs/%j_0_log.out"
 
 
 def templates() -> Path:
@@ -67,9 +68,17 @@ def templates() -> Path:
     return inside if inside.is_dir() else package.parent / "job_templates"
 
 
+def on_disk(path: Path) -> str:
+    """A path such that the script, which is UTF-8, names the same bytes as this process does.
+
+    In a locale such as de_DE.ISO-8859-1 Python reads other letters out of the same bytes.
+    """
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
 def quote_sh(value: object) -> str:
     """One word for bash: `/home/it's` becomes `'/home/it'"'"'s'`."""
-    text = str(value)
+    text = on_disk(value) if isinstance(value, Path) else str(value)
     refuse_control_characters("value for the job script", text)
     return shlex.quote(text)
 

@@ -70,6 +70,8 @@ class JobSpec:
     nodelist: str | None = None
     exclude: str | None = None
     reservation: str | None = None
+    clusters: str | None = None
+    """One name, or several with commas: Slurm takes where the job starts first."""
     sbatch_options: tuple[str, ...] = ()
     """Whatever else goes to sbatch, as words of a command line: `("--exclusive",)`."""
     ui: Ui = "notebook"
@@ -108,7 +110,7 @@ class JobSpec:
         """The `#SBATCH` options of this job, unquoted: `["--job-name=slurm-nb", "--time=90"]`."""
         names = [
             "job_name", "account", "time", "partition", "qos", "cpus_per_task", "mem", "gpus",
-            "gres", "constraint", "nodelist", "exclude", "reservation",
+            "gres", "constraint", "nodelist", "exclude", "reservation", "clusters",
         ]  # fmt: skip
         values = ((name, getattr(self, name)) for name in names)
         return [f"{_option(name)}={value}" for name, value in values if value is not None]
@@ -169,7 +171,8 @@ def refuse_control_characters(what: str, text: str) -> None:
         ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000 for char in text
     ):
         raise BadValue(
-            f"{what} {text!r}: holds a newline, a control character or a byte that is not UTF-8"
+            f"{what} {text!r}: holds a newline, a control character or a byte that is not UTF-8",
+            hint="" if text.isascii() else "is your locale UTF-8? see `locale charmap`",
         )
 
 

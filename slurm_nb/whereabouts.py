@@ -5,6 +5,7 @@ from __future__ import annotations
 from slurm_nb.errors import BadValue, JobEnded, NotReady
 from slurm_nb.joblog import JobLog
 from slurm_nb.ready import Ready
+from slurm_nb.reasons import in_words
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store
 
@@ -30,8 +31,9 @@ def find_ready(session: Session, state: JobState, log: JobLog, store: Store) -> 
             store.forget_secrets(session)
         raise JobEnded(f"job {job_id} has ended: {state}", hint="start another: slurm-nb submit")
     if state.phase is Phase.PENDING:
+        words = in_words(state.reason)
         raise NotReady(
-            f"job {job_id} waits in the queue: {state}",
+            f"job {job_id} waits in the queue: {state}" + (f": {words}" if words else ""),
             hint=f"try again later, or cancel it: slurm-nb cancel {job_id}",
         )
     progress = log.read()

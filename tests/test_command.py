@@ -59,7 +59,6 @@ def test_queries_do_not_inherit_formats_or_the_job_around_them() -> None:
     assert query_environ(environ) == {
         "PATH": "/bin",
         "SLURM_CONF": "/etc/slurm.conf",
-        "SLURM_CLUSTERS": "big",
         "LC_ALL": "C",
     }
 

@@ -440,6 +440,33 @@ def test_a_refused_job_is_told_and_not_saved(run: Run, slurm: AddProgram, store:
     assert store.all() == ([], [])
 
 
+def test_what_a_filter_says_is_noted_once_the_job_is_saved(run: Run, slurm: AddProgram) -> None:
+    """First that there is a job, then what sbatch had to say of it, unable to steer a terminal."""
+    slurm("sbatch", r"printf 'sbatch: 5 h left\n\033[2Jx\n' >&2; echo 7")
+
+    result = run("submit", "--no-wait")
+
+    lines = result.err.splitlines()
+    assert lines[0].startswith("Submitted job 7.")
+    assert lines[1:3] == ["Note: sbatch: 5 h left", "Note: \\x1b[2Jx"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "cancel"),
+    [("7", "scancel 7"), ("7;hpc", "scancel 7"), ("7;big", "scancel -M big 7")],
+)
+def test_a_job_that_could_not_be_saved_can_be_cancelled(
+    run: Run, slurm: AddProgram, answer: str, cancel: str
+) -> None:
+    """The line that is told ends this job, not one of the same id on another cluster."""
+    slurm("sbatch", f'rm -r "$SLURM_NB_HOME/sessions"; touch "$_"; echo "{answer}"')
+
+    result = run("submit", "--no-wait")
+
+    assert result.code == 1
+    assert result.err.endswith(f"cancel it with: {cancel}\n")
+
+
 # --- tunnel-cmd ---
 
 

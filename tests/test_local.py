@@ -190,6 +190,6 @@ def test_options_for_sbatch_have_no_place_here(store: Store) -> None:
     )
 
     with pytest.raises(BadValue, match="'--exclusive': there is no sbatch"):
-        Local().submit("exit", spec, store, cluster=LOCAL)
+        Local().submit("exit", spec, store, cluster=LOCAL, tell=lambda _lines: None)
 
     assert store.all() == ([], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import shutil
 import time
@@ -426,7 +427,9 @@ def cluster(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
 def submitted(store: Store, spec: JobSpec) -> Session:
     """Submit as the command does: a job whose answer was lost is looked for."""
     try:
-        return Slurm().submit(SCRIPT, spec, store, cluster=Slurm().cluster())
+        return Slurm().submit(
+            SCRIPT, spec, store, cluster=Slurm().cluster(), tell=lambda _lines: None
+        )
     except AnswerLost as lost:
         return Slurm().recover(lost, cluster="hpc")
 
@@ -442,6 +445,7 @@ def kept_files(store: Store) -> list[str]:
         ("4711;hpc", Session(job_id="4711", cluster="hpc")),
         ("4711;big", Session(job_id="4711", cluster="big", other_cluster=True)),
         ("Welcome to 2026!\\nYour budget: 5 h\\n4711", Session(job_id="4711", cluster="hpc")),
+        ("4711\\nGoodbye!", Session(job_id="4711", cluster="hpc")),
         ("job 99 is old news\\n\\n4711;big-1.x\\n", Session(
             job_id="4711", cluster="big-1.x", other_cluster=True)),
     ],
@@ -518,6 +522,71 @@ def test_a_job_that_sbatch_did_not_tell_of_is_found(
     )
 
     assert submitted(store, spec).job_id == "42"
+
+
+def test_what_is_said_beside_the_answer_is_passed_on(
+    cluster: AddProgram, store: Store, spec: JobSpec, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A warning on stderr, in whatever encoding, is the user's to read; it prints nothing here."""
+    cluster("sbatch", r"printf '5 h left\ngr\374n\n\n' >&2; printf '\374\n7\n'")
+    beside: list[str] = []
+
+    session = Slurm().submit(SCRIPT, spec, store, cluster="hpc", tell=beside.extend)
+
+    assert session.job_id == "7"
+    assert beside == ["5 h left", "gr\ufffdn"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_value_of_the_environment_is_an_argument(
+    cluster: AddProgram,
+    store: Store,
+    spec: JobSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What sbatch is given shows in no list of processes."""
+    monkeypatch.setenv("https_proxy", "http://alice:hunter2@proxy")
+    cluster(
+        "sbatch", f'ps -e -o args= >"{tmp_path}/seen"; echo "$https_proxy" | grep -q 2 && echo 7'
+    )
+
+    assert submitted(store, spec).job_id == "7"
+    assert "sbatch --parsable" in (tmp_path / "seen").read_text(encoding="utf-8")
+    assert "hunter2" not in (tmp_path / "seen").read_text(encoding="utf-8")
+
+
+def test_a_job_whose_answer_was_lost_is_looked_for_on_its_cluster(
+    cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
+) -> None:
+    """With -M of several, squeue's titles tell on which of them the job is."""
+    cluster(
+        "sbatch",
+        f'echo "${{@: -1}}" >"{tmp_path}/script"; echo "{FROZEN.stderr.strip()}" >&2; exit 1',
+    )
+    cluster(
+        "squeue",
+        f'echo "$*" >"{tmp_path}/asked"; echo "CLUSTER: small"; echo "JOBID|COMMAND"; echo "42|x";'
+        f' echo; echo "CLUSTER: big"; echo "JOBID|COMMAND"; echo "42|$(cat "{tmp_path}/script")"',
+    )
+
+    session = submitted(store, replace(spec, clusters="small,big"))
+
+    assert (session.job_id, session.cluster, session.other_cluster) == ("42", "big", True)
+    assert (tmp_path / "asked").read_text(encoding="utf-8").startswith("-M small,big --me")
+
+
+def test_the_hint_of_a_lost_answer_names_the_clusters(
+    cluster: AddProgram, store: Store, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user is told to look where the job was sent."""
+    monkeypatch.setenv("SLURM_CLUSTERS", "big")
+    cluster("sbatch", "exit 0")
+
+    with pytest.raises(AnswerLost) as caught:
+        submitted(store, spec)
+
+    assert "squeue -M big --me" in caught.value.hint
 
 
 def test_a_job_found_late_can_still_be_read(
@@ -655,7 +724,7 @@ def test_where_the_sites_config_is_crosses(
 def test_where_slurm_is_crosses(
     environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The user's choice of a Slurm, and everything that is none of ours, reaches sbatch."""
+    """The user's choice of a Slurm reaches sbatch; variables of the shell do not."""
     monkeypatch.setenv("SLURM_CONF", "/etc/other.conf")
     monkeypatch.setenv("SLURM_CLUSTERS", "big")
     monkeypatch.setenv("MY_OWN", "a\nb")
@@ -664,7 +733,8 @@ def test_where_slurm_is_crosses(
 
     assert environ["SLURM_CONF"] == "/etc/other.conf"
     assert environ["SLURM_CLUSTERS"] == "big"
-    assert environ["MY_OWN"] == "a\nb"
+    assert "MY_OWN" not in environ
+    assert os.environ["MY_OWN"] == "a\nb"
 
 
 @pytest.mark.parametrize(
@@ -719,6 +789,8 @@ def test_a_flag_beats_the_variable_of_the_same_option(
         ("constraint", "ib", "SBATCH_CONSTRAINT"),
         ("reservation", "r", "SBATCH_RESERVATION"),
         ("job_name", "mine", "SBATCH_JOB_NAME"),
+        ("clusters", "big", "SBATCH_CLUSTERS"),
+        ("clusters", "big", "SLURM_CLUSTERS"),
     ],
 )
 def test_every_option_beats_its_variable(

@@ -16,7 +16,8 @@ from typing import Any
 import click
 
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.scheduler import JobState
+from slurm_nb.reasons import in_words
+from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.tunnel import Connection, Login
 
@@ -143,4 +144,5 @@ def _in_words(state: JobState | None) -> str:
         return "submitted"
     if state.word == "RUNNING":
         return "RUNNING, Jupyter is starting"
-    return str(state)
+    words = in_words(state.reason) if state.phase is Phase.PENDING else ""
+    return f"{state}: {words}" if words else str(state)

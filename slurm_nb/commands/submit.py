@@ -42,6 +42,7 @@ from slurm_nb.whereabouts import check_node, follow
 @click.option("-w", "--nodelist", metavar="NODES", help="Nodes to run on.")
 @click.option("-x", "--exclude", metavar="NODES", help="Nodes not to run on.")
 @click.option("--reservation", help="Reservation.")
+@click.option("-M", "--clusters", metavar="NAMES", help="Other clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
 @click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
 @click.option("--notebook-dir", metavar="DIR", help="Jupyter's root. [default: where you are]")
@@ -126,8 +127,10 @@ def command(
         to_cluster = jobs.cluster()
         try:
             with _signals_wait():
-                session = jobs.submit(script, spec, store, cluster=to_cluster)
+                beside: list[str] = []
+                session = jobs.submit(script, spec, store, cluster=to_cluster, tell=beside.extend)
                 session = draft.save(session, store)
+                say_notices(beside)
         except AnswerLost as lost:
             say(f"{lost}; looking whether the job exists all the same")
             session = draft.save(jobs.recover(lost, cluster=to_cluster), store)
@@ -165,7 +168,8 @@ def _save(store: Store, session: Session) -> None:
     try:
         store.save(session)
     except SlurmNbError as error:
-        cancel = "slurm-nb cancel" if session.cluster == LOCAL else "scancel"
+        scancel = f"scancel -M {session.cluster}" if session.other_cluster else "scancel"
+        cancel = "slurm-nb cancel" if session.cluster == LOCAL else scancel
         raise BadValue(
             f"job {session.job_id} was submitted, but its session was not saved: {error}",
             hint=f"slurm-nb can't find it again; cancel it with: {cancel} {session.job_id}",

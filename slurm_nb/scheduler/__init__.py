@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -56,8 +56,18 @@ class Scheduler(Protocol):
         Raises `SchedulerError` when there is none, or it does not answer.
         """
 
-    def submit(self, script: str, spec: JobSpec, store: Store, *, cluster: str) -> Session:
+    def submit(
+        self,
+        script: str,
+        spec: JobSpec,
+        store: Store,
+        *,
+        cluster: str,
+        tell: Callable[[list[str]], None],
+    ) -> Session:
         """Have `script` run; the caller saves the session before anything else.
+
+        `tell` is given what was said beside the answer, a line each.
 
         Raises `SchedulerError` when it is refused, `AnswerLost` when nobody knows.
         """

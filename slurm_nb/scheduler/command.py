@@ -9,17 +9,11 @@ from dataclasses import dataclass
 
 from slurm_nb.errors import SchedulerError
 
-# Variables of Slurm's commands that say where Slurm is, not what a caller wants of one command.
-_WHERE = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
+# Variables of Slurm's commands that say where Slurm is. Not SLURM_CLUSTERS: a session knows its
+# cluster, and is asked after there.
+_WHERE = frozenset({"SLURM_CONF", "SLURM_JWT"})
 # squeue gives up after 18 to 20 s by itself when the controller hangs (seen on 22.05).
 QUERY_TIMEOUT_S = 25.0
-# Options of sbatch whose variable has another name.
-_NAMED_OTHERWISE = {
-    "TIME": "TIMELIMIT", "MEM": "MEM_PER_NODE", "OVERSUBSCRIBE": "EXCLUSIVE",
-    "-t": "TIMELIMIT", "-A": "ACCOUNT", "-p": "PARTITION", "-q": "QOS", "-G": "GPUS",
-    "-C": "CONSTRAINT", "-J": "JOB_NAME", "-M": "CLUSTERS", "-k": "NO_KILL", "-O": "OVERCOMMIT",
-    "-S": "CORE_SPEC", "-m": "DISTRIBUTION", "-i": "INPUT",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,26 +72,3 @@ def query_environ(environ: Mapping[str, str]) -> dict[str, str]:
     prefixes = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")
     kept = {k: v for k, v in environ.items() if not k.startswith(prefixes) or k in _WHERE}
     return {**kept, "LC_ALL": "C"}
-
-
-def unset_for_sbatch(environ: Mapping[str, str], options: list[str]) -> list[str]:
-    """Names in `environ` that must not reach sbatch.
-
-    Variables of a job that slurm-nb was called from would tell the new job of the old one's
-    nodes. A `SBATCH_*` variable beats the same option in the script (sbatch(1), "INPUT
-    ENVIRONMENT VARIABLES"), so it goes where the user gave the option: flags win.
-    """
-    reserved = {"SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_OPEN_MODE", "SBATCH_ARRAY_INX"}
-    reserved |= {"SBATCH_WAIT", "SBATCH_QUIET", "SBATCH_TEST_ONLY"}
-    for option in options:
-        if option.startswith("--"):
-            name = option[2:].partition("=")[0].replace("-", "_").upper()
-        else:
-            name = option[:2]
-        reserved.add("SBATCH_" + _NAMED_OTHERWISE.get(name, name))
-    keep = _WHERE | {"SLURM_NB_HOME", "SLURM_NB_SITE_CONFIG"}
-    return sorted(
-        name
-        for name in environ
-        if name in reserved or (name.startswith("SLURM_") and name not in keep)
-    )

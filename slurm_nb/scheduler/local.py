@@ -19,6 +19,7 @@ from pathlib import Path
 from slurm_nb.errors import AnswerLost, BadValue, SchedulerError
 from slurm_nb.private import write_private
 from slurm_nb.scheduler import LOCAL, JobState, Phase
+from slurm_nb.scheduler.crossing import crossing
 from slurm_nb.session import Session, Store
 from slurm_nb.spec import JobSpec, time_limit_s
 
@@ -45,7 +46,15 @@ class Local:
         """Always `local`."""
         return LOCAL
 
-    def submit(self, script: str, spec: JobSpec, store: Store, *, cluster: str) -> Session:
+    def submit(
+        self,
+        script: str,
+        spec: JobSpec,
+        store: Store,
+        *,
+        cluster: str,
+        tell: Callable[[list[str]], None],
+    ) -> Session:
         """Start `script`; it goes on when this process and its shell are gone."""
         if spec.sbatch_options:
             raise BadValue(
@@ -107,7 +116,7 @@ class Local:
 
 
 def _start(argv: list[str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
-    environ = {k: v for k, v in os.environ.items() if k != "SLURM_NB_SESSION"}
+    environ = crossing(os.environ, also={"TMPDIR"})  # this machine's own, and so the job's
     try:
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
             return subprocess.Popen(

@@ -6,9 +6,12 @@ Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 from __future__ import annotations
 
 import contextlib
-import io
+import os
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -21,33 +24,51 @@ _SBATCH_TIMEOUT_S = 90
 _TIMED_OUT = 124  # timeout(1), coreutils 9.1
 _KILLED = range(129, 193)  # 128 and a signal's number
 _ANSWER = re.compile(r"(?P<job_id>\d+)(?:;(?P<cluster>[\w.-]+))?", re.ASCII)
+# submitit decodes what it hears strictly, and kills sbatch at the first byte that is no UTF-8; of a
+# success it drops stderr.
+_HEARD = 'exec "$@" >"$0/stdout" 2>"$0/stderr"'
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What sbatch answered."""
+
+    job_id: str
+    cluster: str
+    """Empty where sbatch names none."""
+    words: list[str]
+    """Lines that sbatch, or a site's filter, said beside."""
 
 
 class Sbatch(SlurmExecutor):
     """submitit's Slurm executor, submitting our script in place of its own."""
 
-    def __init__(self, folder: Path, script: str, unset: list[str]) -> None:
+    def __init__(
+        self, folder: Path, script: str, *, environ: Mapping[str, str], clusters: str = ""
+    ) -> None:
         super().__init__(folder)
         self._script = script
-        self._unset = unset
+        self._environ = environ
+        self._clusters = clusters
         self.script_path: Path | None = None
 
-    def submit_script(self) -> tuple[str, str]:
-        """The new job's id and, where sbatch names it, its cluster (else empty).
+    def submit_script(self) -> Submitted:
+        """Submit with `environ` as sbatch's whole environment.
 
         Raises `SchedulerError` with sbatch's own words, or `AnswerLost`.
         """
-        heard = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(heard):  # submitit prints what it also raises
+        with tempfile.TemporaryDirectory(prefix="slurm-nb-") as heard, _environment(self._environ):
+            self._heard = Path(heard)
+            try:
                 job = self._submit_command("")
-        except (FailedJobError, FailedSubmissionError) as error:
-            raise self._failed(error) from error
+            except (FailedJobError, FailedSubmissionError) as error:
+                raise self._failed(error) from error
+            words = self._said("stderr")
         if (
             self.script_path and self.script_path.is_symlink()
         ):  # submitit's, to the script's new name
             self.script_path.unlink()
-        return job.job_id, self._cluster
+        return Submitted(job.job_id, self._cluster, [line for line in words.splitlines() if line])
 
     @classmethod
     def affinity(cls) -> int:
@@ -55,33 +76,62 @@ class Sbatch(SlurmExecutor):
         return -1 if shutil.which("sbatch") is None else 2
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
-        return self._script
+        return ""  # submitit writes it in the locale's encoding; see below
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         submission_file_path.chmod(0o600)
+        submission_file_path.write_text(self._script, encoding="utf-8")
         self.script_path = submission_file_path
-        unset = [word for name in self._unset for word in ("-u", name)]
         return [
+            "bash", "-c", _HEARD, str(self._heard),
             "timeout", "--kill-after=5", str(_SBATCH_TIMEOUT_S),
-            "env", *unset, "sbatch", "--parsable", str(submission_file_path),
+            "sbatch", "--parsable", str(submission_file_path),
         ]  # fmt: skip
 
     def _get_job_id_from_submission_command(self, string: bytes | str) -> str:  # type: ignore[override]
-        text = string if isinstance(string, str) else string.decode(errors="replace")
-        match = _ANSWER.fullmatch(text.splitlines()[-1].strip()) if text.strip() else None
-        if match is None:
-            raise FailedSubmissionError(text)
-        self._cluster = match["cluster"] or ""
-        return match["job_id"]
+        text = self._said("stdout")
+        # A site's filter may print before and after; the answer is a line of its own.
+        for line in reversed(text.splitlines()):
+            if match := _ANSWER.fullmatch(line.strip()):
+                self._cluster = match["cluster"] or ""
+                return match["job_id"]
+        raise FailedSubmissionError(text)
+
+    def _said(self, stream: str) -> str:
+        """What sbatch said; nothing where it was not even started."""
+        path = self._heard / stream
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def _failed(self, error: Exception) -> SchedulerError:
         """What to raise: that sbatch refused, or that nobody knows whether there is a job."""
         code = getattr(error.__cause__, "returncode", 0)
-        words = " ".join(str(error).split()) or f"sbatch ended with {code} and without a word"
+        said = self._said("stderr") or (str(error) if code == 0 else self._said("stdout"))
+        words = " ".join(said.split()) or f"sbatch ended with {code} and without a word"
         killed = code < 0 or code == _TIMED_OUT or code in _KILLED
         # "Socket timed out on send/recv operation" was seen with exit code 1, and the job ran.
         if code == 0 or killed or "timed out" in words.lower():
-            return AnswerLost(f"sbatch gave no job id: {words}", script=str(self.script_path))
+            return AnswerLost(
+                f"sbatch gave no job id: {words}",
+                script=str(self.script_path),
+                clusters=self._clusters,
+            )
         if self.script_path:
             self.script_path.unlink(missing_ok=True)
         return SchedulerError(f"sbatch refused the job: {words}", hint="nothing was submitted")
+
+
+@contextlib.contextmanager
+def _environment(environ: Mapping[str, str]) -> Iterator[None]:
+    """Have this process's programs inherit `environ` alone.
+
+    submitit hands its own environment on; in arguments (`env -i NAME=VALUE`) the values would show
+    in the list of processes.
+    """
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -10,12 +10,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.private import user_name
 from slurm_nb.scheduler import JobState, Phase
-from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask, unset_for_sbatch
+from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
+from slurm_nb.scheduler.crossing import clusters_asked_for, environ_for_sbatch
 from slurm_nb.session import Session, Store
 from slurm_nb.spec import JobSpec
 
@@ -66,8 +68,16 @@ class Slurm:
             )
         return match[1]
 
-    def submit(self, script: str, spec: JobSpec, store: Store, *, cluster: str) -> Session:
-        """Submit `script` with sbatch.
+    def submit(
+        self,
+        script: str,
+        spec: JobSpec,
+        store: Store,
+        *,
+        cluster: str,
+        tell: Callable[[list[str]], None],
+    ) -> Session:
+        """Submit `script` with sbatch, to the clusters that -M names, else to `cluster`.
 
         Raises `SchedulerError`, with sbatch's own words, when there is no job, and
         `AnswerLost` when there may be one.
@@ -77,14 +87,19 @@ class Slurm:
         options = [*spec.sbatch_options, *spec.directives()]
         if spec.job_name == JobSpec.job_name:  # not asked for: SBATCH_JOB_NAME may say another
             options.remove(f"--job-name={spec.job_name}")
-        unset = unset_for_sbatch(os.environ, options)
-        submission = Sbatch(store.folder / "jobs", script, unset)
-        job_id, named = submission.submit_script()
-        return Session(
-            job_id=job_id,
-            cluster=named or cluster,
-            other_cluster=named not in {"", cluster},
-            script=str(submission.script_path),
+        path = shutil.which("sbatch")
+        submission = Sbatch(
+            store.folder / "jobs",
+            script,
+            environ=environ_for_sbatch(
+                os.environ, options, commands=str(Path(path).parent) if path else None
+            ),
+            clusters=clusters_asked_for(os.environ, options),
+        )
+        submitted = submission.submit_script()
+        tell(submitted.words)
+        return _session(
+            submitted.job_id, submitted.cluster, str(submission.script_path), own=cluster
         )
 
     def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
@@ -93,13 +108,20 @@ class Slurm:
             if look:
                 time.sleep(_LOOK_AGAIN_S)
             with contextlib.suppress(SchedulerError):
+                where = ["-M", lost.clusters] if lost.clusters else []
                 answer = ask(
-                    ["squeue", "--me", "-h", "-t", "all", "-o", "%i|%o"], timeout_s=_LOOK_TIMEOUT_S
+                    ["squeue", *where, "--me", "-t", "all", "-o", "%i|%o"],
+                    timeout_s=_LOOK_TIMEOUT_S,
                 )
+                named = ""
                 for line in answer.stdout.splitlines():
                     job_id, _, command = line.strip().partition("|")
+                    # A title that squeue writes above the jobs of each cluster of -M.
+                    named = (
+                        line.partition(": ")[2].strip() if line.startswith("CLUSTER: ") else named
+                    )
                     if command == lost.script and job_id.isdigit():
-                        return Session(job_id=job_id, cluster=cluster, script=lost.script)
+                        return _session(job_id, named, lost.script, own=cluster)
         raise lost
 
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
@@ -123,6 +145,13 @@ class Slurm:
                 f"scancel {session.job_id}: {answer.words}",
                 hint=f"try again later: slurm-nb cancel {session.job_id}",
             )
+
+
+def _session(job_id: str, named: str, script: str, *, own: str) -> Session:
+    """The session of a job on the cluster `named` (empty: where none was named, `own`)."""
+    return Session(
+        job_id=job_id, cluster=named or own, other_cluster=named not in {"", own}, script=script
+    )
 
 
 def _of(session: Session, state: JobState) -> JobState:

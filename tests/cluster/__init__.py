@@ -6,16 +6,17 @@
 bed.py is the cluster; a host is made by host.py, init.py and enter.py; layout.py says what its file
 tree is made of, network.py who reaches whom, users.py who is there; slurm.py and sshd.py start the
 daemons, software.py installs Python environments, state.py cleans up, machine.py says what this
-machine lacks. By hand: `python -m tests.cluster up`.
+machine lacks; second.py adds a second cluster. By hand: `python -m tests.cluster up`.
 """
 
 from .bed import Cluster, StartError
 from .host import CommandError, Host, Terminal
 from .machine import missing
-from .slurm import REFUSED_ACCOUNT, can_refuse_accounts
+from .slurm import POOR_ACCOUNT, REFUSED_ACCOUNT, can_refuse_accounts
 from .software import Environment, InstallError, ensure_environment, ensure_tools
 
 __all__ = [
+    "POOR_ACCOUNT",
     "REFUSED_ACCOUNT",
     "Cluster",
     "CommandError",

@@ -16,6 +16,7 @@ from .host import Host, await_ready, start_host
 from .layout import HOSTS, SLURM_HOSTS, plan_file, write_layout
 from .machine import missing
 from .state import StateDir, forget, make_state_dir, recall, remember, sweep_leftovers
+from .users import CLUSTER_USERS
 
 
 class StartError(Exception):
@@ -123,8 +124,8 @@ class Cluster:
 
     def cancel_jobs(self, timeout_s: float = 30) -> None:
         """Cancels every job of every user and waits until all have left the nodes."""
-        self.login.run(["scancel", "--user=alice"])
-        self.login.run(["scancel", "--user=mallory"])
+        loop = 'for user; do scancel --user="$user" || exit 1; done'
+        self.login.run(["bash", "-c", loop, "-", *(user.name for user in CLUSTER_USERS)])
         deadline = time.monotonic() + timeout_s
         while self.login.run(["squeue", "-h", "-o", "%i %T"]).stdout.strip():
             if time.monotonic() > deadline:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .users import home_of
+
 DEBIAN_PYTHON = "/usr/bin/python3"
 PATH = "/srv/venv/bin:/usr/local/bin:/usr/bin:/bin"
 HERE = Path(__file__).resolve().parent
@@ -152,19 +154,14 @@ class Host:
         self, command: Sequence[str], *, user: str, cwd: str | Path | None, mode: str
     ) -> list[str]:
         enter = [DEBIAN_PYTHON, "-I", str(HERE / "enter.py"), str(self.init_pid)]
-        return [*enter, user, str(cwd or home(user)), mode, *command]
-
-
-def home(user: str) -> str:
-    """The home folder of a user."""
-    return "/root" if user == "root" else f"/home/{user}"
+        return [*enter, user, str(cwd or home_of(user)), mode, *command]
 
 
 def environment(user: str, added: Mapping[str, str]) -> dict[str, str]:
     """The environment of a fresh login of a user, plus what is added."""
     path = f"{PATH}:/usr/sbin:/sbin" if user == "root" else PATH
     return {
-        "HOME": home(user),
+        "HOME": home_of(user),
         "USER": user,
         "LOGNAME": user,
         "SHELL": "/bin/bash",

@@ -14,6 +14,8 @@ from .network import LOGIN_ADDRESS, NODE_ADDRESSES
 CPUS_PER_NODE = 8
 MEMORY_PER_NODE_MB = 8000
 REFUSED_ACCOUNT = "nosuchaccount"
+POOR_ACCOUNT = "poor"
+"""An account of which the job submit plugin has something to say."""
 
 _NODES = ",".join(NODE_ADDRESSES)
 
@@ -55,11 +57,15 @@ SlurmdLogFile=/var/log/slurm/slurmd.log
 SlurmctldDebug=info
 SlurmdDebug=info
 JobSubmitPlugins={{job_submit}}
-NodeName={_NODES} CPUs={CPUS_PER_NODE} RealMemory={MEMORY_PER_NODE_MB} State=UNKNOWN
+GresTypes=gpu
+NodeName={_NODES} CPUs={CPUS_PER_NODE} RealMemory={MEMORY_PER_NODE_MB} Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes={_NODES} Default=YES DefaultTime=01:00:00 MaxTime=1-00:00:00 State=UP
 PartitionName=tiny Nodes=c2 MaxTime=00:10:00 State=UP
 PartitionName=closed Nodes={_NODES} MaxTime=1-00:00:00 State=DOWN
 """
+
+# Devices that every machine has.
+_GRES_CONF = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
 
 # Without a database Slurm refuses no account. 2045 is ESLURM_INVALID_ACCOUNT of slurm_errno.h.
 _JOB_SUBMIT_LUA = f"""\
@@ -67,6 +73,9 @@ function slurm_job_submit(request, partitions, uid)
    if request.account == "{REFUSED_ACCOUNT}" then
       slurm.log_user("account %s does not exist here, ask the help desk", request.account)
       return 2045
+   end
+   if request.account == "{POOR_ACCOUNT}" then
+      slurm.log_user("account %s has 5 hours left", request.account)
    end
    return slurm.SUCCESS
 end
@@ -95,6 +104,7 @@ def make_config(slurm: Path, munge: Path) -> None:
     job_submit = "lua" if can_refuse_accounts() else ""
     text = _SLURM_CONF.format(job_submit=job_submit)
     (slurm / "slurm.conf").write_text(text, encoding="ascii")
+    (slurm / "gres.conf").write_text(_GRES_CONF, encoding="ascii")
     (slurm / "job_submit.lua").write_text(_JOB_SUBMIT_LUA, encoding="ascii")
     munge.mkdir(mode=0o700, parents=True)
     key = munge / "munge.key"

@@ -14,6 +14,14 @@ class User:
     name: str
     uid: int
     """Also the id of the user's own group."""
+    folder: str = ""
+    """Below /home; empty: the name."""
+    login_shell: str = "/bin/bash"
+
+    @property
+    def home(self) -> str:
+        """The home folder: `/home/alice`."""
+        return f"/home/{self.folder or self.name}"
 
 
 ALICE = User("alice", 21001)
@@ -23,7 +31,16 @@ MALLORY = User("mallory", 21002)
 LEA = User("lea", 21003)
 """Alice at her laptop: owns one ssh key that lets her in as alice."""
 
-CLUSTER_USERS = (ALICE, MALLORY)
+ZOE = User("zoe", 21004, folder="o'näme space")
+"""Alice, were her home called otherwise."""
+ZARA = User("zara", 21005, login_shell="/usr/bin/zsh")
+FIA = User("fia", 21006, login_shell="/usr/bin/fish")
+TESS = User("tess", 21007, login_shell="/usr/bin/tcsh")
+"""Alice, had she another login shell."""
+
+OWNERS = (ALICE, ZOE, ZARA, FIA, TESS)
+"""Those whom lea's key lets in."""
+CLUSTER_USERS = (*OWNERS, MALLORY)
 LAPTOP_USERS = (LEA,)
 
 _ORDINARY_IDS = range(1000, 60000)
@@ -44,7 +61,7 @@ def account_files(host: str) -> dict[str, str]:
     group = _system_lines("/etc/group")
     for user in users:
         passwd.append(
-            f"{user.name}:x:{user.uid}:{user.uid}:{user.name}:/home/{user.name}:/bin/bash"
+            f"{user.name}:x:{user.uid}:{user.uid}:{user.name}:{user.home}:{user.login_shell}"
         )
         group.append(f"{user.name}:x:{user.uid}:")
     # "*": no password. "!" would be a locked account, which sshd without PAM refuses.
@@ -69,22 +86,27 @@ def _system_lines(path: str) -> list[str]:
     ]
 
 
+def home_of(name: str) -> str:
+    """The home folder of a user of any host."""
+    homes = {user.name: user.home for user in (*CLUSTER_USERS, *LAPTOP_USERS)}
+    return homes.get(name, "/root" if name == "root" else f"/home/{name}")
+
+
 def make_homes(cluster_home: Path, laptop_home: Path, known_hosts: str) -> None:
     """Fills the two /home folders.
 
     known_hosts: the text of every user's ~/.ssh/known_hosts.
     """
+    folders = {}
     for parent, users in ((cluster_home, CLUSTER_USERS), (laptop_home, LAPTOP_USERS)):
         parent.mkdir(mode=0o755)
         for user in users:
-            _make_home(parent / user.name, user, known_hosts)
-    keys = {
-        user: (home / user.name / ".ssh/id_ed25519.pub").read_text("ascii")
-        for user, home in ((ALICE, cluster_home), (MALLORY, cluster_home), (LEA, laptop_home))
-    }
-    authorized = {ALICE: keys[ALICE] + keys[LEA], MALLORY: keys[MALLORY]}
-    for user, text in authorized.items():
-        _write(cluster_home / user.name / ".ssh/authorized_keys", text, user, 0o600)
+            folders[user] = parent / Path(user.home).name
+            _make_home(folders[user], user, known_hosts)
+    keys = {user: (folders[user] / ".ssh/id_ed25519.pub").read_text("ascii") for user in folders}
+    for user in CLUSTER_USERS:
+        text = keys[user] + (keys[LEA] if user in OWNERS else "")
+        _write(folders[user] / ".ssh/authorized_keys", text, user, 0o600)
 
 
 def _make_home(home: Path, user: User, known_hosts: str) -> None:

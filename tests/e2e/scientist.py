@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import Cluster
-from tests.cluster.users import ALICE
+from tests.cluster.users import ALICE, User
 
 # As sshd sets it for someone who came from the laptop.
 SSH_CONNECTION = {"SSH_CONNECTION": "10.97.0.2 50000 10.97.0.1 22"}
@@ -32,14 +32,15 @@ class Said:
 
 @dataclass(frozen=True)
 class Scientist:
-    """Alice on the login node, and at her laptop."""
+    """Alice (or another owner) on the login node, and at her laptop."""
 
     cluster: Cluster
+    user: User = ALICE
 
     @property
     def home(self) -> Path:
         """Her home on the cluster, as this process sees it."""
-        return self.cluster.login.root / "home/alice"
+        return self.cluster.login.root / self.user.home.removeprefix("/")
 
     @property
     def state(self) -> Path:
@@ -47,12 +48,16 @@ class Scientist:
         return self.home / STATE
 
     def slurm_nb(
-        self, *words: str, env: Mapping[str, str] | None = None, timeout_s: float = 90
+        self,
+        *words: str,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 90,
+        host: str = "login",
     ) -> Said:
-        """Run slurm-nb on the login node."""
-        done = self.cluster.login.run(
+        """Run slurm-nb on the login node, or on another host."""
+        done = self.cluster.hosts[host].run(
             ["slurm-nb", *words],
-            user="alice",
+            user=self.user.name,
             env={**SSH_CONNECTION, **(env or {})},
             timeout_s=timeout_s,
             check=False,
@@ -61,7 +66,7 @@ class Scientist:
 
     def on_terminal(self, *words: str) -> str:
         """What slurm-nb leaves on the terminal, its live line wiped; not come by ssh."""
-        terminal = self.cluster.login.open_terminal(["slurm-nb", *words], user="alice")
+        terminal = self.cluster.login.open_terminal(["slurm-nb", *words], user=self.user.name)
         shown = b""
         with contextlib.suppress(OSError):  # EIO: it has ended
             while more := os.read(terminal.master, 65536):
@@ -113,23 +118,27 @@ class Scientist:
 
     def squeue(self, form: str) -> list[str]:
         """Lines of squeue on her jobs that have not ended."""
-        done = self.cluster.login.run(["squeue", "--user=alice", "-h", "-o", form], user="alice")
+        done = self.cluster.login.run(
+            ["squeue", f"--user={self.user.name}", "-h", "-o", form], user=self.user.name
+        )
         return done.stdout.split("\n")[:-1]
 
     def processes(self, host: str) -> str:
         """Her processes on a host: `PID COMMAND` lines."""
-        done = self.cluster.hosts[host].run(["ps", "-u", "alice", "-o", "pid=,args="], check=False)
+        done = self.cluster.hosts[host].run(
+            ["ps", "-u", self.user.name, "-o", "pid=,args="], check=False
+        )
         return done.stdout
 
     def program(self, name: str, text: str) -> dict[str, str]:
         """Put a program before all others on her PATH; the environment that has it so."""
         folder = self.home / "bin"
         folder.mkdir(exist_ok=True)
-        os.chown(folder, ALICE.uid, ALICE.uid)
+        os.chown(folder, self.user.uid, self.user.uid)
         path = folder / name
         path.write_text(text)
         path.chmod(0o755)
-        return {"PATH": "/home/alice/bin:/srv/venv/bin:/usr/local/bin:/usr/bin:/bin"}
+        return {"PATH": f"{self.user.home}/bin:/srv/venv/bin:/usr/local/bin:/usr/bin:/bin"}
 
     def run_folders(self) -> list[Path]:
         """Her jobs' node-local directories, on every node."""

@@ -1,0 +1,115 @@
+"""Sessions on another cluster: -M, with a real slurmdbd that knows both."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster, ensure_environment, missing
+from tests.cluster.second import NAME, PROGRAMS, start_second
+from tests.e2e.scientist import Scientist
+
+WHICH = "import os; print(os.environ['SLURM_CLUSTER_NAME'], os.environ['SLURM_JOB_ID'])"
+LOST_ANSWER = """#!/bin/bash
+/usr/bin/sbatch "$@" > /dev/null
+echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2
+exit 1
+"""
+
+
+@pytest.fixture(scope="module")
+def clusters(wheel: Path) -> Iterator[Cluster]:
+    """A cluster of its own, with a second one beside it."""
+    lacking = missing() + [f"{path} is missing" for path in PROGRAMS if not Path(path).exists()]
+    if lacking:
+        words = "no two clusters: " + " ".join(lacking)
+        if os.environ.get("CI"):
+            pytest.fail(words)
+        pytest.skip(words)
+    with Cluster.start("clusters") as running:
+        ensure_environment(running, wheel)
+        start_second(running)
+        yield running
+
+
+@pytest.fixture
+def alice(clusters: Cluster) -> Iterator[Scientist]:
+    """The owner, on both clusters."""
+    scientist = Scientist(clusters)
+    yield scientist
+    scientist.slurm_nb("cancel", "--all")
+    scientist.clean_up()
+    assert scientist.run_folders() == []
+
+
+def _jobs(alice: Scientist, cluster: str) -> list[str]:
+    done = alice.cluster.login.run(["squeue", "-M", cluster, "-h", "-o", "%i"], user="alice")
+    return done.stdout.split()
+
+
+def test_every_command_follows_to_the_cluster_of_the_session(alice: Scientist) -> None:
+    """Submit, tunnel-cmd, audit and cancel with -M, also when the same id is on both."""
+    local = ["sbatch", "-M", "testbed", "--wrap=sleep 90"]
+    alice.cluster.login.run(local, user="alice")
+    record = alice.submit("-M", NAME)
+    while int(_jobs(alice, "testbed")[0]) < int(record["job_id"]):
+        alice.cluster.login.run(local, user="alice")
+
+    tunnel = alice.slurm_nb("tunnel-cmd", record["job_id"])
+    audit = alice.slurm_nb("audit", record["job_id"])
+    with alice.tunnel(record["tunnel_command"]):
+        seen = alice.run_cell(record["url"], WHICH)
+    before = _jobs(alice, "testbed")
+    cancel = alice.slurm_nb("cancel", record["job_id"])
+
+    assert (record["cluster"], record["state"]) == (NAME, "RUNNING")
+    assert seen["output"] == f"{NAME} {record['job_id']}\n"
+    assert tunnel.stdout == record["tunnel_command"] + "\n"
+    assert audit.exit_code == 0, audit
+    assert cancel.stderr == f"cancelled job {record['job_id']}\n"
+    assert _jobs(alice, NAME) == []
+    assert _jobs(alice, "testbed") == before
+
+
+def test_the_variable_counts_at_submission_only(alice: Scientist) -> None:
+    """SLURM_CLUSTERS sends a job there; later commands ask where it is, whatever it says then."""
+    record = alice.submit(env={"SLURM_CLUSTERS": NAME})
+
+    other = {"SLURM_CLUSTERS": "testbed"}
+    tunnel = alice.slurm_nb("tunnel-cmd", "--json", record["job_id"], env=other)
+    cancel = alice.slurm_nb("cancel", record["job_id"], env=other)
+
+    assert json.loads(tunnel.stdout) == record
+    assert record["cluster"] == NAME
+    assert cancel.stderr == f"cancelled job {record['job_id']}\n"
+
+
+def test_a_flag_beats_the_variable(alice: Scientist) -> None:
+    """`-- -M` too: the own cluster, where the variable says another."""
+    env = {"SBATCH_CLUSTERS": NAME, "SLURM_CLUSTERS": NAME}
+    alice.slurm_nb("submit", "--no-wait", "--", "-M", "testbed", env=env)
+
+    assert (len(_jobs(alice, "testbed")), _jobs(alice, NAME)) == (1, [])
+
+
+def test_a_lost_answer_is_looked_for_on_the_clusters_that_were_named(alice: Scientist) -> None:
+    """The job that sbatch did not tell of is found where Slurm has put it."""
+    env = alice.program("sbatch", LOST_ANSWER)
+
+    said = alice.slurm_nb("submit", "--no-wait", "--json", "-M", f"{NAME},testbed", env=env)
+
+    record = json.loads(said.stdout)
+    assert _jobs(alice, record["cluster"]) == [record["job_id"]]
+    assert "looking whether the job exists" in said.stderr
+
+
+def test_a_cluster_that_nobody_knows_is_refused(alice: Scientist) -> None:
+    """Sbatch's own words, and nothing submitted."""
+    said = alice.slurm_nb("submit", "-M", "nosuch")
+
+    assert said.exit_code == 3
+    assert "No cluster 'nosuch' known by database" in said.stderr

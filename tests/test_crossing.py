@@ -1,0 +1,132 @@
+"""The job is given what a login has, and what the user names; nothing else of the shell's."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurm_nb.scheduler.crossing import (
+    clusters_asked_for,
+    crossing,
+    environ_for_sbatch,
+    option_value,
+)
+
+LOGIN = {
+    "HOME": "/home/alice",
+    "USER": "alice",
+    "LC_TIME": "sv_SE.UTF-8",
+    "XDG_STATE_HOME": "/home/alice/state",
+    "https_proxy": "http://proxy:3128",
+    "JUPYTER_PATH": "/home/alice/jupyter",
+}
+SHELL = {"CONDA_PREFIX": "/c", "LD_PRELOAD": "x.so", "BASH_FUNC_ml%%": "() { :; }", "SECRET": "s"}
+JOB = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "PMI_RANK": "0", "SLURM_NB_SESSION": "hpc/1"}
+
+
+def test_only_what_a_login_has_crosses() -> None:
+    """The user, their language and places, the proxies: yes. The rest of a shell: no."""
+    assert crossing(LOGIN | SHELL | JOB) == LOGIN
+
+
+@pytest.mark.parametrize(
+    ("path", "crosses"),
+    [
+        ("/usr/local/bin:/usr/bin:/bin", "/usr/local/bin:/usr/bin:/bin"),
+        ("/c/envs/x/bin:/c/condabin:/usr/bin/:/bin", "/usr/bin/:/bin"),
+        ("/home/alice/bin:/c:/home/alice/.local/bin", "/home/alice/bin:/home/alice/.local/bin"),
+        ("/home/bob/bin:bin:.::/bin", "/bin"),
+        ("/opt/slurm/bin:/bin", "/opt/slurm/bin:/bin"),
+        ("/run/current-system/sw/bin", "/run/current-system/sw/bin"),
+    ],
+    ids=["system", "conda", "home", "others", "slurm", "nothing left"],
+)  # fmt: skip
+def test_path_is_a_logins(path: str, crosses: str) -> None:
+    """The system's folders, the user's own and that of Slurm's commands, in the user's order."""
+    crossed = crossing({"HOME": "/home/alice", "PATH": path}, commands="/opt/slurm/bin")
+
+    assert crossed["PATH"] == crosses
+
+
+def test_what_sbatch_reads_reaches_it() -> None:
+    """SBATCH_* are the user's defaults; where Slurm is, a command must know."""
+    environ = {"SBATCH_ACCOUNT": "a", "SLURM_CONF": "/etc/s.conf", "SLURM_CLUSTERS": "big"}
+
+    assert environ_for_sbatch(environ | SHELL | JOB, [], commands=None) == environ
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        (["--export=SECRET"], {"SECRET"}),
+        (["--export", "X=1,SECRET"], {"SECRET"}),
+        (["--export=NONE"], set()),
+        (["--export=ALL"], set(SHELL)),
+        (["--export=ALL,X=1"], set(SHELL)),
+    ],
+    ids=" ".join,
+)
+def test_what_the_user_names_crosses(options: list[str], more: set[str]) -> None:
+    """A name of --export, or all; never what the job around this one was told."""
+    crossed = environ_for_sbatch(LOGIN | SHELL | JOB, options, commands=None)
+
+    assert set(crossed) - set(LOGIN) == more
+
+
+def test_the_users_variable_of_export_counts_unless_the_flag_is_given() -> None:
+    """SBATCH_EXPORT is --export for every job of the user's."""
+    environ = LOGIN | SHELL | {"SBATCH_EXPORT": "SECRET"}
+
+    assert "SECRET" in environ_for_sbatch(environ, [], commands=None)
+    assert "SECRET" not in environ_for_sbatch(environ, ["--export=NONE"], commands=None)
+
+
+def test_a_path_that_is_named_is_not_cut() -> None:
+    """Who names PATH wants their own."""
+    environ = {"HOME": "/home/alice", "PATH": "/c/bin:/bin"}
+
+    crossed = environ_for_sbatch(environ, ["--export=PATH"], commands=None)
+
+    assert crossed["PATH"] == "/c/bin:/bin"
+
+
+@pytest.mark.parametrize("option", ["--clusters=big", "-Mbig", "-M", "--cluster=big"])
+def test_the_clusters_of_a_flag_beat_both_variables(option: str) -> None:
+    """sbatch reads SBATCH_CLUSTERS and SLURM_CLUSTERS, and both would beat the script."""
+    environ = {"SBATCH_CLUSTERS": "a", "SLURM_CLUSTERS": "b"}
+
+    assert environ_for_sbatch(environ, [option, "big"], commands=None) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ([], None),
+        (["--clusters=a,b"], "a,b"),
+        (["--clusters", "a"], "a"),
+        (["-M", "a"], "a"),
+        (["-Ma"], "a"),
+        (["-M"], ""),
+        (["-Ma", "--clusters=b"], "b"),
+        (["--comment=-Mx", "--clustersx=b"], None),
+    ],
+    ids=str,
+)
+def test_the_last_value_of_an_option_is_found(words: list[str], value: str | None) -> None:
+    """As sbatch reads it, long and short, in one word or two."""
+    assert option_value(words, "--clusters", "-M") == value
+
+
+@pytest.mark.parametrize(
+    ("environ", "options", "clusters"),
+    [
+        ({}, [], ""),
+        ({"SLURM_CLUSTERS": "c"}, [], "c"),
+        ({"SLURM_CLUSTERS": "c", "SBATCH_CLUSTERS": "b"}, [], "b"),
+        ({"SLURM_CLUSTERS": "c", "SBATCH_CLUSTERS": "b"}, ["-Ma"], "a"),
+    ],
+)
+def test_flags_beat_variables_for_the_cluster(
+    environ: dict[str, str], options: list[str], clusters: str
+) -> None:
+    """-M, then SBATCH_CLUSTERS, then SLURM_CLUSTERS."""
+    assert clusters_asked_for(environ, options) == clusters
