@@ -1,4 +1,4 @@
-# make demo   runs the main job          make test   runs all tests
+# make demo   runs the main job          make test   runs all tests, and the main job on newer Slurms
 # Each does its own whole set-up; both can be repeated.
 
 SHELL := /bin/bash
@@ -6,11 +6,12 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 
-.PHONY: help demo test check dist bench cluster pictures packages clean
+.PHONY: help demo test test-all check dist bench cluster pictures packages clean
 
 help:
 	@echo "make demo     run Jupyter in a job (without Slurm: on this machine) and say how to look at it"
 	@echo "make test     run all tests; as root on Debian on a real Slurm cluster in namespaces"
+	@echo "make test-all the same on each Slurm release, without and with accounting; takes hours"
 	@echo "make check    lint, types, shellcheck"
 	@echo "make dist     build wheel and sdist, and try the wheel in a clean environment"
 	@echo "make bench    measure, against what can be expected"
@@ -20,7 +21,10 @@ demo: .venv/installed
 	$(BIN)/python tests/demo.py
 
 test: packages .venv/developing
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.matrix
+
+test-all: packages .venv/developing
+	$(BIN)/python -m tests.matrix --all
 
 check: .venv/developing
 	$(BIN)/ruff check

@@ -14,7 +14,7 @@ import pytest
 
 from slurm_nb.session import Store
 from slurm_nb.spec import JobSpec
-from tests.cluster import Cluster, ensure_environment, missing
+from tests.cluster import RELEASES, Cluster, ensure_environment, missing
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).parent / "data"
@@ -22,6 +22,12 @@ NONCE = "5f" * 16
 """What the lines of the job in the tests carry."""
 
 AddProgram = Callable[[str, str], Path]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("the real cluster")
+    group.addoption("--release", choices=RELEASES, help="whose Slurm and Python; else own")
+    group.addoption("--accounting", action="store_true", help="with slurmdbd on a MariaDB")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -91,16 +97,25 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(wheel: Path) -> Iterator[Cluster]:
+def cluster(
+    wheel: Path,
+    pytestconfig: pytest.Config,
+    record_testsuite_property: Callable[[str, object], None],
+) -> Iterator[Cluster]:
     """A real Slurm on hosts of its own; without one the tests are skipped, in CI they fail."""
-    lacking = missing()
+    release: str | None = pytestconfig.getoption("--release")
+    accounting: bool = pytestconfig.getoption("--accounting")
+    lacking = missing(release, accounting=accounting)
     if lacking:
         words = "no real cluster: " + " ".join(lacking)
         if os.environ.get("CI"):
             pytest.fail(words)
         pytest.skip(words)
-    with Cluster.start("tests") as running:
-        ensure_environment(running, wheel)
+    with Cluster.start("tests", release=release, accounting=accounting) as running:
+        environment = ensure_environment(running, wheel)
+        for name, command in (("slurm", "sbatch"), ("python", environment.python)):
+            said = running.login.run([command, "--version"]).stdout
+            record_testsuite_property(name, said.split()[-1])
         yield running
 
 

@@ -4,29 +4,33 @@
         cluster.login.run(["sbatch", "--wrap=hostname"], user="alice")
 
 bed.py is the cluster; a host is made by host.py, init.py and enter.py; layout.py says what its file
-tree is made of, network.py who reaches whom, users.py who is there; slurm.py and sshd.py start the
-daemons, software.py installs Python environments, state.py cleans up, machine.py says what this
-machine lacks; second.py adds a second cluster. By hand: `python -m tests.cluster up`.
+tree is made of, release.py whose programs are in it, network.py who reaches whom, users.py who is
+there; slurm.py and sshd.py start the daemons, accounting.py the database; software.py installs
+Python environments, state.py cleans up, machine.py says what this machine lacks;
+second.py adds a second cluster. By hand: `python -m tests.cluster up`.
 """
 
 from .bed import Cluster, StartError
 from .host import CommandError, Host, Terminal
 from .machine import missing
-from .slurm import POOR_ACCOUNT, REFUSED_ACCOUNT, can_refuse_accounts
+from .release import RELEASES, ReleaseError, own_release
+from .slurm import POOR_ACCOUNT, REFUSED_ACCOUNT
 from .software import Environment, InstallError, ensure_environment, ensure_tools
 
 __all__ = [
     "POOR_ACCOUNT",
     "REFUSED_ACCOUNT",
+    "RELEASES",
     "Cluster",
     "CommandError",
     "Environment",
     "Host",
     "InstallError",
+    "ReleaseError",
     "StartError",
     "Terminal",
-    "can_refuse_accounts",
     "ensure_environment",
     "ensure_tools",
     "missing",
+    "own_release",
 ]

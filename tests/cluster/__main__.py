@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .bed import Cluster, StartError, take_down
 from .layout import HOSTS
+from .release import RELEASES, ReleaseError
 from .software import ensure_environment
 
 
@@ -18,19 +19,21 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     start = verbs.add_parser("up", help="start the cluster in the background")
     start.add_argument("--wheel", type=Path, help="install this wheel for all users")
+    start.add_argument("--release", choices=RELEASES, help="whose Slurm and Python; else own")
+    start.add_argument("--accounting", action="store_true", help="with slurmdbd on a MariaDB")
     shell = verbs.add_parser("shell", help="an interactive login shell")
     shell.add_argument("host", choices=HOSTS)
     shell.add_argument("user", help="lea on the laptop; alice or mallory elsewhere; root anywhere")
     verbs.add_parser("down", help="remove the cluster and all it holds")
     chosen = parser.parse_args()
     if chosen.verb == "up":
-        return up(chosen.name, chosen.wheel)
+        return up(chosen.name, chosen.wheel, chosen.release, accounting=chosen.accounting)
     if chosen.verb == "shell":
         return open_shell(chosen.name, chosen.host, chosen.user)
     return down(chosen.name)
 
 
-def up(name: str, wheel: Path | None) -> int:
+def up(name: str, wheel: Path | None, release: str | None, *, accounting: bool) -> int:
     """Starts a cluster that stays."""
     if Cluster.recalled(name) is not None:
         print(f"the cluster {name} is already up", file=sys.stderr)
@@ -38,8 +41,8 @@ def up(name: str, wheel: Path | None) -> int:
     take_down(name)
     began = time.monotonic()
     try:
-        cluster = Cluster.start(name, stay=True)
-    except StartError as error:
+        cluster = Cluster.start(name, release=release, accounting=accounting, stay=True)
+    except (StartError, ReleaseError) as error:
         print(error, file=sys.stderr)
         return 1
     cluster.keep(name)

@@ -11,10 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from . import accounting as database
 from . import network, slurm, sshd
 from .host import Host, await_ready, start_host
 from .layout import HOSTS, SLURM_HOSTS, plan_file, write_layout
 from .machine import missing
+from .release import Release, ensure_release, own_release
 from .state import StateDir, forget, make_state_dir, recall, remember, sweep_leftovers
 from .users import CLUSTER_USERS
 
@@ -33,27 +35,41 @@ class Cluster:
     """laptop, login, c1, c2."""
     owned: StateDir | None
     """None when another process started the cluster."""
+    release: Release
+    """Of login, c1 and c2; the laptop has this machine's own."""
+    accounting: bool
+    """Whether there is an accounting database."""
 
     @classmethod
-    def start(cls, name: str = "tests", *, stay: bool = False) -> Self:
+    def start(
+        cls,
+        name: str = "tests",
+        *,
+        release: str | None = None,
+        accounting: bool = False,
+        stay: bool = False,
+    ) -> Self:
         """Starts a cluster and waits until it takes jobs and answers ssh.
 
-        name: only a part of the state dir's name. stay: let it outlive this process; else it ends
+        name: only a part of the state dir's name. release: the Debian that login and the nodes run,
+        None for this machine's own; another is fetched first, which takes minutes once. accounting:
+        with slurmdbd. stay: let it outlive this process; else it ends
         with this process, however that ends.
         """
-        lacking = missing()
+        lacking = missing(release, accounting=accounting)
         if lacking:
             raise StartError("\n".join(lacking))
+        debian = ensure_release(release or own_release())
         sweep_leftovers()
         owned = make_state_dir(name)
         hosts: dict[str, Host] = {}
         try:
-            write_layout(owned.path)
+            write_layout(owned.path, debian, accounting=accounting)
             for host in HOSTS:
                 hosts[host] = start_host(host, plan_file(owned.path, host), stay=stay)
             for host in HOSTS:
                 hosts[host] = await_ready(hosts[host])
-            cluster = cls(owned.path, hosts, owned)
+            cluster = cls(owned.path, hosts, owned, debian, accounting)
             cluster._start_daemons()
         except BaseException as error:
             logs = read_logs(owned.path)
@@ -70,7 +86,7 @@ class Cluster:
         if record is None or not record.alive():
             return None
         hosts = {host: Host(host, pid) for host, pid in record.inits.items()}
-        return cls(record.state, hosts, None)
+        return cls(record.state, hosts, None, ensure_release(record.release), record.accounting)
 
     def keep(self, name: str) -> None:
         """Saves where a cluster started with `stay` is, and leaves it to itself.
@@ -81,7 +97,8 @@ class Cluster:
         if self.recalled(name) is not None:
             self.close()
             raise StartError(f"a cluster {name} is already up")
-        remember(name, self.state, {host.name: host.init_pid for host in self.hosts.values()})
+        inits = {host.name: host.init_pid for host in self.hosts.values()}
+        remember(name, self.state, inits, release=self.release.name, accounting=self.accounting)
         self.owned.release(wait_s=0)
 
     @property
@@ -162,6 +179,8 @@ class Cluster:
     def _start_slurm(self, slurm_hosts: Iterable[Host]) -> None:
         for host in slurm_hosts:
             slurm.start_munged(host)
+        if self.accounting:
+            database.start(self.login)
         slurm.start_slurmctld(self.login)
         for node in self.nodes:
             slurm.start_slurmd(node)

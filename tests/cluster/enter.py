@@ -18,6 +18,7 @@ import pwd
 import signal
 import sys
 import termios
+import warnings  # noqa: F401  os.execvpe imports it, when /usr may be another Debian's
 
 # Numbers of <linux/sched.h> and <linux/prctl.h>.
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000

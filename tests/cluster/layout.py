@@ -5,7 +5,8 @@ The state dir, one per cluster (mkdtemp, 0700; ordinary users see its parts only
     alive                 empty; locked while the cluster lives (state.py)
     etc/slurm, etc/munge  of login, c1, c2
     home, home-laptop     /home of login, c1, c2; of the laptop
-    srv                   /srv of all four
+    srv                   /srv of all four; of another release's three
+    srv-laptop            /srv of the laptop, when the others have another release
     HOST/etc              hosts, hostname, passwd, group, shadow, ssh/
     HOST/log, HOST/spool  /var/log and /var/spool
     HOST/plan.json        for init.py; plan.log: its stderr
@@ -15,6 +16,7 @@ import json
 from pathlib import Path
 
 from . import network, slurm, sshd, users
+from .release import Release
 
 HOSTS = ("laptop", "login", *network.NODE_ADDRESSES)
 SLURM_HOSTS = ("login", *network.NODE_ADDRESSES)
@@ -35,24 +37,32 @@ _FOLDERS = (
 _TMPFS = (("/dev/shm", "1777"), ("/run", "755"), ("/var/tmp", "1777"), ("/tmp", "1777"))
 
 
-def write_layout(state: Path) -> None:
-    """Fills the state dir, whose `alive` exists already."""
-    for folder in ("srv", *HOSTS):
+def write_layout(state: Path, release: Release, *, accounting: bool) -> None:
+    """Fills the state dir, whose `alive` exists already.
+
+    release: of login, c1 and c2; the laptop has this machine's own.
+    """
+    for folder in {"srv", laptop_srv(release), *HOSTS}:
         (state / folder).mkdir(mode=0o755)
-    slurm.make_config(state / "etc/slurm", state / "etc/munge")
+    slurm.make_config(state / "etc/slurm", state / "etc/munge", release, accounting=accounting)
     for host in HOSTS:
-        _write_host(state, host)
+        _write_host(state, host, release)
     known = sshd.known_hosts((host, state / host / "etc/ssh") for host in SLURM_HOSTS)
     users.make_homes(state / "home", state / "home-laptop", known)
 
 
-def _write_host(state: Path, host: str) -> None:
+def laptop_srv(release: Release) -> str:
+    """Which folder of the state dir is the laptop's /srv."""
+    return "srv-laptop" if release.foreign else "srv"
+
+
+def _write_host(state: Path, host: str, release: Release) -> None:
     folder = state / host
     for name in ("log", "spool"):
         (folder / name).mkdir(mode=0o755)
     sshd.make_config(folder / "etc/ssh", host)
     texts = {
-        **users.account_files(host),
+        **users.account_files(host, Path("/") if host == "laptop" else release.root),
         "hosts": network.hosts_file(host),
         "hostname": f"{host}\n",
     }
@@ -62,7 +72,7 @@ def _write_host(state: Path, host: str) -> None:
     plan = {
         "hostname": host,
         "alive": str(state / "alive"),
-        "mounts": _mounts(state, host, texts),
+        "mounts": _mounts(state, host, texts, release),
         "folders": _FOLDERS,
     }
     plan_file(state, host).write_text(json.dumps(plan, indent=1), encoding="utf-8")
@@ -73,7 +83,7 @@ def plan_file(state: Path, host: str) -> Path:
     return state / host / "plan.json"
 
 
-def _mounts(state: Path, host: str, etc_files: dict[str, str]) -> list[list[str]]:
+def _mounts(state: Path, host: str, etc_files: dict[str, str], release: Release) -> list[list[str]]:
     """The arguments of mount(8), in order.
 
     The tmpfs come last, for the state dir may lie below one of them.
@@ -84,14 +94,15 @@ def _mounts(state: Path, host: str, etc_files: dict[str, str]) -> list[list[str]
         **{f"/etc/{name}": folder / "etc" / name for name in etc_files},
         "/etc/ssh": folder / "etc/ssh",
         "/home": state / ("home-laptop" if laptop else "home"),
-        "/srv": state / "srv",
+        "/srv": state / (laptop_srv(release) if laptop else "srv"),
         "/var/log": folder / "log",
         "/var/spool": folder / "spool",
     }
     if not laptop:
         binds |= {"/etc/slurm": state / "etc/slurm", "/etc/munge": state / "etc/munge"}
     # Some minimal systems have no /etc/hostname; a bind mount needs something to lie upon.
-    mounts = [
+    mounts = [] if laptop else release.mounts()
+    mounts += [
         ["--bind", str(source), target]
         for target, source in binds.items()
         if target != "/etc/hostname" or Path(target).exists()

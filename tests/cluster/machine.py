@@ -6,33 +6,45 @@ import subprocess
 from pathlib import Path
 
 from .host import DEBIAN_PYTHON
+from .release import own_release
 
-_PROGRAMS = {
+_SERVERS = {
     "slurmctld": "slurmctld",
     "slurmd": "slurmd",
     "sbatch": "slurm-client",
     "munged": "munge",
     "sshd": "openssh-server",
+}
+_ACCOUNTING = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server"}
+_BOOTSTRAP = {"debootstrap": "debootstrap", "apt-get": "apt"}
+_PROGRAMS = {
     "ssh-keygen": "openssh-client",
     "ip": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "flock": "util-linux",
 }
-"""Program: its Debian package."""
+"""Program: its Debian package. Another release brings its own servers."""
 
-_BOUND = ("/etc/slurm", "/etc/munge", "/etc/ssh", "/srv", "/home", "/var/spool")
+_BOUND = ("/etc/ssh", "/srv", "/home", "/var/spool")
+_BOUND_BY_SERVERS = ("/etc/slurm", "/etc/munge")
 
 
-def missing() -> list[str]:
-    """What this machine lacks to run a cluster, as sentences; empty when nothing."""
+def missing(release: str | None = None, *, accounting: bool = False) -> list[str]:
+    """What this machine lacks to run a cluster, as sentences; empty when nothing.
+
+    release, accounting: as of Cluster.start.
+    """
     sentences = []
     if os.geteuid() != 0:
         sentences.append("The cluster needs root, to make namespaces and mounts.")
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    servers = {**_SERVERS, **(_ACCOUNTING if accounting else {})}
+    own = release in {None, own_release()}
+    programs = {**_PROGRAMS, **(servers if own else _BOOTSTRAP)}
     sentences += [
         f"The program {program} is missing (Debian: {package})."
-        for program, package in _PROGRAMS.items()
+        for program, package in programs.items()
         if shutil.which(program, path=path) is None
     ]
     if not Path(DEBIAN_PYTHON).exists():
@@ -40,7 +52,9 @@ def missing() -> list[str]:
     elif not list(Path("/usr/lib").glob("python3*/ensurepip")):
         sentences.append(f"{DEBIAN_PYTHON} cannot make environments (Debian: python3-venv).")
     sentences += [
-        f"The folder {folder} is missing." for folder in _BOUND if not Path(folder).is_dir()
+        f"The folder {folder} is missing."
+        for folder in (*_BOUND, *(_BOUND_BY_SERVERS if own else ()))
+        if not Path(folder).is_dir()
     ]
     return sentences or _refused()
 

@@ -1,4 +1,4 @@
-"""Slurm's configuration and daemons, written for Slurm 22.05 (Debian 12); no accounting database.
+"""Slurm's configuration and daemons, for Slurm 22.05 to 26.05; its database: accounting.py.
 
 login runs slurmctld, c1 and c2 run slurmd, each host its own munged; all as root.
 """
@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from . import accounting as database
 from .host import Host
 from .network import LOGIN_ADDRESS, NODE_ADDRESSES
+from .release import Release
 
 CPUS_PER_NODE = 8
 MEMORY_PER_NODE_MB = 8000
@@ -33,7 +35,6 @@ MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=256
@@ -43,7 +44,6 @@ PriorityType=priority/basic
 ReturnToService=2
 SlurmdParameters=config_overrides
 KillWait=30
-MinJobAge=300
 CompleteWait=0
 InactiveLimit=0
 SlurmctldTimeout=30
@@ -58,6 +58,7 @@ SlurmctldDebug=info
 SlurmdDebug=info
 JobSubmitPlugins={{job_submit}}
 GresTypes=gpu
+{{accounting}}
 NodeName={_NODES} CPUs={CPUS_PER_NODE} RealMemory={MEMORY_PER_NODE_MB} Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes={_NODES} Default=YES DefaultTime=01:00:00 MaxTime=1-00:00:00 State=UP
 PartitionName=tiny Nodes=c2 MaxTime=00:10:00 State=UP
@@ -66,6 +67,21 @@ PartitionName=closed Nodes={_NODES} MaxTime=1-00:00:00 State=DOWN
 
 # Devices that every machine has.
 _GRES_CONF = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
+
+# Without a database sacct answers nothing, and an ended job is known for as long as MinJobAge says;
+# with one it is soon sacct alone that knows.
+_WITHOUT_DATABASE = """\
+AccountingStorageType=accounting_storage/none
+MinJobAge=300"""
+_WITH_DATABASE = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=login
+AccountingStorageEnforce=associations
+MinJobAge=10"""
+
+# This machine's cgroups are not the cluster's; Slurm 22.05 touches none.
+_CGROUP_CONF = "CgroupPlugin=disabled\n"
+_WITHOUT_CGROUP_CONF = ("bookworm",)
 
 # Without a database Slurm refuses no account. 2045 is ESLURM_INVALID_ACCOUNT of slurm_errno.h.
 _JOB_SUBMIT_LUA = f"""\
@@ -87,24 +103,22 @@ end
 return slurm.SUCCESS
 """
 
-_LUA_PLUGINS = (
-    Path("/usr/lib/x86_64-linux-gnu/slurm-wlm/job_submit_lua.so"),
-    Path("/usr/lib/aarch64-linux-gnu/slurm-wlm/job_submit_lua.so"),
-)
+_LUA_PLUGIN = "usr/lib/*/slurm-wlm/job_submit_lua.so"
 
 
-def can_refuse_accounts() -> bool:
-    """Whether this Slurm has the plugin that refuses REFUSED_ACCOUNT."""
-    return any(path.exists() for path in _LUA_PLUGINS)
-
-
-def make_config(slurm: Path, munge: Path) -> None:
+def make_config(slurm: Path, munge: Path, release: Release, *, accounting: bool) -> None:
     """Fills the /etc/slurm and /etc/munge that login, c1 and c2 share."""
     slurm.mkdir(parents=True)
-    job_submit = "lua" if can_refuse_accounts() else ""
-    text = _SLURM_CONF.format(job_submit=job_submit)
+    text = _SLURM_CONF.format(
+        job_submit="lua" if any(release.root.glob(_LUA_PLUGIN)) else "",
+        accounting=_WITH_DATABASE if accounting else _WITHOUT_DATABASE,
+    )
     (slurm / "slurm.conf").write_text(text, encoding="ascii")
     (slurm / "gres.conf").write_text(_GRES_CONF, encoding="ascii")
+    if accounting:
+        database.make_config(slurm)
+    if release.name not in _WITHOUT_CGROUP_CONF:
+        (slurm / "cgroup.conf").write_text(_CGROUP_CONF, encoding="ascii")
     (slurm / "job_submit.lua").write_text(_JOB_SUBMIT_LUA, encoding="ascii")
     munge.mkdir(mode=0o700, parents=True)
     key = munge / "munge.key"

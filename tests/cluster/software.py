@@ -1,24 +1,25 @@
 """Python environments on the hosts: /srv/venv with the tested package, /srv/tools for the laptop.
 
 They are built at their final path (a venv's scripts name it in their first line), with only /srv
-mounted anew, so that pip has the real machine's network. What is slow, the dependencies, is kept as
-a tree below ${XDG_CACHE_HOME:-~/.cache}/slurm-nb-tests, one per interpreter and requirements.
+and, for another release, /usr mounted anew, so that pip has the real machine's network and
+settings. What is slow, the dependencies, is kept as a tree in the cache folder, one per interpreter
+and requirements. The laptop keeps this machine's own release, and then has a /srv of its own.
 """
 
 import email.parser
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .bed import Cluster
 from .host import DEBIAN_PYTHON
+from .layout import laptop_srv
+from .release import Release, cache_folder, ensure_release, locked, own_release
 
 TOOLS = ("selenium>=4.30",)
 
@@ -26,6 +27,15 @@ _INSTALL_S = 1200.0
 _MARK = "placed-from"
 """In a placed venv: the key of the cached tree that it came from."""
 _ONTO_SRV = 'mount --bind "$1" /srv && shift && exec "$@"'
+_ONTO_USR = 'mount --bind "$1" /usr && shift && exec "$@"'
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A /srv and the release whose Python fills it."""
+
+    srv: Path
+    release: Release
 
 
 class InstallError(Exception):
@@ -56,15 +66,18 @@ def ensure_environment(
     takes seconds, without about a minute.
     """
     wheel = wheel.resolve()
-    srv = cluster.state / "srv"
-    _place(srv, "venv", [*wheel_requirements(wheel), *requirements])
-    _pip(srv, "venv", ["--no-deps", "--force-reinstall", str(wheel)])
+    places = [_Place(cluster.state / "srv", cluster.release)]
+    if cluster.release.foreign:
+        places.append(_laptop(cluster))
+    for place in places:
+        _place(place, "venv", [*wheel_requirements(wheel), *requirements])
+        _pip(place, "venv", ["--no-deps", "--force-reinstall", str(wheel)])
     return Environment(Path("/srv/venv"))
 
 
 def ensure_tools(cluster: Cluster, requirements: Sequence[str] = TOOLS) -> Environment:
     """Installs what drives a browser on the laptop as /srv/tools."""
-    _place(cluster.state / "srv", "tools", requirements)
+    _place(_laptop(cluster), "tools", requirements)
     return Environment(Path("/srv/tools"))
 
 
@@ -77,17 +90,22 @@ def wheel_requirements(wheel: Path) -> list[str]:
     return [line for line in found if "extra ==" not in line.replace("extra==", "extra ==")]
 
 
-def _place(srv: Path, name: str, requirements: Sequence[str]) -> None:
-    """Puts the cached venv of these requirements at srv/name; builds it when there is none."""
-    key = _key(name, requirements)
-    placed = srv / name / _MARK
+def _laptop(cluster: Cluster) -> _Place:
+    """The laptop's /srv."""
+    return _Place(cluster.state / laptop_srv(cluster.release), ensure_release(own_release()))
+
+
+def _place(place: _Place, name: str, requirements: Sequence[str]) -> None:
+    """Puts the cached venv of these requirements at /srv/name; builds it when there is none."""
+    key = _key(place.release, name, requirements)
+    placed = place.srv / name / _MARK
     if placed.exists() and placed.read_text("ascii") == key:
         return
-    cached = _cache() / key
-    with _locked(_cache() / f"{key}.lock"):
+    cached = cache_folder() / key
+    with locked(cache_folder() / f"{key}.lock"):
         if not cached.exists():
-            _build(cached, name, requirements)
-    _copy(cached / name, srv / name)
+            _build(cached, place.release, name, requirements)
+    _copy(cached / name, place.srv / name)
     placed.write_text(key, encoding="ascii")
 
 
@@ -106,56 +124,42 @@ def _copy(source: Path, target: Path) -> None:
     raise InstallError(copied.stderr.decode(errors="replace"))
 
 
-def _build(cached: Path, name: str, requirements: Sequence[str]) -> None:
+def _build(cached: Path, release: Release, name: str, requirements: Sequence[str]) -> None:
     """Builds a venv below a name that nobody looks at, then moves it into place at once."""
-    building = cached.with_suffix(".building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(mode=0o755)
+    building = _Place(cached.with_suffix(".building"), release)
+    shutil.rmtree(building.srv, ignore_errors=True)
+    building.srv.mkdir(mode=0o755)
     _on_srv(building, [DEBIAN_PYTHON, "-m", "venv", f"/srv/{name}"])
     _pip(building, name, list(requirements))
-    building.rename(cached)
+    building.srv.rename(cached)
 
 
-def _key(name: str, requirements: Sequence[str]) -> str:
-    version = subprocess.run(
-        [DEBIAN_PYTHON, "-I", "-c", "import sys, platform; print(sys.version, platform.machine())"],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    ).stdout
+def _key(release: Release, name: str, requirements: Sequence[str]) -> str:
+    tell = "import sys, platform; print(sys.version, platform.machine())"
+    version = _on_srv(_Place(Path("/srv"), release), [DEBIAN_PYTHON, "-I", "-c", tell])
     text = "\n".join([version, *sorted(requirements)])
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "slurm-nb-tests"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds a file's lock: one builds, the others wait and find it built."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _pip(srv: Path, name: str, arguments: Sequence[str]) -> None:
+def _pip(place: _Place, name: str, arguments: Sequence[str]) -> None:
     pip = [f"/srv/{name}/bin/python", "-m", "pip", "install", "--quiet", "--no-input"]
-    _on_srv(srv, [*pip, "--disable-pip-version-check", *arguments])
+    _on_srv(place, [*pip, "--disable-pip-version-check", *arguments])
 
 
-def _on_srv(srv: Path, command: Sequence[str]) -> None:
-    """Runs a command as root on the real machine, but with `srv` as its /srv."""
+def _on_srv(place: _Place, command: Sequence[str]) -> str:
+    """Runs a command as root on the real machine, but with the place's /srv and /usr; its stdout.
+
+    All of /etc stays the machine's: pip's settings, certificates, the resolver's.
+    """
     # Nothing of a virtual environment or a coverage run that the tests may run in. The umask lets
     # ordinary users read what is installed.
     env = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
     env.pop("VIRTUAL_ENV", None)
+    mounted = ["sh", "-c", _ONTO_SRV, "sh", str(place.srv)]
+    if place.release.foreign:
+        mounted = ["sh", "-c", _ONTO_USR, "sh", str(place.release.root / "usr"), *mounted]
     ended = subprocess.run(
-        ["unshare", "--mount", "--", "sh", "-c", _ONTO_SRV, "sh", str(srv), *command],
+        ["unshare", "--mount", "--", *mounted, *command],
         env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -167,3 +171,4 @@ def _on_srv(srv: Path, command: Sequence[str]) -> None:
     )
     if ended.returncode != 0:
         raise InstallError(f"{' '.join(command)}\n{ended.stdout}\n{ended.stderr}")
+    return ended.stdout

@@ -86,6 +86,8 @@ class Record:
     """Of each host, the PID of its PID 1."""
     started: Mapping[str, int]
     """Of each host, when that process started, in clock ticks since boot: PIDs are used again."""
+    release: str
+    accounting: bool
 
     def alive(self) -> bool:
         """Whether all hosts are still there."""
@@ -112,11 +114,14 @@ def _record_file(name: str) -> Path:
     return _RECORDS / f"{name}.json"
 
 
-def remember(name: str, state: Path, inits: Mapping[str, int]) -> None:
+def remember(
+    name: str, state: Path, inits: Mapping[str, int], *, release: str, accounting: bool
+) -> None:
     """Saves a record."""
     _RECORDS.mkdir(mode=0o755, exist_ok=True)
     started = {host: start_time(pid) for host, pid in inits.items()}
-    record = {"state": str(state), "inits": dict(inits), "started": started}
+    record: dict[str, object] = {"state": str(state), "inits": dict(inits), "started": started}
+    record |= {"release": release, "accounting": accounting}
     _record_file(name).write_text(json.dumps(record), encoding="utf-8")
 
 
@@ -126,7 +131,7 @@ def recall(name: str) -> Record | None:
         saved = json.loads(_record_file(name).read_text("utf-8"))
     except FileNotFoundError:
         return None
-    return Record(Path(saved["state"]), saved["inits"], saved["started"])
+    return Record(**{**saved, "state": Path(saved["state"])})
 
 
 def forget(name: str) -> None:

@@ -54,11 +54,13 @@ def users_of(host: str) -> Sequence[User]:
     return LAPTOP_USERS if host == "laptop" else CLUSTER_USERS
 
 
-def account_files(host: str) -> dict[str, str]:
-    """The texts of a host's passwd, group and shadow: the machine's system accounts, then ours."""
+def account_files(host: str, root: Path) -> dict[str, str]:
+    """The texts of a host's passwd, group and shadow: the system accounts of the Debian at `root`,
+    then ours.
+    """
     users = users_of(host)
-    passwd = _system_lines("/etc/passwd")
-    group = _system_lines("/etc/group")
+    passwd = _system_lines(root / "etc/passwd")
+    group = _system_lines(root / "etc/group")
     for user in users:
         passwd.append(
             f"{user.name}:x:{user.uid}:{user.uid}:{user.name}:{user.home}:{user.login_shell}"
@@ -73,9 +75,9 @@ def account_files(host: str) -> dict[str, str]:
     }
 
 
-def _system_lines(path: str) -> list[str]:
+def _system_lines(path: Path) -> list[str]:
     """The lines of the accounts or groups that are not ordinary users'."""
-    lines = Path(path).read_text("utf-8", errors="replace").splitlines()
+    lines = path.read_text("utf-8", errors="replace").splitlines()
     fields = [line.split(":") for line in lines]
     ours = {user.name for user in (*CLUSTER_USERS, *LAPTOP_USERS)}
     return [

@@ -11,10 +11,15 @@ from tests.cluster import Cluster
 from tests.e2e.scientist import Scientist
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+    if not config.getoption("--accounting"):
+        # Not skipped: tests/matrix.py runs them where there is a database.
+        unasked = [item for item in items if item.get_closest_marker("accounting")]
+        config.hook.pytest_deselected(items=unasked)
+        items[:] = [item for item in items if item not in unasked]
 
 
 @pytest.fixture

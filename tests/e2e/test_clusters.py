@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster, ensure_environment, missing
-from tests.cluster.second import NAME, PROGRAMS, start_second
+from tests.cluster.second import NAME, start_second
 from tests.e2e.scientist import Scientist
 
 WHICH = "import os; print(os.environ['SLURM_CLUSTER_NAME'], os.environ['SLURM_JOB_ID'])"
@@ -24,13 +24,13 @@ exit 1
 @pytest.fixture(scope="module")
 def clusters(wheel: Path) -> Iterator[Cluster]:
     """A cluster of its own, with a second one beside it."""
-    lacking = missing() + [f"{path} is missing" for path in PROGRAMS if not Path(path).exists()]
+    lacking = missing(accounting=True)
     if lacking:
         words = "no two clusters: " + " ".join(lacking)
         if os.environ.get("CI"):
             pytest.fail(words)
         pytest.skip(words)
-    with Cluster.start("clusters") as running:
+    with Cluster.start("clusters", accounting=True) as running:
         ensure_environment(running, wheel)
         start_second(running)
         yield running

@@ -1,0 +1,69 @@
+"""With an accounting database: how jobs ended that Slurm's controller no longer knows."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.e2e.scientist import Scientist
+
+pytestmark = pytest.mark.accounting
+
+
+def _await_forgotten(alice: Scientist, job_id: str, timeout_s: float = 90) -> None:
+    """Waits until squeue has lost a job, which takes MinJobAge and a little more."""
+    command = ["squeue", "-h", "-t", "all", "-j", job_id, "-o", "%i"]
+    deadline = time.monotonic() + timeout_s
+    while alice.cluster.login.run(command, user="alice", check=False).stdout.strip():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def _end(alice: Scientist, *words: str) -> str:
+    """The id of a session whose job scancel has ended, and which squeue has lost."""
+    job_id: str = alice.submit(*words)["job_id"]
+    alice.cluster.login.run(["scancel", job_id], user="alice")
+    _await_forgotten(alice, job_id)
+    return job_id
+
+
+def test_sacct_knows_a_job_of_the_account(alice: Scientist) -> None:
+    """A session without --account runs in the user's default account, as sacct shows."""
+    job_id = alice.submit()["job_id"]
+
+    command = ["sacct", "-n", "-P", "-X", "-o", "Account,State", "-j", job_id]
+    deadline = time.monotonic() + 30
+    while "project|RUNNING" not in alice.cluster.login.run(command, user="alice").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_how_a_forgotten_job_ended_is_learnt_from_sacct(alice: Scientist) -> None:
+    """Squeue has lost the job; tunnel-cmd still says Slurm's own word for its end."""
+    job_id = _end(alice)
+
+    said = alice.slurm_nb("tunnel-cmd", job_id)
+
+    assert (said.exit_code, said.stdout) == (4, "")
+    assert "CANCELLED" in said.stderr
+    assert "no longer known" not in said.stderr
+
+
+def test_cancelling_a_forgotten_job_is_no_error(alice: Scientist) -> None:
+    """Its token goes, as with any job that is over."""
+    job_id = _end(alice)
+
+    said = alice.slurm_nb("cancel", job_id)
+
+    assert said.exit_code == 0, said
+    assert not (alice.state / "sessions/testbed" / job_id / "token").exists()
+
+
+def test_an_account_that_the_database_does_not_know_is_refused(alice: Scientist) -> None:
+    """Slurm's own refusal, without a plugin's help, is shown with exit code 3; no job is left."""
+    said = alice.slurm_nb("submit", "-A", "unheardof")
+
+    assert said.exit_code == 3
+    assert "Invalid account or account/partition combination specified" in said.stderr
+    assert alice.squeue("%i") == []

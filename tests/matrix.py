@@ -1,0 +1,147 @@
+"""The tests on each Slurm release, and the table of what came out.
+
+`python -m tests.matrix` is `make test`: everything on Slurm 22.05, on the newer ones the main job.
+`--all` is `make test-all`: every end-to-end test on every release, without and with an accounting
+database.
+"""
+
+# ruff: noqa: T201  printing is what it is for
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import RELEASES
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUTES = {"jump": "port", "direct": "direct", "socket": "socket"}
+"""Column: the way of test_ways.py that it shows."""
+_ROUTE_TEST = "test_each_way_leads_to_a_kernel_on_the_node"
+_MAIN_JOB = (
+    "tests/e2e/test_main_job.py::test_the_printed_lines_lead_to_a_cell_on_the_compute_node",
+    "tests/e2e/test_main_job.py::test_cancel_ends_the_job_and_leaves_no_secret_behind",
+    f"tests/e2e/test_ways.py::{_ROUTE_TEST}",
+)
+_RUN_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of pytest on one cluster."""
+
+    release: str
+    accounting: bool
+    tests: Sequence[str]
+    """Arguments of pytest that choose the tests."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a run."""
+
+    slurm: str
+    """`22.05.8`; `?` when no cluster came up."""
+    python: str
+    routes: tuple[str, ...]
+    """Of each of ROUTES: ok, FAILED, skipped or `-` (not run)."""
+    total: str
+    """`12 ok, 1 FAILED`."""
+
+
+SOME = (
+    Run(RELEASES[0], accounting=False, tests=("tests",)),
+    Run("trixie", accounting=False, tests=_MAIN_JOB),
+    Run("sid", accounting=True, tests=(*_MAIN_JOB, "tests/e2e/test_accounting.py")),
+)
+ALL = tuple(
+    Run(release, accounting, ("tests/e2e",) if accounting or release != RELEASES[0] else ("tests",))
+    for release in RELEASES
+    for accounting in (False, True)
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="all end-to-end tests on every release")
+    runs = ALL if parser.parse_args().all else SOME
+    outcomes = []
+    codes = []
+    for run in runs:
+        print(f"\n=== {run.release}{', accounting' if run.accounting else ''}\n", flush=True)
+        began = time.monotonic()
+        code, report = _run(run)
+        codes.append(code)
+        outcomes.append(read_report(report))
+        print(f"=== {time.monotonic() - began:.0f} s, exit code {code}", flush=True)
+    print("\n" + "\n".join(table(runs, outcomes)))
+    return 1 if any(codes) else 0
+
+
+def _run(run: Run) -> tuple[int, str]:
+    """Exit code of pytest, and its report in JUnit's XML; empty when there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "--release", run.release]
+        command += ["--accounting"] if run.accounting else []
+        try:
+            code = subprocess.run(
+                [*command, *run.tests], cwd=ROOT, timeout=_RUN_S, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            code = 1
+        return code, report.read_text("utf-8") if report.exists() else ""
+
+
+def read_report(text: str) -> Outcome:
+    """From a JUnit report of pytest; of an empty one, that nothing ran."""
+    if not text:
+        return Outcome("?", "?", tuple("-" for _ in ROUTES), "nothing ran")
+    suite = next(ET.fromstring(text).iter("testsuite"))  # noqa: S314  pytest's own, just written
+    told = {each.get("name"): each.get("value", "?") for each in suite.iter("property")}
+    results = {case.get("name"): _result(case) for case in suite.iter("testcase")}
+    ends = [_result(case) for case in suite.iter("testcase")]
+    return Outcome(
+        told.get("slurm", "?"),
+        told.get("python", "?"),
+        tuple(results.get(f"{_ROUTE_TEST}[{way}]", "-") for way in ROUTES.values()),
+        ", ".join(f"{ends.count(end)} {end}" for end in ("ok", "FAILED", "skipped") if end in ends),
+    )
+
+
+def _result(case: ET.Element) -> str:
+    if case.find("failure") is not None or case.find("error") is not None:
+        return "FAILED"
+    return "ok" if case.find("skipped") is None else "skipped"
+
+
+def table(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> list[str]:
+    """The lines of the table, in columns."""
+    rows = [("Debian", "Slurm", "Python", "accounting", *ROUTES, "tests")]
+    rows += [
+        (
+            run.release,
+            outcome.slurm,
+            outcome.python,
+            "slurmdbd" if run.accounting else "none",
+            *outcome.routes,
+            outcome.total,
+        )
+        for run, outcome in zip(runs, outcomes, strict=True)
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
