@@ -110,6 +110,23 @@ def check_parent(folder: Path) -> None:
     )
 
 
+def check_unchangeable(path: Path) -> None:
+    """Raise `BadValue` where others than its owner and root could change what `path` holds."""
+    for place in (path, *path.parents):
+        try:
+            status = place.stat()
+        except OSError as error:
+            raise BadValue(f"{place}: can't be read: {error.strerror}") from error
+        mode = stat.S_IMODE(status.st_mode)
+        sticky = mode & stat.S_ISVTX and place != path
+        group = mode & 0o020 and not _is_own_group(status.st_gid)
+        if (mode & 0o002 or group) and not sticky:
+            raise BadValue(
+                f"{path} is not to be trusted: other users can change {place}",
+                hint=f"chmod go-w {place}; or copy the file to a directory of your own",
+            )
+
+
 def _is_own_group(gid: int) -> bool:
     try:
         group = grp.getgrgid(gid)

@@ -5,10 +5,11 @@ The job writes one line for each, among whatever else Jupyter logs:
     slurm-nb started: {"cluster": "hpc", "job_id": "7", "nonce": "5f..."}
     slurm-nb notice: {..., "text": "..."}
     slurm-nb ready: {..., "node": "c1", "port": 40123, "path": "/tree"}
+    slurm-nb failed: {..., "text": "...", "cure": "..."}
     slurm-nb ended: {..., "exit_code": 0}
 
-Pure: no I/O, no clock. The writers are job_templates/jupyter.sh.j2 (started, ended)
-and jobside/slurm_nb_kit.py (ready).
+Pure: no I/O, no clock. The writers are job_templates/jupyter.sh.j2 (started,
+failed, ended), jobside/slurm_nb_start.py (failed) and jobside/slurm_nb_kit.py (notice, ready).
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from ipaddress import IPv4Address
 from typing import Any
 
 MARK = "slurm-nb "
-_LINE = re.compile(r"slurm-nb (started|notice|ready|ended): (\{.*\})", re.ASCII)
+_LINE = re.compile(r"slurm-nb (started|notice|failed|ready|ended): (\{.*\})", re.ASCII)
 # Host names (RFC 1123, also with underscores, which Slurm allows); never a leading dash.
 _NODE = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
 _SOCKET = re.compile(r"(?:/[A-Za-z0-9_.-]+)+", re.ASCII)
 _FINGERPRINT = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){31}", re.ASCII)
 _NOTICES = 20
+_FAILURE_CHARS = 1000
 # A path that needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?", re.ASCII)
 
@@ -50,6 +52,16 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why Jupyter can't be started there; text of the job's, not to be trusted."""
+
+    text: str
+    """One sentence: `the module 'x' can't be loaded on c1: ...`."""
+    cure: str
+    """What the user can do."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a job has come, by its own account."""
 
@@ -59,6 +71,7 @@ class Progress:
     """Of Jupyter, once the job script is over; None before."""
     notices: tuple[str, ...] = ()
     """What the user is to be told; text of the job's, not to be trusted."""
+    failure: Failure | None = None
 
 
 def read_progress(
@@ -83,8 +96,12 @@ def read_progress(
             progress = replace(progress, started=True, ready=ready, exit_code=None)
         elif match[1] == "notice" and isinstance(record.get("text"), str):
             progress = replace(progress, notices=(*progress.notices, record["text"])[-_NOTICES:])
+        elif match[1] == "failed" and not progress.ready and (failure := _failure(record)):
+            progress = replace(progress, started=True, failure=progress.failure or failure)
         elif match[1] == "ended" and type(record.get("exit_code")) is int:
-            progress = Progress(started=True, exit_code=record["exit_code"])
+            progress = Progress(
+                started=True, exit_code=record["exit_code"], failure=progress.failure
+            )
     return progress
 
 
@@ -99,6 +116,13 @@ def _record(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _failure(record: dict[str, Any]) -> Failure | None:
+    text, cure = record.get("text"), record.get("cure")
+    if not isinstance(text, str) or not isinstance(cure, str):
+        return None
+    return Failure(*(" ".join(each.split())[:_FAILURE_CHARS] for each in (text, cure)))
 
 
 def _ready(record: dict[str, Any]) -> Ready | None:

@@ -1,50 +1,56 @@
-"""From a JobSpec to the text of a job script. The only user of jinja2."""
+"""From a JobSpec to the text of a job script."""
 
 from __future__ import annotations
 
 import os
-import re
-import shlex
+import sys
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-import jinja2
-
 from slurm_nb.errors import BadValue
-from slurm_nb.spec import JobSpec, refuse_control_characters
+from slurm_nb.quoting import on_disk
+from slurm_nb.spec import JobSpec
+from slurm_nb.template import fill_in, template_folders
 
 _KIT = (
+    "jupyter_config.py",
     "jupyter_server_config.py",
     "slurm_nb_checks.py",
     "slurm_nb_kernel.py",
     "slurm_nb_kernels.py",
     "slurm_nb_kit.py",
     "slurm_nb_overruled.py",
+    "slurm_nb_sqlite.py",
+    "slurm_nb_start.py",
     "slurm_nb_versions.py",
 )
-_DIRECTIVE_PLAIN = re.compile(r"[\w@%+=:,./-]+")
-_DIRECTIVE_OPTION = re.compile(r"--[a-z-]+=", re.ASCII)
 
 
-def render(spec: JobSpec, *, state_dir: Path) -> str:
+def render(
+    spec: JobSpec,
+    *,
+    state_dir: Path,
+    template: str | None = None,
+    folders: Sequence[Path] | None = None,
+    own_python: Path | None = None,
+) -> str:
     """The job script: bash with #SBATCH directives, complete in itself.
 
-    `state_dir` is absolute and seen by login and compute nodes alike.
-    Raises `BadValue` when a value holds a control character.
+    `state_dir` is absolute and seen by login and compute nodes alike. template: a path or a name,
+    looked up in `folders` (by default those of `template_folders`); None: the base template.
+    own_python: the interpreter for a job that names none, by default slurm-nb's own.
+    Raises `BadValue` when a value holds a control character, or for a template with a fault.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates()),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701  bash, not HTML: every value goes through a quoting filter
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["sh"] = quote_sh
-    environment.filters["directive"] = quote_directive
-    return environment.get_template("jupyter.sh.j2").render(
-        spec=spec, state_dir=state_dir, log_pattern=log_pattern(state_dir), kit=_kit()
-    )
+    variables = {
+        "spec": spec,
+        "own_python": own_python or Path(sys.executable),
+        "state_dir": state_dir,
+        "log_pattern": log_pattern(state_dir),
+        "kit": _kit(),
+    }
+    places = template_folders(os.environ) if folders is None else folders
+    return fill_in(template, variables, folders=places)
 
 
 def log_pattern(state_dir: Path) -> str:
@@ -59,44 +65,6 @@ def log_pattern(state_dir: Path) -> str:
             hint="set SLURM_NB_HOME to a directory without one",
         )
     return f"{on_disk(state_dir)}/jobs/%j_0_log.out"
-
-
-def templates() -> Path:
-    """The folder of job templates: beside the package, or one level up in a checkout."""
-    package = Path(str(resources.files("slurm_nb")))
-    inside = package / "job_templates"
-    return inside if inside.is_dir() else package.parent / "job_templates"
-
-
-def on_disk(path: Path) -> str:
-    """A path such that the script, which is UTF-8, names the same bytes as this process does.
-
-    In a locale such as de_DE.ISO-8859-1 Python reads other letters out of the same bytes.
-    """
-    return os.fsencode(path).decode("utf-8", "surrogateescape")
-
-
-def quote_sh(value: object) -> str:
-    """One word for bash: `/home/it's` becomes `'/home/it'"'"'s'`."""
-    text = on_disk(value) if isinstance(value, Path) else str(value)
-    refuse_control_characters("value for the job script", text)
-    return shlex.quote(text)
-
-
-def quote_directive(value: object) -> str:
-    """One word of an #SBATCH line: `--comment=a b` becomes `--comment='a b'`.
-
-    There a `#` begins a comment, and a backslash escapes also within single quotes (seen
-    on 22.05), so bash's quoting would not do.
-    """
-    text = str(value)
-    refuse_control_characters("sbatch option", text)
-    if _DIRECTIVE_PLAIN.fullmatch(text):
-        return text
-    option = _DIRECTIVE_OPTION.match(text)
-    start = option.end() if option else 0
-    quoted = text[start:].replace("\\", "\\\\").replace("'", "\\'")
-    return f"{text[:start]}'{quoted}'"
 
 
 def _kit() -> dict[str, str]:

@@ -56,7 +56,7 @@ class Session:
     auth: Auth = "token"
     """Whether the URL carries the token, or Jupyter asks for the password."""
     python: str | None = None
-    """Path of the interpreter whose Jupyter is started."""
+    """Path of an interpreter that the node has: what looks at the session there is run by it."""
     script: str | None = None
     """Path that Slurm shows of the submitted script (squeue's %o): no other job's."""
     ready: Ready | None = None

@@ -32,6 +32,7 @@ _TIME = re.compile(
 _MAX_TIME_S = (2**32 - 3) * 60
 _MEM = re.compile(r"\d{1,15}(?:[KMGT]B?)?", re.ASCII | re.IGNORECASE)
 _GPUS = re.compile(r"(?:[\w.+-]+:)?[1-9]\d*(?:,[\w.+-]+:[1-9]\d*)*", re.ASCII)
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://.", re.ASCII)
 
 # sbatch options that would take away what slurm-nb itself stands on: where the
 # job's output goes, which script runs, and that one submission is one job.
@@ -86,8 +87,17 @@ class JobSpec:
     """Let kernels start a debugger, which listens on a loopback port without a secret."""
     notebook_dir: Path
     """Absolute; Jupyter's root directory."""
-    python: Path
-    """Absolute; the interpreter whose Jupyter is started."""
+    python: Path | None = None
+    """The interpreter whose Jupyter is started: an absolute path, or a name that is looked up on
+    the node. None: `python3` of what follows, and where nothing does, slurm-nb's own."""
+    env: str | None = None
+    """Absolute path of a virtual or conda environment, or a conda environment's name."""
+    module: tuple[str, ...] = ()
+    """Modules of Lmod or Environment Modules: `("python/3.11",)`."""
+    container: str | None = None
+    """Absolute path of an image as the node sees it, or a URI: `docker://jupyter/base-notebook`."""
+    setup: tuple[str, ...] = ()
+    """Lines of bash that run before all of these."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -101,9 +111,9 @@ class JobSpec:
         if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
             raise BadValue(f"--gpus {self.gpus!r}: not a number of GPUs", hint="write 1 or a100:2")
         _check_ways(self)
-        for option, path in (("--notebook-dir", self.notebook_dir), ("--python", self.python)):
-            if not path.is_absolute():
-                raise BadValue(f"{option} {str(path)!r}: must be an absolute path")
+        if not self.notebook_dir.is_absolute():
+            raise BadValue(f"--notebook-dir {str(self.notebook_dir)!r}: must be an absolute path")
+        _check_environment(self)
         _check_sbatch_options(self.sbatch_options)
 
     def directives(self) -> list[str]:
@@ -135,6 +145,29 @@ def _check_ways(spec: JobSpec) -> None:
         raise BadValue(
             "--tls without --route direct: the jump route is encrypted to the node by ssh"
         )
+
+
+def _check_environment(spec: JobSpec) -> None:
+    python = spec.python
+    if python is not None and not python.is_absolute() and len(python.parts) != 1:
+        raise BadValue(f"--python {str(python)!r}: must be an absolute path, or a name")
+    if spec.env is not None and spec.container is not None:
+        raise BadValue(
+            "--env and --container exclude each other",
+            hint="name the interpreter within the image: --python /PATH/IN/THE/IMAGE/bin/python",
+        )
+    if spec.env is not None and "/" in spec.env and not spec.env.startswith("/"):
+        raise BadValue(f"--env {spec.env!r}: must be an absolute path, or a name")
+    image = spec.container
+    if image is not None and not image.startswith("/") and not _URI.match(image):
+        raise BadValue(f"--container {image!r}: must be an absolute path, or a URI")
+    names = [("--env", spec.env or ""), *(("--module", name) for name in spec.module)]
+    for option, name in names:
+        if name.startswith("-"):
+            raise BadValue(f"{option} {name!r}: must not begin with a dash")
+    for option, texts in (("--module", spec.module), ("--setup", spec.setup)):
+        if not all(text.strip() for text in texts):
+            raise BadValue(f"{option} '': is empty")
 
 
 def time_limit_s(text: str) -> int | None:

@@ -76,6 +76,12 @@ def wait_until_ready(
 
 
 def _ended(log: JobLog, state: JobState) -> JobEnded:
+    failure = log.progress.failure
+    if failure:
+        return JobEnded(
+            f"Jupyter can't be started: {failure.text}",
+            hint=f"{failure.cure}\n  the job's output: {log.path}",
+        )
     exit_code = log.progress.exit_code
     code = f", exit code {exit_code}" if exit_code is not None else ""
     tail = "".join(f"\n    {line}" for line in log.tail())

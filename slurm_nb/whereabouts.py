@@ -43,6 +43,11 @@ def find_ready(session: Session, state: JobState, log: JobLog, store: Store) -> 
             f"Jupyter of job {job_id} has ended, and the job is {state}",
             hint=f"it may come back, being requeued: try again later; its output: {log.path}",
         )
+    if progress.failure:
+        raise JobEnded(
+            f"Jupyter of job {job_id} can't be started: {progress.failure.text}",
+            hint=f"{progress.failure.cure}\n  the job's output: {log.path}",
+        )
     if progress.exit_code is not None:
         raise JobEnded(
             f"Jupyter of job {job_id} has ended with exit code {progress.exit_code}",

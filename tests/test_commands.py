@@ -1196,3 +1196,43 @@ def test_a_terminal_does_not_show_the_password(store: Store) -> None:
     assert os.waitstatus_to_exitcode(status) == 0, seen
     assert PASSWORD.encode() not in seen
     assert store.password_path.exists()
+
+
+# --- templates and environments ---
+
+
+def test_a_template_is_taken_by_submit(run: Run, tmp_path: Path) -> None:
+    """`--template FILE` renders it, and a fault in it is one line with file and line number."""
+    good, bad = tmp_path / "good.sh.j2", tmp_path / "bad.sh.j2"
+    good.write_text('{% extends "jupyter.sh.j2" %}{% block before_server %}# ours{% endblock %}')
+    bad.write_text(
+        '{% extends "jupyter.sh.j2" %}\n{% block before_server %}{{ nope }}{% endblock %}'
+    )
+
+    rendered = run("submit", "--dry-run", "--template", str(good))
+    refused = run("submit", "--dry-run", "--template", str(bad))
+
+    assert (rendered.code, rendered.err) == (0, "")
+    assert "\n# ours" in rendered.out
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.startswith(f"slurm-nb: {bad}, line 2: 'nope' is undefined\n")
+
+
+@pytest.mark.parametrize("name", ["modules", "conda", "container"])
+def test_the_worked_examples_are_there_by_name(run: Run, name: str) -> None:
+    """A site can look at what each would do before it copies one."""
+    assert run("submit", "--dry-run", "--template", name).code == 0
+
+
+def test_what_tunnel_cmd_says_of_a_job_that_could_not_start(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """The job's own sentence and cure, also later."""
+    text = told("failed", text="no x on c1", cure="install x") + told("ended", exit_code=1)
+    running(store, output=text)
+    slurm("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+
+    said = run("tunnel-cmd", "7")
+
+    assert (said.code, said.out) == (4, "")
+    assert "Jupyter of job 7 can't be started: no x on c1\n  install x\n" in said.err

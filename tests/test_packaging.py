@@ -52,6 +52,7 @@ def test_the_wheel_holds_the_package_and_the_templates(wheel: zipfile.ZipFile) -
         "slurm_nb/job_templates/jupyter.sh.j2",
         "slurm_nb/py.typed",
         "slurm_nb/jobside/slurm_nb_kit.py",
+        "slurm_nb/jobside/jupyter_config.py",
         "slurm_nb/jobside/jupyter_server_config.py",
     }
     assert names <= set(expected)
@@ -88,7 +89,8 @@ def test_a_script_renders_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; import slurm_nb\n"
-        "from slurm_nb.script import render, templates; from slurm_nb.spec import JobSpec\n"
+        "from slurm_nb.script import render; from slurm_nb.spec import JobSpec\n"
+        "from slurm_nb.template import templates\n"
         "spec = JobSpec(notebook_dir=Path('/n'), python=Path('/p'))\n"
         "print(slurm_nb.__file__, templates(), render(spec, state_dir=Path('/s')), sep='\\n')"
     )

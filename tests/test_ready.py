@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.ready import Progress, Ready, is_node, read_progress
+from slurm_nb.ready import Failure, Progress, Ready, is_node, read_progress
 
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": "5f" * 16}
 STARTED = f"slurm-nb started: {json.dumps(WHO)}"
@@ -388,3 +388,45 @@ def test_a_flood_of_notices_is_held_back() -> None:
     texts = [str(number) for number in range(1000)]
 
     assert progress(*map(notice, texts)).notices == tuple(texts[-20:])
+
+
+# --- why Jupyter can't be started ---
+
+
+def failed_line(**changes: Any) -> str:
+    return "slurm-nb failed: " + json.dumps({**WHO, "text": "no x on c1", "cure": "y", **changes})
+
+
+def test_a_failure_has_its_sentence_and_its_cure() -> None:
+    """The first one counts, and is still known when the job has ended."""
+    lines = (STARTED, failed_line(), failed_line(text="later"), ENDED)
+
+    assert progress(*lines) == Progress(
+        started=True, exit_code=3, failure=Failure("no x on c1", "y")
+    )
+
+
+def test_a_failure_of_an_earlier_run_is_forgotten() -> None:
+    """A requeued job may find on its new node what it lacked."""
+    assert progress(STARTED, failed_line(), ENDED, STARTED).failure is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"text": 1}, {"cure": None}, {"text": ["x"]}, {"nonce": "0" * 32}, {"job_id": "8"}]
+)
+def test_a_malformed_failure_is_ignored(changes: dict[str, Any]) -> None:
+    """So is one without the nonce, or of another job."""
+    assert progress(STARTED, failed_line(**changes)).failure is None
+
+
+def test_a_failure_stays_on_a_line_and_short() -> None:
+    """Line ends in it could pass for lines of slurm-nb's own."""
+    told = progress(failed_line(text="a\nb\r\n  c", cure="x" * 9999)).failure
+
+    assert told
+    assert (told.text, len(told.cure)) == ("a b c", 1000)
+
+
+def test_a_failure_after_ready_is_none() -> None:
+    """What runs was started."""
+    assert progress(STARTED, READY, failed_line()).failure is None

@@ -21,9 +21,11 @@ import jinja2.meta
 import pytest
 
 from slurm_nb.errors import BadValue
+from slurm_nb.quoting import quote_directive, quote_sh
 from slurm_nb.ready import read_progress
-from slurm_nb.script import quote_directive, quote_sh, render, templates
+from slurm_nb.script import render
 from slurm_nb.spec import JobSpec
+from slurm_nb.template import templates
 from tests.conftest import recorded_json
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -59,7 +61,21 @@ EXAMPLES = {
     "hostile": (HOSTILE_SPEC, HOSTILE_STATE),
     "private": (replace(PLAIN, listen="socket", auth="password"), STATE),
     "direct": (replace(PLAIN, route="direct", tls=True, ui="lab", allow_debugger=True), STATE),
+    "environment": (
+        replace(
+            PLAIN,
+            python=None,
+            env=f"/env/{HOSTILE}",
+            module=(HOSTILE, "python/3.11"),
+            setup=(f"echo {HOSTILE!r}", "export A=1 # it's"),
+        ),
+        STATE,
+    ),
+    "site-modules": (replace(TYPICAL, python=None, partition=None), STATE),
+    "site-conda": (replace(PLAIN, python=None), STATE),
+    "site-container": (replace(TYPICAL, python=None, partition=None), STATE),
 }
+OWN_PYTHON = Path("/opt/slurm-nb/bin/python")
 DIRECTIVES: list[tuple[str, str | None]] = [
     (line, comment) for line, comment in recorded_json("sbatch-directives.txt")
 ]
@@ -73,7 +89,8 @@ PIECE = re.compile(
 
 def example(name: str) -> str:
     spec, state_dir = EXAMPLES[name]
-    return render(spec, state_dir=state_dir)
+    template = name.removeprefix("site-") if name.startswith("site-") else None
+    return render(spec, state_dir=state_dir, template=template, own_python=OWN_PYTHON)
 
 
 def slurm_words(line: str) -> list[str]:
@@ -166,8 +183,9 @@ def test_bash_reads_the_values_back(name: str) -> None:
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
     )
 
+    python = spec.python or ("python3" if spec.env else OWN_PYTHON)
     assert done.stdout.split("\0")[:-1] == [
-        str(spec.python), spec.ui, str(spec.notebook_dir), str(state_dir)
+        str(python), spec.ui, str(spec.notebook_dir), str(state_dir)
     ]  # fmt: skip
     assert done.stderr == ""
 
@@ -276,7 +294,7 @@ def test_a_state_directory_that_slurm_or_submitit_would_change_is_refused(folder
 def test_the_script_needs_no_slurm_nb(name: str) -> None:
     """A compute node imports nothing of slurm_nb's package."""
     assert not re.search(r"^\s*(import|from)\s+slurm_nb\b(?!_kit)", example(name), re.MULTILINE)
-    assert "-m slurm_nb" not in example(name)
+    assert "-m slurm_nb " not in example(name)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -301,7 +319,9 @@ def test_the_kit_comes_out_as_it_went_in(tmp_path: Path) -> None:
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "kit").iterdir()}
     assert written == {name: kit()[name] for name in written}
     imported = re.findall(r"^\s*import (slurm_nb_\w+)", "".join(written.values()), re.MULTILINE)
-    started = {"jupyter_server_config.py", "slurm_nb_kernel.py"}
+    started = {
+        "jupyter_config.py", "jupyter_server_config.py", "slurm_nb_kernel.py", "slurm_nb_start.py"
+    }  # fmt: skip
     assert {f"{name}.py" for name in imported} | started == set(written)
 
 
@@ -331,7 +351,7 @@ def test_the_kit_never_ends_its_own_document(name: str) -> None:
 
 def bare_environment() -> jinja2.Environment:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701  bash, not HTML
-    environment.filters.update(sh=quote_sh, directive=quote_directive)
+    environment.filters.update(sh=quote_sh, directive=quote_directive, raw=str)
     return environment
 
 
@@ -351,8 +371,13 @@ def test_the_first_comment_of_the_template_lists_its_variables() -> None:
     used = jinja2.meta.find_undeclared_variables(bare_environment().parse(source))
 
     assert used == set(re.findall(r"^    (\w+)  +\S", first_comment, re.MULTILINE))
-    assert "Blocks: directives, environment, server." in first_comment
-    assert re.findall(r"{% block (\w+) %}", source) == ["directives", "environment", "server"]
+    assert "Blocks: directives, environment, before_server, server." in first_comment
+    assert re.findall(r"{% block (\w+) %}", source[len(first_comment) :]) == [
+        "directives",
+        "environment",
+        "before_server",
+        "server",
+    ]
 
 
 # --- where the job's own directory is made ---
@@ -528,12 +553,12 @@ def test_without_openssl_the_job_ends_and_says_so(tmp_path: Path) -> None:
     """Where no certificate can be made, Jupyter is not started without one."""
     script = example("direct")
     lines = script[script.index('cat >"$run_dir/openssl.conf"') :]
-    lines = lines[: lines.index("# Jupyter starts")]
+    lines = f'fail() {{ echo "$@"; exit 1; }}\n{lines[: lines.index("# Jupyter starts")]}'
     (tmp_path / "cat").symlink_to("/bin/cat")
 
     done = subprocess.run(
         ["/bin/bash", "-uc", f"{lines}\necho went on"],
-        env={"run_dir": str(tmp_path), "PATH": str(tmp_path)},
+        env={"run_dir": str(tmp_path), "PATH": str(tmp_path), "node": "c1"},
         capture_output=True,
         text=True,
         check=False,

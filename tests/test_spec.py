@@ -197,8 +197,13 @@ def test_printable_text_is_let_through(text: str) -> None:
     assert job(job_name=text).job_name == text
 
 
-@pytest.mark.parametrize("field", ["notebook_dir", "python"])
-@pytest.mark.parametrize("path", ["notebooks", "./x", "", "~/x"])
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        *(("notebook_dir", path) for path in ("notebooks", "x/y", "", "~/x")),
+        *(("python", path) for path in ("x/y", "", "~/x")),
+    ],
+)
 def test_a_relative_path_is_refused(field: str, path: str) -> None:
     """Paths are absolute, since the job starts in a directory of its own."""
     with pytest.raises(BadValue, match="must be an absolute path"):
@@ -329,3 +334,44 @@ def test_a_spec_does_not_change() -> None:
 
     with pytest.raises(FrozenInstanceError):
         spec.time = "2h"  # type: ignore[misc]
+
+
+# --- environments ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"env": "a/b"}, "--env 'a/b': must be an absolute path, or a name"),
+        ({"env": "-x"}, "--env '-x': must not begin with a dash"),
+        ({"env": " "}, "--env ' ': is empty"),
+        ({"module": ("a", "-f")}, "--module '-f': must not begin with a dash"),
+        ({"module": ("",)}, "--module '': is empty"),
+        ({"setup": (" ",)}, "--setup '': is empty"),
+        ({"setup": ("a\nb",)}, "holds a newline"),
+        ({"container": "x.sif"}, "--container 'x.sif': must be an absolute path, or a URI"),
+        ({"container": "://x"}, "must be an absolute path, or a URI"),
+        ({"container": "/x.sif", "env": "y"}, "--env and --container exclude each other"),
+    ],
+)
+def test_an_environment_that_can_not_be_is_refused(changes: dict[str, Any], said: str) -> None:
+    """Before a job is submitted for it; the option and the value are named."""
+    with pytest.raises(BadValue, match=re.escape(said)):
+        job(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": "/home/alice/my env"},
+        {"env": "analysis"},
+        {"module": ("python/3.11", "é")},
+        {"container": "docker://quay.io/jupyter/base-notebook:latest"},
+        {"container": "/x.sif", "module": ("apptainer",)},
+        {"python": None},
+        {"python": Path("python3.12")},
+    ],
+)
+def test_an_environment_is_taken_as_it_is(changes: dict[str, Any]) -> None:
+    """Paths, names and URIs reach the job unchanged."""
+    assert {name: getattr(job(**changes), name) for name in changes} == changes

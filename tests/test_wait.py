@@ -257,3 +257,17 @@ def test_what_is_shown_is_shown_often(story: MakeStory) -> None:
     times = [waited for _, waited in tale.shown]
     assert times == sorted(times)
     assert max(b - a for a, b in pairwise(times)) <= 1
+
+
+def test_what_the_job_found_missing_is_the_error(story: MakeStory) -> None:
+    """The job's own sentence and cure, in place of Slurm's word and the end of a log."""
+    failed = f'\nslurm-nb failed: {WHO}, "text": "no x on c1", "cure": "install x"}}\n'
+    tale = story(
+        output={2: STARTED + "noise\n" + failed + ENDED}, states={0: PENDING, 2: RUNNING, 3: FAILED}
+    )
+
+    with pytest.raises(JobEnded) as caught:
+        tale.wait()
+
+    assert str(caught.value) == "Jupyter can't be started: no x on c1"
+    assert caught.value.hint == f"install x\n  the job's output: {tale.path}"

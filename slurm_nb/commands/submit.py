@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +18,7 @@ from slurm_nb.commands.screen import WaitingLine, answer_json, complain, report,
 from slurm_nb.commands.way_in import way_in
 from slurm_nb.connection import connect, find_login
 from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost, BadValue, NotReady, SlurmNbError
+from slurm_nb.places import find_env, find_image, find_notebook_dir, find_python, python_of_node
 from slurm_nb.scheduler import LOCAL, Scheduler, scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.spec import AUTHS, LISTENS, ROUTES, UIS, Auth, JobSpec
@@ -49,8 +48,14 @@ from slurm_nb.whereabouts import check_node, follow
 @click.option(
     "--python",
     metavar="PATH",
-    help="Interpreter whose Jupyter is started. [default: slurm-nb's own]",
+    help="Interpreter whose Jupyter is started. [default: that of --env, --module or --container,"
+    " else slurm-nb's own]",
 )
+@click.option("--env", metavar="PATH_OR_NAME", help="Virtual or conda environment.")
+@click.option("--module", metavar="NAME", multiple=True, help="Module to load; repeatable.")
+@click.option("--container", metavar="IMAGE", help="Apptainer or Singularity image.")
+@click.option("--setup", metavar="LINE", multiple=True, help="Bash to run before; repeatable.")
+@click.option("--template", metavar="FILE_OR_NAME", help="Job template.")
 @click.option(
     "--listen",
     type=click.Choice(LISTENS),
@@ -94,6 +99,9 @@ def command(
     *,
     notebook_dir: str | None,
     python: str | None,
+    env: str | None,
+    container: str | None,
+    template: str | None,
     cluster: str | None,
     login: Login | None,
     local_port: int | None,
@@ -111,17 +119,23 @@ def command(
     """
     from slurm_nb.script import render  # jinja2 takes its time: only where it is needed
 
-    spec = JobSpec(notebook_dir=_notebook_dir(notebook_dir), python=_python(python), **options)
+    spec = JobSpec(
+        notebook_dir=find_notebook_dir(notebook_dir),
+        python=find_python(python, looked_up_there=bool(env or container or options["module"])),
+        env=find_env(env),
+        container=find_image(container),
+        **options,
+    )
     store = Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
         raise BadValue("--auth password: there is no password", hint="set one: slurm-nb password")
-    script = render(spec, state_dir=store.folder)
+    script = render(spec, state_dir=store.folder, template=template)
     if dry_run:
         click.echo(script, nl=False)
         return
     login = login or find_login(os.environ)
     jobs = scheduler(cluster or "slurm")
-    draft = _Draft(str(login), local_port, spec.auth, str(spec.python))
+    draft = _Draft(str(login), local_port, spec.auth, str(python_of_node(spec)))
     session: Session | None = None
     try:
         to_cluster = jobs.cluster()
@@ -241,42 +255,3 @@ def _come_back(session: Session) -> str:
         f"Job {job_id} goes on. The way in, once it is ready: slurm-nb tunnel-cmd {job_id}"
         f"; to cancel it: slurm-nb cancel {job_id}"
     )
-
-
-def _notebook_dir(option: str | None) -> Path:
-    if option is None:
-        return _current_folder()
-    folder = _absolute("--notebook-dir", option)
-    if not folder.is_dir():
-        raise BadValue(f"--notebook-dir {option!r}: there is no such directory")
-    return folder
-
-
-def _current_folder() -> Path:
-    """As the shell calls it: a home behind a symlink may have another real path on the nodes."""
-    logical = os.environ.get("PWD", "")
-    try:
-        if Path(logical).is_absolute() and Path(logical).samefile(Path.cwd()):
-            return Path(logical)
-    except OSError:
-        pass
-    try:
-        return Path.cwd()
-    except OSError as error:
-        raise BadValue(
-            "the current directory is gone", hint="cd to another one, or use --notebook-dir"
-        ) from error
-
-
-def _python(option: str | None) -> Path:
-    if option is None:
-        return Path(sys.executable)
-    found = shutil.which(option) if os.sep not in option else None
-    return _absolute("--python", found or option)
-
-
-def _absolute(option: str, path: str) -> Path:
-    try:
-        return Path(os.path.abspath(Path(path).expanduser()))
-    except RuntimeError as error:
-        raise BadValue(f"{option} {path!r}: there is no such user") from error

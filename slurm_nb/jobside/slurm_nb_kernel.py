@@ -8,6 +8,7 @@ interpreter, which may be an old one: standard library, pyzmq and ipykernel only
 
 import contextlib
 import os
+import pathlib
 import sys
 import tempfile
 
@@ -63,7 +64,19 @@ def _pipe_to_socket():
     thread._setup_pipe_out = pipe_out
 
 
+def _history_to_node(folder):
+    """Unless the user's configuration says where it goes (IPython 7 to 9, core/history.py)."""
+    from IPython.core.history import HistoryManager  # noqa: PLC0415  another kernel may lack it
+
+    def name(_self, _profile=None):
+        return pathlib.Path(folder, "history.sqlite")
+
+    HistoryManager._get_hist_file_name = name
+
+
 if __name__ == "__main__":
+    if os.environ.get("SLURM_NB_HISTORY_DIR"):
+        _history_to_node(os.environ["SLURM_NB_HISTORY_DIR"])
     try:
         _pipe_to_socket()
     except AttributeError:  # an ipykernel that does it in another way

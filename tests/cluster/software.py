@@ -105,11 +105,11 @@ def _place(place: _Place, name: str, requirements: Sequence[str]) -> None:
     with locked(cache_folder() / f"{key}.lock"):
         if not cached.exists():
             _build(cached, place.release, name, requirements)
-    _copy(cached / name, place.srv / name)
+    copy_tree(cached / name, place.srv / name)
     placed.write_text(key, encoding="ascii")
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> None:
     """Copies a tree: by hard links, or byte by byte to another file system.
 
     Only root can write to either, and both pip and Python's own cache replace files, never write

@@ -8,13 +8,15 @@
 # below; slurm-nb itself is not needed.
 # `sbatch THIS-FILE` works too: `slurm-nb tunnel-cmd JOBID` then prints the way in.
 
-# shellcheck disable=SC2329,SC2016  # traps call functions; values in quotes are meant literally
+# shellcheck disable=SC2329,SC2317,SC2016,SC1003  # traps call functions; values in quotes are meant literally
+# shellcheck disable=SC1090,SC1091  # what is sourced is the node's own
 set -u
 
 python=/usr/bin/python3
 ui=lab
 notebook_dir=/home/alice
 state_dir=/home/alice/.local/state/slurm-nb
+node=${SLURMD_NODENAME:-$HOSTNAME}
 
 # Outside Slurm, `slurm-nb submit --cluster local` gives the job's id as the argument.
 if [ $# -gt 0 ]; then
@@ -42,11 +44,21 @@ if [ ! -s "$nonce_file" ]; then
 fi
 nonce=$(cat "$nonce_file")
 
-tell() { # tell started|ended MORE-JSON
+tell() { # tell started|failed|ended MORE-JSON
   printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "nonce": "%s"%s}\n' \
     "$1" "$cluster" "$job_id" "$nonce" "$2"
 }
 tell started ''
+
+json() { # json TEXT: as a JSON string, on one line
+  local text=${1//\\/\\\\}
+  text=${text//\"/\\\"}
+  printf '"%s"' "${text//[[:cntrl:]]/ }"
+}
+fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+  tell failed ", \"text\": $(json "$1"), \"cure\": $(json "$2")"
+  exit 1
+}
 
 # What runs in this session carries this mark in its environment, however it was started.
 export SLURM_NB_SESSION=$cluster/$job_id
@@ -93,10 +105,26 @@ while [ "$folder" != / ]; do
 done
 # A signal waits until the name is known, so that no directory stays behind.
 make_run_dir() { (trap '' TERM INT HUP && mktemp -d "$1/slurm-nb.XXXXXXXX"); }
-run_dir=$(make_run_dir "$base") || run_dir=$(make_run_dir /tmp) || exit 1
+run_dir=$(make_run_dir "$base") || run_dir=$(make_run_dir /tmp) ||
+  fail "no directory can be made in /tmp on $node" "take another node: --exclude $node"
 mkdir -m 700 "$run_dir/kit" "$run_dir/runtime" || exit 1
+full() { fail "${run_dir%/*} on $node can't be written: is it full?" "take another node: --exclude $node"; }
 
-cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT' || exit 1
+cat >"$run_dir/kit/jupyter_config.py" <<'END-OF-KIT' || full
+# Found through JUPYTER_CONFIG_PATH. Jupyter reads every jupyter_config before any
+# jupyter_server_config (jupyter_core 5, JupyterApp.load_config_file), so what the user's own
+# jupyter_server_config says wins over what stands here.
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import slurm_nb_sqlite
+
+slurm_nb_sqlite.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own
+END-OF-KIT
+
+cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT' || full
 # Found through JUPYTER_CONFIG_PATH, so Jupyter reads this after the user's own
 # configuration, which stays in force but for what is set here (jupyter_core 5,
 # jupyter_config_path).
@@ -114,7 +142,7 @@ except Exception as error:
     raise SystemExit("slurm-nb: Jupyter is not started: %s" % error) from error
 END-OF-KIT
 
-cat >"$run_dir/kit/slurm_nb_checks.py" <<'END-OF-KIT' || exit 1
+cat >"$run_dir/kit/slurm_nb_checks.py" <<'END-OF-KIT' || full
 """Runs inside the Jupyter server: what listens, and whether it lets strangers in.
 
 Self-contained: standard library only, Python 3.8 and later. /proc is proc(5).
@@ -269,7 +297,7 @@ async def _status(
     return int(words[1])
 END-OF-KIT
 
-cat >"$run_dir/kit/slurm_nb_kernel.py" <<'END-OF-KIT' || exit 1
+cat >"$run_dir/kit/slurm_nb_kernel.py" <<'END-OF-KIT' || full
 """Starts ipykernel with its inbound pipe on a UNIX socket.
 
 ipykernel takes the output of forked children from a PULL socket, which it binds to a TCP port of
@@ -280,6 +308,7 @@ interpreter, which may be an old one: standard library, pyzmq and ipykernel only
 
 import contextlib
 import os
+import pathlib
 import sys
 import tempfile
 
@@ -335,7 +364,19 @@ def _pipe_to_socket():
     thread._setup_pipe_out = pipe_out
 
 
+def _history_to_node(folder):
+    """Unless the user's configuration says where it goes (IPython 7 to 9, core/history.py)."""
+    from IPython.core.history import HistoryManager  # noqa: PLC0415  another kernel may lack it
+
+    def name(_self, _profile=None):
+        return pathlib.Path(folder, "history.sqlite")
+
+    HistoryManager._get_hist_file_name = name
+
+
 if __name__ == "__main__":
+    if os.environ.get("SLURM_NB_HISTORY_DIR"):
+        _history_to_node(os.environ["SLURM_NB_HISTORY_DIR"])
     try:
         _pipe_to_socket()
     except AttributeError:  # an ipykernel that does it in another way
@@ -343,7 +384,7 @@ if __name__ == "__main__":
     kernelapp.launch_new_instance()
 END-OF-KIT
 
-cat >"$run_dir/kit/slurm_nb_kernels.py" <<'END-OF-KIT' || exit 1
+cat >"$run_dir/kit/slurm_nb_kernels.py" <<'END-OF-KIT' || full
 """Runs inside the Jupyter server: kernels over UNIX sockets, and without a debugger.
 
 Self-contained: jupyter_server's own objects only, Python 3.8 and later.
@@ -451,7 +492,7 @@ def _check(app: Any, kernel_id: str, notice: Callable[[str], None]) -> None:
         )
 END-OF-KIT
 
-cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT' || exit 1
+cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT' || full
 """Runs inside the Jupyter server: its settings, and the line that says where it listens.
 
 Self-contained: standard library and jupyter_server only, Python 3.8 and later. The job
@@ -717,7 +758,7 @@ def _tell(what: str, record: Dict[str, Any]) -> None:
     print("\nslurm-nb %s: %s" % (what, json.dumps({**who, **record})), flush=True)
 END-OF-KIT
 
-cat >"$run_dir/kit/slurm_nb_overruled.py" <<'END-OF-KIT' || exit 1
+cat >"$run_dir/kit/slurm_nb_overruled.py" <<'END-OF-KIT' || full
 """Runs inside the Jupyter server: which of the user's own settings slurm-nb did not let stand.
 
 Self-contained: standard library and jupyter_server's own only, Python 3.8 and later.
@@ -878,7 +919,235 @@ def _load(folder: str, name: str) -> List[Any]:
         return []
 END-OF-KIT
 
-cat >"$run_dir/kit/slurm_nb_versions.py" <<'END-OF-KIT' || exit 1
+cat >"$run_dir/kit/slurm_nb_sqlite.py" <<'END-OF-KIT' || full
+"""Keeps SQLite off network file systems, where its locks fail or hang (sqlite.org/lockingv3.html).
+
+Runs inside the Jupyter server. Self-contained: standard library only,
+Python 3.8 and later. /proc/self/mountinfo is proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+FOLDER = "SLURM_NB_HISTORY_DIR"
+"""The variable that tells kernels (slurm_nb_kernel.py) where their history goes."""
+_ASKED: Dict[str, str] = {}
+# Also what can't be told apart from one: a FUSE file system may be sshfs or GlusterFS.
+_NETWORK = re.compile(
+    r"nfs\d?|lustre|gpfs|beegfs|fhgfs|ceph|cifs|smb3|smbfs|afs|panfs|wekafs|9p|pvfs2|orangefs"
+    r"|ocfs2|gfs2|glusterfs|fuse(\..*)?|virtiofs|mmfs|cvmfs|dvs|prl_fs|vboxsf"
+)
+
+
+def configure(c: Any) -> None:
+    """Point Jupyter's SQLite files, in `c`, to this node where they would be on the network."""
+    local = os.environ["JUPYTER_RUNTIME_DIR"]
+    # Jupyter reads its configuration once for the server and once for the page.
+    notebook_dir = _ASKED.setdefault("notebook_dir", os.environ.get("SLURM_NB_NOTEBOOK_DIR", "/"))
+    os.environ.pop(FOLDER, None)
+    if is_network(_data_dir()):
+        # Signatures of trusted notebooks, and jupyter_server_fileid's file ids.
+        c.NotebookNotary.db_file = os.path.join(local, "nbsignatures.db")
+        c.BaseFileIdManager.db_path = os.path.join(local, "file_id_manager.db")
+    if is_network(notebook_dir):
+        # jupyter-collaboration's, by default in the notebook directory.
+        c.SQLiteYStore.db_path = os.path.join(local, "ystore.db")
+    if is_network(_ipython_dir()):
+        os.environ[FOLDER] = local
+
+
+def is_network(path: str, mountinfo: Optional[str] = None) -> bool:
+    """Whether `path`, or the nearest folder above it that exists, is on a network file system.
+
+    mountinfo: text in place of /proc/self/mountinfo.
+    """
+    real = os.path.realpath(path)
+    best: Tuple[int, str] = (-1, "")
+    for point, kind in _mounts(mountinfo):
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        # A later mount hides an earlier one of the same place.
+        if inside and len(point) >= best[0]:
+            best = (len(point), kind)
+    return _NETWORK.fullmatch(best[1]) is not None
+
+
+def _mounts(text: Optional[str]) -> List[Tuple[str, str]]:
+    """(mount point, type) of each."""
+    if text is None:
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError:
+            return []
+    found = []
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) > 4 and after:
+            point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), fields[4])
+            found.append((point, after.split(" ")[0]))
+    return found
+
+
+def _data_dir() -> str:
+    """As jupyter_core 5 finds it (paths.py, jupyter_data_dir)."""
+    share = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return os.environ.get("JUPYTER_DATA_DIR") or os.path.join(share, "jupyter")
+
+
+def _ipython_dir() -> str:
+    return os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython")
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_start.py" <<'END-OF-KIT' || full
+"""Starts Jupyter, once everything that it needs is seen to be there; else says what is not.
+
+Run by the interpreter that is to run Jupyter, as `-m slurm_nb_start notebook --no-browser`: what is
+looked at is what will be used, and no second interpreter is started. Self-contained: standard
+library only, and such that Python 3.5 can read it, to be told that it is too old.
+"""
+
+import importlib.util
+import json
+import os
+import runpy
+import sys
+from typing import Tuple
+
+_PYTHON = (3, 8)
+# What slurm-nb can work with; slurm_nb_versions has those without known holes. Notebook 6 does not
+# read jupyter_server's configuration, and so would run without slurm-nb's lock.
+_NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
+_PROBE_BYTES = 65536
+_FREE_BYTES = 20 << 20
+
+
+class Failed(Exception):
+    """Jupyter can't be started; text and cure, a sentence each."""
+
+
+def main() -> None:
+    """Look, then become `python -m MODULE ...`, the words of the command line."""
+    open(os.path.join(os.environ["SLURM_NB_RUN_DIR"], "python-started"), "w").close()
+    try:
+        check(sys.argv[1])
+    except Failed as failed:
+        tell(*failed.args)
+        sys.exit(1)
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def check(module: str) -> None:
+    """Raise `Failed` for the first thing that is not as Jupyter needs it."""
+    _check_python(tuple(sys.version_info[:2]))
+    for name in ("jupyter_server", module):
+        _check_package(name)
+    _check_notebook_dir(os.environ["SLURM_NB_NOTEBOOK_DIR"])
+    session_dir = os.path.dirname(os.environ["SLURM_NB_TOKEN_FILE"])
+    home = os.path.expanduser("~")
+    for what, folder in (("the session directory", session_dir), ("your home", home)):
+        _check_writable(what, folder)
+    _check_space(os.environ["SLURM_NB_RUN_DIR"])
+
+
+def _check_python(version: Tuple[int, ...]) -> None:
+    if version < _PYTHON:
+        raise Failed(
+            "%s is Python %d.%d, and %d.%d or later is needed"
+            % (sys.executable, version[0], version[1], _PYTHON[0], _PYTHON[1]),
+            "name another one: --python PATH, --env, or --module",
+        )
+
+
+def _check_package(name: str) -> None:
+    cure = "install it: %s -m pip install %s; or name another Python: --python, --env" % (
+        sys.executable,
+        name,
+    )
+    try:
+        missing = importlib.util.find_spec(name) is None
+    except (ImportError, ValueError) as error:
+        raise Failed(
+            "%s of %s can't be imported: %s" % (name, sys.executable, error), cure
+        ) from error
+    if missing:
+        raise Failed("%s on %s has no %s" % (sys.executable, _node(), name), cure)
+    from importlib import metadata  # noqa: PLC0415  since Python 3.8
+
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return  # installed in another way
+    if _numbers(version) < _NEEDED[name]:
+        needed = ".".join(map(str, _NEEDED[name]))
+        raise Failed(
+            "%s of %s is %s, and %s or later is needed" % (name, sys.executable, version, needed),
+            "update it: %s -m pip install --upgrade %s" % (sys.executable, name),
+        )
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    parts = version.split(".")[:2]
+    return tuple(int(part) for part in parts if part.isdigit())
+
+
+def _check_notebook_dir(folder: str) -> None:
+    cure = "name another one: --notebook-dir DIR, on a file system that login and nodes share"
+    if not os.path.isdir(folder):
+        raise Failed("the notebook directory %s is not there on %s" % (folder, _node()), cure)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Failed("you can't write to the notebook directory %s" % folder, cure)
+
+
+def _check_writable(what: str, folder: str) -> None:
+    """By writing: a full quota shows only there."""
+    path = os.path.join(folder, ".slurm-nb-probe-%s-%d" % (_node(), os.getpid()))
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(handle, bytes(_PROBE_BYTES))
+        finally:
+            os.close(handle)  # NFS says only here that the disk is full
+            os.unlink(path)
+    except OSError as error:
+        raise Failed(
+            "%s, %s, can't be written on %s: %s" % (what, folder, _node(), error.strerror),
+            "make room there (`quota`, `df`), or ask your site about that node",
+        ) from error
+
+
+def _check_space(folder: str) -> None:
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free < _FREE_BYTES:
+        raise Failed(
+            "%s on %s has only %d MiB left" % (os.path.dirname(folder), _node(), free >> 20),
+            "take another node (--exclude %s), or set TMPDIR to a directory with room" % _node(),
+        )
+
+
+def tell(text: str, cure: str) -> None:
+    """The line that slurm-nb shows as its error."""
+    cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
+    who = {"cluster": cluster, "job_id": job_id, "nonce": os.environ["SLURM_NB_NONCE"]}
+    who.update(text=text, cure=cure)
+    print("\nslurm-nb failed: %s" % json.dumps(who))
+    sys.stdout.flush()
+
+
+def _node() -> str:
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
+if __name__ == "__main__":
+    main()
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_versions.py" <<'END-OF-KIT' || full
 """Versions of Jupyter without published security holes, as of November 2026.
 
 Self-contained: standard library only, Python 3.8 and later.
@@ -931,6 +1200,124 @@ def _numbers(version: str) -> Tuple[int, ...]:
     return tuple(numbers + [0] * (4 - len(numbers)))
 END-OF-KIT
 
+find_module() { # defines `module`, which may be a function of login shells alone
+  local file
+  # Names of 00-modulepath.sh, lmod.sh, z00_lmod.sh, modules.sh; then what packages install.
+  for file in $(grep -liE 'module|lmod' /etc/profile.d/*.sh 2>/dev/null) /etc/profile \
+    "${LMOD_PKG:-/usr/share/lmod/lmod}/init/bash" "${MODULESHOME:-/usr/share/modules}/init/bash" \
+    /usr/share/Modules/init/bash; do
+    type module >/dev/null 2>&1 && return
+    [ ! -r "$file" ] || . "$file" >&2
+  done
+  type module >/dev/null 2>&1
+}
+
+load_module() { # load_module NAME: of Lmod or Environment Modules
+  find_module || fail "there is no command \`module\` on $node" \
+    "leave out --module, or define it with --setup"
+  # Environment Modules 3 and 4 say what is wrong, and succeed.
+  if ! module load "$1" 2>"$run_dir/said" || grep -q ERROR "$run_dir/said"; then
+    cat "$run_dir/said"
+    fail "the module $1 can't be loaded on $node: $(grep -m 1 -iE 'unable|unknown|error' "$run_dir/said")" \
+      "\`module avail\` lists the modules there are; --setup 'module use DIRECTORY' adds to them"
+  fi
+  cat "$run_dir/said" >&2
+}
+
+find_env() { # find_env NAME: the directory of a conda environment; as conda looks for it
+  local name=$1 folder
+  local -a roots=("$HOME/.conda" "$HOME"/{miniforge3,mambaforge,miniconda3,anaconda3,micromamba} /opt/conda)
+  [ -z "${MAMBA_ROOT_PREFIX:-}" ] || roots=("$MAMBA_ROOT_PREFIX" "${roots[@]}")
+  folder=${CONDA_EXE:-$(type -P conda mamba | head -n 1)}
+  [ -z "$folder" ] || roots=("${folder%/*/*}" "${roots[@]}")
+  roots=("${roots[@]/%//envs}")
+  IFS=: read -ra folder_list <<<"${CONDA_ENVS_PATH:-${CONDA_ENVS_DIRS:-}}"
+  for folder in ${folder_list[@]+"${folder_list[@]}"} "${roots[@]}"; do
+    if [ -d "$folder/$name/conda-meta" ]; then
+      printf %s "$folder/$name"
+      return
+    fi
+  done
+  # Where conda notes each environment that it makes, wherever it is.
+  while read -r folder; do
+    if [ "${folder##*/}" = "$name" ] && [ -d "$folder/conda-meta" ]; then
+      printf %s "$folder"
+      return
+    fi
+  done 2>/dev/null <"$HOME/.conda/environments.txt"
+  return 1
+}
+
+use_env() { # use_env PATH_OR_NAME
+  local folder=$1 file
+  case $folder in
+    */*) ;;
+    *)
+      folder=$(find_env "$1") || fail "there is no conda environment named $1 on $node" \
+        "\`conda env list\` lists them; or name it by its directory: --env /PATH/OF/IT"
+      ;;
+  esac
+  [ -d "$folder" ] || fail "the environment $folder is not there on $node" \
+    "make it on a file system that the nodes see"
+  [ -x "$folder/bin/python3" ] || fail "the environment $folder has no bin/python3 on $node" \
+    "make it with an interpreter that the nodes have too, or name another one: --env"
+  export PATH="$folder/bin:$PATH"
+  unset PYTHONHOME
+  if [ ! -d "$folder/conda-meta" ]; then
+    export VIRTUAL_ENV=$folder
+    return
+  fi
+  # What `conda activate` does, without the second that it takes; conda need not be here.
+  export CONDA_PREFIX=$folder CONDA_DEFAULT_ENV=$1 CONDA_SHLVL=1
+  if [ -s "$folder/conda-meta/state" ]; then # conda env config vars set
+    eval "$("$folder/bin/python3" -I -c 'import json, shlex, sys
+for name, value in json.load(sys.stdin).get("env_vars", {}).items():
+    if name.isidentifier(): print("export %s=%s" % (name, shlex.quote(value)))' \
+      <"$folder/conda-meta/state")"
+  fi
+  for file in "$folder"/etc/conda/activate.d/*.sh; do
+    [ ! -r "$file" ] || . "$file"
+  done
+}
+
+inside=() # words before the interpreter: what brings it into a container
+use_container() { # use_container IMAGE
+  local program folder
+  program=$(type -P apptainer || type -P singularity) ||
+    fail "there is neither apptainer nor singularity on $node" \
+      "if your site has it as a module: --module apptainer"
+  [[ $1 == *://* || -e $1 ]] || fail "the image $1 is not there on $node" \
+    "put it on a file system that the nodes see"
+  inside=("$program" exec --pwd "$run_dir/kit")
+  for folder in "$run_dir" "$state_dir" "$notebook_dir"; do
+    [[ $folder != *[,:]* ]] || fail "$folder can't be seen in a container: it holds a comma or a colon" \
+      "use a directory without them"
+    inside+=(--bind "$folder")
+  done
+  if [ -n "${SLURM_JOB_GPUS:-}${SLURM_GPUS_ON_NODE:-}${CUDA_VISIBLE_DEVICES:-}" ]; then
+    if [ -e /dev/kfd ]; then inside+=(--rocm); else inside+=(--nv); fi
+  fi
+  inside+=("$1")
+}
+
+# What the user and the site run here may not be written for these.
+set +u
+set +e -u
+
+# Libraries that compute in threads take the whole node's CPUs for theirs.
+cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
+if [ -n "$cpus" ]; then
+  for name in OMP OPENBLAS MKL NUMEXPR BLIS NUMBA RAYON JULIA; do
+    name=${name}_NUM_THREADS
+    [ -n "${!name:-}" ] || export "$name=$cpus"
+  done
+fi
+
+if [ -z "${inside[*]-}" ]; then
+  found=$(type -P -- "$python") || fail "there is no Python interpreter $python on $node" \
+    "name one that the nodes have: --python PATH, --env or --module"
+  python=$found
+fi
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
 export SLURM_NB_NONCE=$nonce
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=direct
@@ -965,13 +1352,14 @@ END-OF-CONF
 (umask 077 && openssl req -x509 -newkey rsa:2048 -nodes -days 30 -config "$run_dir/openssl.conf" \
   -keyout "$run_dir/key.pem" -out "$run_dir/certificate.pem" 2>"$run_dir/openssl.log") || {
   cat "$run_dir/openssl.log"
-  exit 1
+  fail "no certificate can be made on $node: $(tail -n 1 "$run_dir/openssl.log")" \
+    "--tls needs openssl on the node: use the jump route, or do without --tls"
 }
 
 # Jupyter starts in the kit's directory: a file such as token.py in the user's own
 # directory would be imported in place of Python's.
 cd "$run_dir/kit" || exit 1
-"$python" -m "$module" --no-browser &
+${inside[@]+"${inside[@]}"} "$python" -m slurm_nb_start "$module" --no-browser &
 server=$!
 
 stopping=
@@ -992,5 +1380,9 @@ code=$?
 if [ -n "$stopping" ]; then # the signal ended the wait, not the server
   wait "$server"
   code=$?
+fi
+if [ ! -e "$run_dir/python-started" ] && [ -z "$stopping" ]; then
+  fail "$python did not start on $node${inside[*]+ in the container}: exit code $code" \
+    "see why in the job's output; another one: --python, --env, --module or --container"
 fi
 exit "$code"

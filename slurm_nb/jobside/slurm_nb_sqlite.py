@@ -1,0 +1,80 @@
+"""Keeps SQLite off network file systems, where its locks fail or hang (sqlite.org/lockingv3.html).
+
+Runs inside the Jupyter server. Self-contained: standard library only,
+Python 3.8 and later. /proc/self/mountinfo is proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+FOLDER = "SLURM_NB_HISTORY_DIR"
+"""The variable that tells kernels (slurm_nb_kernel.py) where their history goes."""
+_ASKED: Dict[str, str] = {}
+# Also what can't be told apart from one: a FUSE file system may be sshfs or GlusterFS.
+_NETWORK = re.compile(
+    r"nfs\d?|lustre|gpfs|beegfs|fhgfs|ceph|cifs|smb3|smbfs|afs|panfs|wekafs|9p|pvfs2|orangefs"
+    r"|ocfs2|gfs2|glusterfs|fuse(\..*)?|virtiofs|mmfs|cvmfs|dvs|prl_fs|vboxsf"
+)
+
+
+def configure(c: Any) -> None:
+    """Point Jupyter's SQLite files, in `c`, to this node where they would be on the network."""
+    local = os.environ["JUPYTER_RUNTIME_DIR"]
+    # Jupyter reads its configuration once for the server and once for the page.
+    notebook_dir = _ASKED.setdefault("notebook_dir", os.environ.get("SLURM_NB_NOTEBOOK_DIR", "/"))
+    os.environ.pop(FOLDER, None)
+    if is_network(_data_dir()):
+        # Signatures of trusted notebooks, and jupyter_server_fileid's file ids.
+        c.NotebookNotary.db_file = os.path.join(local, "nbsignatures.db")
+        c.BaseFileIdManager.db_path = os.path.join(local, "file_id_manager.db")
+    if is_network(notebook_dir):
+        # jupyter-collaboration's, by default in the notebook directory.
+        c.SQLiteYStore.db_path = os.path.join(local, "ystore.db")
+    if is_network(_ipython_dir()):
+        os.environ[FOLDER] = local
+
+
+def is_network(path: str, mountinfo: Optional[str] = None) -> bool:
+    """Whether `path`, or the nearest folder above it that exists, is on a network file system.
+
+    mountinfo: text in place of /proc/self/mountinfo.
+    """
+    real = os.path.realpath(path)
+    best: Tuple[int, str] = (-1, "")
+    for point, kind in _mounts(mountinfo):
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        # A later mount hides an earlier one of the same place.
+        if inside and len(point) >= best[0]:
+            best = (len(point), kind)
+    return _NETWORK.fullmatch(best[1]) is not None
+
+
+def _mounts(text: Optional[str]) -> List[Tuple[str, str]]:
+    """(mount point, type) of each."""
+    if text is None:
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError:
+            return []
+    found = []
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) > 4 and after:
+            point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), fields[4])
+            found.append((point, after.split(" ")[0]))
+    return found
+
+
+def _data_dir() -> str:
+    """As jupyter_core 5 finds it (paths.py, jupyter_data_dir)."""
+    share = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return os.environ.get("JUPYTER_DATA_DIR") or os.path.join(share, "jupyter")
+
+
+def _ipython_dir() -> str:
+    return os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython")

@@ -1,0 +1,83 @@
+"""Values in the job script: each stays the text that it is, whatever characters it holds.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from slurm_nb.errors import BadValue
+from slurm_nb.spec import refuse_control_characters
+
+_SPECIAL = re.compile(r"[^\w@%+=:,./-]")
+_DIRECTIVE_PLAIN = re.compile(r"[\w@%+=:,./-]+")
+_DIRECTIVE_OPTION = re.compile(r"--[a-z-]+=", re.ASCII)
+
+
+class Quoted(str):
+    """Text that may stand in the job script as it is."""
+
+    __slots__ = ()
+
+
+def quote(value: object) -> Quoted:
+    r"""What `{{ value }}` writes: `it's` becomes `it\'s`; each item of a tuple is a word.
+
+    With backslashes, and not in quotes: so that the value runs nothing either where the author of
+    a template has put `"{{ value }}"`, within which bash reads `'$(id)'` as a command.
+    Raises `BadValue` for None, whose absence the template must ask after, and for a mapping.
+    """
+    if isinstance(value, Quoted):
+        return value
+    if isinstance(value, tuple | list):
+        return Quoted(" ".join(quote(item) for item in value))
+    if value is None:
+        raise BadValue("a value is not set", hint="ask for it first: {% if spec.account %}")
+    if isinstance(value, dict):
+        raise BadValue("a mapping can't stand in the job script", hint="name one of its values")
+    text = on_disk(value) if isinstance(value, Path) else str(value)
+    refuse_control_characters("value for the job script", text)
+    if not text:
+        return Quoted("''")
+    return Quoted(_SPECIAL.sub(lambda match: "\\" + match[0], text))
+
+
+def quote_sh(value: object) -> Quoted:
+    """One word for bash, easy on the eye: `/home/it's` becomes `'/home/it'"'"'s'`."""
+    text = on_disk(value) if isinstance(value, Path) else str(value)
+    refuse_control_characters("value for the job script", text)
+    return Quoted(shlex.quote(text))
+
+
+def quote_directive(value: object) -> Quoted:
+    """One word of an #SBATCH line: `--comment=a b` becomes `--comment='a b'`; of a tuple, each.
+
+    There a `#` begins a comment, and a backslash escapes also within single quotes (seen
+    on 22.05), so bash's quoting would not do.
+    """
+    if isinstance(value, tuple | list):
+        return Quoted(" ".join(quote_directive(item) for item in value))
+    text = str(value)
+    refuse_control_characters("sbatch option", text)
+    if _DIRECTIVE_PLAIN.fullmatch(text):
+        return Quoted(text)
+    option = _DIRECTIVE_OPTION.match(text)
+    start = option.end() if option else 0
+    quoted = text[start:].replace("\\", "\\\\").replace("'", "\\'")
+    return Quoted(f"{text[:start]}'{quoted}'")
+
+
+def on_disk(path: Path) -> str:
+    """A path such that the script, which is UTF-8, names the same bytes as this process does.
+
+    In a locale such as de_DE.ISO-8859-1 Python reads other letters out of the same bytes.
+    """
+    return bytes(path).decode("utf-8", "surrogateescape")
+
+
+def leave_raw(value: object) -> Quoted:
+    """`value` as it is: for text of the template's own, never for what a user gave."""
+    return Quoted(value)

@@ -1,0 +1,188 @@
+"""Job templates: found, loaded, filled in. The only user of jinja2.
+
+Every `{{ value }}` is quoted here, so that no author of a template has to think of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.runtime import BlockReference, Context
+
+from slurm_nb.errors import BadValue, SlurmNbError
+from slurm_nb.private import check_unchangeable
+from slurm_nb.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
+
+BASE = "jupyter.sh.j2"
+_SUFFIX = ".sh.j2"
+_SITE_CONFIG = "/etc/slurm-nb/config.toml"
+_DIRECTIVE = re.compile(r"#SBATCH\b")
+_EXPRESSION = re.compile(r"\{\{(.*?)\}\}")
+
+
+def fill_in(
+    template: str | None, variables: Mapping[str, object], *, folders: Sequence[Path]
+) -> str:
+    """The text that `template` makes of `variables`; None: the base.
+
+    template: a file's path, or a name that is looked up in `folders`. Raises `BadValue`, which
+    names file and line, when it can't be found, read or filled in, or when others may change it.
+    """
+    name = BASE if template is None else str(_find(template, folders))
+    environment = _Environment(
+        loader=_Loader(folders),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        finalize=quote,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(sh=quote_sh, directive=quote_directive, raw=leave_raw)
+    try:
+        return environment.get_template(name).render(variables)
+    except jinja2.TemplateSyntaxError as error:
+        where = f"{error.filename or error.name}, line {error.lineno}"
+        raise BadValue(f"{where}: {error.message}", hint=_hint(name)) from error
+    except jinja2.TemplateNotFound as error:
+        where = _line_of(error) or name
+        raise BadValue(f"{where}: there is no template {error.name!r}", hint=_hint(name)) from error
+    except SlurmNbError as error:
+        line = _line_of(error)
+        if line is None or line.startswith(f"{templates() / BASE},"):
+            raise
+        raise BadValue(f"{line}: {error}", hint=error.hint) from error
+    except Exception as error:
+        # Whatever an expression of the author's raises; of our own templates it is our fault.
+        if name == BASE:
+            raise
+        said = f"{error}" or type(error).__name__
+        raise BadValue(f"{_line_of(error) or name}: {said}", hint=_hint(name)) from error
+
+
+def template_folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where a template is looked up by its name: the user's folder, the site's, the examples."""
+    own = Path(environ.get("XDG_CONFIG_HOME", ""))
+    if not own.is_absolute():
+        own = Path(os.path.expanduser("~/.config"))  # noqa: PTH111  where there is no home either
+    site = Path(environ.get("SLURM_NB_SITE_CONFIG") or _SITE_CONFIG).absolute().parent
+    return (own / "slurm-nb/templates", site / "templates", templates() / "sites")
+
+
+def templates() -> Path:
+    """The folder of job templates: beside the package, or one level up in a checkout."""
+    package = Path(str(resources.files("slurm_nb")))
+    inside = package / "job_templates"
+    return inside if inside.is_dir() else package.parent / "job_templates"
+
+
+class _Loader(jinja2.BaseLoader):
+    """The base, absolute paths, and names in the folders; none that others may change."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        if template == BASE:
+            path = templates() / BASE
+        elif Path(template).is_absolute():
+            path = Path(template)
+        else:
+            path = _look_up(template, self._folders) or Path()
+            if path == Path():
+                raise jinja2.TemplateNotFound(template)
+        if templates() not in path.parents:
+            check_unchangeable(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            raise BadValue(f"{path}: the template can't be read: {error}") from error
+        _check_directives(text, path)
+        return text, str(path), lambda: True
+
+
+class _Block(BlockReference):
+    """What `super()` calls: the parent's block is bash already."""
+
+    @property
+    def super(self) -> Any:  # noqa: ANN401  as the base class has it
+        parent = super().super
+        if isinstance(parent, BlockReference):
+            return _Block(self.name, self._context, self._stack, self._depth + 1)
+        return parent
+
+    def __call__(self) -> str:
+        return Quoted(super().__call__())
+
+
+class _Context(Context):
+    def super(self, name: str, current: Any) -> Any:  # noqa: ANN401  as the base class has it
+        parent = super().super(name, current)
+        if isinstance(parent, BlockReference):
+            return _Block(parent.name, parent._context, parent._stack, parent._depth)  # noqa: SLF001
+        return parent
+
+
+class _Environment(jinja2.Environment):
+    context_class = _Context
+
+
+def _find(template: str, folders: Sequence[Path]) -> Path:
+    """The file of a template that the user named."""
+    if os.sep in template:
+        path = Path(os.path.abspath(os.path.expanduser(template)))  # noqa: PTH111  keeps symlinks
+        if not path.is_file():
+            raise BadValue(f"--template {template!r}: there is no such file")
+        return path
+    found = _look_up(template, folders)
+    if found is None and Path(template).is_file():
+        found = Path.cwd() / template
+    if found is None:
+        places = ", ".join(str(folder) for folder in folders)
+        raise BadValue(
+            f"--template {template!r}: there is no template of this name",
+            hint=f"looked for {template}{_SUFFIX} in {places}; a file needs a slash: ./{template}",
+        )
+    return found
+
+
+def _look_up(name: str, folders: Sequence[Path]) -> Path | None:
+    names = (name, name + _SUFFIX)
+    paths = (folder / each for folder in folders for each in names)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _check_directives(text: str, path: Path) -> None:
+    """Slurm reads #SBATCH lines by rules of its own, which quoting for bash does not meet."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if _DIRECTIVE.match(line.lstrip()):
+            for expression in _EXPRESSION.findall(line):
+                if "directive" not in expression:
+                    raise BadValue(
+                        f"{path}, line {number}: a value in an #SBATCH line needs the filter"
+                        " `directive`",
+                        hint='write {{ ("--account=" ~ spec.account) | directive }}',
+                    )
+
+
+def _line_of(error: BaseException) -> str | None:
+    """`FILE, line N` of the template where `error` was raised; jinja2 rewrites its traceback."""
+    found = None
+    step = error.__traceback__
+    while step is not None:
+        if "__jinja_exception__" in step.tb_frame.f_globals:
+            found = f"{step.tb_frame.f_code.co_filename}, line {step.tb_lineno}"
+        step = step.tb_next
+    return found
+
+
+def _hint(name: str) -> str:
+    return "" if name == BASE else "docs/site-admins.md, Templates, lists what a template can use"

@@ -1,0 +1,232 @@
+"""Every kind of environment, started for real on a compute node, and a cell run in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.cluster.container import APPTAINER_BIN, place_apptainer, place_image, remove_image
+from tests.cluster.packages import install_on, place_package, remove_from
+from tests.e2e.scientist import Scientist
+
+SHOW = (
+    "import json, os, sys; print(json.dumps([sys.executable, sys.prefix, os.uname().nodename,"
+    " os.environ.get('OMP_NUM_THREADS'), os.environ.get('WHO'), os.environ.get('SLURM_JOB_ID')]))"
+)
+
+
+def run_cell(alice: Scientist, *words: str) -> tuple[list[str], str]:
+    """What SHOW prints in a session started with `words`, and its job id."""
+    record = alice.submit(*words)
+    with alice.tunnel(record["tunnel_command"]):
+        seen = alice.run_cell(record["url"], SHOW)
+    return json.loads(seen["output"]), record["job_id"]
+
+
+def make_env(alice: Scientist, name: str) -> str:
+    """An environment in alice's home that has the Jupyter of /srv/venv; its path."""
+    path = f"/home/alice/{name}"
+    alice.cluster.login.run(["/usr/bin/python3", "-m", "venv", "--without-pip", path], user="alice")
+    link_jupyter(alice.home / name)
+    return path
+
+
+def link_jupyter(env: Path) -> None:
+    """Give an environment the packages of /srv/venv."""
+    (site,) = env.glob("lib/python3*/site-packages")
+    site.joinpath("jupyter.pth").write_text(f"/srv/venv/lib/{site.parent.name}/site-packages\n")
+
+
+def test_a_virtual_environment_runs_jupyter_and_its_kernels(alice: Scientist) -> None:
+    """`--env DIR` is enough: server and kernels are of the environment, on the node, in the job;
+    threads follow --cpus-per-task, and what --setup sets is there.
+    """
+    env = make_env(alice, "my env é")
+
+    seen, job_id = run_cell(
+        alice, "--env", "./my env é", "-c", "2", "-w", "c1", "--setup", 'export WHO="it\'s $USER"'
+    )
+
+    assert seen == [f"{env}/bin/python3", env, "c1", "2", "it's alice", job_id]
+    assert alice.slurm_nb("audit", job_id).exit_code == 0
+
+
+def test_threads_that_the_user_chose_stay(alice: Scientist) -> None:
+    """A number of threads that --setup sets is not changed."""
+    seen, _ = run_cell(alice, "-c", "2", "--setup", "export OMP_NUM_THREADS=7")
+
+    assert seen[3] == "7"
+
+
+def test_a_conda_environment_is_found_by_its_name(alice: Scientist) -> None:
+    """`--env NAME` finds it where conda notes it, and what its packages and its owner set for it
+    is set; conda itself is not needed. The environment is a virtual one in conda's shape.
+    """
+    env = make_env(alice, "envs/analysis")
+    folder = alice.home / "envs/analysis"
+    for name, text in {
+        "conda-meta/state": json.dumps({"env_vars": {"WHO": "it's $(id)"}}),
+        "etc/conda/activate.d/threads.sh": "export OMP_NUM_THREADS=3\n",
+        "../../.conda/environments.txt": f"/no/such/analysis\n{env}\n",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+    seen, job_id = run_cell(alice, "--env", "analysis", "-c", "2", "-w", "c2")
+
+    assert seen == [f"{env}/bin/python3", env, "c2", "3", "it's $(id)", job_id]
+
+
+@pytest.fixture
+def image(cluster: Cluster) -> Iterator[str]:
+    """A real apptainer on the nodes, and the path of an image for it."""
+    place_apptainer(cluster)
+    yield place_image(cluster)
+    remove_image(cluster)
+
+
+def test_a_container_runs_jupyter_and_its_kernels(image: str, alice: Scientist) -> None:
+    """`--container IMAGE` runs the image's own python3 under a real apptainer, on the node, in the
+    job; the session passes its audit, and ends with the job.
+    """
+    path = f"export PATH={APPTAINER_BIN}:$PATH"
+    show = ["--container", image, "--setup", path, "-w", "c1", "-c", "2"]
+
+    seen, job_id = run_cell(alice, *show)
+
+    assert seen == ["/usr/bin/python3", "/usr", "c1", "2", None, job_id]
+    assert alice.slurm_nb("audit", job_id).exit_code == 0
+    assert alice.slurm_nb("cancel", job_id).exit_code == 0
+    alice.cluster.cancel_jobs()
+    assert "slurm_nb_start" not in alice.processes("c1")
+
+    lacking = alice.slurm_nb("submit", *show, "--python", "/no/such/python")
+
+    assert lacking.exit_code == 4
+    assert "/no/such/python did not start on c1 in the container" in lacking.stderr
+
+
+# --- modules ---
+
+MODULES = ["lmod", "environment-modules"]
+MODULEFILE = """#%Module1.0
+prepend-path PATH /srv/jupyter-1.0/bin
+setenv WHO module
+"""
+
+
+@contextmanager
+def module_site(cluster: Cluster, package: str) -> Iterator[None]:
+    """Node c1 has the package, and a module `tools/jupyter/1.0` that no default path holds.
+
+    Nothing defines `module` but /etc/profile.d, which a job's bash does not read.
+    """
+    site = place_package(cluster, package)
+    srv = cluster.state / "srv"
+    profile = srv / package / "etc/profile.d/00-modulepath.sh"
+    profile.write_text("export MODULEPATH=/srv/modulefiles\n")
+    modulefile = srv / "modulefiles/tools/jupyter/1.0"
+    modulefile.parent.mkdir(parents=True, exist_ok=True)
+    modulefile.write_text(MODULEFILE)
+    root = ["/usr/bin/python3", "-m", "venv", "--without-pip", "/srv/jupyter-1.0"]
+    cluster.login.run(root)
+    link_jupyter(srv / "jupyter-1.0")
+    node = cluster.hosts["c1"]
+    install_on(node, site)
+    try:
+        yield
+    finally:
+        remove_from(node)
+
+
+@pytest.mark.parametrize("package", MODULES)
+def test_a_module_brings_the_interpreter(alice: Scientist, package: str) -> None:
+    """`--module NAME` works where only /etc/profile.d defines `module`, in either kind of it; the
+    python3 that the module brings runs Jupyter.
+    """
+    with module_site(alice.cluster, package):
+        seen, job_id = run_cell(alice, "--module", "tools/jupyter/1.0", "-w", "c1")
+
+        assert seen[:3] == ["/srv/jupyter-1.0/bin/python3", "/srv/jupyter-1.0", "c1"]
+        assert seen[4:] == ["module", job_id]
+        assert alice.slurm_nb("audit", job_id).exit_code == 0
+
+
+@pytest.mark.parametrize("package", MODULES)
+def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, package: str) -> None:
+    """submit ends with the module's name, the node, what `module` said, and the cure."""
+    with module_site(alice.cluster, package):
+        said = alice.slurm_nb("submit", "--module", "no/such", "-w", "c1")
+
+    assert said.exit_code == 4
+    assert "slurm-nb: Jupyter can't be started: the module no/such can't be loaded on c1: " in (
+        said.stderr
+    )
+    assert "module avail" in said.stderr
+
+
+# --- what is missing is told in one sentence ---
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "cure"),
+    [
+        (["--module", "x"], "there is no command `module` on c", "--setup"),
+        (["--env", "/no/such"], "the environment /no/such is not there on c", "the nodes see"),
+        (["--env", "nowhere"], "there is no conda environment named nowhere on c", "--env /PATH"),
+        (["--env", "/home/alice/.ssh"], "has no bin/python3 on c", "--env"),
+        (["--container", "/no.sif"], "there is neither apptainer nor singularity on c", "--module"),
+        (["--setup", "false 'it is'"], "the line of --setup failed: false 'it is'", "|| true"),
+        (["--setup", "echo 'half"], "the line of --setup failed: echo 'half", "|| true"),
+        (["--python", "/no/python"], "there is no Python interpreter /no/python on c", "--python"),
+        (["--python", "/usr/bin/python3"], "has no jupyter_server", "-m pip install"),
+        (["--python", "/usr/bin/false"], "/usr/bin/false did not start on c", "--python"),
+    ],
+)
+def test_what_is_missing_is_submits_error(
+    alice: Scientist, words: list[str], text: str, cure: str
+) -> None:
+    """One sentence and its cure, not the end of a log; the exit code is that of an ended job."""
+    said = alice.slurm_nb("submit", *words)
+
+    lines = said.stderr.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("slurm-nb: "))
+    assert said.exit_code == 4
+    assert lines[at].startswith("slurm-nb: Jupyter can't be started: ")
+    assert text in lines[at]
+    assert cure in lines[at + 1]
+    assert len(lines) == at + 3  # and where the output is
+
+
+def test_a_notebook_directory_that_cannot_be_written_is_told(alice: Scientist) -> None:
+    """Before a server starts in which nothing could be saved."""
+    said = alice.slurm_nb("submit", "--notebook-dir", "/srv")
+
+    assert said.exit_code == 4
+    assert "you can't write to the notebook directory /srv" in said.stderr
+
+
+def test_a_full_node_is_told(alice: Scientist) -> None:
+    """A node without room in /tmp is named, with the option that leaves it out."""
+    with full_tmp(alice.cluster):
+        said = alice.slurm_nb("submit", "-w", "c1")
+
+    assert said.exit_code == 4
+    assert "/tmp on c1" in said.stderr
+    assert "--exclude c1" in said.stderr
+
+
+@contextmanager
+def full_tmp(cluster: Cluster) -> Iterator[None]:
+    """/tmp of c1 has one MiB."""
+    node = cluster.hosts["c1"]
+    node.run(["mount", "-t", "tmpfs", "-o", "mode=1777,size=1m", "tmpfs", "/tmp"])
+    try:
+        yield
+    finally:
+        node.run(["umount", "--lazy", "/tmp"])

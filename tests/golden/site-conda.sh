@@ -1,0 +1,1373 @@
+#!/bin/bash
+#SBATCH --job-name=slurm-nb
+#SBATCH --output=/home/alice/.local/state/slurm-nb/jobs/%j_0_log.out
+#SBATCH --open-mode=append
+
+# Starts Jupyter on this node and tells slurm-nb, through the job's output, where it
+# listens. Needs bash, coreutils, findutils, grep (and openssl for --tls) and the Python
+# below; slurm-nb itself is not needed.
+# `sbatch THIS-FILE` works too: `slurm-nb tunnel-cmd JOBID` then prints the way in.
+
+# shellcheck disable=SC2329,SC2317,SC2016,SC1003  # traps call functions; values in quotes are meant literally
+# shellcheck disable=SC1090,SC1091  # what is sourced is the node's own
+set -u
+
+python=/opt/slurm-nb/bin/python
+ui=notebook
+notebook_dir=/home/alice
+state_dir=/home/alice/.local/state/slurm-nb
+node=${SLURMD_NODENAME:-$HOSTNAME}
+
+# Outside Slurm, `slurm-nb submit --cluster local` gives the job's id as the argument.
+if [ $# -gt 0 ]; then
+  cluster=local
+  job_id=$1
+else
+  cluster=${SLURM_CLUSTER_NAME:-}
+  job_id=${SLURM_JOB_ID:?run this script with sbatch}
+fi
+
+session_dir=$state_dir/sessions/$cluster/$job_id
+(umask 077 && mkdir -p "$session_dir") || exit 1
+chmod 700 "${session_dir%/*}" "$session_dir" # a default ACL beats the umask
+# A token that was sent to where an earlier run listened opens nothing any more.
+rm -f "$session_dir/token"
+chmod 600 "$state_dir/jobs/${job_id}_0_log.out" 2>/dev/null
+
+# The job's own lines in its output carry this, so that what a program prints there is not
+# taken for one of them. A requeued run keeps it.
+nonce_file=$session_dir/nonce
+if [ ! -s "$nonce_file" ]; then
+  (umask 077 && od -An -v -tx1 -N16 /dev/urandom | tr -d ' \n' >"$nonce_file.new") || exit 1
+  chmod 600 "$nonce_file.new"
+  mv "$nonce_file.new" "$nonce_file" || exit 1
+fi
+nonce=$(cat "$nonce_file")
+
+tell() { # tell started|failed|ended MORE-JSON
+  printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "nonce": "%s"%s}\n' \
+    "$1" "$cluster" "$job_id" "$nonce" "$2"
+}
+tell started ''
+
+json() { # json TEXT: as a JSON string, on one line
+  local text=${1//\\/\\\\}
+  text=${text//\"/\\\"}
+  printf '"%s"' "${text//[[:cntrl:]]/ }"
+}
+fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+  tell failed ", \"text\": $(json "$1"), \"cure\": $(json "$2")"
+  exit 1
+}
+
+# What runs in this session carries this mark in its environment, however it was started.
+export SLURM_NB_SESSION=$cluster/$job_id
+
+# Ids of this session's processes, but for this shell. A job submitted from a notebook
+# inherits the mark and has a Slurm job id of its own.
+ours() {
+  local environs
+  environs=$(grep -lzxF "SLURM_NB_SESSION=$SLURM_NB_SESSION" /proc/[0-9]*/environ 2>/dev/null)
+  if [ "$cluster" != local ] && [ -n "$environs" ]; then
+    # shellcheck disable=SC2086  # one word per process: the names hold no blanks
+    environs=$(grep -lzxF "SLURM_JOB_ID=$job_id" $environs 2>/dev/null)
+  fi
+  printf '%s' "${environs//[!0-9$'\n']/}"
+}
+
+# A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
+clean_up() {
+  local code=$? pid
+  trap '' TERM INT HUP
+  for pid in $(ours); do
+    kill -KILL "$pid" 2>/dev/null
+  done
+  rm -f "$session_dir/token"
+  [ -z "$run_dir" ] || rm -rf "$run_dir"
+  tell ended ", \"exit_code\": $code"
+}
+run_dir=
+trap clean_up EXIT
+trap 'exit 143' TERM INT HUP
+
+# Node-local and private (mktemp makes it 0700): sockets, connection files, the kit. A UNIX
+# socket's path may have 107 bytes, of which a kernel's takes 79 from here on.
+base=$(realpath -e -- "${TMPDIR:-/tmp}" 2>/dev/null)
+case $base in
+  *[!A-Za-z0-9_./-]* | [!/]* | / | '' | ??????????????????????????????*) base=/tmp ;;
+esac
+# Below a directory that somebody else may change, a private one can be put away and replaced.
+trusted=(-uid 0 -perm -1000 -o -uid 0 ! -perm /022 -o -uid "$(id -u)" ! -perm /022)
+folder=$base
+while [ "$folder" != / ]; do
+  [ -n "$(find "$folder" -maxdepth 0 \( "${trusted[@]}" \) 2>/dev/null)" ] || base=/tmp
+  folder=$(dirname "$folder")
+done
+# A signal waits until the name is known, so that no directory stays behind.
+make_run_dir() { (trap '' TERM INT HUP && mktemp -d "$1/slurm-nb.XXXXXXXX"); }
+run_dir=$(make_run_dir "$base") || run_dir=$(make_run_dir /tmp) ||
+  fail "no directory can be made in /tmp on $node" "take another node: --exclude $node"
+mkdir -m 700 "$run_dir/kit" "$run_dir/runtime" || exit 1
+full() { fail "${run_dir%/*} on $node can't be written: is it full?" "take another node: --exclude $node"; }
+
+cat >"$run_dir/kit/jupyter_config.py" <<'END-OF-KIT' || full
+# Found through JUPYTER_CONFIG_PATH. Jupyter reads every jupyter_config before any
+# jupyter_server_config (jupyter_core 5, JupyterApp.load_config_file), so what the user's own
+# jupyter_server_config says wins over what stands here.
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import slurm_nb_sqlite
+
+slurm_nb_sqlite.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own
+END-OF-KIT
+
+cat >"$run_dir/kit/jupyter_server_config.py" <<'END-OF-KIT' || full
+# Found through JUPYTER_CONFIG_PATH, so Jupyter reads this after the user's own
+# configuration, which stays in force but for what is set here (jupyter_core 5,
+# jupyter_config_path).
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+# Jupyter goes on without a configuration file that fails, and so without our token.
+try:
+    import slurm_nb_kit
+
+    slurm_nb_kit.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own
+except Exception as error:
+    raise SystemExit("slurm-nb: Jupyter is not started: %s" % error) from error
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_checks.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: what listens, and whether it lets strangers in.
+
+Self-contained: standard library only, Python 3.8 and later. /proc is proc(5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import stat
+import struct
+from typing import Dict, List, Optional, Set
+
+_LISTEN = "0A"
+
+
+class Refused(Exception):
+    """The server must not be announced; the text says why."""
+
+
+def check_one(listeners: List[socket.socket]) -> None:
+    """Raise `Refused` unless there is one listener."""
+    if len(listeners) != 1:
+        raise Refused("it listens on %d sockets, not one" % len(listeners))
+
+
+def check_own(listener: socket.socket) -> None:
+    """Raise `Refused` unless `listener` is a socket that this process alone was given.
+
+    For TCP, the kernel's table must show its inode, at its address, for this user; for a
+    UNIX socket, the path must be ours alone and who answers there must be this process.
+    """
+    if listener.family == socket.AF_UNIX:
+        _check_own_path(listener.getsockname())
+        return
+    inode = os.fstat(listener.fileno()).st_ino
+    address, port = listener.getsockname()[:2]
+    if tcp_listeners().get(inode) != "%s:%d" % (address, port):
+        raise Refused("port %d is not the server's own" % port)
+
+
+def check_alone(listener: socket.socket, mark: str) -> None:
+    """Raise `Refused` when a process that carries `mark` listens on any other TCP port."""
+    own = os.fstat(listener.fileno()).st_ino
+    held = session_inodes(mark) - {own}
+    others = [address for inode, address in tcp_listeners().items() if inode in held]
+    if others:
+        raise Refused("something else of this job listens on TCP: %s" % ", ".join(others))
+
+
+async def check_door(listener: socket.socket, path: str, token: str, tls: Optional[str]) -> None:
+    """Raise `Refused` unless `path` answers 403 without the token and 200 with it.
+
+    And 403 with it to a browser that was led here by another name (DNS rebinding).
+    tls: the certificate's file, or None.
+    """
+    without = await _status(listener, path, None, tls)
+    if without != 403:
+        raise Refused("without the token the server answers %d, not 403" % without)
+    with_token = await _status(listener, path, token, tls)
+    if with_token != 200:
+        raise Refused("with the token the server answers %d, not 200" % with_token)
+    rebound = await _status(listener, path, token, tls, host="other.invalid")
+    if rebound != 403:
+        raise Refused("to another Host the server answers %d, not 403" % rebound)
+
+
+def tcp_listeners() -> Dict[int, str]:
+    """Inode: `ADDRESS:PORT` of every TCP socket that listens in this network namespace."""
+    found = {}
+    for name, family, words in (("tcp", socket.AF_INET, 1), ("tcp6", socket.AF_INET6, 4)):
+        try:
+            with open("/proc/net/" + name) as table:
+                rows = [line.split() for line in table][1:]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == _LISTEN:
+                address, _, port = row[1].partition(":")
+                # Words of 32 bits in the machine's own byte order.
+                packed = bytes.fromhex(address)
+                raw = struct.pack("=%dI" % words, *struct.unpack(">%dI" % words, packed))
+                found[int(row[9])] = "%s:%d" % (socket.inet_ntop(family, raw), int(port, 16))
+    return found
+
+
+def session_inodes(mark: str) -> Set[int]:
+    """Inodes of the sockets that processes carrying `NAME=VALUE` in their environment hold."""
+    wanted = mark.encode()
+    inodes = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/environ" % pid, "rb") as environ:
+                if wanted not in environ.read().split(b"\0"):
+                    continue
+            links = [os.readlink(entry.path) for entry in os.scandir("/proc/%s/fd" % pid)]
+        except OSError:
+            continue
+        inodes |= {int(link[8:-1]) for link in links if link.startswith("socket:[")}
+    return inodes
+
+
+def _check_own_path(path: str) -> None:
+    found, folder = os.lstat(path), os.lstat(os.path.dirname(path))
+    if not stat.S_ISSOCK(found.st_mode) or stat.S_IMODE(found.st_mode) != 0o600:
+        raise Refused("%s is not a socket of mode 0600" % path)
+    if not stat.S_ISDIR(folder.st_mode) or stat.S_IMODE(folder.st_mode) != 0o700:
+        raise Refused("%s is not in a directory of mode 0700" % path)
+    if {found.st_uid, folder.st_uid} != {os.geteuid()}:
+        raise Refused("%s belongs to somebody else" % path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        size = struct.calcsize("3i")
+        pid, _, _ = struct.unpack(
+            "3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        )
+    if pid != os.getpid():
+        raise Refused("%s is answered by process %d, not by the server" % (path, pid))
+
+
+async def _status(
+    listener: socket.socket,
+    path: str,
+    token: Optional[str],
+    tls: Optional[str],
+    host: str = "localhost",
+) -> int:
+    """The status of a GET as a browser on the laptop sends it."""
+    context = None
+    if tls:
+        context = ssl.create_default_context(cafile=tls)
+    if listener.family == socket.AF_UNIX:
+        opening = asyncio.open_unix_connection(listener.getsockname())
+    else:
+        address, port = listener.getsockname()[:2]
+        name = "localhost" if context else None
+        opening = asyncio.open_connection(address, port, ssl=context, server_hostname=name)
+    reader, writer = await asyncio.wait_for(opening, 30)
+    try:
+        lines: List[str] = ["GET %s HTTP/1.0" % path, "Host: " + host]
+        if token:
+            lines.append("Authorization: token " + token)
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+        answer = await asyncio.wait_for(reader.readline(), 30)
+    finally:
+        writer.close()
+    words = answer.split()
+    if len(words) < 2 or not words[1].isdigit():
+        raise Refused("it does not answer as a web server does")
+    return int(words[1])
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_kernel.py" <<'END-OF-KIT' || full
+"""Starts ipykernel with its inbound pipe on a UNIX socket.
+
+ipykernel takes the output of forked children from a PULL socket, which it binds to a TCP port of
+the loopback interface (ipykernel 6 and 7, iostream.py, IOPubThread): any user of the node could
+push text of his own there. Run in place of `python -m ipykernel_launcher`, by the kernel's own
+interpreter, which may be an old one: standard library, pyzmq and ipykernel only, no annotations.
+"""
+
+import contextlib
+import os
+import pathlib
+import sys
+import tempfile
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported is the user's
+
+import zmq  # noqa: E402
+from ipykernel import iostream, kernelapp  # noqa: E402
+
+_PORT = 1  # what ipykernel takes for the port; nothing listens there
+
+
+def _pipe_path():
+    """Beside the connection file, in a directory that is 0700, with a path that is short enough."""
+    given = [word for flag, word in zip(sys.argv, sys.argv[1:]) if flag == "-f"]
+    folder = os.path.dirname(os.path.abspath(given[0])) if given else tempfile.mkdtemp()
+    return os.path.join(folder, "kernel-pipe-%d" % os.getpid())
+
+
+@contextlib.contextmanager
+def _in_place(name, method):
+    original = getattr(zmq.Socket, name)
+    setattr(zmq.Socket, name, method)
+    try:
+        yield
+    finally:
+        setattr(zmq.Socket, name, original)
+
+
+def _pipe_to_socket():
+    path = "ipc://" + _pipe_path()
+    thread = iostream.IOPubThread
+    set_up_in = thread._setup_pipe_in
+    set_up_out = thread._setup_pipe_out
+    connect = zmq.Socket.connect
+
+    def bind(self, _address, *_args, **_kwargs):
+        self.bind(path)
+        return _PORT
+
+    def connect_out(self, address):
+        return connect(self, path if address.endswith(":%d" % _PORT) else address)
+
+    def pipe_in(self):
+        with _in_place("bind_to_random_port", bind):
+            return set_up_in(self)
+
+    def pipe_out(self):
+        with _in_place("connect", connect_out):
+            return set_up_out(self)
+
+    thread._setup_pipe_in = pipe_in
+    thread._setup_pipe_out = pipe_out
+
+
+def _history_to_node(folder):
+    """Unless the user's configuration says where it goes (IPython 7 to 9, core/history.py)."""
+    from IPython.core.history import HistoryManager  # noqa: PLC0415  another kernel may lack it
+
+    def name(_self, _profile=None):
+        return pathlib.Path(folder, "history.sqlite")
+
+    HistoryManager._get_hist_file_name = name
+
+
+if __name__ == "__main__":
+    if os.environ.get("SLURM_NB_HISTORY_DIR"):
+        _history_to_node(os.environ["SLURM_NB_HISTORY_DIR"])
+    try:
+        _pipe_to_socket()
+    except AttributeError:  # an ipykernel that does it in another way
+        pass
+    kernelapp.launch_new_instance()
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_kernels.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: kernels over UNIX sockets, and without a debugger.
+
+Self-contained: jupyter_server's own objects only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, List
+
+# Any of these may carry a setting of the user's, and one on a subclass would win.
+KERNEL_MANAGERS = (
+    "ConnectionFileMixin", "KernelManager", "AsyncKernelManager", "IOLoopKernelManager",
+    "AsyncIOLoopKernelManager", "ServerKernelManager",
+)  # fmt: skip
+# Jupyter's messaging protocol 5.4, without debug_request: debugpy would listen on a loopback
+# port that asks nobody who they are.
+_MESSAGES_BUT_DEBUG = [
+    "execute_request", "inspect_request", "complete_request", "history_request",
+    "is_complete_request", "comm_info_request", "kernel_info_request", "connect_request",
+    "shutdown_request", "interrupt_request", "input_reply", "comm_open", "comm_msg", "comm_close",
+    "create_subshell_request", "delete_subshell_request", "list_subshell_request",
+    "usage_request",
+]  # fmt: skip
+_KERNEL_BINDS_WITHIN_S = 60.0
+_LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slurm_nb_kernel.py")
+
+
+def configure(c: Any, *, allow_debugger: bool) -> None:
+    """Put kernels on UNIX sockets, and let none start a debugger unless it is allowed."""
+    for name in KERNEL_MANAGERS:
+        c[name].transport = "ipc"
+    if not allow_debugger:
+        for name in ("MappingKernelManager", "AsyncMappingKernelManager"):
+            c[name].allowed_message_types = _MESSAGES_BUT_DEBUG
+
+
+def _change_specs(manager: Any, *, allow_debugger: bool) -> None:
+    """Start ipykernel by the kit's launcher, and offer no debugger that would not be answered."""
+    get_kernel_spec = manager.get_kernel_spec
+    get_all_specs = manager.get_all_specs
+
+    def one(kernel_name: str) -> Any:
+        spec = get_kernel_spec(kernel_name)
+        spec.argv = _launched_by_kit(spec.argv)
+        if not allow_debugger:
+            spec.metadata = {**spec.metadata, "debugger": False}
+        return spec
+
+    def every() -> Any:
+        specs = get_all_specs()
+        if not allow_debugger:
+            for each in specs.values():
+                each["spec"]["metadata"] = {**each["spec"].get("metadata", {}), "debugger": False}
+        return specs
+
+    manager.get_kernel_spec, manager.get_all_specs = one, every
+
+
+def _launched_by_kit(argv: List[str]) -> List[str]:
+    """`python -m ipykernel_launcher ...` with the kit's launcher; any other command as it is.
+
+    Not within a container, which does not see the kit.
+    """
+    python = bool(argv) and os.path.basename(argv[0]).startswith("python")
+    for at in range(1, min(len(argv) - 1, 4)):
+        if python and argv[at] == "-m" and argv[at + 1] in ("ipykernel_launcher", "ipykernel"):
+            return [*argv[:at], _LAUNCHER, *argv[at + 2 :]]
+    return list(argv)
+
+
+def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> None:
+    """Report a kernel that does not come to the UNIX sockets that it was given."""
+    _change_specs(app.kernel_spec_manager, allow_debugger=allow_debugger)
+    manager = app.kernel_manager
+    for name in KERNEL_MANAGERS:  # with ipc, the beginning of the sockets' path
+        for config in (app.config, manager.config):
+            if name in config:
+                config[name].pop("ip", None)
+    start_kernel = manager.start_kernel
+
+    async def start(*args: Any, **kwargs: Any) -> Any:
+        kernel_id = await start_kernel(*args, **kwargs)
+        kernel = manager.get_kernel(kernel_id)
+        if kernel.transport != "ipc":
+            await manager.shutdown_kernel(kernel_id, now=True)
+            raise RuntimeError("slurm-nb: this kernel would be open to others: it can't do ipc")
+        if os.path.dirname(os.path.abspath(kernel.ip)) != os.path.abspath(app.runtime_dir):
+            await manager.shutdown_kernel(kernel_id, now=True)
+            raise RuntimeError("slurm-nb: this kernel's sockets would be open to others")
+        app.io_loop.call_later(_KERNEL_BINDS_WITHIN_S, _check, app, kernel_id, notice)
+        return kernel_id
+
+    manager.start_kernel = start
+
+
+def _check(app: Any, kernel_id: str, notice: Callable[[str], None]) -> None:
+    if kernel_id not in app.kernel_manager.list_kernel_ids():
+        return
+    kernel = app.kernel_manager.get_kernel(kernel_id)
+    if not os.path.exists("%s-%d" % (kernel.ip, kernel.shell_port)):
+        notice(
+            "kernel %s does not listen on UNIX sockets and can't be used here: others on the"
+            " node could read what it does" % kernel.kernel_name
+        )
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_kit.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: its settings, and the line that says where it listens.
+
+Self-contained: standard library and jupyter_server only, Python 3.8 and later. The job
+script hands over its values in SLURM_NB_* variables, which kernels do not get to see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import resource
+import secrets
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+import jupyter_server
+import slurm_nb_checks
+import slurm_nb_kernels
+import slurm_nb_overruled
+import slurm_nb_versions
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+    from traitlets.config import Config
+
+_UI_PATHS = {"notebook": "tree", "lab": "lab"}
+# What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
+_JOB: Dict[str, str] = {}
+
+
+def configure(c: Config) -> None:
+    """Set what slurm-nb stands on in `c`, the traitlets Config of jupyter_server_config.py."""
+    if int(jupyter_server.__version__.partition(".")[0]) < 2:
+        # It would make a token of its own and write it to the log.
+        raise RuntimeError(
+            "jupyter_server %s is too old; 2.0 or later is needed, in the environment of --python"
+            % jupyter_server.__version__
+        )
+    cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
+    _JOB.update(cluster=cluster, job_id=job_id, mark="SLURM_NB_SESSION=%s/%s" % (cluster, job_id))
+    for name in ("ui", "listen", "route", "auth", "debugger", "run_dir", "nonce"):
+        _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
+    server = c.ServerApp
+    server.open_browser = False
+    server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.allow_root = os.geteuid() == 0
+    server.jpserver_extensions.update({__name__: True})
+    _set_listener(server)
+    _set_lock(c)
+    slurm_nb_kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
+    # Until the server is announced: its own files. Kernels and terminals get the user's back.
+    _JOB["umask"] = "%o" % os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _set_listener(server: Any) -> None:
+    server.port = 0  # the kernel chooses a free one: nothing to race for
+    server.port_retries = 0
+    server.sock = ""
+    server.sock_mode = "0600"
+    server.ip = "127.0.0.1"
+    server.certfile = server.keyfile = server.client_ca = ""
+    if _JOB["listen"] == "socket":
+        server.sock = os.path.join(_JOB["run_dir"], "jupyter.sock")
+        # Jupyter refuses any other one beside a socket, and does not open it.
+        server.port = jupyter_server.DEFAULT_JUPYTER_SERVER_PORT
+    elif _JOB["route"] == "direct":
+        server.ip = _JOB["address"] = _address_towards_login()
+        certificate = os.path.join(_JOB["run_dir"], "certificate.pem")
+        if os.path.exists(certificate):
+            _JOB["certificate"] = server.certfile = certificate
+            server.keyfile = os.path.join(_JOB["run_dir"], "key.pem")
+
+
+def _address_towards_login() -> str:
+    """This node's address on the way to the login node; no packet is sent."""
+    login = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((login, 9))
+        address: str = probe.getsockname()[0]
+    return address
+
+
+def _set_lock(c: Config) -> None:
+    server = c.ServerApp
+    # The way here is ssh, so the browser always says localhost.
+    server.allow_remote_access = False
+    server.local_hostnames = ["localhost"]
+    server.allow_origin = server.allow_origin_pat = ""
+    server.allow_credentials = False
+    server.disable_check_xsrf = False
+    server.trust_xheaders = False
+    server.authenticate_prometheus = True
+    server.identity_provider_class = "jupyter_server.auth.identity.PasswordIdentityProvider"
+    server.authorizer_class = "jupyter_server.auth.authorizer.AllowAllAuthorizer"
+    # A secret of the user's may be one that others know, or have seen in an earlier session.
+    server.cookie_secret = secrets.token_bytes(32)
+    server.tornado_settings = {}  # they beat all of the above; what is harmless is given back
+    _JOB["token"] = secrets.token_hex(32)
+    _write_private(os.environ.pop("SLURM_NB_TOKEN_FILE"), _JOB["token"])
+    password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
+    _keep_out_of_logs(_JOB["token"], password)
+    # Named for each class that may carry it: a user's setting on a subclass would win.
+    for provider in (c.IdentityProvider, c.PasswordIdentityProvider):
+        provider.token = _JOB["token"]
+        provider.hashed_password = password
+        provider.password_required = bool(password)
+        provider.allow_password_change = False
+
+
+def _password(path: str) -> str:
+    """The argon2 hash that `slurm-nb password` stored, with --auth password; else none."""
+    if _JOB["auth"] != "password":
+        return ""
+    with open(path, encoding="ascii") as file:
+        hashed = file.read().strip()
+    if not hashed.startswith("argon2:"):
+        raise RuntimeError("%s holds no password: run `slurm-nb password`" % path)
+    return hashed
+
+
+def _keep_out_of_logs(*texts: str) -> None:
+    """Jupyter logs its whole configuration when the user asks for log level DEBUG."""
+
+    class Record(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802  logging's own name
+            message = super().getMessage()
+            for text in filter(None, texts):
+                message = message.replace(text, "[secret]")
+            return message
+
+    logging.setLogRecordFactory(Record)
+
+
+def _write_private(path: str, text: str) -> None:
+    """A 0600 file, complete or not at all."""
+    fresh = path + ".new"
+    if os.path.lexists(fresh):
+        os.unlink(fresh)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.rename(fresh, path)
+
+
+def _jupyter_server_extension_points() -> List[Dict[str, str]]:
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(app: ServerApp) -> None:
+    slurm_nb_kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
+    app.io_loop.call_later(0, _announce, app)
+
+
+def _announce(app: Any) -> None:
+    """Check the door once the server's socket listens (it is bound by the event loop)."""
+    sockets = list(app.http_server._sockets.values())
+    if not sockets:
+        app.io_loop.call_later(0.01, _announce, app)
+        return
+    app.io_loop.add_callback(_check_then_tell, app, sockets)
+
+
+async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
+    try:
+        slurm_nb_overruled.take_back(app)
+        slurm_nb_checks.check_one(sockets)
+        slurm_nb_checks.check_own(sockets[0])
+        slurm_nb_checks.check_alone(sockets[0], _JOB["mark"])
+        door = app.base_url + "api/status"
+        await slurm_nb_checks.check_door(sockets[0], door, _JOB["token"], _JOB.get("certificate"))
+        _write_private(os.path.join(_JOB["run_dir"], "settings.json"), json.dumps(_settings(app)))
+        for text in slurm_nb_versions.old():
+            notice("the environment of --python holds %s" % text)
+        for text in slurm_nb_overruled.found(app):
+            notice(text)
+        if _JOB["debugger"] == "yes":
+            notice("while a notebook's debugger is on, any user of this node can run code as you")
+        _give_back(app)
+        ready = _ready(app, sockets[0])
+    except Exception as error:  # whatever it is, nobody has seen that the server is safe
+        print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % error, flush=True)
+        os._exit(1)
+    _tell("ready", ready)
+
+
+def _settings(app: Any) -> Dict[str, Any]:
+    """What `slurm-nb audit` compares with what is safe, as it is in force; no secrets."""
+    provider, kernels, in_force = app.identity_provider, app.kernel_manager, app.web_app.settings
+    pattern = in_force.get("allow_origin_pat") or ""
+    messages = kernels.allowed_message_types
+    make_kernel = getattr(kernels, "kernel_manager_factory", None)
+    return {
+        "identity_provider_class": "%s.%s" % (type(provider).__module__, type(provider).__name__),
+        "token": bool(provider.token),
+        "password": bool(getattr(provider, "hashed_password", "")),
+        "allow_origin": in_force.get("allow_origin", ""),
+        "allow_origin_pat": getattr(pattern, "pattern", pattern),
+        "allow_remote_access": in_force.get("allow_remote_access"),
+        "disable_check_xsrf": in_force.get("disable_check_xsrf"),
+        "kernel_transport": make_kernel(parent=kernels).transport if make_kernel else None,
+        "debugger_allowed": not messages or "debug_request" in messages,
+        "ip": app.ip,
+        "sock": app.sock,
+        "versions": slurm_nb_versions.installed(),
+    }
+
+
+def _give_back(app: Any) -> None:
+    """From here on the user's own: what kernels and terminals inherit."""
+    os.umask(int(_JOB["umask"], 8))
+    # Started in the kit's directory; kernels that name no directory of their own inherit it.
+    os.chdir(app.root_dir)
+    # `jupyter lab` in a terminal, or in a job that is sent from there, is not this session.
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_RUNTIME_DIR"):
+        original = os.environ.pop("SLURM_NB_" + name, "")
+        if original:
+            os.environ[name] = original
+        else:
+            os.environ.pop(name, None)
+
+
+def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
+    ready: Dict[str, Any] = {
+        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "path": app.base_url + _UI_PATHS[_JOB["ui"]],
+    }
+    if not _PATH.fullmatch(ready["path"]):
+        raise slurm_nb_checks.Refused("no URL can be printed for base_url %r" % app.base_url)
+    if listener.family == socket.AF_UNIX:
+        ready["socket"] = listener.getsockname()
+    else:
+        ready["port"] = listener.getsockname()[1]
+    if "address" in _JOB:
+        ready["address"] = _JOB["address"]
+    fingerprint = _fingerprint(_JOB.get("certificate"))
+    if fingerprint:
+        ready["fingerprint"] = fingerprint
+    return ready
+
+
+def _fingerprint(certificate: Optional[str]) -> Optional[str]:
+    """SHA-256 as browsers show it: `AB:CD:...`."""
+    if certificate is None:
+        return None
+    with open(certificate, encoding="ascii") as file:
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def notice(text: str) -> None:
+    """A line for the user, that slurm-nb shows."""
+    _tell("notice", {"text": text})
+
+
+def _tell(what: str, record: Dict[str, Any]) -> None:
+    who = {name: _JOB[name] for name in ("cluster", "job_id", "nonce")}
+    print("\nslurm-nb %s: %s" % (what, json.dumps({**who, **record})), flush=True)
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_overruled.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: which of the user's own settings slurm-nb did not let stand.
+
+Self-contained: standard library and jupyter_server's own only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Dict, List
+
+import slurm_nb_kernels
+from traitlets.config.loader import (
+    JSONFileConfigLoader,
+    LazyConfigValue,
+    PyFileConfigLoader,
+)
+
+
+def _is_empty(value: object) -> bool:
+    return value == ""
+
+
+_SECRETS: Dict[str, Callable[[Any], bool]] = {
+    "token": _is_empty,
+    "password": _is_empty,
+    "hashed_password": _is_empty,
+}
+_SERVER: Dict[str, Callable[[Any], bool]] = {
+    **_SECRETS,
+    "disable_check_xsrf": bool,
+    "allow_remote_access": bool,
+    "trust_xheaders": bool,
+    "allow_origin": bool,
+    "allow_origin_pat": bool,
+    "ip": lambda value: value in ("0.0.0.0", "*", "::", ""),
+    "local_hostnames": lambda value: set(value) > {"localhost"},
+    "cookie_secret": bool,
+    "cookie_secret_file": bool,
+}
+# With ipc, `ip` is the beginning of the path of a kernel's sockets.
+_KERNELS: Dict[str, Callable[[Any], bool]] = {
+    "transport": lambda value: value == "tcp",
+    "ip": bool,
+}
+# Of tornado_settings, which beat every other setting.
+_HARMLESS = (
+    "websocket_max_message_size", "websocket_ping_interval", "websocket_ping_timeout",
+    "websocket_compression_options",
+)  # fmt: skip
+# Section: setting: whether a value of it lets others in. NotebookApp is what notebook 6 said.
+_DISARM: Dict[str, Dict[str, Callable[[Any], bool]]] = {
+    "ServerApp": _SERVER,
+    "NotebookApp": _SERVER,
+    "IdentityProvider": _SECRETS,
+    "PasswordIdentityProvider": _SECRETS,
+}
+
+
+_NAMES = (
+    "jupyter_config", "jupyter_server_config", "jupyter_notebook_config", "jupyter_lab_config",
+)  # fmt: skip
+
+
+def found(app: Any) -> List[str]:
+    """One sentence for each setting of the user's that would have opened the server."""
+    return [
+        "your Jupyter configuration (%s) sets %s, which could let others in: overruled"
+        % (where, setting)
+        for where, config in _own_configs(app)
+        for setting in _disarming(config)
+    ]
+
+
+def take_back(app: Any) -> None:
+    """Put the lock in force, whatever reached the web application, and give back the rest.
+
+    Of the user's `tornado_settings`, those that open nothing; of headers, not those that would
+    let other pages frame this one or read its answers.
+    """
+    settings = app.web_app.settings
+    for config in (config for _, config in _own_configs(app)):
+        own = _tornado_settings(config)
+        settings.update({name: own[name] for name in _HARMLESS if name in own})
+        settings["headers"] = {**settings.get("headers", {}), **(own.get("headers") or {})}
+    headers = settings.get("headers", {})
+    settings.update(
+        headers={name: value for name, value in headers.items() if not _opens(name)},
+        allow_remote_access=False,
+        local_hostnames=["localhost"],
+        allow_origin="",
+        allow_origin_pat="",
+        allow_credentials=False,
+        disable_check_xsrf=False,
+        xsrf_cookies=True,
+        cookie_secret=app.cookie_secret,
+        identity_provider=app.identity_provider,
+        authorizer=app.authorizer,
+    )
+
+
+def _opens(header: str) -> bool:
+    name = header.lower()
+    return name == "content-security-policy" or name.startswith("access-control-")
+
+
+def _tornado_settings(config: Dict[str, Any]) -> Dict[str, Any]:
+    values = config.get("ServerApp")
+    own = values.get("tornado_settings") if isinstance(values, dict) else None
+    return own if isinstance(own, dict) else {}
+
+
+def _disarming(config: Dict[str, Any]) -> List[str]:
+    opened = [
+        "%s.%s = %r" % (section, name, values[name])
+        for section, names in _DISARM.items()
+        for values in [config.get(section)]
+        if isinstance(values, dict)
+        for name, opens in names.items()
+        # What was only looked at, and not set, is a LazyConfigValue.
+        if name in values and not isinstance(values[name], LazyConfigValue) and opens(values[name])
+    ]
+    settings = _tornado_settings(config)
+    framing = [
+        "ServerApp.tornado_settings[%r]" % name
+        for name in settings
+        if name not in _HARMLESS and (name != "headers" or any(map(_opens, settings[name])))
+    ]
+    kernels = [
+        "%s.%s = %r" % (section, name, values[name])
+        for section, values in config.items()
+        if isinstance(values, dict)
+        for name, opens in _KERNELS.items()
+        if name in values and (name == "transport" or section in slurm_nb_kernels.KERNEL_MANAGERS)
+        if not isinstance(values[name], LazyConfigValue) and opens(values[name])
+    ]
+    return opened + framing + kernels
+
+
+def _own_configs(app: Any) -> List[Any]:
+    """(file, config) of every configuration file that Jupyter loaded, but for the kit's own."""
+    kit = os.path.dirname(os.path.abspath(__file__))
+    folders = [path for path in app.config_file_paths if os.path.abspath(path) != kit]
+    configs = []
+    for name in _NAMES:
+        for folder in folders:
+            for suffix in (".py", ".json"):
+                path = os.path.join(folder, name + suffix)
+                if os.path.exists(path):
+                    configs += [(path, config) for config in _load(folder, name + suffix)]
+    return configs
+
+
+def _load(folder: str, name: str) -> List[Any]:
+    loader = PyFileConfigLoader if name.endswith(".py") else JSONFileConfigLoader
+    try:
+        return [loader(name, path=folder).load_config()]
+    except Exception:  # Jupyter has said what is wrong with it
+        return []
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_sqlite.py" <<'END-OF-KIT' || full
+"""Keeps SQLite off network file systems, where its locks fail or hang (sqlite.org/lockingv3.html).
+
+Runs inside the Jupyter server. Self-contained: standard library only,
+Python 3.8 and later. /proc/self/mountinfo is proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+FOLDER = "SLURM_NB_HISTORY_DIR"
+"""The variable that tells kernels (slurm_nb_kernel.py) where their history goes."""
+_ASKED: Dict[str, str] = {}
+# Also what can't be told apart from one: a FUSE file system may be sshfs or GlusterFS.
+_NETWORK = re.compile(
+    r"nfs\d?|lustre|gpfs|beegfs|fhgfs|ceph|cifs|smb3|smbfs|afs|panfs|wekafs|9p|pvfs2|orangefs"
+    r"|ocfs2|gfs2|glusterfs|fuse(\..*)?|virtiofs|mmfs|cvmfs|dvs|prl_fs|vboxsf"
+)
+
+
+def configure(c: Any) -> None:
+    """Point Jupyter's SQLite files, in `c`, to this node where they would be on the network."""
+    local = os.environ["JUPYTER_RUNTIME_DIR"]
+    # Jupyter reads its configuration once for the server and once for the page.
+    notebook_dir = _ASKED.setdefault("notebook_dir", os.environ.get("SLURM_NB_NOTEBOOK_DIR", "/"))
+    os.environ.pop(FOLDER, None)
+    if is_network(_data_dir()):
+        # Signatures of trusted notebooks, and jupyter_server_fileid's file ids.
+        c.NotebookNotary.db_file = os.path.join(local, "nbsignatures.db")
+        c.BaseFileIdManager.db_path = os.path.join(local, "file_id_manager.db")
+    if is_network(notebook_dir):
+        # jupyter-collaboration's, by default in the notebook directory.
+        c.SQLiteYStore.db_path = os.path.join(local, "ystore.db")
+    if is_network(_ipython_dir()):
+        os.environ[FOLDER] = local
+
+
+def is_network(path: str, mountinfo: Optional[str] = None) -> bool:
+    """Whether `path`, or the nearest folder above it that exists, is on a network file system.
+
+    mountinfo: text in place of /proc/self/mountinfo.
+    """
+    real = os.path.realpath(path)
+    best: Tuple[int, str] = (-1, "")
+    for point, kind in _mounts(mountinfo):
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        # A later mount hides an earlier one of the same place.
+        if inside and len(point) >= best[0]:
+            best = (len(point), kind)
+    return _NETWORK.fullmatch(best[1]) is not None
+
+
+def _mounts(text: Optional[str]) -> List[Tuple[str, str]]:
+    """(mount point, type) of each."""
+    if text is None:
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError:
+            return []
+    found = []
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) > 4 and after:
+            point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), fields[4])
+            found.append((point, after.split(" ")[0]))
+    return found
+
+
+def _data_dir() -> str:
+    """As jupyter_core 5 finds it (paths.py, jupyter_data_dir)."""
+    share = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return os.environ.get("JUPYTER_DATA_DIR") or os.path.join(share, "jupyter")
+
+
+def _ipython_dir() -> str:
+    return os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython")
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_start.py" <<'END-OF-KIT' || full
+"""Starts Jupyter, once everything that it needs is seen to be there; else says what is not.
+
+Run by the interpreter that is to run Jupyter, as `-m slurm_nb_start notebook --no-browser`: what is
+looked at is what will be used, and no second interpreter is started. Self-contained: standard
+library only, and such that Python 3.5 can read it, to be told that it is too old.
+"""
+
+import importlib.util
+import json
+import os
+import runpy
+import sys
+from typing import Tuple
+
+_PYTHON = (3, 8)
+# What slurm-nb can work with; slurm_nb_versions has those without known holes. Notebook 6 does not
+# read jupyter_server's configuration, and so would run without slurm-nb's lock.
+_NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
+_PROBE_BYTES = 65536
+_FREE_BYTES = 20 << 20
+
+
+class Failed(Exception):
+    """Jupyter can't be started; text and cure, a sentence each."""
+
+
+def main() -> None:
+    """Look, then become `python -m MODULE ...`, the words of the command line."""
+    open(os.path.join(os.environ["SLURM_NB_RUN_DIR"], "python-started"), "w").close()
+    try:
+        check(sys.argv[1])
+    except Failed as failed:
+        tell(*failed.args)
+        sys.exit(1)
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def check(module: str) -> None:
+    """Raise `Failed` for the first thing that is not as Jupyter needs it."""
+    _check_python(tuple(sys.version_info[:2]))
+    for name in ("jupyter_server", module):
+        _check_package(name)
+    _check_notebook_dir(os.environ["SLURM_NB_NOTEBOOK_DIR"])
+    session_dir = os.path.dirname(os.environ["SLURM_NB_TOKEN_FILE"])
+    home = os.path.expanduser("~")
+    for what, folder in (("the session directory", session_dir), ("your home", home)):
+        _check_writable(what, folder)
+    _check_space(os.environ["SLURM_NB_RUN_DIR"])
+
+
+def _check_python(version: Tuple[int, ...]) -> None:
+    if version < _PYTHON:
+        raise Failed(
+            "%s is Python %d.%d, and %d.%d or later is needed"
+            % (sys.executable, version[0], version[1], _PYTHON[0], _PYTHON[1]),
+            "name another one: --python PATH, --env, or --module",
+        )
+
+
+def _check_package(name: str) -> None:
+    cure = "install it: %s -m pip install %s; or name another Python: --python, --env" % (
+        sys.executable,
+        name,
+    )
+    try:
+        missing = importlib.util.find_spec(name) is None
+    except (ImportError, ValueError) as error:
+        raise Failed(
+            "%s of %s can't be imported: %s" % (name, sys.executable, error), cure
+        ) from error
+    if missing:
+        raise Failed("%s on %s has no %s" % (sys.executable, _node(), name), cure)
+    from importlib import metadata  # noqa: PLC0415  since Python 3.8
+
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return  # installed in another way
+    if _numbers(version) < _NEEDED[name]:
+        needed = ".".join(map(str, _NEEDED[name]))
+        raise Failed(
+            "%s of %s is %s, and %s or later is needed" % (name, sys.executable, version, needed),
+            "update it: %s -m pip install --upgrade %s" % (sys.executable, name),
+        )
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    parts = version.split(".")[:2]
+    return tuple(int(part) for part in parts if part.isdigit())
+
+
+def _check_notebook_dir(folder: str) -> None:
+    cure = "name another one: --notebook-dir DIR, on a file system that login and nodes share"
+    if not os.path.isdir(folder):
+        raise Failed("the notebook directory %s is not there on %s" % (folder, _node()), cure)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Failed("you can't write to the notebook directory %s" % folder, cure)
+
+
+def _check_writable(what: str, folder: str) -> None:
+    """By writing: a full quota shows only there."""
+    path = os.path.join(folder, ".slurm-nb-probe-%s-%d" % (_node(), os.getpid()))
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(handle, bytes(_PROBE_BYTES))
+        finally:
+            os.close(handle)  # NFS says only here that the disk is full
+            os.unlink(path)
+    except OSError as error:
+        raise Failed(
+            "%s, %s, can't be written on %s: %s" % (what, folder, _node(), error.strerror),
+            "make room there (`quota`, `df`), or ask your site about that node",
+        ) from error
+
+
+def _check_space(folder: str) -> None:
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free < _FREE_BYTES:
+        raise Failed(
+            "%s on %s has only %d MiB left" % (os.path.dirname(folder), _node(), free >> 20),
+            "take another node (--exclude %s), or set TMPDIR to a directory with room" % _node(),
+        )
+
+
+def tell(text: str, cure: str) -> None:
+    """The line that slurm-nb shows as its error."""
+    cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
+    who = {"cluster": cluster, "job_id": job_id, "nonce": os.environ["SLURM_NB_NONCE"]}
+    who.update(text=text, cure=cure)
+    print("\nslurm-nb failed: %s" % json.dumps(who))
+    sys.stdout.flush()
+
+
+def _node() -> str:
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
+if __name__ == "__main__":
+    main()
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_versions.py" <<'END-OF-KIT' || full
+"""Versions of Jupyter without published security holes, as of November 2026.
+
+Self-contained: standard library only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import Dict, List, Mapping, Optional, Tuple
+
+MINIMUM: Dict[str, str] = {
+    "jupyter_server": "2.21.0",
+    "notebook": "7.5.6",
+    "jupyterlab": "4.6.2",
+    # GHSA-mpf4-983q-p7j4 (one request stalls the server) is fixed in 6.5.8; 6.5.9 keeps static
+    # files from following links out of their folder (docs/releases/v6.5.9.rst), and with 6.5.9
+    # Jupyter does not load (v6.5.10.rst).
+    "tornado": "6.5.10",
+}
+
+
+def installed() -> Dict[str, str]:
+    """Of the packages in `MINIMUM`, those that this interpreter has: `{"tornado": "6.5.10"}`."""
+    found = {}
+    for name in MINIMUM:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def old(versions: Optional[Mapping[str, str]] = None) -> List[str]:
+    """What has published holes: `["tornado 6.4.2 (6.5.10 or later has no known holes)"]`.
+
+    versions: as `installed` tells them, and by default just these; a text that is no version
+    counts as old. A release candidate counts as its release.
+    """
+    return [
+        "%s %s (%s or later has no known holes)" % (name, version, MINIMUM[name])
+        for name, version in (installed() if versions is None else versions).items()
+        if name in MINIMUM and _numbers(version) < _numbers(MINIMUM[name])
+    ]
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    numbers = [int(part) for part in match.group().split(".")] if match else []
+    return tuple(numbers + [0] * (4 - len(numbers)))
+END-OF-KIT
+
+find_module() { # defines `module`, which may be a function of login shells alone
+  local file
+  # Names of 00-modulepath.sh, lmod.sh, z00_lmod.sh, modules.sh; then what packages install.
+  for file in $(grep -liE 'module|lmod' /etc/profile.d/*.sh 2>/dev/null) /etc/profile \
+    "${LMOD_PKG:-/usr/share/lmod/lmod}/init/bash" "${MODULESHOME:-/usr/share/modules}/init/bash" \
+    /usr/share/Modules/init/bash; do
+    type module >/dev/null 2>&1 && return
+    [ ! -r "$file" ] || . "$file" >&2
+  done
+  type module >/dev/null 2>&1
+}
+
+load_module() { # load_module NAME: of Lmod or Environment Modules
+  find_module || fail "there is no command \`module\` on $node" \
+    "leave out --module, or define it with --setup"
+  # Environment Modules 3 and 4 say what is wrong, and succeed.
+  if ! module load "$1" 2>"$run_dir/said" || grep -q ERROR "$run_dir/said"; then
+    cat "$run_dir/said"
+    fail "the module $1 can't be loaded on $node: $(grep -m 1 -iE 'unable|unknown|error' "$run_dir/said")" \
+      "\`module avail\` lists the modules there are; --setup 'module use DIRECTORY' adds to them"
+  fi
+  cat "$run_dir/said" >&2
+}
+
+find_env() { # find_env NAME: the directory of a conda environment; as conda looks for it
+  local name=$1 folder
+  local -a roots=("$HOME/.conda" "$HOME"/{miniforge3,mambaforge,miniconda3,anaconda3,micromamba} /opt/conda)
+  [ -z "${MAMBA_ROOT_PREFIX:-}" ] || roots=("$MAMBA_ROOT_PREFIX" "${roots[@]}")
+  folder=${CONDA_EXE:-$(type -P conda mamba | head -n 1)}
+  [ -z "$folder" ] || roots=("${folder%/*/*}" "${roots[@]}")
+  roots=("${roots[@]/%//envs}")
+  IFS=: read -ra folder_list <<<"${CONDA_ENVS_PATH:-${CONDA_ENVS_DIRS:-}}"
+  for folder in ${folder_list[@]+"${folder_list[@]}"} "${roots[@]}"; do
+    if [ -d "$folder/$name/conda-meta" ]; then
+      printf %s "$folder/$name"
+      return
+    fi
+  done
+  # Where conda notes each environment that it makes, wherever it is.
+  while read -r folder; do
+    if [ "${folder##*/}" = "$name" ] && [ -d "$folder/conda-meta" ]; then
+      printf %s "$folder"
+      return
+    fi
+  done 2>/dev/null <"$HOME/.conda/environments.txt"
+  return 1
+}
+
+use_env() { # use_env PATH_OR_NAME
+  local folder=$1 file
+  case $folder in
+    */*) ;;
+    *)
+      folder=$(find_env "$1") || fail "there is no conda environment named $1 on $node" \
+        "\`conda env list\` lists them; or name it by its directory: --env /PATH/OF/IT"
+      ;;
+  esac
+  [ -d "$folder" ] || fail "the environment $folder is not there on $node" \
+    "make it on a file system that the nodes see"
+  [ -x "$folder/bin/python3" ] || fail "the environment $folder has no bin/python3 on $node" \
+    "make it with an interpreter that the nodes have too, or name another one: --env"
+  export PATH="$folder/bin:$PATH"
+  unset PYTHONHOME
+  if [ ! -d "$folder/conda-meta" ]; then
+    export VIRTUAL_ENV=$folder
+    return
+  fi
+  # What `conda activate` does, without the second that it takes; conda need not be here.
+  export CONDA_PREFIX=$folder CONDA_DEFAULT_ENV=$1 CONDA_SHLVL=1
+  if [ -s "$folder/conda-meta/state" ]; then # conda env config vars set
+    eval "$("$folder/bin/python3" -I -c 'import json, shlex, sys
+for name, value in json.load(sys.stdin).get("env_vars", {}).items():
+    if name.isidentifier(): print("export %s=%s" % (name, shlex.quote(value)))' \
+      <"$folder/conda-meta/state")"
+  fi
+  for file in "$folder"/etc/conda/activate.d/*.sh; do
+    [ ! -r "$file" ] || . "$file"
+  done
+}
+
+inside=() # words before the interpreter: what brings it into a container
+use_container() { # use_container IMAGE
+  local program folder
+  program=$(type -P apptainer || type -P singularity) ||
+    fail "there is neither apptainer nor singularity on $node" \
+      "if your site has it as a module: --module apptainer"
+  [[ $1 == *://* || -e $1 ]] || fail "the image $1 is not there on $node" \
+    "put it on a file system that the nodes see"
+  inside=("$program" exec --pwd "$run_dir/kit")
+  for folder in "$run_dir" "$state_dir" "$notebook_dir"; do
+    [[ $folder != *[,:]* ]] || fail "$folder can't be seen in a container: it holds a comma or a colon" \
+      "use a directory without them"
+    inside+=(--bind "$folder")
+  done
+  if [ -n "${SLURM_JOB_GPUS:-}${SLURM_GPUS_ON_NODE:-}${CUDA_VISIBLE_DEVICES:-}" ]; then
+    if [ -e /dev/kfd ]; then inside+=(--rocm); else inside+=(--nv); fi
+  fi
+  inside+=("$1")
+}
+
+# What the user and the site run here may not be written for these.
+set +u
+
+use_env /sw/conda/envs/jupyter
+python=python3
+# Packages that users add with conda do not fill their homes.
+if [ -d "/scratch/$USER" ]; then
+  export CONDA_PKGS_DIRS=/scratch/$USER/conda-pkgs
+fi
+set +e -u
+
+# Libraries that compute in threads take the whole node's CPUs for theirs.
+cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
+if [ -n "$cpus" ]; then
+  for name in OMP OPENBLAS MKL NUMEXPR BLIS NUMBA RAYON JULIA; do
+    name=${name}_NUM_THREADS
+    [ -n "${!name:-}" ] || export "$name=$cpus"
+  done
+fi
+
+if [ -z "${inside[*]-}" ]; then
+  found=$(type -P -- "$python") || fail "there is no Python interpreter $python on $node" \
+    "name one that the nodes have: --python PATH, --env or --module"
+  python=$found
+fi
+export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
+export SLURM_NB_NONCE=$nonce
+export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump
+export SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=no
+export SLURM_NB_TOKEN_FILE=$session_dir/token SLURM_NB_PASSWORD_FILE=$state_dir/password
+export SLURM_NB_JUPYTER_CONFIG_PATH=${JUPYTER_CONFIG_PATH:-}
+export SLURM_NB_JUPYTER_RUNTIME_DIR=${JUPYTER_RUNTIME_DIR:-}
+export JUPYTER_CONFIG_PATH=$run_dir/kit${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
+export JUPYTER_RUNTIME_DIR=$run_dir/runtime
+unset JUPYTER_NO_CONFIG
+
+case $ui in
+  lab) module=jupyterlab ;;
+  *) module=notebook ;;
+esac
+
+# Jupyter starts in the kit's directory: a file such as token.py in the user's own
+# directory would be imported in place of Python's.
+cd "$run_dir/kit" || exit 1
+${inside[@]+"${inside[@]}"} "$python" -m slurm_nb_start "$module" --no-browser &
+server=$!
+
+stopping=
+stop_server() {
+  stopping=yes
+  trap '' TERM INT HUP
+  kill -TERM "$server" 2>/dev/null
+  for _ in {1..50}; do
+    kill -0 "$server" 2>/dev/null || return
+    sleep 0.2
+  done
+  kill -KILL "$server" 2>/dev/null
+}
+trap stop_server TERM INT HUP
+
+wait "$server"
+code=$?
+if [ -n "$stopping" ]; then # the signal ended the wait, not the server
+  wait "$server"
+  code=$?
+fi
+if [ ! -e "$run_dir/python-started" ] && [ -z "$stopping" ]; then
+  fail "$python did not start on $node${inside[*]+ in the container}: exit code $code" \
+    "see why in the job's output; another one: --python, --env, --module or --container"
+fi
+exit "$code"

@@ -1,0 +1,70 @@
+"""What the user named on the login node becomes what the job is told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.places import find_env, find_image, find_python, python_of_node
+from slurm_nb.spec import JobSpec
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with a virtual and a conda environment in it."""
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/pyvenv.cfg").touch()
+    (tmp_path / "conda/conda-meta").mkdir(parents=True)
+    (tmp_path / "analysis").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/alice")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["venv", "conda", "./other", "a/b"])
+def test_an_environment_here_is_a_path(here: Path, name: str) -> None:
+    """So is whatever holds a slash, whether it is there or not: the node may see more."""
+    assert find_env(name) == str(here / name.removeprefix("./"))
+
+
+@pytest.mark.usefixtures("here")
+def test_another_name_is_a_conda_environments() -> None:
+    """A directory that is no environment does not count."""
+    assert find_env("analysis") == "analysis"
+    assert find_env("~/x") == "/home/alice/x"
+    assert find_env(None) is None
+
+
+def test_an_image_is_a_path_or_a_uri(here: Path) -> None:
+    """A URI stays as it is."""
+    assert find_image("x.sif") == str(here / "x.sif")
+    assert find_image("docker://x/y:1") == "docker://x/y:1"
+
+
+def test_an_interpreters_name_is_looked_up_where_jupyter_runs(here: Path) -> None:
+    """Here, unless the node brings an environment to look it up in."""
+    assert find_python("python3.99", looked_up_there=True) == Path("python3.99")
+    assert find_python("no-such", looked_up_there=False) == here / "no-such"
+    assert find_python("bin/python", looked_up_there=True) == here / "bin/python"
+
+
+@pytest.mark.parametrize(
+    ("python", "container", "found"),
+    [
+        ("/p/python", None, "/p/python"),
+        ("/p/python", "/x.sif", sys.executable),
+        ("python3", None, sys.executable),
+        (None, None, sys.executable),
+    ],
+)
+def test_the_audit_runs_on_an_interpreter_that_the_node_has(
+    python: str | None, container: str | None, found: str
+) -> None:
+    """One within an image, or a name, is none outside of it."""
+    spec = JobSpec(
+        notebook_dir=Path("/n"), python=Path(python) if python else None, container=container
+    )
+
+    assert python_of_node(spec) == Path(found)

@@ -1,0 +1,163 @@
+"""What Jupyter needs is looked at before it starts, and what is missing is told in one line."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.ready import Failure, read_progress
+from tests.conftest import NONCE
+
+START = Path(str(resources.files("slurm_nb.jobside"))) / "slurm_nb_start.py"
+WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """What the job script hands over; `fakes` holds a Jupyter that prints what it was given."""
+    for name in ("run", "session", "notebooks", "home"):
+        (tmp_path / name).mkdir()
+    for name, version in (("jupyter_server", "2.21.0"), ("notebook", "7.5.6")):
+        add_package(tmp_path, name, version)
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(tmp_path / "fakes"),
+        "SLURM_NB_SESSION": "hpc/7",
+        "SLURM_NB_NONCE": NONCE,
+        "SLURM_NB_RUN_DIR": str(tmp_path / "run"),
+        "SLURM_NB_NOTEBOOK_DIR": str(tmp_path / "notebooks"),
+        "SLURM_NB_TOKEN_FILE": str(tmp_path / "session/token"),
+        "SLURMD_NODENAME": "c1",
+    }
+
+
+def add_package(tmp_path: Path, name: str, version: str) -> Path:
+    package = tmp_path / "fakes" / name
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import sys; print('started', sys.argv[1:], __name__)")
+    info = tmp_path / f"fakes/{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return package
+
+
+def start(environ: dict[str, str], module: str = "notebook") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-S", START, module, "--no-browser"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def failure(environ: dict[str, str], module: str = "notebook") -> Failure:
+    """What the login node reads of it."""
+    done = start(environ, module)
+    assert (done.returncode, "started" in done.stdout) == (1, False), done
+    told = read_progress(done.stdout.splitlines(), who=WHO).failure
+    assert told, done
+    return told
+
+
+def test_jupyter_is_started_with_its_words(environ: dict[str, str], tmp_path: Path) -> None:
+    """With everything there, the process becomes `python -m notebook --no-browser`."""
+    done = start(environ)
+
+    assert done.stdout == "started ['--no-browser'] __main__\n", done
+    assert (tmp_path / "run/python-started").exists()
+    assert list((tmp_path / "session").iterdir()) == list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_missing_package_is_told_with_the_line_that_installs_it(environ: dict[str, str]) -> None:
+    """The interpreter is named, since there may be many."""
+    told = failure(environ, "jupyterlab")
+
+    assert told.text == f"{sys.executable} on c1 has no jupyterlab"
+    assert f"{sys.executable} -m pip install jupyterlab" in told.cure
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "needed"),
+    [("notebook", "6.5.7", "7.0"), ("jupyter_server", "1.24.0", "2.0")],
+)
+def test_a_version_that_cannot_be_guarded_is_refused(
+    environ: dict[str, str], tmp_path: Path, name: str, version: str, needed: str
+) -> None:
+    """Notebook 6 would not even read slurm-nb's configuration, nor so its lock."""
+    (old,) = (tmp_path / "fakes").glob(f"{name}-*.dist-info")
+    (old / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+    assert f"is {version}, and {needed} or later is needed" in failure(environ).text
+
+
+def test_a_notebook_directory_that_the_node_lacks_is_told(environ: dict[str, str]) -> None:
+    """It may be on a file system of the login node's alone."""
+    environ["SLURM_NB_NOTEBOOK_DIR"] = "/no/such"
+
+    told = failure(environ)
+
+    assert told.text == "the notebook directory /no/such is not there on c1"
+    assert "--notebook-dir" in told.cure
+
+
+@pytest.mark.parametrize("place", ["session", "home"])
+def test_a_directory_that_takes_no_bytes_is_told(
+    environ: dict[str, str], tmp_path: Path, place: str
+) -> None:
+    """A full quota shows only when something is written; here the directory is gone."""
+    (tmp_path / place).rmdir()
+
+    told = failure(environ)
+
+    assert f"{tmp_path / place}, can't be written on c1: No such file or directory" in told.text
+    assert "quota" in told.cure
+
+
+def test_an_interpreter_of_years_ago_is_told_that_it_is_old() -> None:
+    """The file can be read by Python 3.5, and looks at the version before all else."""
+    source = START.read_text(encoding="utf-8")
+    tree = ast.parse(source, feature_version=(3, 5))
+    check = next(
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"
+    )
+
+    assert "_check_python" in ast.dump(check.body[1])
+    assert "annotations" not in source
+
+
+def test_odd_letters_come_through(environ: dict[str, str]) -> None:
+    """Quotes, backslashes and other alphabets in a path leave the line one line of JSON."""
+    environ["SLURM_NB_NOTEBOOK_DIR"] = '/no/"é\\名\n'
+
+    assert '/no/"é\\名' in failure(environ).text
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", 'a "b" \\ c', "tab\tnew\nline\x1b[0m", "é名", "%s $(id)"]
+)
+def test_the_scripts_own_failures_are_json(text: str) -> None:
+    """What bash tells can be read back, whatever it holds; control characters become blanks."""
+    script = (Path(__file__).parent / "golden/plain.sh").read_text(encoding="utf-8")
+    functions = script[script.index("json() {") : script.index("# What runs in this session")]
+    tell = 'tell() { printf \'{"what": "%s"%s}\' "$1" "$2"; }\n'
+
+    done = subprocess.run(
+        ["bash", "-uc", f'{tell}{functions}\nfail "$1" "$2"; echo went on', "bash", text, "cure"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+    clean = "".join(char if char.isprintable() else " " for char in text)
+    assert json.loads(done.stdout) == {"what": "failed", "text": clean, "cure": "cure"}
+    assert done.returncode == 1

@@ -1,0 +1,216 @@
+"""Templates: found where they may lie, their values quoted, their faults named by line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.errors import BadValue
+from slurm_nb.quoting import quote
+from slurm_nb.script import render
+from slurm_nb.spec import JobSpec
+from slurm_nb.template import template_folders, templates
+from tests.test_script import HOSTILE
+
+SPEC = JobSpec(notebook_dir=Path("/home/alice"), python=Path("/p"), account="project")
+EXTENDS = '{% extends "jupyter.sh.j2" %}\n'
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A template of this name and body, in the user's folder."""
+    # pytest's own folder lies below /tmp, which is sticky, and is the user's alone.
+    folder = tmp_path / "templates"
+    folder.mkdir(mode=0o755)
+
+    def make(body: str, name: str = "mine.sh.j2") -> Path:
+        path = folder / name
+        path.write_text(body, encoding="utf-8")
+        path.chmod(0o644)
+        return path
+
+    return make
+
+
+def filled(path: Path, spec: JobSpec = SPEC, name: str | None = None) -> str:
+    return render(spec, state_dir=Path("/s"), template=name or str(path), folders=(path.parent,))
+
+
+def in_block(text: str, block: str = "before_server") -> str:
+    return f"{EXTENDS}{{% block {block} %}}\n{text}\n{{% endblock %}}\n"
+
+
+def bash(script: str) -> str:
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+    )
+    return done.stdout
+
+
+def test_one_block_is_overridden_and_all_else_stays(write: Write) -> None:
+    """A template of three lines changes one place of the script, and nothing else."""
+    plain = render(SPEC, state_dir=Path("/s"), folders=())
+
+    script = filled(write(in_block("# of the site's")))
+
+    added = set(script.splitlines()) - set(plain.splitlines())
+    assert added == {"# of the site's"}
+    assert script.replace("# of the site's\n", "") == plain
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.sh.j2"])
+def test_a_name_is_looked_up_in_the_folders(write: Write, name: str) -> None:
+    """A template is named by its file in one of the folders, or by that without its ending."""
+    path = write(in_block("# here"))
+
+    assert "# here" in filled(path, name=name)
+
+
+def test_the_first_folder_wins_and_can_extend_the_next(write: Write, tmp_path: Path) -> None:
+    """A user's template goes before a site's of the same name, and may stand on another of it."""
+    own = write(
+        '{% extends "site" %}\n{% block before_server %}\n{{ super() }}\nown\n{% endblock %}'
+    )
+    site = tmp_path / "site"
+    site.mkdir(mode=0o755)
+    (site / "site.sh.j2").write_text(in_block('echo "$HOME" site'))
+    (site / "mine.sh.j2").write_text("never")
+
+    script = render(SPEC, state_dir=Path("/s"), template="mine", folders=(own.parent, site))
+
+    assert 'echo "$HOME" site\n\nown' in script
+
+
+def test_the_folders_are_the_users_the_sites_and_the_examples() -> None:
+    """Beside either configuration, then those that come with slurm-nb."""
+    assert template_folders({"XDG_CONFIG_HOME": "/x", "SLURM_NB_SITE_CONFIG": "/sw/nb/c.toml"}) == (
+        Path("/x/slurm-nb/templates"), Path("/sw/nb/templates"), templates() / "sites"
+    )  # fmt: skip
+    assert template_folders({})[1] == Path("/etc/slurm-nb/templates")
+
+
+# --- values are quoted by the engine ---
+
+
+@pytest.mark.parametrize("value", [HOSTILE, "", "~root", "a b", "{a,b}", "$'x'", "-n", "é 名"])
+def test_bash_reads_a_value_back(value: str) -> None:
+    """Without any filter, a value is one word of bash and runs nothing."""
+    assert bash(f'printf "%s|" {quote(value)} {quote((value, value))}') == f"{value}|" * 3
+
+
+@pytest.mark.parametrize("context", ['"%s"', "%s", '"a%sb"', "<<E\n%s\nE\n", "x=%s", '"${y:-%s}"'])
+@pytest.mark.parametrize(
+    "value", ["$(touch ran)", "`touch ran`", '"; touch ran; "', "'; touch ran; '", "; touch ran"]
+)
+def test_a_value_runs_nothing_where_an_author_put_it_in_quotes(
+    context: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Double quotes around `{{ value }}`, a here-document, a default: nothing becomes a command."""
+    monkeypatch.chdir(tmp_path)
+    text = context.replace("%s", quote(value))
+
+    bash(f": {text}" if not context.startswith("x=") else text)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_account_is_quoted_without_its_authors_doing(write: Write) -> None:
+    """`{{ spec.account }}`, a concatenation and a macro's result are all quoted."""
+    spec = JobSpec(notebook_dir=Path("/n"), account="$(id)")
+    lines = (
+        "{% macro m(x) %}{{ x }}{% endmacro %}"
+        "a={{ spec.account }}\nb={{ 'x' ~ spec.account }}\nc={{ m(spec.account) }}"
+    )
+
+    script = filled(write(in_block(lines)), spec)
+
+    assert r"a=\$\(id\)" in script
+    assert r"b=x\$\(id\)" in script
+    assert "$(id)" not in script.replace("#SBATCH --account='$(id)'", "").replace("$(id -u)", "")
+
+
+# --- faults ---
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("{{ spec.acount }}", 3, "acount"),
+        ("\n{{ no_such }}", 4, "no_such"),
+        ("{% if %}", 3, "Expected an expression"),
+        ("{{ spec.partition }}", 3, "a value is not set"),
+        ("{{ kit }}", 3, "a mapping"),
+        ("{{ 1 / 0 }}", 3, "division by zero"),
+        ("{{ spec.account | sha }}", 3, "No filter named 'sha'"),
+        ("#SBATCH --account={{ spec.account }}", 3, "needs the filter `directive`"),
+        ('{% include "nowhere" %}', 3, "there is no template 'nowhere'"),
+    ],
+)
+def test_a_fault_is_told_with_file_and_line(write: Write, text: str, line: int, said: str) -> None:
+    """Whoever wrote the template is led to the very line, and sees no traceback."""
+    path = write(in_block(text))
+
+    with pytest.raises(BadValue) as caught:
+        filled(path)
+
+    assert str(caught.value).startswith(f"{path}, line {line}: ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["none", "./none", "/none.sh.j2", "~nobody-here/x"])
+def test_an_unknown_template_is_refused(name: str) -> None:
+    """The error names it, and a bare name's hint the folders that were looked through."""
+    with pytest.raises(BadValue, match="--template") as caught:
+        render(SPEC, state_dir=Path("/s"), template=name, folders=(Path("/some/folder"),))
+
+    assert "/some/folder" in caught.value.hint or "/" in name
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o622, 0o646])
+def test_a_template_that_others_can_write_is_refused(write: Write, mode: int) -> None:
+    """It is run as the user, so nobody else may have a say in it."""
+    path = write(in_block("x"))
+    path.chmod(mode)
+
+    with pytest.raises(BadValue, match="other users can change") as caught:
+        filled(path)
+
+    assert f"chmod go-w {path}" in caught.value.hint
+
+
+def test_a_template_in_a_folder_that_others_can_write_is_refused(write: Write) -> None:
+    """Whoever may write to the folder could put another file in its place."""
+    path = write(in_block("x"))
+    path.parent.chmod(0o777)
+
+    with pytest.raises(BadValue, match=f"can change {path.parent}"):
+        filled(path)
+
+
+def test_a_template_that_is_not_text_is_refused(write: Write) -> None:
+    """Bytes that are no UTF-8 end in one line, too."""
+    path = write("")
+    path.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(BadValue, match="can't be read"):
+        filled(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+def test_a_template_that_cannot_be_read_is_refused(write: Write) -> None:
+    """The same for one without permission."""
+    path = write("")
+    path.chmod(0)
+
+    with pytest.raises(BadValue, match="can't be read"):
+        filled(path)
