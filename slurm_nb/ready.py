@@ -59,6 +59,8 @@ class Failure:
     """One sentence: `the module 'x' can't be loaded on c1: ...`."""
     cure: str
     """What the user can do."""
+    known: bool = True
+    """False where the cause stands in the job's output alone."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def _failure(record: dict[str, Any]) -> Failure | None:
     text, cure = record.get("text"), record.get("cure")
     if not isinstance(text, str) or not isinstance(cure, str):
         return None
-    return Failure(*(" ".join(each.split())[:_FAILURE_CHARS] for each in (text, cure)))
+    text, cure = (" ".join(each.split())[:_FAILURE_CHARS] for each in (text, cure))
+    return Failure(text, cure, known=record.get("known") is not False)
 
 
 def _ready(record: dict[str, Any]) -> Ready | None:

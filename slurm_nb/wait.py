@@ -76,16 +76,17 @@ def wait_until_ready(
 
 
 def _ended(log: JobLog, state: JobState) -> JobEnded:
+    tail = "".join(f"\n    {line}" for line in log.tail())
+    said = f"; the last lines of its output:{tail}" if tail else ""
     failure = log.progress.failure
     if failure:
         return JobEnded(
-            f"Jupyter can't be started: {failure.text}",
+            f"Jupyter can't be started: {failure.text}{'' if failure.known else said}",
             hint=f"{failure.cure}\n  the job's output: {log.path}",
         )
     exit_code = log.progress.exit_code
     code = f", exit code {exit_code}" if exit_code is not None else ""
-    tail = "".join(f"\n    {line}" for line in log.tail())
-    said = f"; the last lines of its output:{tail}" if tail else "; it wrote no output"
+    said = said or "; it wrote no output"
     hint = f"all of it: {log.path}"
     if not tail and not log.progress.started:
         hint = (

@@ -159,5 +159,6 @@ def test_the_scripts_own_failures_are_json(text: str) -> None:
     )
 
     clean = "".join(char if char.isprintable() else " " for char in text)
-    assert json.loads(done.stdout) == {"what": "failed", "text": clean, "cure": "cure"}
+    told = {"what": "failed", "text": clean, "cure": "cure", "known": True}
+    assert json.loads(done.stdout) == told
     assert done.returncode == 1

@@ -271,3 +271,17 @@ def test_what_the_job_found_missing_is_the_error(story: MakeStory) -> None:
 
     assert str(caught.value) == "Jupyter can't be started: no x on c1"
     assert caught.value.hint == f"install x\n  the job's output: {tale.path}"
+
+
+def test_what_the_job_does_not_know_the_cause_of_is_shown_with_the_end_of_its_output(
+    story: MakeStory,
+) -> None:
+    """An interpreter that ends at once says why in its own words, or nobody does."""
+    failed = f'\nslurm-nb failed: {WHO}, "text": "no start", "cure": "another", "known": false}}\n'
+    tale = story(
+        output={2: STARTED + "a library\n" + failed + ENDED},
+        states={0: PENDING, 2: RUNNING, 3: FAILED},
+    )
+
+    with pytest.raises(JobEnded, match="no start; the last lines of its output:\n    a library"):
+        tale.wait()

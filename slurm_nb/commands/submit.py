@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import click
 
+from slurm_nb.api import await_way_in, render, submit
 from slurm_nb.commands.configured import Configured, profile_option
 from slurm_nb.commands.options import json_option, local_port_option, login_host_option
 from slurm_nb.commands.screen import WaitingLine, answer_json, complain, report, say, say_notices
 from slurm_nb.commands.way_in import way_in
-from slurm_nb.connection import connect, find_login
-from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost, BadValue, NotReady, SlurmNbError
-from slurm_nb.places import find_env, find_image, find_notebook_dir, find_python, python_of_node
-from slurm_nb.scheduler import LOCAL, Scheduler, scheduler
-from slurm_nb.session import Session, Store
-from slurm_nb.spec import AUTHS, LISTENS, ROUTES, UIS, Auth, JobSpec
+from slurm_nb.connection import find_login
+from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost, NotReady
+from slurm_nb.places import find_env, find_image, find_notebook_dir, find_python
+from slurm_nb.scheduler import LOCAL
+from slurm_nb.session import Session
+from slurm_nb.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
 from slurm_nb.tunnel import Login
-from slurm_nb.wait import wait_until_ready
-from slurm_nb.whereabouts import check_node, follow
 
 
-@click.command("submit", cls=Configured, context_settings={"show_default": True})
+@click.command(
+    "submit",
+    cls=Configured,
+    context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
+)
 @profile_option
 @click.option("-A", "--account", help="Account to charge.")
 @click.option("-t", "--time", metavar="TIME", help="Time limit: 90, 2:00:00, 1-12, UNLIMITED.")
@@ -117,8 +116,6 @@ def command(
 
     Defaults of yours and your site's are shown by: slurm-nb config
     """
-    from slurm_nb.script import render  # jinja2 takes its time: only where it is needed
-
     spec = JobSpec(
         notebook_dir=find_notebook_dir(notebook_dir),
         python=find_python(python, looked_up_there=bool(env or container or options["module"])),
@@ -126,32 +123,31 @@ def command(
         container=find_image(container),
         **options,
     )
-    store = Store.of_user(os.environ)
-    if spec.auth == "password" and not store.password_path.exists():
-        raise BadValue("--auth password: there is no password", hint="set one: slurm-nb password")
-    script = render(spec, state_dir=store.folder, template=template)
     if dry_run:
-        click.echo(script, nl=False)
+        click.echo(render(spec, template=template), nl=False)
         return
     login = login or find_login(os.environ)
-    jobs = scheduler(cluster or "slurm")
-    draft = _Draft(str(login), local_port, spec.auth, str(python_of_node(spec)))
     session: Session | None = None
+
+    def saved(new: Session) -> None:
+        nonlocal session
+        session = new
+        say(f"Submitted job {new.job_id}. To cancel it: slurm-nb cancel {new.job_id}")
+
     try:
-        to_cluster = jobs.cluster()
-        try:
-            with _signals_wait():
-                beside: list[str] = []
-                session = jobs.submit(script, spec, store, cluster=to_cluster, tell=beside.extend)
-                session = draft.save(session, store)
-                say_notices(beside)
-        except AnswerLost as lost:
-            say(f"{lost}; looking whether the job exists all the same")
-            session = draft.save(jobs.recover(lost, cluster=to_cluster), store)
+        session = submit(
+            spec,
+            template=template,
+            login=login,
+            local_port=local_port,
+            local=cluster == LOCAL,
+            saved=saved,
+            note=lambda text: say_notices([text]),
+        )
         if no_wait:
             _answer_submitted(session, login, as_json=as_json)
         else:
-            _answer_ready(session, jobs, store, login, timeout_s=wait_timeout, as_json=as_json)
+            _answer_ready(session, login, timeout_s=wait_timeout, as_json=as_json)
     except KeyboardInterrupt as interrupt:
         doubt = interrupt.__context__
         if isinstance(doubt, AnswerLost) and session is None:
@@ -159,50 +155,6 @@ def command(
         else:
             say(_come_back(session) if session else "Interrupted; nothing was submitted.")
         sys.exit(EXIT_INTERRUPTED)
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """What the command knows of a session before it has a job id."""
-
-    login_host: str
-    local_port: int | None
-    auth: Auth
-    python: str
-
-    def save(self, session: Session, store: Store) -> Session:
-        """Save the session and tell the user of the job."""
-        session = replace(session, **asdict(self))
-        _save(store, session)
-        say(f"Submitted job {session.job_id}. To cancel it: slurm-nb cancel {session.job_id}")
-        return session
-
-
-def _save(store: Store, session: Session) -> None:
-    try:
-        store.save(session)
-    except SlurmNbError as error:
-        scancel = f"scancel -M {session.cluster}" if session.other_cluster else "scancel"
-        cancel = "slurm-nb cancel" if session.cluster == LOCAL else scancel
-        raise BadValue(
-            f"job {session.job_id} was submitted, but its session was not saved: {error}",
-            hint=f"slurm-nb can't find it again; cancel it with: {cancel} {session.job_id}",
-        ) from error
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    r"""Ctrl-C, Ctrl-\, hang-up and SIGTERM take effect at the end only.
-
-    So sbatch, which inherits this, can't be cut off between the job and its id, nor this
-    program before it has told the user of the job.
-    """
-    signals = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def _answer_submitted(session: Session, login: Login, *, as_json: bool) -> None:
@@ -213,40 +165,24 @@ def _answer_submitted(session: Session, login: Login, *, as_json: bool) -> None:
 
 
 def _answer_ready(
-    session: Session,
-    jobs: Scheduler,
-    store: Store,
-    login: Login,
-    *,
-    timeout_s: float | None,
-    as_json: bool,
+    session: Session, login: Login, *, timeout_s: float | None, as_json: bool
 ) -> None:
-    job_id = session.job_id
-    log = follow(session, store)
-    line = WaitingLine(job_id)
+    line = WaitingLine(session.job_id)
     try:
-        ready = wait_until_ready(
-            log,
-            ask=lambda: jobs.states([session])[job_id],
-            show=line.show,
-            timeout_s=timeout_s,
-        )
+        reached = await_way_in(session, timeout_s=timeout_s, show=line.show)
     except NotReady as error:
         if as_json:
             answer_json(report(session, line.state, login=login))
         raise NotReady(str(error), hint=_come_back(session)) from error
     finally:
         line.clear()
-    say_notices(log.progress.notices)
-    session = replace(session, ready=ready)
-    store.save(session)
-    connection = connect(session, ready, store, login)
-    state = jobs.states([session])[job_id]
-    check_node(ready, state, log)
+    say_notices(reached.notices)
     if as_json:
-        answer_json(report(session, state, connection=connection, login=login))
+        answer_json(
+            report(reached.session, reached.state, connection=reached.connection, login=login)
+        )
     else:
-        click.echo(way_in(session, ready, state, connection))
+        click.echo(way_in(reached))
 
 
 def _come_back(session: Session) -> str:

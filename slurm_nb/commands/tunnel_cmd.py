@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import click
 
+from slurm_nb.api import find_session, find_way_in
 from slurm_nb.commands.options import (
     job_id_argument,
     json_option,
@@ -14,11 +14,9 @@ from slurm_nb.commands.options import (
     login_host_option,
 )
 from slurm_nb.commands.screen import answer_json, report, say, say_notices, slow_noted
-from slurm_nb.connection import connect, find_login
-from slurm_nb.scheduler import Phase, scheduler
-from slurm_nb.session import Store
+from slurm_nb.connection import find_login
+from slurm_nb.scheduler import Phase
 from slurm_nb.tunnel import Login
-from slurm_nb.whereabouts import find_ready, follow
 
 
 @click.command("tunnel-cmd")
@@ -39,29 +37,26 @@ def command(
 
     The command alone goes to stdout, the URL to stderr.
     """
-    store = Store.of_user(os.environ)
-    session = store.load(job_id)
-    with slow_noted():
-        state = scheduler(session.cluster).states([session])[job_id]
-    log = follow(session, store)
-    ready = find_ready(session, state, log, store)
+    session = find_session(job_id)
     if session.login_host:
         login = login or Login.parse(session.login_host)
     elif login is None or local_port is None:  # sbatched by hand: submit has resolved nothing
         from slurm_nb.commands.configured import submit_context
 
         submit = submit_context(ctx).params
-        login = login or submit["login"] or find_login(os.environ)
+        login = login or submit["login"]
         local_port = local_port or submit["local_port"]
-    session = replace(session, ready=ready, local_port=local_port or session.local_port)
-    connection = connect(session, ready, store, login)
+    login = login or find_login(os.environ)
+    with slow_noted():
+        reached = find_way_in(session, login=login, local_port=local_port)
+    connection, state = reached.connection, reached.state
     if as_json:
-        answer_json(report(session, state, connection=connection, login=login))
+        answer_json(report(reached.session, state, connection=connection, login=login))
         return
-    say_notices(log.progress.notices)
+    say_notices(reached.notices)
     click.echo(connection.command)
     say(f"While it runs, open on the laptop: {connection.url}")
-    if ready.fingerprint:
-        say(f"The SHA-256 fingerprint of its certificate must be {ready.fingerprint}")
+    if reached.ready.fingerprint:
+        say(f"The SHA-256 fingerprint of its certificate must be {reached.ready.fingerprint}")
     if state.phase is Phase.UNKNOWN:
         say(f"Whether job {job_id} still runs is not known: {state.reason}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from slurm_nb.api import WayIn
 from slurm_nb.ready import Ready
-from slurm_nb.scheduler import LOCAL, JobState
+from slurm_nb.scheduler import LOCAL
 from slurm_nb.session import Session
-from slurm_nb.tunnel import Connection
 
 _HOST_KEY = """ The first time on a node, ssh asks
    whether you trust its key."""
 
 
-def way_in(session: Session, ready: Ready, state: JobState, connection: Connection) -> str:
+def way_in(reached: WayIn) -> str:
     """The lines for stdout: the command, the URL and what to know of them, and what comes next."""
-    job_id = session.job_id
+    session, ready, state = reached.session, reached.ready, reached.state
+    connection, job_id = reached.connection, session.job_id
     host_key = "" if ready.address else _HOST_KEY
     ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
     return f"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 
@@ -299,6 +300,7 @@ LOCALES = [
 def _submit_speaking(alice: Scientist, env: Mapping[str, str], *words: str) -> Said:
     """Submit in a folder and with a job name of her own language, as bytes in UTF-8."""
     (alice.home / "é dir").mkdir(exist_ok=True)
+    os.chown(alice.home / "é dir", alice.user.uid, alice.user.uid)
     done = alice.cluster.login.run(
         ["slurm-nb", "submit", "--login-host", "10.97.0.1", *words],
         user="alice", env={**env, "LOCPATH": "/home/alice/locales"}, cwd="/home/alice/é dir",

@@ -66,7 +66,9 @@ def server(alice: Scientist, record: dict[str, Any]) -> tuple[str, Path]:
     node = alice.cluster.hosts[record["node"]]
     marked = f"grep -lzxF SLURM_NB_SESSION=testbed/{record['job_id']} /proc/[0-9]*/environ"
     found = node.run(["bash", "-c", f"{marked} | sort -V | head -1 | tee /dev/stderr | xargs cat"])
-    (runtime,) = [word for word in found.stdout.split("\0") if "JUPYTER_RUNTIME_DIR=" in word]
+    (runtime,) = [
+        word for word in found.stdout.split("\0") if word.startswith("JUPYTER_RUNTIME_DIR=")
+    ]
     pid = found.stderr.split("/")[2]
     return pid, node.root / Path(runtime.partition("=/")[2]).parent
 

@@ -89,7 +89,9 @@ def test_the_page_for_site_admins_leads_to_a_session(alice: Scientist) -> None:
 
     assert said.exit_code == 0, said
     assert re.search(
-        r"^ssh -N .* -L \d+:/\S+ -J alice@login.cluster.test ", said.stdout, re.MULTILINE
+        r"^ssh -N .* -L 127\.0\.0\.1:\d+:/\S+ -J alice@login.cluster.test ",
+        said.stdout,
+        re.MULTILINE,
     )
     assert alice.squeue("%P %l") == ["main 2:00:00"]
     assert re.search(

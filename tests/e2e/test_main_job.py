@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 
@@ -107,6 +108,7 @@ def test_the_notebook_directory_is_where_the_user_is(alice: Scientist) -> None:
     """Kernels start where submit was called, or in --notebook-dir, with odd letters in it."""
     folder = alice.home / "it's a dir é $(x)"
     folder.mkdir(exist_ok=True)
+    os.chown(folder, alice.user.uid, alice.user.uid)
     record = alice.submit("--notebook-dir", "it's a dir é $(x)")
 
     with alice.tunnel(record["tunnel_command"]):

@@ -26,12 +26,14 @@ exit 1
 
 
 def test_jupyter_missing_in_the_environment_is_told_at_once(alice: Scientist) -> None:
-    """A --python without Jupyter ends with 4, Slurm's state and what the job wrote."""
+    """A --python without Jupyter ends with 4, Slurm's state, what is missing, and the cure."""
     said = alice.slurm_nb("submit", "--python", "/usr/bin/python3", timeout_s=30)
 
     assert said.exit_code == 4
-    assert "FAILED (NonZeroExitCode), exit code 1" in said.stderr
-    assert "/usr/bin/python3: No module named notebook" in said.stderr
+    assert "FAILED (NonZeroExitCode)" in said.stderr
+    assert "/usr/bin/python3" in said.stderr
+    assert "has no jupyter_server" in said.stderr
+    assert "-m pip install" in said.stderr
 
 
 def test_an_account_that_slurm_refuses_leaves_no_job_and_no_session(alice: Scientist) -> None:
@@ -202,7 +204,8 @@ def test_on_a_node_whose_tmp_is_full_jupyter_does_not_start(alice: Scientist) ->
         node.run(["mount", "-o", "remount,size=50%", "/tmp"])
 
     assert said.exit_code == 4
-    assert "No space left on device" in said.stderr
+    assert "is it full?" in said.stderr
+    assert "--exclude c1" in said.stderr
     (log,) = (alice.state / "jobs").glob("*_log.out")
     assert "ServerApp" not in log.read_text()
 

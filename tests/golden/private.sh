@@ -56,7 +56,7 @@ json() { # json TEXT: as a JSON string, on one line
   printf '"%s"' "${text//[[:cntrl:]]/ }"
 }
 fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
-  tell failed ", \"text\": $(json "$1"), \"cure\": $(json "$2")"
+  tell failed ", \"text\": $(json "$1"), \"cure\": $(json "$2"), \"known\": ${3:-true}"
   exit 1
 }
 
@@ -1361,6 +1361,6 @@ if [ -n "$stopping" ]; then # the signal ended the wait, not the server
 fi
 if [ ! -e "$run_dir/python-started" ] && [ -z "$stopping" ]; then
   fail "$python did not start on $node${inside[*]+ in the container}: exit code $code" \
-    "see why in the job's output; another one: --python, --env, --module or --container"
+    "another interpreter: --python, --env, --module or --container" false # the output says why
 fi
 exit "$code"
