@@ -54,7 +54,9 @@ class Config:
 def user_config_path(environ: Mapping[str, str]) -> Path:
     """Where the user's file is looked for. A relative XDG_CONFIG_HOME is none (XDG base dirs)."""
     base = Path(environ.get("XDG_CONFIG_HOME", ""))
-    return (base if base.is_absolute() else Path("~/.config").expanduser()) / "slurm-nb/config.toml"
+    if not base.is_absolute():
+        base = Path(os.path.expanduser("~/.config"))  # noqa: PTH111  where there is no home either
+    return base / "slurm-nb/config.toml"
 
 
 def load(

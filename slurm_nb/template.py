@@ -15,13 +15,13 @@ from typing import Any
 import jinja2
 from jinja2.runtime import BlockReference, Context
 
+from slurm_nb.config import SITE_CONFIG, user_config_path
 from slurm_nb.errors import BadValue, SlurmNbError
 from slurm_nb.private import check_unchangeable
 from slurm_nb.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
 
 BASE = "jupyter.sh.j2"
 _SUFFIX = ".sh.j2"
-_SITE_CONFIG = "/etc/slurm-nb/config.toml"
 _DIRECTIVE = re.compile(r"#SBATCH\b")
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}")
 
@@ -68,11 +68,9 @@ def fill_in(
 
 def template_folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Where a template is looked up by its name: the user's folder, the site's, the examples."""
-    own = Path(environ.get("XDG_CONFIG_HOME", ""))
-    if not own.is_absolute():
-        own = Path(os.path.expanduser("~/.config"))  # noqa: PTH111  where there is no home either
-    site = Path(environ.get("SLURM_NB_SITE_CONFIG") or _SITE_CONFIG).absolute().parent
-    return (own / "slurm-nb/templates", site / "templates", templates() / "sites")
+    site = Path(environ.get("SLURM_NB_SITE_CONFIG") or SITE_CONFIG).absolute()
+    beside = (user_config_path(environ), site)
+    return (*(path.parent / "templates" for path in beside), templates() / "sites")
 
 
 def templates() -> Path:
