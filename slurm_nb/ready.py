@@ -5,11 +5,13 @@ The job writes one line for each, among whatever else Jupyter logs:
     slurm-nb started: {"cluster": "hpc", "job_id": "7", "nonce": "5f..."}
     slurm-nb notice: {..., "text": "..."}
     slurm-nb ready: {..., "node": "c1", "port": 40123, "path": "/tree"}
+    slurm-nb warning: {..., "kind": "memory", "text": "..."}
+    slurm-nb stopping: {..., "kind": "idle", "text": "..."}
     slurm-nb failed: {..., "text": "...", "cure": "..."}
     slurm-nb ended: {..., "exit_code": 0}
 
-Pure: no I/O, no clock. The writers are job_templates/jupyter.sh.j2 (started,
-failed, ended), jobside/slurm_nb_start.py (failed) and jobside/slurm_nb_kit.py (notice, ready).
+Pure: no I/O, no clock. The writers are job_templates/jupyter.sh.j2 (started, failed, ended),
+jobside/slurm_nb_start.py (failed) and jobside/slurm_nb_kit.py (notice, ready, warning, stopping).
 """
 
 from __future__ import annotations
@@ -19,16 +21,23 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from typing import Any
+from typing import Any, Literal, get_args
 
 MARK = "slurm-nb "
-_LINE = re.compile(r"slurm-nb (started|notice|failed|ready|ended): (\{.*\})", re.ASCII)
+_LINE = re.compile(
+    r"slurm-nb (started|notice|ready|warning|stopping|failed|ended): (\{.*\})", re.ASCII
+)
 # Host names (RFC 1123, also with underscores, which Slurm allows); never a leading dash.
 _NODE = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
 _SOCKET = re.compile(r"(?:/[A-Za-z0-9_.-]+)+", re.ASCII)
 _FINGERPRINT = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){31}", re.ASCII)
 _NOTICES = 20
-_FAILURE_CHARS = 1000
+_WARNINGS = 20
+_TEXT_CHARS = 1000
+WarningKind = Literal["time", "memory"]
+WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
+StoppingKind = Literal["idle", "time"]
+STOPPING_KINDS: tuple[StoppingKind, ...] = get_args(StoppingKind)
 # A path that needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?", re.ASCII)
 
@@ -64,6 +73,24 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class SessionWarning:
+    """What a running session has to say; text of the job's, not to be trusted."""
+
+    kind: WarningKind
+    text: str
+    """One sentence: `this session ends in 15 minutes, at 14:30 (the time limit of the job)`."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Why a session ends of itself; text of the job's, not to be trusted."""
+
+    kind: StoppingKind
+    text: str
+    """One sentence: `the time limit was reached`."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a job has come, by its own account."""
 
@@ -74,6 +101,10 @@ class Progress:
     notices: tuple[str, ...] = ()
     """What the user is to be told; text of the job's, not to be trusted."""
     failure: Failure | None = None
+    warnings: tuple[SessionWarning, ...] = ()
+    """Of the current run, the last 20; they stay when the run has ended."""
+    stopping: Stopping | None = None
+    """Of the current run, the first; it stays when the run has ended."""
 
 
 def read_progress(
@@ -98,11 +129,15 @@ def read_progress(
             progress = replace(progress, started=True, ready=ready, exit_code=None)
         elif match[1] == "notice" and isinstance(record.get("text"), str):
             progress = replace(progress, notices=(*progress.notices, record["text"])[-_NOTICES:])
+        elif match[1] == "warning" and (warning := _warning(record)):
+            progress = replace(progress, warnings=(*progress.warnings, warning)[-_WARNINGS:])
+        elif match[1] == "stopping" and (stopping := _stopping(record)):
+            progress = replace(progress, stopping=progress.stopping or stopping)
         elif match[1] == "failed" and not progress.ready and (failure := _failure(record)):
             progress = replace(progress, started=True, failure=progress.failure or failure)
         elif match[1] == "ended" and type(record.get("exit_code")) is int:
-            progress = Progress(
-                started=True, exit_code=record["exit_code"], failure=progress.failure
+            progress = replace(
+                progress, started=True, ready=None, notices=(), exit_code=record["exit_code"]
             )
     return progress
 
@@ -124,8 +159,28 @@ def _failure(record: dict[str, Any]) -> Failure | None:
     text, cure = record.get("text"), record.get("cure")
     if not isinstance(text, str) or not isinstance(cure, str):
         return None
-    text, cure = (" ".join(each.split())[:_FAILURE_CHARS] for each in (text, cure))
-    return Failure(text, cure, known=record.get("known") is not False)
+    return Failure(_folded(text), _folded(cure), known=record.get("known") is not False)
+
+
+def _warning(record: dict[str, Any]) -> SessionWarning | None:
+    kind, text = record.get("kind"), _sentence(record)
+    return SessionWarning(kind, text) if kind in WARNING_KINDS and text else None
+
+
+def _stopping(record: dict[str, Any]) -> Stopping | None:
+    kind, text = record.get("kind"), _sentence(record)
+    return Stopping(kind, text) if kind in STOPPING_KINDS and text else None
+
+
+def _sentence(record: dict[str, Any]) -> str:
+    text = record.get("text")
+    return _folded(text) if isinstance(text, str) else ""
+
+
+def _folded(text: str) -> str:
+    """On one line, with blanks for control characters and the like, and not endless."""
+    plain = (char if char.isprintable() else " " for char in text[: 4 * _TEXT_CHARS])
+    return " ".join("".join(plain).split())[:_TEXT_CHARS]
 
 
 def _ready(record: dict[str, Any]) -> Ready | None:

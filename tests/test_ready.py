@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.ready import Failure, Progress, Ready, is_node, read_progress
+from slurm_nb.ready import (
+    Failure,
+    Progress,
+    Ready,
+    SessionWarning,
+    Stopping,
+    is_node,
+    read_progress,
+)
 
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": "5f" * 16}
 STARTED = f"slurm-nb started: {json.dumps(WHO)}"
@@ -430,3 +438,79 @@ def test_a_failure_stays_on_a_line_and_short() -> None:
 def test_a_failure_after_ready_is_none() -> None:
     """What runs was started."""
     assert progress(STARTED, READY, failed_line()).failure is None
+
+
+# --- while it runs, and why it stops ---
+
+
+def warning(text: Any, kind: Any = "memory") -> str:
+    return "slurm-nb warning: " + json.dumps({**WHO, "kind": kind, "text": text})
+
+
+def stopping(text: Any, kind: Any = "idle") -> str:
+    return "slurm-nb stopping: " + json.dumps({**WHO, "kind": kind, "text": text})
+
+
+def test_warnings_are_kept_in_order() -> None:
+    """What a session said while it ran is there beside where it listens, also when it has ended."""
+    lines = (STARTED, READY, warning("80 % of 4 GiB"), warning("15 minutes", "time"))
+    expected = (SessionWarning("memory", "80 % of 4 GiB"), SessionWarning("time", "15 minutes"))
+
+    assert progress(*lines).warnings == expected
+    assert progress(*lines).ready
+    assert progress(*lines, ENDED).warnings == expected
+    assert progress(warning("more"), so_far=progress(*lines)).warnings[2].text == "more"
+
+
+def test_a_flood_of_warnings_is_held_back() -> None:
+    """However many lines a job writes, the last twenty are kept."""
+    told = progress(*(warning(str(number)) for number in range(1000))).warnings
+
+    assert [each.text for each in told] == [str(number) for number in range(980, 1000)]
+
+
+def test_why_it_stopped_stays_known() -> None:
+    """The first reason counts, and is still known when the job has ended."""
+    lines = (STARTED, READY, stopping("nobody was there"), stopping("time is up", "time"), ENDED)
+
+    assert progress(*lines) == Progress(
+        started=True, exit_code=3, stopping=Stopping("idle", "nobody was there")
+    )
+
+
+def test_a_requeued_run_has_said_nothing_yet() -> None:
+    """Warnings and the end of the first run are not those of the second."""
+    assert progress(STARTED, warning("old"), stopping("old"), ENDED, STARTED) == Progress(
+        started=True
+    )
+
+
+@pytest.mark.parametrize("kind", ["", "disk", "TIME", None, 5, ["time"], {"time": 1}, "time\n"])
+def test_an_unknown_kind_is_passed_over(kind: Any) -> None:
+    """A later kit may say more than this program knows of."""
+    assert progress(STARTED, warning("x", kind), stopping("x", kind)) == Progress(started=True)
+
+
+@pytest.mark.parametrize("text", [None, 5, True, ["x"], {"x": 1}, "", " \n\t", "\x1b\x00"])
+def test_a_warning_without_text_is_none(text: Any) -> None:
+    """So is an end without a reason."""
+    assert progress(STARTED, warning(text), stopping(text)) == Progress(started=True)
+
+
+def test_the_kinds_of_one_are_not_those_of_the_other() -> None:
+    """A session does not stop itself for its memory, and warns of no idleness."""
+    assert progress(STARTED, warning("x", "idle"), stopping("x", "memory")) == Progress(
+        started=True
+    )
+
+
+def test_texts_of_a_session_stay_on_a_line_and_short() -> None:
+    """Control characters could steer a terminal, and line ends pass for lines of slurm-nb's own."""
+    text = "a\nb\r\n  c\x1b[2J\x9b1m\u2028d\u202e e" + "x" * 9999
+
+    told = progress(warning(text), stopping(text))
+
+    assert told.stopping
+    assert told.warnings[0].text == told.stopping.text
+    assert told.stopping.text.startswith("a b c [2J 1m d exx")
+    assert len(told.stopping.text) == 1000
