@@ -16,14 +16,22 @@ from slurm_nb.template import fill_in, template_folders
 _KIT = (
     "jupyter_config.py",
     "jupyter_server_config.py",
+    "slurm_nb_activity.py",
     "slurm_nb_checks.py",
+    "slurm_nb_idle.py",
     "slurm_nb_kernel.py",
     "slurm_nb_kernels.py",
     "slurm_nb_kit.py",
+    "slurm_nb_memory.py",
+    "slurm_nb_notices.py",
     "slurm_nb_overruled.py",
+    "slurm_nb_page.js",
+    "slurm_nb_page.py",
     "slurm_nb_sqlite.py",
     "slurm_nb_start.py",
+    "slurm_nb_time.py",
     "slurm_nb_versions.py",
+    "slurm_nb_watch.py",
 )
 
 

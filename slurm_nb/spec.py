@@ -98,12 +98,16 @@ class JobSpec:
     """Absolute path of an image as the node sees it, or a URI: `docker://jupyter/base-notebook`."""
     setup: tuple[str, ...] = ()
     """Lines of bash that run before all of these."""
+    idle_timeout: str = "60"
+    """A time as in `--time`: a session that was not used for that long ends. `0` or `UNLIMITED`:
+    it does not."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             _check_text(_option(field.name), getattr(self, field.name))
         if self.time is not None:
             time_limit_s(self.time)
+        time_limit_s(self.idle_timeout, "--idle-timeout")
         if self.cpus_per_task is not None and self.cpus_per_task < 1:
             raise BadValue(f"--cpus-per-task {self.cpus_per_task}: must be 1 or more")
         if self.mem is not None and not _MEM.fullmatch(self.mem):
@@ -115,6 +119,11 @@ class JobSpec:
             raise BadValue(f"--notebook-dir {str(self.notebook_dir)!r}: must be an absolute path")
         _check_environment(self)
         _check_sbatch_options(self.sbatch_options)
+
+    @property
+    def idle_timeout_s(self) -> int | None:
+        """Seconds; None: it may be idle for ever."""
+        return time_limit_s(self.idle_timeout, "--idle-timeout")
 
     def directives(self) -> list[str]:
         """The `#SBATCH` options of this job, unquoted: `["--job-name=slurm-nb", "--time=90"]`."""
@@ -170,17 +179,17 @@ def _check_environment(spec: JobSpec) -> None:
             raise BadValue(f"{option} '': is empty")
 
 
-def time_limit_s(text: str) -> int | None:
+def time_limit_s(text: str, option: str = "--time") -> int | None:
     """Seconds of a Slurm time limit such as `1-12:30:00`; None when it is unlimited.
 
     The forms are those of sbatch(1), `--time` (22.05). Zero means no limit there, and here.
-    Raises `BadValue` for anything else.
+    Raises `BadValue`, naming the option, for anything else.
     """
     if text.upper() in {"UNLIMITED", "INFINITE"}:
         return None
     match = _TIME.fullmatch(text)
     if match is None:
-        raise BadValue(f"--time {text!r}: not a time limit", hint=f"write {_TIME_FORMS}")
+        raise BadValue(f"{option} {text!r}: not a time limit", hint=f"write {_TIME_FORMS}")
     part = {name: int(value) for name, value in match.groupdict(default="0").items()}
     seconds = (
         part["days"] * 86400
@@ -189,7 +198,7 @@ def time_limit_s(text: str) -> int | None:
         + (part["ds"] + part["s"] + part["sec"])
     )
     if seconds > _MAX_TIME_S:
-        raise BadValue(f"--time {text!r}: longer than Slurm can count", hint="write UNLIMITED")
+        raise BadValue(f"{option} {text!r}: longer than Slurm can count", hint="write UNLIMITED")
     return seconds or None
 
 

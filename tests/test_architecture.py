@@ -163,12 +163,12 @@ def test_a_pure_module_does_no_input_or_output(name: str) -> None:
 
 
 def test_the_kit_imports_nothing_of_slurm_nb() -> None:
-    """Compute nodes have no slurm_nb; jupyter_server and the standard library are all there is,
-    and pyzmq and ipykernel in the kernel's own environment.
+    """Compute nodes have no slurm_nb; jupyter_server, with its tornado, and the standard library
+    are all there is, and pyzmq and ipykernel in the kernel's own environment.
     """
     files = [name for name in MODULES if name.startswith("jobside/")]
     beside = {Path(name).stem for name in files if not name.endswith("__init__.py")}
-    allowed = {*sys.stdlib_module_names, "jupyter_server", "traitlets", *beside}
+    allowed = {*sys.stdlib_module_names, "jupyter_server", "tornado", "traitlets", *beside}
 
     kernel_s = {"jobside/slurm_nb_kernel.py": {"zmq", "ipykernel", "IPython"}}
 

@@ -50,7 +50,7 @@ class Result:
     def directives(self) -> list[str]:
         """The `#SBATCH` options of a dry run but for those that each job has."""
         found = re.findall(r"^#SBATCH (.*)$", self.out, re.MULTILINE)
-        return [each for each in found if not each.startswith(("--job-name", "--o"))]
+        return [each for each in found if not each.startswith(("--job-name", "--o", "--sig"))]
 
 
 Run = Callable[..., Result]

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+import slurm_nb_watch
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
@@ -44,6 +45,7 @@ def hand_over(environ: pytest.MonkeyPatch, folder: Path, **changes: str) -> None
         "AUTH": "token",
         "DEBUGGER": "no",
         "NONCE": NONCE,
+        "IDLE_TIMEOUT_S": "3600",
         "TOKEN_FILE": str(folder / "session" / "token"),
         "PASSWORD_FILE": str(folder / "password"),
     }
@@ -60,6 +62,7 @@ def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Pa
     (tmp_path / "run").mkdir(mode=0o700)
     hand_over(clean_environ, tmp_path)
     clean_environ.setattr(slurm_nb_kit, "_JOB", {})
+    clean_environ.setattr(slurm_nb_kit, "_PAGES", [])
     clean_environ.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
     old_umask = os.umask(0)
     old_limit = resource.getrlimit(resource.RLIMIT_CORE)
@@ -205,6 +208,7 @@ class FakeServer:
     base_url = "/"
     ip = "127.0.0.1"
     sock = ""
+    log = logging.getLogger("ServerApp")
 
     def __init__(self, listener: socket.socket, root_dir: str = "/") -> None:
         self.listener = listener
@@ -279,12 +283,35 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
+class Pages:
+    """Stands for what watches the session, which has tests of its own, and for its pages."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, str]] = []
+        self.jobs: list[Any] = []
+
+    def start(self, _app: object, job: object, _tell: object) -> Pages:
+        self.jobs.append(job)
+        return self
+
+    def add(self, kind: str, text: str) -> None:
+        self.shown.append((kind, text))
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Pages:
+    pages = Pages()
+    monkeypatch.setattr(slurm_nb_watch, "start", pages.start)
+    return pages
+
+
 Announce = Callable[..., Progress]
 
 
 @pytest.fixture
-def announce(listener: socket.socket, capsys: pytest.CaptureFixture[str]) -> Announce:
+def announce(listener: socket.socket, capsys: pytest.CaptureFixture[str], pages: Pages) -> Announce:
     """Have the kit announce a server, and read what it has printed."""
+    assert not pages.jobs
 
     def call(server: FakeServer | None = None) -> Progress:
         app: Any = server or FakeServer(listener)
@@ -408,6 +435,90 @@ def test_what_was_overruled_is_told_before_the_server_is_ready(
 
     assert progress.notices == ("it's “open”\nand\x1b[2J", "more")
     assert progress.ready
+
+
+@pytest.mark.usefixtures("door")
+def test_an_announced_server_is_watched(
+    token_file: Path, tmp_path: Path, announce: Announce, pages: Pages
+) -> None:
+    """From then on, and what comes up later is shown on its pages too."""
+    configured()
+    assert announce().ready
+
+    slurm_nb_kit.notice("this kernel can't be used here")
+
+    (job,) = pages.jobs
+    assert job._asdict() == {
+        "cluster": "hpc", "job_id": "7", "run_dir": f"{tmp_path}/run",
+        "session_dir": str(token_file.parent), "idle_timeout_s": 3600,
+    }  # fmt: skip
+    assert pages.shown == [("notice", "this kernel can't be used here")]
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_without_an_idle_timeout_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, announce: Announce, pages: Pages
+) -> None:
+    """The script hands over a zero."""
+    hand_over(monkeypatch, tmp_path, IDLE_TIMEOUT_S="0")
+    configured()
+    announce()
+
+    assert pages.jobs[0].idle_timeout_s is None
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_a_watch_that_fails_does_not_stop_the_session(
+    monkeypatch: pytest.MonkeyPatch, announce: Announce, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A later Jupyter may lack what it stands on; the session is ready all the same."""
+
+    def fail(*_: object) -> NoReturn:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(slurm_nb_watch, "start", fail)
+    configured()
+
+    assert announce().ready
+    assert caplog.messages == ["slurm-nb: this session is not watched: no such thing"]
+
+
+# --- the page ---
+
+
+def test_the_pages_load_the_kits_extension_beside_the_users(
+    token_file: Path, tmp_path: Path
+) -> None:
+    """Notebook and Lab find it as Jupyter puts the user's configuration and the kit's together."""
+    from jupyterlab_server.config import get_federated_extensions  # noqa: PLC0415  slow to import
+
+    own = Config()
+    own.LabApp.extra_labextensions_path = ["/home/alice/extensions"]
+    own.merge(configured())
+
+    folder = str(tmp_path / "run/page")
+    (extension,) = get_federated_extensions([folder]).values()
+    script = Path(extension["ext_path"], extension["jupyterlab"]["_build"]["load"])
+
+    assert token_file.exists()
+    assert own.LabApp.extra_labextensions_path == ["/home/alice/extensions", folder]
+    for page, expected in (
+        ("jupyterlab.labapp.LabApp", ["/home/alice/extensions", folder]),
+        ("notebook.app.JupyterNotebookApp", [folder]),
+    ):
+        assert import_item(page)(config=own).extra_labextensions_path == expected
+    assert script.read_text(encoding="utf-8") == (KIT / "slurm_nb_page.js").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("token_file")
+def test_without_the_extension_the_session_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk costs the warnings on the page, not the session."""
+    (tmp_path / "run/page").touch()
+
+    assert configured().ServerApp.port == 0
+    assert "slurm-nb: the pages get no extension: " in capsys.readouterr().out
 
 
 # --- the ways in ---
@@ -725,7 +836,7 @@ def test_a_debugger_is_allowed_by_one_word_only(
 def load_config_file(folder: Path) -> subprocess.CompletedProcess[str]:
     """Have traitlets load the kit from a directory that holds nothing else."""
     folder.mkdir()
-    for path in KIT.glob("*.py"):
+    for path in [*KIT.glob("*.py"), *KIT.glob("*.js")]:
         (folder / path.name).write_bytes(path.read_bytes())
     load = (
         "import sys; from traitlets.config import PyFileConfigLoader as Loader;"

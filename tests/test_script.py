@@ -261,6 +261,7 @@ def test_slurm_reads_every_option_of_the_script_back() -> None:
         "--constraint=[rack1*2&rack2*4]",
         f"--output={log}",
         "--open-mode=append",
+        "--signal=B:USR1@900",
         f"--comment={HOSTILE}",
         "--comment",
         HOSTILE,
@@ -318,9 +319,11 @@ def test_the_kit_comes_out_as_it_went_in(tmp_path: Path) -> None:
 
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "kit").iterdir()}
     assert written == {name: kit()[name] for name in written}
-    imported = re.findall(r"^\s*import (slurm_nb_\w+)", "".join(written.values()), re.MULTILINE)
+    imports = r"^\s*(?:import|from) (slurm_nb_\w+)"
+    imported = re.findall(imports, "".join(written.values()), re.MULTILINE)
     started = {
-        "jupyter_config.py", "jupyter_server_config.py", "slurm_nb_kernel.py", "slurm_nb_start.py"
+        "jupyter_config.py", "jupyter_server_config.py", "slurm_nb_kernel.py", "slurm_nb_start.py",
+        "slurm_nb_page.js",
     }  # fmt: skip
     assert {f"{name}.py" for name in imported} | started == set(written)
 
@@ -330,11 +333,11 @@ def kit() -> dict[str, str]:
     return {
         path.name: path.read_text(encoding="utf-8")
         for path in folder.iterdir()
-        if path.name.endswith(".py") and path.name != "__init__.py"
+        if path.name.endswith((".py", ".js")) and path.name != "__init__.py"
     }
 
 
-@pytest.mark.parametrize("name", kit())
+@pytest.mark.parametrize("name", [name for name in kit() if name.endswith(".py")])
 def test_the_kit_is_python_3_8(name: str) -> None:
     """The user's interpreter may be years older than slurm-nb's."""
     ast.parse(kit()[name], feature_version=(3, 8))

@@ -80,6 +80,12 @@ from slurm_nb.tunnel import Login
     help="Let kernels start a debugger. While it runs, any user of the node can run code as you.",
 )
 @click.option(
+    "--idle-timeout",
+    metavar="TIME",
+    default=JobSpec.idle_timeout,
+    help="End a session that was not used for so long; 0: never.",
+)
+@click.option(
     "--cluster", type=click.Choice([LOCAL]), help="`local`: on this machine, without Slurm."
 )
 @login_host_option

@@ -9,8 +9,10 @@ interpreter, which may be an old one: standard library, pyzmq and ipykernel only
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import tempfile
+import threading
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported is the user's
@@ -18,6 +20,7 @@ sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported i
 import zmq  # noqa: E402
 from ipykernel import iostream, kernelapp  # noqa: E402
 
+_HOLD_S = 5.0
 _PORT = 1  # what ipykernel takes for the port; nothing listens there
 
 
@@ -74,7 +77,29 @@ def _history_to_node(folder):
     HistoryManager._get_hist_file_name = name
 
 
+def _hold_term():
+    """Leave the server the time to ask for a clean shutdown, which runs what atexit holds.
+
+    At the time limit, and when a job is cancelled, Slurm sends SIGTERM to every process of it, so
+    a kernel would be dead before it is asked. A second one ends it, as the first would have.
+    """
+
+    def hold(_number, _frame):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        late = threading.Timer(_HOLD_S, os.kill, (os.getpid(), signal.SIGTERM))
+        late.daemon = True
+        late.start()
+
+    def forget():  # a child is ended as ever: multiprocessing's workers, by Pool.terminate
+        if signal.getsignal(signal.SIGTERM) is hold:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, hold)
+    os.register_at_fork(after_in_child=forget)
+
+
 if __name__ == "__main__":
+    _hold_term()
     if os.environ.get("SLURM_NB_HISTORY_DIR"):
         _history_to_node(os.environ["SLURM_NB_HISTORY_DIR"])
     try:

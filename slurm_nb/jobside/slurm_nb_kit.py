@@ -21,9 +21,11 @@ import jupyter_server
 import slurm_nb_checks
 import slurm_nb_kernels
 import slurm_nb_overruled
+import slurm_nb_page
 import slurm_nb_versions
 
 if TYPE_CHECKING:
+    import slurm_nb_notices
     from jupyter_server.serverapp import ServerApp
     from traitlets.config import Config
 
@@ -31,6 +33,7 @@ _UI_PATHS = {"notebook": "tree", "lab": "lab"}
 # What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
 _JOB: Dict[str, str] = {}
+_PAGES: List[slurm_nb_notices.Notices] = []
 
 
 def configure(c: Config) -> None:
@@ -43,7 +46,9 @@ def configure(c: Config) -> None:
         )
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
     _JOB.update(cluster=cluster, job_id=job_id, mark="SLURM_NB_SESSION=%s/%s" % (cluster, job_id))
-    for name in ("ui", "listen", "route", "auth", "debugger", "run_dir", "nonce"):
+    for name in (
+        "ui", "listen", "route", "auth", "debugger", "run_dir", "nonce", "idle_timeout_s"
+    ):  # fmt: skip
         _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
     server = c.ServerApp
     server.open_browser = False
@@ -53,6 +58,10 @@ def configure(c: Config) -> None:
     _set_listener(server)
     _set_lock(c)
     slurm_nb_kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
+    try:
+        slurm_nb_page.configure(c, _JOB["run_dir"])
+    except Exception as error:  # the pages then show no warnings
+        print("slurm-nb: the pages get no extension: %s" % error, flush=True)
     # Until the server is announced: its own files. Kernels and terminals get the user's back.
     _JOB["umask"] = "%o" % os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -102,7 +111,9 @@ def _set_lock(c: Config) -> None:
     server.cookie_secret = secrets.token_bytes(32)
     server.tornado_settings = {}  # they beat all of the above; what is harmless is given back
     _JOB["token"] = secrets.token_hex(32)
-    _write_private(os.environ.pop("SLURM_NB_TOKEN_FILE"), _JOB["token"])
+    token_file = os.environ.pop("SLURM_NB_TOKEN_FILE")
+    _JOB["session_dir"] = os.path.dirname(token_file)
+    _write_private(token_file, _JOB["token"])
     password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
     _keep_out_of_logs(_JOB["token"], password)
     # Named for each class that may carry it: a user's setting on a subclass would win.
@@ -187,6 +198,20 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
         print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % error, flush=True)
         os._exit(1)
     _tell("ready", ready)
+    _watch(app)
+
+
+def _watch(app: Any) -> None:
+    """Look after the session from now on; it goes on without, whatever is wrong."""
+    try:
+        import slurm_nb_watch  # noqa: PLC0415  what it needs may not be there
+
+        names = ("cluster", "job_id", "run_dir", "session_dir")
+        timeout_s = int(_JOB["idle_timeout_s"]) or None
+        job = slurm_nb_watch.Job(*(_JOB[name] for name in names), idle_timeout_s=timeout_s)
+        _PAGES.append(slurm_nb_watch.start(app, job, _tell))
+    except Exception as error:
+        app.log.warning("slurm-nb: this session is not watched: %s", error)
 
 
 def _settings(app: Any) -> Dict[str, Any]:
@@ -254,8 +279,10 @@ def _fingerprint(certificate: Optional[str]) -> Optional[str]:
 
 
 def notice(text: str) -> None:
-    """A line for the user, that slurm-nb shows."""
+    """A line for the user, that slurm-nb shows; once there are pages, they show it too."""
     _tell("notice", {"text": text})
+    for notices in _PAGES:
+        notices.add("notice", text)
 
 
 def _tell(what: str, record: Dict[str, Any]) -> None:

@@ -65,10 +65,11 @@ class Local:
         write_private(script_path, script)
         limit_s = time_limit_s(spec.time) if spec.time else None
         argv = ["bash", str(script_path), session.job_id]
-        if limit_s:
-            argv = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(limit_s), *argv]
-        process = _start(argv, store.log_path(session.job_id), spec.notebook_dir)
         end = datetime.now() + timedelta(seconds=limit_s) if limit_s else None  # noqa: DTZ005  local
+        if end:
+            end_at = str(round(end.timestamp()))
+            argv = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(limit_s), *argv, end_at]
+        process = _start(argv, store.log_path(session.job_id), spec.notebook_dir)
         record = _Process(
             socket.gethostname(),
             _boot_id(),

@@ -2,6 +2,7 @@
 #SBATCH --job-name=slurm-nb
 #SBATCH --output=/home/alice/.local/state/slurm-nb/jobs/%j_0_log.out
 #SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@900
 
 # Starts Jupyter on this node and tells slurm-nb, through the job's output, where it
 # listens. Needs bash, coreutils, findutils, grep (and openssl for --tls) and the Python
@@ -11,6 +12,9 @@
 # shellcheck disable=SC2329,SC2317,SC2016,SC1003  # traps call functions; values in quotes are meant literally
 # shellcheck disable=SC1090,SC1091  # what is sourced is the node's own
 set -u
+# Slurm's word that the end is near (--signal above) would end a script that does not expect it.
+signalled=
+trap 'signalled=yes' USR1
 
 python=/usr/bin/python3
 ui=lab
@@ -18,7 +22,8 @@ notebook_dir=/home/alice
 state_dir=/home/alice/.local/state/slurm-nb
 node=${SLURMD_NODENAME:-$HOSTNAME}
 
-# Outside Slurm, `slurm-nb submit --cluster local` gives the job's id as the argument.
+# Outside Slurm, `slurm-nb submit --cluster local` gives the job's id as the argument, and after
+# it when the job ends, in seconds since the epoch.
 if [ $# -gt 0 ]; then
   cluster=local
   job_id=$1
@@ -31,7 +36,7 @@ session_dir=$state_dir/sessions/$cluster/$job_id
 (umask 077 && mkdir -p "$session_dir") || exit 1
 chmod 700 "${session_dir%/*}" "$session_dir" # a default ACL beats the umask
 # A token that was sent to where an earlier run listened opens nothing any more.
-rm -f "$session_dir/token"
+rm -f "$session_dir/token" "$session_dir/activity.json"
 chmod 600 "$state_dir/jobs/${job_id}_0_log.out" 2>/dev/null
 
 # The job's own lines in its output carry this, so that what a program prints there is not
@@ -44,7 +49,7 @@ if [ ! -s "$nonce_file" ]; then
 fi
 nonce=$(cat "$nonce_file")
 
-tell() { # tell started|failed|ended MORE-JSON
+tell() { # tell started|failed|stopping|ended MORE-JSON
   printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "nonce": "%s"%s}\n' \
     "$1" "$cluster" "$job_id" "$nonce" "$2"
 }
@@ -78,15 +83,16 @@ ours() {
 # A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
 clean_up() {
   local code=$? pid
-  trap '' TERM INT HUP
-  for pid in $(ours); do
+  trap '' TERM INT HUP USR1
+  for pid in $asking $(ours); do
     kill -KILL "$pid" 2>/dev/null
   done
-  rm -f "$session_dir/token"
+  rm -f "$session_dir/token" "$session_dir/activity.json"
   [ -z "$run_dir" ] || rm -rf "$run_dir"
   tell ended ", \"exit_code\": $code"
 }
 run_dir=
+asking=
 trap clean_up EXIT
 trap 'exit 143' TERM INT HUP
 
@@ -109,6 +115,34 @@ run_dir=$(make_run_dir "$base") || run_dir=$(make_run_dir /tmp) ||
   fail "no directory can be made in /tmp on $node" "take another node: --exclude $node"
 mkdir -m 700 "$run_dir/kit" "$run_dir/runtime" || exit 1
 full() { fail "${run_dir%/*} on $node can't be written: is it full?" "take another node: --exclude $node"; }
+
+# When the job ends, in seconds since the epoch; the kit warns of it on the page.
+put_end() { printf '%s\n' "$1" >"$run_dir/end-time.new" && mv "$run_dir/end-time.new" "$run_dir/end-time"; }
+ask_end() { # asks Slurm, and again before the last minutes: a limit can be extended
+  local end left
+  while :; do
+    end=$(SLURM_TIME_FORMAT=%s timeout 20 squeue -h -j "$job_id" -o %e)
+    [[ $end =~ ^[0-9]+$ ]] || end=${SLURM_JOB_END_TIME:-$(($(date +%s) + 900))}
+    put_end "$end" || return
+    left=$((end - $(date +%s)))
+    if [ "$left" -gt 960 ]; then
+      sleep $((left - 900))
+    elif [ "$left" -gt 390 ]; then
+      sleep $((left - 330))
+    else
+      return
+    fi
+  done 2>/dev/null
+}
+time_is_short() {
+  interrupted=yes
+  [ -z "$asking" ] || kill -KILL "$asking" 2>/dev/null
+  ask_end &
+  asking=$!
+}
+trap time_is_short USR1
+[ -z "$signalled" ] || time_is_short
+[ $# -lt 2 ] || put_end "$2"
 
 cat >"$run_dir/kit/jupyter_config.py" <<'END-OF-KIT' || full
 # Found through JUPYTER_CONFIG_PATH. Jupyter reads every jupyter_config before any
@@ -140,6 +174,82 @@ try:
     slurm_nb_kit.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own
 except Exception as error:
     raise SystemExit("slurm-nb: Jupyter is not started: %s" % error) from error
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_activity.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: keeps what `slurm-nb list` shows of a session, in one small file.
+
+Self-contained: standard library only, Python 3.8 and later. The file is the session's own, on a
+file system that the login node sees, which may be slow, full or gone: a thread writes, and what
+fails is left.
+
+    {"active_at": 1795667137, "idle_stop_at": 1795670737, "memory_fraction": 0.42, "kernels": 2}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from typing import Any, Callable, Dict, Optional
+
+_APART_S = 60.0
+# Less than that is nothing new.
+_NEAR = {"active_at": 5, "idle_stop_at": 5, "memory_fraction": 0.02, "kernels": 0}
+
+
+class ActivityFile:
+    """Written when there is something new, and at most once a minute."""
+
+    def __init__(
+        self,
+        path: str,
+        log: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._log: Optional[Callable[[str], None]] = log
+        self._clock = clock
+        self._written: Optional[Dict[str, Any]] = None
+        self._written_at = 0.0
+        self._writer: Optional[threading.Thread] = None
+
+    def keep(self, record: Dict[str, Any]) -> None:
+        """Have `record` written, unless it is too early, or the last one is still being written."""
+        now = self._clock()
+        if self._written is not None:
+            if now - self._written_at < _APART_S or not _differs(record, self._written):
+                return
+            if self._writer and self._writer.is_alive():
+                return
+        self._written, self._written_at = record, now
+        self._writer = threading.Thread(target=self._write, args=(record,), daemon=True)
+        self._writer.start()
+
+    def _write(self, record: Dict[str, Any]) -> None:
+        fresh = self._path + ".new"
+        try:
+            if os.path.lexists(fresh):
+                os.unlink(fresh)
+            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w") as file:
+                json.dump(record, file)
+            os.rename(fresh, self._path)
+        except OSError as error:
+            if self._log:
+                self._log("%s can't be written: %s" % (self._path, error.strerror))
+            self._log = None
+
+
+def _differs(one: Dict[str, Any], other: Dict[str, Any]) -> bool:
+    for name, near in _NEAR.items():
+        first, second = one[name], other[name]
+        if (first is None) != (second is None):
+            return True
+        if first is not None and abs(first - second) > near:
+            return True
+    return False
 END-OF-KIT
 
 cat >"$run_dir/kit/slurm_nb_checks.py" <<'END-OF-KIT' || full
@@ -297,6 +407,112 @@ async def _status(
     return int(words[1])
 END-OF-KIT
 
+cat >"$run_dir/kit/slurm_nb_idle.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: whether the session is in use, and since when it is not.
+
+Self-contained: jupyter_server's own objects and the standard library only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Callable, List, NamedTuple, Optional, Set
+
+_PERIOD_S = (0.5, 5.0)
+# A look that comes late counts for no more than this: a job that Slurm had suspended, or a node
+# that stood still, was not idle for that long.
+_LATE_LOOKS = 3
+_READING = ("GET", "HEAD", "OPTIONS")
+
+
+class Activity(NamedTuple):
+    """What a look finds."""
+
+    in_use: bool
+    """A cell runs, a page is connected, or a terminal has a program running."""
+    kernels: int
+    marks: List[Any]
+    """Anything that is another thing once something has been done."""
+
+
+class Idle:
+    """For how long a session was not used. `timeout_s` None: it may be so for ever."""
+
+    def __init__(
+        self, timeout_s: Optional[int], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.timeout_s = timeout_s
+        shortest, longest = _PERIOD_S
+        self.period_s = min(longest, max(shortest, timeout_s / 10)) if timeout_s else longest
+        """How often to look."""
+        self.idle_s = 0.0
+        """Since it was last seen in use; a step of the clock on the wall changes nothing."""
+        self.in_use = True
+        self._clock = clock
+        self._looked_at = clock()
+        self._marks: Optional[List[Any]] = None
+
+    def look(self, found: Activity) -> bool:
+        """Take note of what was found; whether the session has been idle for too long."""
+        now = self._clock()
+        waited_s, self._looked_at = now - self._looked_at, now
+        used = found.in_use or found.marks != self._marks
+        self._marks = found.marks
+        self.in_use = found.in_use
+        self.idle_s = 0.0 if used else self.idle_s + min(waited_s, _LATE_LOOKS * self.period_s)
+        return self.timeout_s is not None and self.idle_s >= self.timeout_s
+
+
+class Changes:
+    """Counts requests that change something: a file that is saved, without any kernel."""
+
+    def __init__(self, app: Any) -> None:
+        self.count = 0
+        settings = app.web_app.settings
+        log = settings["log_function"]  # tornado calls it at the end of each request
+
+        def note(handler: Any) -> None:
+            if handler.request.method not in _READING and handler.get_status() < 400:
+                self.count += 1
+            log(handler)
+
+        settings["log_function"] = note
+
+
+def activity(app: Any) -> Activity:
+    """How the server `app`, a ServerApp, is used right now."""
+    manager = app.kernel_manager
+    kernels = [manager.kernel_model(kernel_id) for kernel_id in manager.list_kernel_ids()]
+    busy = any(each["execution_state"] == "busy" or each["connections"] > 0 for each in kernels)
+    # Without the extension jupyter_server_terminals there are none.
+    found = getattr(app.web_app.settings.get("terminal_manager"), "terminals", {})
+    terminals = list(found.items())
+    in_use = (
+        busy
+        or any(terminal.clients for _, terminal in terminals)
+        or _runs_program({terminal.ptyproc.pid for _, terminal in terminals})
+    )
+    marks: List[Any] = [(each["id"], each["last_activity"]) for each in kernels]
+    marks += [(name, getattr(each, "last_activity", None)) for name, each in terminals]
+    return Activity(in_use, len(kernels), marks)
+
+
+def _runs_program(shells: Set[int]) -> bool:
+    """Whether one of these session leaders has another process in its session (proc(5), stat)."""
+    for name in os.listdir("/proc") if shells else ():
+        if not name.isdigit() or int(name) in shells:
+            continue
+        try:
+            with open("/proc/%s/stat" % name, "rb") as file:
+                state, _, _, session = file.read().rpartition(b")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue  # it has just ended
+        if state not in (b"Z", b"X") and int(session) in shells:
+            return True
+    return False
+END-OF-KIT
+
 cat >"$run_dir/kit/slurm_nb_kernel.py" <<'END-OF-KIT' || full
 """Starts ipykernel with its inbound pipe on a UNIX socket.
 
@@ -309,8 +525,10 @@ interpreter, which may be an old one: standard library, pyzmq and ipykernel only
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import tempfile
+import threading
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported is the user's
@@ -318,6 +536,7 @@ sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported i
 import zmq  # noqa: E402
 from ipykernel import iostream, kernelapp  # noqa: E402
 
+_HOLD_S = 5.0
 _PORT = 1  # what ipykernel takes for the port; nothing listens there
 
 
@@ -374,7 +593,29 @@ def _history_to_node(folder):
     HistoryManager._get_hist_file_name = name
 
 
+def _hold_term():
+    """Leave the server the time to ask for a clean shutdown, which runs what atexit holds.
+
+    At the time limit, and when a job is cancelled, Slurm sends SIGTERM to every process of it, so
+    a kernel would be dead before it is asked. A second one ends it, as the first would have.
+    """
+
+    def hold(_number, _frame):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        late = threading.Timer(_HOLD_S, os.kill, (os.getpid(), signal.SIGTERM))
+        late.daemon = True
+        late.start()
+
+    def forget():  # a child is ended as ever: multiprocessing's workers, by Pool.terminate
+        if signal.getsignal(signal.SIGTERM) is hold:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, hold)
+    os.register_at_fork(after_in_child=forget)
+
+
 if __name__ == "__main__":
+    _hold_term()
     if os.environ.get("SLURM_NB_HISTORY_DIR"):
         _history_to_node(os.environ["SLURM_NB_HISTORY_DIR"])
     try:
@@ -516,9 +757,11 @@ import jupyter_server
 import slurm_nb_checks
 import slurm_nb_kernels
 import slurm_nb_overruled
+import slurm_nb_page
 import slurm_nb_versions
 
 if TYPE_CHECKING:
+    import slurm_nb_notices
     from jupyter_server.serverapp import ServerApp
     from traitlets.config import Config
 
@@ -526,6 +769,7 @@ _UI_PATHS = {"notebook": "tree", "lab": "lab"}
 # What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
 _JOB: Dict[str, str] = {}
+_PAGES: List[slurm_nb_notices.Notices] = []
 
 
 def configure(c: Config) -> None:
@@ -538,7 +782,9 @@ def configure(c: Config) -> None:
         )
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
     _JOB.update(cluster=cluster, job_id=job_id, mark="SLURM_NB_SESSION=%s/%s" % (cluster, job_id))
-    for name in ("ui", "listen", "route", "auth", "debugger", "run_dir", "nonce"):
+    for name in (
+        "ui", "listen", "route", "auth", "debugger", "run_dir", "nonce", "idle_timeout_s"
+    ):  # fmt: skip
         _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
     server = c.ServerApp
     server.open_browser = False
@@ -548,6 +794,10 @@ def configure(c: Config) -> None:
     _set_listener(server)
     _set_lock(c)
     slurm_nb_kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
+    try:
+        slurm_nb_page.configure(c, _JOB["run_dir"])
+    except Exception as error:  # the pages then show no warnings
+        print("slurm-nb: the pages get no extension: %s" % error, flush=True)
     # Until the server is announced: its own files. Kernels and terminals get the user's back.
     _JOB["umask"] = "%o" % os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -597,7 +847,9 @@ def _set_lock(c: Config) -> None:
     server.cookie_secret = secrets.token_bytes(32)
     server.tornado_settings = {}  # they beat all of the above; what is harmless is given back
     _JOB["token"] = secrets.token_hex(32)
-    _write_private(os.environ.pop("SLURM_NB_TOKEN_FILE"), _JOB["token"])
+    token_file = os.environ.pop("SLURM_NB_TOKEN_FILE")
+    _JOB["session_dir"] = os.path.dirname(token_file)
+    _write_private(token_file, _JOB["token"])
     password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
     _keep_out_of_logs(_JOB["token"], password)
     # Named for each class that may carry it: a user's setting on a subclass would win.
@@ -682,6 +934,20 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
         print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % error, flush=True)
         os._exit(1)
     _tell("ready", ready)
+    _watch(app)
+
+
+def _watch(app: Any) -> None:
+    """Look after the session from now on; it goes on without, whatever is wrong."""
+    try:
+        import slurm_nb_watch  # noqa: PLC0415  what it needs may not be there
+
+        names = ("cluster", "job_id", "run_dir", "session_dir")
+        timeout_s = int(_JOB["idle_timeout_s"]) or None
+        job = slurm_nb_watch.Job(*(_JOB[name] for name in names), idle_timeout_s=timeout_s)
+        _PAGES.append(slurm_nb_watch.start(app, job, _tell))
+    except Exception as error:
+        app.log.warning("slurm-nb: this session is not watched: %s", error)
 
 
 def _settings(app: Any) -> Dict[str, Any]:
@@ -749,13 +1015,249 @@ def _fingerprint(certificate: Optional[str]) -> Optional[str]:
 
 
 def notice(text: str) -> None:
-    """A line for the user, that slurm-nb shows."""
+    """A line for the user, that slurm-nb shows; once there are pages, they show it too."""
     _tell("notice", {"text": text})
+    for notices in _PAGES:
+        notices.add("notice", text)
 
 
 def _tell(what: str, record: Dict[str, Any]) -> None:
     who = {name: _JOB[name] for name in ("cluster", "job_id", "nonce")}
     print("\nslurm-nb %s: %s" % (what, json.dumps({**who, **record})), flush=True)
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_memory.py" <<'END-OF-KIT' || full
+"""Runs inside a session's job: how much memory it may use, how much it uses, what was killed.
+
+Self-contained: standard library only, Python 3.8 and later. Control groups are cgroups(7); version
+1 is Documentation/admin-guide/cgroup-v1/memory.rst of Linux, version 2 cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+
+_WARN_AT = (0.80, 0.92)
+_WELL_BELOW = 0.15
+
+
+class Usage(NamedTuple):
+    """Of the control group that is nearest to its limit."""
+
+    limit: int
+    """Bytes."""
+    used: int
+    """Bytes, without what the kernel can give up at once: files that were read long ago."""
+
+    @property
+    def fraction(self) -> float:
+        """`0.82`"""
+        return self.used / self.limit
+
+
+class _Version(NamedTuple):
+    limits: Tuple[str, ...]
+    used: str
+    inactive: str
+    events: str
+
+
+_V1 = _Version(
+    ("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file", "memory.oom_control"
+)
+_V2 = _Version(("memory.max", "memory.high"), "memory.current", "inactive_file", "memory.events")
+
+
+class Memory:
+    """The control groups of this process, from its own up to the one that is mounted.
+
+    root: where the machine's files are, `/` but in tests.
+    """
+
+    def __init__(self, root: str = "/") -> None:
+        self._groups = _groups(root)
+        meminfo = _table(_read(os.path.join(root, "proc/meminfo")))
+        self._machine = meminfo.get("MemTotal", 0) * 1024
+
+    def usage(self) -> Optional[Usage]:
+        """None when nothing limits this process but the machine."""
+        found = []
+        for folder, version in self._groups:
+            limit = self._limit(folder, version)
+            used = _number(os.path.join(folder, version.used))
+            if used is None or limit is None:
+                continue
+            inactive = _table(_read(os.path.join(folder, "memory.stat"))).get(version.inactive, 0)
+            found.append(Usage(limit, max(0, used - inactive)))
+        return max(found, key=lambda each: each.fraction, default=None)
+
+    def kills(self) -> int:
+        """How many processes were killed for memory; it only ever rises.
+
+        A group of version 1 counts its own, one of version 2 also those below it, and so, where
+        it is not limited, those of other jobs.
+        """
+        count = 0
+        for folder, version in self._groups:
+            if version is _V1 or self._limit(folder, version) is not None:
+                events = _table(_read(os.path.join(folder, version.events)))
+                count += events.get("oom_kill", 0)
+        return count
+
+    def _limit(self, folder: str, version: _Version) -> Optional[int]:
+        """None when it is no less than what the machine has."""
+        limits = [_number(os.path.join(folder, name)) for name in version.limits]
+        limit = min((each for each in limits if each is not None), default=0)
+        return limit if 0 < limit < (self._machine or limit + 1) else None
+
+
+class Levels:
+    """Which warnings of rising memory are due: each once, until it has fallen well below."""
+
+    def __init__(self) -> None:
+        self._told: Set[float] = set()
+
+    def due(self, fraction: float) -> bool:
+        """Whether `fraction` is to be warned of."""
+        self._told -= {level for level in _WARN_AT if fraction < level - _WELL_BELOW}
+        reached = {level for level in _WARN_AT if fraction >= level}
+        fresh = reached - self._told
+        self._told |= reached
+        return bool(fresh)
+
+
+def gibibytes(amount: int) -> str:
+    """Bytes as people read them: `3.9 GiB`, `512 MiB`."""
+    if amount < 1 << 30:
+        return "%d MiB" % (amount >> 20)
+    return ("%.1f" % (amount / (1 << 30))).replace(".0", "") + " GiB"
+
+
+def twice(limit: int) -> str:
+    """Double a limit, for `--mem`: `8G`, `600M`."""
+    mebibytes = -(-2 * limit // (1 << 20))
+    return "%dM" % mebibytes if mebibytes < 1024 else "%dG" % -(-mebibytes // 1024)
+
+
+def _groups(root: str) -> List[Tuple[str, _Version]]:
+    mounts = _mounts(root)
+    found = []
+    for line in _read(os.path.join(root, "proc/self/cgroup")).splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        version = _V1 if controllers else _V2
+        if version not in mounts:
+            continue
+        point, inner = mounts[version]
+        # In a namespace, or a container that has a part of the tree, the path is another.
+        if path == inner or path.startswith(inner.rstrip("/") + "/"):
+            path = path[len(inner.rstrip("/")) :]
+        parts = [part for part in path.split("/") if part]
+        if ".." in parts:
+            parts = []
+        base = os.path.join(root, point.lstrip("/"))
+        folders = [os.path.join(base, *parts[:depth]) for depth in range(len(parts), -1, -1)]
+        found += [(folder, version) for folder in folders if os.path.isdir(folder)]
+    return found
+
+
+def _mounts(root: str) -> Dict[_Version, Tuple[str, str]]:
+    """(mount point, what of the tree is mounted there) of each version."""
+    found: Dict[_Version, Tuple[str, str]] = {}
+    for line in _read(os.path.join(root, "proc/self/mountinfo")).splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.split(" ")
+        if len(fields) < 5 or len(kind) < 3:
+            continue
+        inner, point = (re.sub(r"\\040", " ", each) for each in fields[3:5])
+        if kind[0] == "cgroup2":
+            found.setdefault(_V2, (point, inner))
+        elif kind[0] == "cgroup" and "memory" in kind[2].split(","):
+            found.setdefault(_V1, (point, inner))
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _number(path: str) -> Optional[int]:
+    """None for a file that is not there, or says `max`."""
+    text = _read(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _table(text: str) -> Dict[str, int]:
+    """Lines of a name and a number: `oom_kill 1`, `MemTotal:  24 kB`."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[0].rstrip(":"): int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_notices.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: what the pages ask for, to show it (slurm_nb_page.js).
+
+Self-contained: standard library, tornado and jupyter_server only, Python 3.8 and later.
+
+    GET BASE_URL/slurm-nb/notices -> {"notices": [{"id": 1, "kind": "time", "text": "..."}]}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Callable, Dict, List, Tuple
+
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+_KEPT = 20
+# Longer ago, it was shown; or nobody looked, and it may no longer be so.
+_SHOWN_FOR_S = 600.0
+
+
+class Notices:
+    """What was said lately."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said: List[Tuple[float, Dict[str, Any]]] = []
+        self._count = 0
+
+    def add(self, kind: str, text: str) -> None:
+        """Have the pages show a sentence."""
+        self._count += 1
+        self._said.append((self._clock(), {"id": self._count, "kind": kind, "text": text}))
+        del self._said[:-_KEPT]
+
+    def recent(self) -> List[Dict[str, Any]]:
+        """What a page that asks now is to show."""
+        since = self._clock() - _SHOWN_FOR_S
+        return [notice for at, notice in self._said if at >= since]
+
+
+class _Handler(APIHandler):
+    _track_activity = False  # a page that asks by itself is no use of the server
+
+    def initialize(self, notices: Notices) -> None:
+        self._notices = notices
+        super().initialize()
+
+    @web.authenticated
+    def get(self) -> None:
+        self.finish(json.dumps({"notices": self._notices.recent()}))
+
+
+def serve(app: Any, notices: Notices) -> None:
+    """Answer at slurm-nb/notices; 403 without the token."""
+    path = app.base_url + "slurm-nb/notices"
+    app.web_app.add_handlers(".*$", [(path, _Handler, {"notices": notices})])
 END-OF-KIT
 
 cat >"$run_dir/kit/slurm_nb_overruled.py" <<'END-OF-KIT' || full
@@ -917,6 +1419,125 @@ def _load(folder: str, name: str) -> List[Any]:
         return [loader(name, path=folder).load_config()]
     except Exception:  # Jupyter has said what is wrong with it
         return []
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_page.js" <<'END-OF-KIT' || full
+// Shows on the pages of Notebook 7 and JupyterLab what slurm-nb has to say of the session.
+// What a build would make of an extension is an object with `init` and `get` (webpack's module
+// federation); this is one. Texts are set as text, never as HTML.
+(() => {
+  'use strict';
+  const NAME = 'slurm-nb';
+  const EVERY_MS = 15000;
+  const TIMEOUT_MS = 10000;
+  const NOTIFY = 'apputils:notify';
+  const NOTIFIED_CHARS = 140; // more is cut off there
+
+  const seen = new Set();
+
+  function banner(text) {
+    const box = document.createElement('div');
+    const close = document.createElement('button');
+    box.className = 'slurm-nb-notice';
+    box.setAttribute('role', 'alert');
+    box.style.cssText =
+      'position: fixed; right: 16px; bottom: 16px; z-index: 20000; max-width: 30em;' +
+      'padding: 12px; border-left: 4px solid #ef6c00; background: #fff8e1; color: #212121;' +
+      'font: 14px sans-serif; box-shadow: 0 2px 8px rgba(0, 0, 0, 0.4);';
+    box.textContent = text + ' ';
+    close.textContent = 'Dismiss';
+    close.onclick = () => box.remove();
+    box.append(close);
+    document.body.append(box);
+  }
+
+  function show(app, text) {
+    if (text.length > NOTIFIED_CHARS || !app.commands.hasCommand(NOTIFY)) {
+      banner(text);
+      return;
+    }
+    const options = { autoClose: false };
+    app.commands.execute(NOTIFY, { message: text, type: 'warning', options }).catch(() => {
+      banner(text);
+    });
+  }
+
+  async function look(app) {
+    const { baseUrl, token } = app.serviceManager.serverSettings;
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), TIMEOUT_MS);
+    try {
+      const answer = await fetch(baseUrl + 'slurm-nb/notices', {
+        headers: token ? { Authorization: 'token ' + token } : {},
+        signal: stop.signal
+      });
+      const { notices } = answer.ok ? await answer.json() : { notices: [] };
+      for (const { id, text } of notices) {
+        if (!seen.has(id)) {
+          seen.add(id);
+          show(app, String(text));
+        }
+      }
+    } catch (error) {
+      // The tunnel is down, or the session over: Jupyter's own page says so.
+    } finally {
+      clearTimeout(timer);
+      setTimeout(look, EVERY_MS, app);
+    }
+  }
+
+  const plugin = {
+    id: NAME + ':notices',
+    autoStart: true,
+    activate: app => {
+      app.restored.then(() => look(app));
+    }
+  };
+
+  window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB[NAME] = {
+    init: async () => undefined,
+    get: async () => () => ({ __esModule: true, default: plugin })
+  };
+})();
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_page.py" <<'END-OF-KIT' || full
+"""Puts slurm-nb's word on the pages of Notebook 7 and Lab: a small extension of theirs.
+
+Self-contained: standard library only, Python 3.8 and later. A prebuilt ("federated") extension is
+a directory with a package.json that names a script (JupyterLab's documentation, "Prebuilt
+extensions"); the script is slurm_nb_page.js, written by hand, so that nothing is built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import Any, Dict
+
+_SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slurm_nb_page.js")
+_ENTRY = "static/remoteEntry.js"
+_PACKAGE: Dict[str, Any] = {
+    "name": "slurm-nb",
+    "version": "1.0.0",
+    "description": "Shows what slurm-nb has to say of this session",
+    "license": "MIT",
+    "jupyterlab": {"extension": True, "_build": {"load": _ENTRY, "extension": "./extension"}},
+}
+
+
+def configure(c: Any, run_dir: str) -> None:
+    """Have the pages, configured by `c`, load the extension; the user's own ones stay."""
+    folder = os.path.join(run_dir, "page")
+    package = os.path.join(folder, _PACKAGE["name"])
+    os.makedirs(os.path.join(package, os.path.dirname(_ENTRY)), mode=0o700, exist_ok=True)
+    shutil.copyfile(_SCRIPT, os.path.join(package, _ENTRY))
+    with open(os.path.join(package, "package.json"), "w", encoding="ascii") as file:
+        json.dump(_PACKAGE, file)
+    for page in ("LabApp", "JupyterNotebookApp"):
+        c[page].extra_labextensions_path.append(folder)
 END-OF-KIT
 
 cat >"$run_dir/kit/slurm_nb_sqlite.py" <<'END-OF-KIT' || full
@@ -1147,6 +1768,62 @@ if __name__ == "__main__":
     main()
 END-OF-KIT
 
+cat >"$run_dir/kit/slurm_nb_time.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: how long the job still has.
+
+Self-contained: standard library only, Python 3.8 and later. The job script asks Slurm when the job
+ends, and leaves the answer in a file, in seconds since the epoch; again when it may have changed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, Optional, Set
+
+_WARN_AT_S = (900, 300)
+_EXTENDED_S = 60
+
+
+class TimeLimit:
+    """The end of a job; `path` is the script's file, which need not be there."""
+
+    def __init__(self, path: str, now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._now = now
+        self._end: Optional[int] = None
+        self._told: Set[int] = set()
+
+    def look(self) -> Optional[str]:
+        """The warning that is due: when 15 and when 5 minutes are left, and once if it is less.
+
+        Raises OSError or ValueError when the file can't be read.
+        """
+        try:
+            with open(self._path, encoding="ascii") as file:
+                end = int(file.read())
+        except FileNotFoundError:
+            return None
+        left_s = end - self._now()
+        due = {limit_s for limit_s in _WARN_AT_S if left_s <= limit_s}
+        if self._end is not None and end > self._end + _EXTENDED_S:
+            self._told &= due  # what was told was too early
+        self._end = end
+        fresh = due - self._told
+        self._told |= due
+        if not fresh or left_s <= 0:
+            return None
+        at = time.strftime("%H:%M", time.localtime(end))
+        return "this session ends in %s, at %s, when its time limit is reached: save your work" % (
+            _shown(left_s),
+            at,
+        )
+
+
+def _shown(left_s: float) -> str:
+    minutes = round(left_s / 60)
+    return "%d minutes" % minutes if minutes > 1 else "%d seconds" % left_s
+END-OF-KIT
+
 cat >"$run_dir/kit/slurm_nb_versions.py" <<'END-OF-KIT' || full
 """Versions of Jupyter without published security holes, as of November 2026.
 
@@ -1198,6 +1875,207 @@ def _numbers(version: str) -> Tuple[int, ...]:
     match = re.match(r"\d+(?:\.\d+)*", version)
     numbers = [int(part) for part in match.group().split(".")] if match else []
     return tuple(numbers + [0] * (4 - len(numbers)))
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_watch.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: looks every few seconds how the session does, and says so.
+
+Self-contained: jupyter_server's own objects and the standard library only, Python 3.8 and later.
+Whatever goes wrong here is told once in the log, and the session goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from typing import Any, Callable, Dict, NamedTuple, Optional, Set
+
+from slurm_nb_activity import ActivityFile
+from slurm_nb_idle import Changes, Idle, activity
+from slurm_nb_memory import Levels, Memory, gibibytes, twice
+from slurm_nb_notices import Notices, serve
+from slurm_nb_time import TimeLimit
+
+# Jupyter looks every 3 seconds whether a kernel lives.
+_KERNEL_DIES_WITHIN_S = 20.0
+_SERVER_STOPS_WITHIN_S = 60.0
+
+
+class Job(NamedTuple):
+    """What is watched."""
+
+    cluster: str
+    job_id: str
+    run_dir: str
+    session_dir: str
+    idle_timeout_s: Optional[int]
+
+
+Tell = Callable[[str, Dict[str, Any]], None]
+
+
+class Watch:
+    """The looks at one session."""
+
+    def __init__(self, app: Any, job: Job, tell: Tell) -> None:
+        self.notices = Notices()
+        self._app = app
+        self._job = job
+        self._tell = tell
+        self._memory = Memory()
+        self._levels = Levels()
+        self._kills = self._memory.kills()
+        self._killed_at: Optional[float] = None
+        self._kernel_was_killed = False
+        self._kernels: Set[str] = set()
+        self._time_limit = TimeLimit(os.path.join(job.run_dir, "end-time"))
+        self._idle = Idle(job.idle_timeout_s)
+        self._changes = Changes(app)
+        self._stopping = False
+        self._file = ActivityFile(os.path.join(job.session_dir, "activity.json"), self._log)
+        self._failed: Set[str] = set()
+
+    def start(self) -> None:
+        """Look from now on, and have the pages show what is seen."""
+        serve(self._app, self.notices)
+        self._look()
+
+    def _look(self) -> None:
+        for part in (self._look_at_time, self._look_at_memory, self._look_at_use):
+            try:
+                part()
+            except Exception as error:  # the session goes on, whatever it is
+                if part.__name__ not in self._failed:
+                    self._failed.add(part.__name__)
+                    self._log("%s: %s: %s" % (part.__name__, type(error).__name__, error))
+        self._app.io_loop.call_later(self._idle.period_s, self._look)
+
+    def _warn(self, kind: str, text: str) -> None:
+        self.notices.add(kind, text)
+        self._log(text)
+        self._tell("warning", {"kind": kind, "text": text})
+
+    def _log(self, text: str) -> None:
+        self._app.log.warning("slurm-nb: %s", text)
+
+    def _look_at_time(self) -> None:
+        text = self._time_limit.look()
+        if text:
+            self._warn("time", text)
+
+    def _look_at_memory(self) -> None:
+        self._look_at_kills()
+        manager = self._app.kernel_manager
+        for kernel_id in set(manager.list_kernel_ids()) - self._kernels:
+            for event in ("restart", "dead"):
+                died = functools.partial(self._died, kernel_id)
+                manager.add_restart_callback(kernel_id, died, event)
+        self._kernels = set(manager.list_kernel_ids())
+        usage = self._memory.usage()
+        if usage and self._levels.due(usage.fraction):
+            text = "%d %% of this session's memory is in use (%s of %s)" % (
+                100 * usage.fraction,
+                gibibytes(usage.used),
+                gibibytes(usage.limit),
+            )
+            self._warn("memory", text + ": at the limit kernels are killed; shut some down")
+
+    def _look_at_kills(self) -> None:
+        kills = self._memory.kills()
+        now = time.monotonic()
+        if kills > self._kills:
+            self._kills, self._killed_at, self._kernel_was_killed = kills, now, False
+        elif self._killed_at is not None and now - self._killed_at > _KERNEL_DIES_WITHIN_S:
+            self._killed_at = None
+            if not self._kernel_was_killed:
+                self._warn("memory", "a program of this session was killed: " + self._cure())
+
+    def _died(self, kernel_id: str) -> None:
+        """Jupyter has found a kernel dead."""
+        self._look_at_kills()
+        if self._killed_at is not None:
+            self._kernel_was_killed = True
+            self._app.io_loop.add_callback(self._tell_of_kernel, kernel_id)
+
+    async def _tell_of_kernel(self, kernel_id: str) -> None:
+        try:
+            name = await self._name(kernel_id)
+        except Exception:  # it is gone, or Jupyter does it in another way
+            name = kernel_id
+        self._warn("memory", "the kernel of %s was killed: %s" % (name, self._cure()))
+
+    async def _name(self, kernel_id: str) -> str:
+        """`analysis.ipynb`; of a kernel without a notebook `python3 (5f0c1d2e)`."""
+        for session in await self._app.session_manager.list_sessions():
+            if session["kernel"] and session["kernel"]["id"] == kernel_id:
+                return "".join(char if char.isprintable() else " " for char in session["path"])
+        kernel = self._app.kernel_manager.get_kernel(kernel_id)
+        return "%s (%s)" % (kernel.kernel_name, kernel_id[:8])
+
+    def _cure(self) -> str:
+        usage = self._memory.usage()
+        if usage is None:
+            return "the memory was used up"
+        used_up = "the memory of this session, %s, was used up" % gibibytes(usage.limit)
+        if self._job.cluster == "local":
+            return used_up
+        again = "slurm-nb submit --again %s --mem %s" % (self._job.job_id, twice(usage.limit))
+        return "%s; for more: %s" % (used_up, again)
+
+    def _look_at_use(self) -> None:
+        found = activity(self._app)
+        found.marks.append(self._changes.count)
+        too_long = self._idle.look(found)
+        self._keep_file(found.kernels)
+        if too_long and not self._stopping:
+            self._stopping = True
+            self._stop()
+
+    def _keep_file(self, kernels: int) -> None:
+        idle_s, timeout_s = self._idle.idle_s, self._idle.timeout_s
+        active_at = None if self._idle.in_use else round(time.time() - idle_s)
+        stops = active_at is not None and timeout_s is not None
+        usage = self._memory.usage()
+        self._file.keep(
+            {
+                "active_at": active_at,
+                "idle_stop_at": active_at + timeout_s if stops else None,
+                "memory_fraction": round(usage.fraction, 2) if usage else None,
+                "kernels": kernels,
+            }
+        )
+
+    def _stop(self) -> None:
+        """Kernels get their clean shutdown, as when the server is stopped from its page."""
+        hurry = threading.Timer(_SERVER_STOPS_WITHIN_S, os._exit, (0,))
+        hurry.daemon = True
+        hurry.start()
+        text = "nothing ran and nobody was connected for %s (--idle-timeout)" % (
+            _shown(self._idle.timeout_s or 0)
+        )
+        try:
+            self._log("stopping: " + text)
+            self._tell("stopping", {"kind": "idle", "text": text})
+        finally:
+            self._app.stop()
+
+
+def _shown(seconds: int) -> str:
+    if seconds < 120:
+        return "%d seconds" % seconds
+    return "%d minutes" % (seconds // 60)
+
+
+def start(app: Any, job: Job, tell: Tell) -> Notices:
+    """Watch `app`, a ServerApp that is announced.
+
+    tell: writes a line of the job's own. What is added to the notices is shown on the pages.
+    """
+    watch = Watch(app, job, tell)
+    watch.start()
+    return watch.notices
 END-OF-KIT
 
 find_module() { # defines `module`, which may be a function of login shells alone
@@ -1319,7 +2197,7 @@ if [ -z "${inside[*]-}" ]; then
   python=$found
 fi
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
-export SLURM_NB_NONCE=$nonce
+export SLURM_NB_NONCE=$nonce SLURM_NB_IDLE_TIMEOUT_S=3600
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=direct
 export SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=yes
 export SLURM_NB_TOKEN_FILE=$session_dir/token SLURM_NB_PASSWORD_FILE=$state_dir/password
@@ -1363,10 +2241,21 @@ ${inside[@]+"${inside[@]}"} "$python" -m slurm_nb_start "$module" --no-browser &
 server=$!
 
 stopping=
+say_if_time_is_up() {
+  local end reason
+  read -r end 2>/dev/null <"$run_dir/end-time" || end=${SLURM_JOB_END_TIME:-}
+  [[ $end =~ ^[0-9]+$ ]] && [ "$(date +%s)" -ge "$end" ] || return
+  # It may have been extended since, and the job cancelled.
+  [ "$cluster" = local ] || reason=$(timeout 2 squeue -h -t all -j "$job_id" -o %r 2>/dev/null)
+  case ${reason:-TimeLimit} in
+    TimeLimit) tell stopping ', "kind": "time", "text": "the time limit was reached"' ;;
+  esac
+}
 stop_server() {
-  stopping=yes
-  trap '' TERM INT HUP
+  stopping=yes interrupted=yes
+  trap '' TERM INT HUP USR1
   kill -TERM "$server" 2>/dev/null
+  say_if_time_is_up
   for _ in {1..50}; do
     kill -0 "$server" 2>/dev/null || return
     sleep 0.2
@@ -1375,12 +2264,12 @@ stop_server() {
 }
 trap stop_server TERM INT HUP
 
-wait "$server"
-code=$?
-if [ -n "$stopping" ]; then # the signal ended the wait, not the server
+while :; do
+  interrupted=
   wait "$server"
   code=$?
-fi
+  [ -n "$interrupted" ] || break # a signal ends the wait, not the server
+done
 if [ ! -e "$run_dir/python-started" ] && [ -z "$stopping" ]; then
   fail "$python did not start on $node${inside[*]+ in the container}: exit code $code" \
     "another interpreter: --python, --env, --module or --container" false # the output says why
