@@ -36,7 +36,9 @@ STARTING_CALLS = {
 PURE_IMPORTS = {
     "__future__", "collections.abc", "dataclasses", "difflib", "ipaddress", "json", "math",
     "pathlib", "posixpath", "re", "shlex", "textwrap", "tomllib", "typing", "zlib",
-    "slurm_nb.config_file", "slurm_nb.errors", "slurm_nb.limits", "slurm_nb.ready", "slurm_nb.spec",
+    "slurm_nb.causes", "slurm_nb.config_file", "slurm_nb.errors", "slurm_nb.limits", "slurm_nb.ready",
+    "slurm_nb.scheduler",  # JobState
+    "slurm_nb.spec",
 }  # fmt: skip
 IO_NAMES = {
     "open", "print", "input", "exec", "eval", "__import__", "read_text", "read_bytes", "write_text",
@@ -145,7 +147,7 @@ def test_nothing_below_imports_the_commands() -> None:
 
 PURE = [
     "spec.py", "quoting.py", "ready.py", "tunnel.py", "config_file.py", "limits.py",
-    "site_rules.py", "starter.py", "reasons.py", "scheduler/crossing.py",
+    "site_rules.py", "starter.py", "reasons.py", "causes.py", "endings.py", "scheduler/crossing.py",
 ]  # fmt: skip
 
 

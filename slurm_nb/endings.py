@@ -1,0 +1,176 @@
+"""How a job ended, in words: the cause, what shows it, and what to do next.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from slurm_nb.causes import CAUSES, NAMING, Cause
+from slurm_nb.errors import BadValue
+from slurm_nb.ready import Progress, is_node
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.spec import time_limit_s
+
+_CHARS = 500
+_LAST_LINES = 15
+_MEM = re.compile(r"([1-9]\d{0,14})([KMGT]?B?)", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a job is over."""
+
+    cause: str
+    """For programs: `out-of-memory`; `unknown`."""
+    text: str
+    """`the job ran out of memory`; may hold text of the job's, not to be trusted."""
+    evidence: str
+    """The line of the output, or Slurm's words, that shows it; where the cause is not known the
+    last lines. Not to be trusted; empty where `text` says all."""
+    cure: str
+    """What to do next: "ask for more memory: `slurm-nb submit --again 7 --mem 16G`"."""
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is known of a job that is over."""
+
+    job_id: str
+    state: JobState
+    progress: Progress
+    tail: Sequence[str]
+    cancelled_by: str | None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether Slurm does not say how it ended, or not yet."""
+        return self.state.phase is not Phase.ENDED or self.state.word == "ENDED"
+
+
+def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
+    job_id: str,
+    state: JobState,
+    progress: Progress,
+    tail: Sequence[str],
+    *,
+    mem: str | None = None,
+    time: str | None = None,
+    cancelled_by: str | None = None,
+) -> Ending:
+    """Why the job is over, by Slurm's word, its own, and the last lines of its output.
+
+    mem, time: what it asked for, as sbatch takes it: `8G`, `2:00:00`. cancelled_by: who cancelled
+    it, unless it was the user: `root`.
+    """
+    job = _Job(job_id, state, progress, [line.rstrip("\r") for line in tail], cancelled_by)
+    values = {
+        "again": f"slurm-nb submit --again {job_id}",
+        "mem": _twice_mem(mem),
+        "time": _twice_time(time),
+        "who": _short(cancelled_by or ""),
+        "node": _node(job) or "its node",
+        "exclude": f" --exclude {_node(job)}" if _node(job) else "",
+        "exit_code": str(progress.exit_code),
+        "cure": _short(progress.failure.cure if progress.failure else ""),
+    }
+    for cause in CAUSES:
+        line = _last_match(cause.line, job) if cause.line else ""
+        if not _fits(cause, job, line):
+            continue
+        text = cause.text.format(found=_word(cause, progress), **values)
+        cure = cause.cure.format(**values)
+        if cause.failed and not line and progress.failure and not progress.failure.known:
+            return Ending(cause.word, text, _last(tail), cure, known=False)
+        if line and state.word not in NAMING:  # what a notebook prints may look like it
+            text = f"by its output, {text}"
+        said = "" if cause.stopping or cause.failed else _said(state, progress)
+        return Ending(cause.word, text, _short(line) or said, cure)
+    return Ending(
+        "unknown",
+        f"why it ended is not known: {_said(state, progress)}",
+        _last(tail),
+        f"look at all of its output: `slurm-nb logs {job_id}`; then `{values['again']}`",
+        known=False,
+    )
+
+
+def _fits(cause: Cause, job: _Job, line: str) -> bool:
+    """Whether all holds that the row names; `line`: of the output, that it looks for."""
+    state, progress = job.state, job.progress
+    said = state.word in cause.states
+    by_itself = bool(cause.line or cause.exit_codes)
+    failure = progress.failure.text if progress.failure else ""
+    return (
+        (not cause.states or said or (job.unsure and by_itself))
+        and (not cause.line or line != "" or (said and state.word in NAMING))
+        and (not cause.reason or not state.reason or _is(cause.reason, state.reason))
+        and (not cause.exit_codes or progress.exit_code in cause.exit_codes)
+        and (cause.started is None or progress.started is cause.started)
+        and (not cause.pending or (not progress.started and state.node is None))
+        and (not cause.silent or not job.tail)
+        and (not cause.by_other or job.cancelled_by is not None)
+        and (not cause.stopping or (progress.stopping and progress.stopping.kind) == cause.stopping)
+        and (not cause.failed or (failure != "" and _is(cause.failed, failure)))
+    )
+
+
+def _last_match(pattern: str, job: _Job) -> str:
+    """The last line of the kind, unless it names another job; empty without one."""
+    for line in reversed(job.tail):
+        match = re.fullmatch(pattern, line)
+        if match and {*match.groupdict().values()} <= {job.job_id, None}:
+            return line
+    return ""
+
+
+def _word(cause: Cause, progress: Progress) -> str:
+    """The session's or the job's own."""
+    if cause.stopping and progress.stopping:
+        return _short(progress.stopping.text)
+    return _short(progress.failure.text) if cause.failed and progress.failure else ""
+
+
+def _is(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text) is not None
+
+
+def _said(state: JobState, progress: Progress) -> str:
+    """By Slurm, and by the job script."""
+    code = f", exit code {progress.exit_code}" if progress.exit_code is not None else ""
+    return _short(f"{state}{code}")
+
+
+def _node(job: _Job) -> str | None:
+    return job.state.node if job.state.node and is_node(job.state.node) else None
+
+
+def _twice_mem(mem: str | None) -> str:
+    match = _MEM.fullmatch(mem or "")
+    return f"{2 * int(match[1])}{match[2]}" if match else "SIZE"
+
+
+def _twice_time(time: str | None) -> str:
+    try:
+        seconds = time_limit_s(time) if time else None
+    except BadValue:
+        seconds = None
+    if seconds is None:
+        return "TIME"
+    days, rest = divmod(2 * seconds, 86400)
+    clock = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    return f"{days}-{clock}" if days else clock
+
+
+def _last(tail: Iterable[str]) -> str:
+    return "\n".join(_short(line) for line in list(tail)[-_LAST_LINES:])
+
+
+def _short(text: str) -> str:
+    """On one line, and no longer than can be read."""
+    text = "".join(char if char.isprintable() else "?" for char in text)
+    return text if len(text) <= _CHARS else f"{text[: _CHARS - 3]}..."

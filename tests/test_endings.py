@@ -1,0 +1,263 @@
+"""How a job ended is told by cause, evidence and cure; each cause was recorded or is sourced."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from slurm_nb import endings
+from slurm_nb.causes import CAUSES, NAMING, rows
+from slurm_nb.endings import Ending, explain
+from slurm_nb.joblog import JobLog
+from slurm_nb.ready import Failure, Progress, Stopping
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.slurm import PHASES, parse_sacct, parse_squeue
+from tests.conftest import DATA, NONCE
+
+RECORDINGS = sorted((DATA / "endings").glob("*.txt"))
+GOLDEN = Path(__file__).parent / "golden/endings.txt"
+FAILED = JobState(Phase.ENDED, "FAILED", "NonZeroExitCode", node="c1")
+FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
+STEPD = "slurmstepd: error: *** JOB 7 ON c1 CANCELLED AT 2026-11-26T04:26:40 DUE TO TIME LIMIT ***"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A job that ended, as Slurm's commands and its own output tell it."""
+
+    job_id: str
+    squeue: JobState
+    sacct: JobState
+    progress: Progress
+    tail: list[str]
+    cancelled_by: str | None
+
+    def explain(self, state: JobState) -> Ending:
+        return explain(
+            self.job_id, state, self.progress, self.tail, mem="8G", time="2:00:00",
+            cancelled_by=self.cancelled_by if state is not FORGOTTEN else None,
+        )  # fmt: skip
+
+
+def replay(path: Path, tmp_path: Path) -> Recording:
+    """By the functions that read the real ones."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head, output = lines[1 : lines.index("log:")], lines[lines.index("log:") + 1 :]
+    said = dict(line.split(": ", 1) for line in head)
+    ((job_id, squeue),) = parse_squeue(said["squeue"]).items()
+    log = tmp_path / "log"
+    log.write_text("\n".join(output) + "\n" if output else "", encoding="utf-8")
+    job_log = JobLog(log, cluster="testbed", job_id=job_id, nonce=lambda: NONCE)
+    job_log.read()
+    return Recording(
+        job_id,
+        squeue,
+        parse_sacct(said["sacct"])[job_id],
+        job_log.progress,
+        job_log.tail(),
+        "root" if said["sacct"].endswith("CANCELLED by 0") else None,
+    )
+
+
+def test_every_recording_is_told_as_it_is_written(tmp_path: Path) -> None:
+    """Cause, sentence, evidence and cure of each; renewed with SLURM_NB_UPDATE_GOLDEN=1."""
+    told = []
+    for path in RECORDINGS:
+        recording = replay(path, tmp_path)
+        ending = recording.explain(recording.squeue)
+        told += [f"{path.stem}: {ending.text}"]
+        told += [f"    | {line}" for line in ending.evidence.splitlines()]
+        told += [f"    {ending.cure}", ""]
+    text = "\n".join(told)
+
+    if os.environ.get("SLURM_NB_UPDATE_GOLDEN"):
+        GOLDEN.write_text(text, encoding="utf-8")
+    assert text == GOLDEN.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_a_recording_is_known_by_what_it_is_called(path: Path, tmp_path: Path) -> None:
+    """The cause is the name's first part, by squeue's word and, later, by sacct's alone."""
+    recording = replay(path, tmp_path)
+    cause = path.stem.partition(".")[0]
+
+    assert recording.explain(recording.squeue).cause == cause
+    assert recording.explain(recording.sacct).cause == cause
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_without_accounting_a_cause_is_the_right_one_or_unknown(path: Path, tmp_path: Path) -> None:
+    """When Slurm has forgotten the job, its output tells; nothing is guessed from its absence."""
+    recording = replay(path, tmp_path)
+    cause = path.stem.partition(".")[0].replace("cancelled-by-other", "cancelled")
+
+    told = recording.explain(FORGOTTEN)
+
+    if told.known:
+        assert told.cause == ("requeued" if path.stem == "cancelled.requeued" else cause)
+    elif told.cause == "unknown":
+        assert cause in {"unknown", "boot-failed", "launch-failed", "deadline", "revoked",
+                         "cancelled", "no-output", "killed"}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(CAUSES)))
+def test_every_row_has_a_recording(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the row some recording is told otherwise."""
+    recordings = [replay(path, tmp_path) for path in RECORDINGS]
+    before = [(each.explain(each.squeue), each.explain(FORGOTTEN)) for each in recordings]
+
+    monkeypatch.setattr(endings, "CAUSES", CAUSES[:number] + CAUSES[number + 1 :])
+
+    after = [(each.explain(each.squeue), each.explain(FORGOTTEN)) for each in recordings]
+    assert after != before
+
+
+def test_recordings_hold_no_secret() -> None:
+    """The nonce of the tests stands for theirs, and there is no token."""
+    texts = [path.read_text(encoding="utf-8") for path in RECORDINGS]
+    secrets = re.findall(r"\b[0-9a-f]{32,}\b", "\n".join(texts))
+
+    assert set(secrets) == {NONCE}
+
+
+def test_slurms_words_of_an_ending_all_name_a_cause_or_are_looked_into() -> None:
+    """No word with which a job can end is left out."""
+    ended = {word for word, phase in PHASES.items() if phase is Phase.ENDED}
+
+    assert ended - NAMING == {"COMPLETED", "FAILED"}
+
+
+@pytest.mark.parametrize(
+    ("mem", "option"),
+    [("8G", "16G"), ("500M", "1000M"), ("4096", "8192"), ("0", "SIZE"), (None, "SIZE")],
+)
+def test_the_cure_for_memory_is_twice_as_much(mem: str | None, option: str) -> None:
+    """The command can be typed as it stands, where it is known what the job had."""
+    state = JobState(Phase.ENDED, "OUT_OF_MEMORY")
+
+    told = explain("7", state, Progress(), [], mem=mem)
+
+    assert told.cure.endswith(f"`slurm-nb submit --again 7 --mem {option}`")
+
+
+@pytest.mark.parametrize(
+    ("limit", "option"),
+    [("90", "03:00:00"), ("20:00:00", "1-16:00:00"), ("UNLIMITED", "TIME"), (None, "TIME"),
+     ("odd", "TIME")],
+)  # fmt: skip
+def test_the_cure_for_time_is_twice_as_much(limit: str | None, option: str) -> None:
+    """As sbatch takes it."""
+    told = explain("7", JobState(Phase.ENDED, "TIMEOUT"), Progress(), [], time=limit)
+
+    assert told.cure.endswith(f"`slurm-nb submit --again 7 --time {option}`")
+
+
+def test_a_node_that_failed_is_left_out() -> None:
+    """By the name that Slurm has for it, and only if it is one."""
+    state = JobState(Phase.ENDED, "NODE_FAIL", node="c1")
+
+    assert "--again 7 --exclude c1`" in explain("7", state, Progress(), []).cure
+    odd = explain("7", replace(state, node="c1; rm -rf ~"), Progress(), [])
+    assert "-rf" not in odd.cure + odd.text
+
+
+def test_an_unknown_cause_shows_the_last_lines() -> None:
+    """And says that it is not known."""
+    told = explain("7", FAILED, Progress(started=True, exit_code=3), ["one", "two"])
+
+    assert told.cause == "unknown"
+    assert told.text == "why it ended is not known: FAILED (NonZeroExitCode), exit code 3"
+    assert told.evidence == "one\ntwo"
+    assert "slurm-nb logs 7" in told.cure
+    assert not told.known
+
+
+def test_slurms_word_counts_before_what_the_output_says() -> None:
+    """A line that looks like slurmstepd's changes nothing of a job that was cancelled."""
+    told = explain("7", JobState(Phase.ENDED, "CANCELLED"), Progress(started=True), [STEPD])
+
+    assert (told.cause, told.evidence) == ("cancelled", "CANCELLED")
+
+
+def test_what_rests_on_the_output_alone_says_so() -> None:
+    """A notebook may have printed it; the sentence is true all the same."""
+    told = explain("7", FORGOTTEN, Progress(started=True), [STEPD])
+
+    assert told.cause == "time-limit"
+    assert told.text.startswith("by its output, ")
+    assert told.evidence == STEPD
+
+
+def test_a_line_about_another_job_is_passed_over() -> None:
+    """Such as one of a job that the notebook has started, or looked at."""
+    other = STEPD.replace("JOB 7 ", "JOB 8 ")
+
+    assert explain("7", FORGOTTEN, Progress(started=True), [other]).cause == "unknown"
+
+
+@pytest.mark.parametrize("word", ["ENDED", "UNKNOWN"])
+def test_the_sessions_own_word_needs_none_of_slurms(word: str) -> None:
+    """A controller that is down hides nothing that the job has said itself."""
+    state = JobState(Phase.UNKNOWN, word)
+    stopping = Progress(started=True, stopping=Stopping("idle", "nothing ran for 1 hour"))
+    failure = Progress(started=True, failure=Failure("it has no room", "make some"))
+
+    assert explain("7", state, stopping, []).text.endswith("nothing ran for 1 hour")
+    told = explain("7", state, failure, [])
+    assert (told.cause, told.text, told.cure) == (
+        "not-started", "Jupyter can't be started: it has no room", "make some",
+    )  # fmt: skip
+
+
+def test_hostile_text_stays_text() -> None:
+    """Braces are not filled in, control characters not passed on, and long lines cut."""
+    text = "{again} {0.__class__} \x1b]0;title\x07 \u202e" + "x" * 9000
+    failure = Progress(started=True, failure=Failure(text, text))
+    stopping = Progress(started=True, stopping=Stopping("idle", text))
+    told = [
+        explain("7", FAILED, failure, [text]),
+        explain("7", FAILED, stopping, [text]),
+        explain("7", FAILED, Progress(started=True, exit_code=3), [text]),
+        explain("7", FAILED, Progress(), [f"mkdir: cannot create directory {text}"]),
+        explain("7", JobState(Phase.ENDED, "CANCELLED"), Progress(), [], cancelled_by=text),
+    ]
+
+    for each in told:
+        assert "{again}" in each.text + each.evidence
+        for part in (each.text, each.evidence, each.cure):
+            assert part.isprintable()
+            assert len(part) < 1100
+
+
+@pytest.mark.parametrize("text", ["a: ", "slurmstepd: error: ", "/slurm_script: line 1: ", "x" * 9])
+def test_no_line_takes_long(text: str) -> None:
+    """Fifteen lines of 4096 characters, all that is kept of an output, are read in a moment."""
+    tail = [(text * 4096)[:4096]] * 15
+    began = time.process_time()
+
+    explain("7", FORGOTTEN, Progress(started=True, exit_code=1), tail)
+
+    assert time.process_time() - began < 0.5
+
+
+def test_an_ending_can_be_written_as_json() -> None:
+    """All of it is text and one truth value."""
+    told = explain("7", FAILED, Progress(), [])
+
+    assert json.loads(json.dumps(told.__dict__)) == told.__dict__
+
+
+def test_the_page_has_a_row_for_every_sentence() -> None:
+    """What is filled in stands there in capitals."""
+    page = rows()
+
+    assert len({see for see, _, _ in page}) >= 30
+    assert not [row for row in page if "{" in "".join(row) or not all(row)]
