@@ -6,7 +6,6 @@ table.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from slurm_nb.ready import StoppingKind
@@ -48,6 +47,8 @@ class Cause:
     """The session's own word."""
     failed: str = ""
     """The job's own word (a regular expression for all of it) why Jupyter can't be started."""
+    example: str = "..."
+    """What {found} may be; for the page."""
 
 
 # slurmstepd adds the node's name where several slurmd share a machine (seen on 22.05.8).
@@ -75,26 +76,33 @@ _STRAIN = "the node had no memory left, or a watch of your site's ended it"
 
 CAUSES = (
     # The session's own word.
-    Cause("idle", "it stopped by itself: {found}", "for --idle-timeout nobody used it",
-          _AGAIN + "; --idle-timeout sets how long it may be idle", stopping="idle"),
+    Cause("idle", "it stopped by itself: {found}", "nobody used it for --idle-timeout",
+          _AGAIN + "; --idle-timeout sets how long it may be idle", stopping="idle",
+          example="nothing ran and nobody was connected for TIME (--idle-timeout)"),
     Cause("time-limit", "the time limit of the job was reached", "a job ends at its time limit",
           _TIME, stopping="time"),
     # What the job script and slurm_nb_start find missing; the cure is theirs.
     Cause("jupyter-missing", _CANT, "the environment has no Jupyter, or one that is too old",
           "{cure}",
-          failed=r".* has no (?:jupyter_server|notebook|jupyterlab)|.*, and \S+ or later is .*"),
+          failed=r".* has no (?:jupyter_server|notebook|jupyterlab)|.*, and \S+ or later is .*",
+          example="PYTHON on NODE has no PACKAGE"),
     Cause("broken-environment", _CANT, "a package of the environment is broken", "{cure}",
-          failed=r"\S+ of .* can't be imported: .*"),
+          failed=r"\S+ of .* can't be imported: .*",
+          example="PACKAGE of PYTHON can't be imported: ..."),
     Cause("disk-full", _CANT, "a full quota or disk, at home or on the node; or a broken mount",
           "{cure}",
           failed=r".* can't be written(?: on .*)?: .*|.* has only \d+ MiB left"
-          r"|no directory can be made in .*"),
+          r"|no directory can be made in .*",
+          example="your home, DIR, can't be written on NODE: ..."),
     Cause("notebook-dir", _CANT, "the notebook directory is not there on the node, or not yours",
-          "{cure}", failed=r"(?:the|you can't write to the) notebook directory .*"),
+          "{cure}", failed=r"(?:the|you can't write to the) notebook directory .*",
+          example="the notebook directory DIR is not there on NODE"),
     Cause("environment-missing", _CANT, "the node does not see it, or a misspelt name", "{cure}",
-          failed=r"the (?:environment|module|image) .*|there is (?:no|neither) .*"),
+          failed=r"the (?:environment|module|image) .*|there is (?:no|neither) .*",
+          example="the environment DIR is not there on NODE"),
     Cause("setup-failed", _CANT, "the exit code of this line of --setup was not 0", "{cure}",
-          failed=r"the line of --setup failed: .*"),
+          failed=r"the line of --setup failed: .*",
+          example="the line of --setup failed: LINE"),
     Cause("python-broken", "the Python interpreter does not run on {node}",
           "it is made for another kind of node, or lacks a library there",
           "name one that the node can run: `{again} --python PATH`, or --env, --module",
@@ -200,18 +208,26 @@ NAMING = frozenset(word for cause in CAUSES for word in cause.states) - set(_DON
 """Slurm's words that are a cause by themselves."""
 
 
+_VALUES = {
+    "again": "slurm-nb submit --again JOBID",
+    "mem": "SIZE",
+    "time": "TIME",
+    "node": "NODE",
+    "exclude": " --exclude NODE",
+    "who": "USER",
+    "exit_code": "NUMBER",
+    "cure": "as the next line says",
+}
+
+
 def rows() -> list[tuple[str, str, str]]:
     """For docs/troubleshooting.md: what you see, why, what to do; words in capitals are values."""
-    shown = [(f"`{each.text}`", each.why, each.cure) for each in CAUSES]
-    filled = [tuple(re.sub(r"\{(\w+)\}", _value, text) for text in row) for row in shown]
-    return list(dict.fromkeys((see, why, cure) for see, why, cure in filled))
-
-
-def _value(match: re.Match[str]) -> str:
-    words = {
-        "again": "slurm-nb submit --again JOBID",
-        "found": "...",
-        "cure": "as the next line says",
-        "exclude": " --exclude NODE",
-    }
-    return words.get(match[1], match[1].upper())
+    told = [
+        (
+            f"`{each.text}`".format(found=each.example, **_VALUES),
+            each.why,
+            each.cure.format(**_VALUES),
+        )
+        for each in CAUSES
+    ]
+    return list(dict.fromkeys(told))

@@ -117,6 +117,11 @@ def never_starts(reason: str) -> bool:
     return found.never if found else False
 
 
+def rows() -> list[tuple[str, str]]:
+    """For docs/troubleshooting.md: Slurm's reason, and why the job waits."""
+    return [(f"`{each.word}`", each.text) for each in REASONS]
+
+
 def _find(reason: str) -> Reason | None:
     """Slurm may put its word in brackets, blanks as `_`, and more behind a comma or a bracket."""
     text = reason.strip().removeprefix("(").replace("_", " ")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import pytest
 
+from slurm_nb import causes, reasons
 from slurm_nb.commands import cli
 from slurm_nb.errors import EXIT_CODES
 
@@ -19,6 +22,11 @@ _FENCE = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 _ANCHOR = re.compile(r"\]\(([^)#:]*)#([^)]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_GENERATED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_TABLES: dict[str, Sequence[tuple[str, ...]]] = {
+    "reasons": [("reason", "why"), *reasons.rows()],
+    "endings": [("what you see", "why", "what to do"), *causes.rows()],
+}
 _TEST = re.compile(r"^- `(tests/[\w/]+\.py)::(test_\w+)`$", re.MULTILINE)
 
 
@@ -60,6 +68,19 @@ def test_the_exit_codes_of_the_docs_are_the_programs() -> None:
 
     assert [int(code) for code in rows] == list(EXIT_CODES)
     assert all(rows[str(code)].startswith(said) for code, said in EXIT_CODES.items())
+
+
+def test_the_tables_of_troubleshooting_are_the_programs() -> None:
+    """They are what the messages are made of; renewed with SLURM_NB_UPDATE_GOLDEN=1."""
+    page = ROOT / "docs/troubleshooting.md"
+    text = page.read_text(encoding="utf-8")
+
+    made = _GENERATED.sub(lambda part: part[1] + _table(_TABLES[part[2]]) + part[3], text)
+
+    if os.environ.get("SLURM_NB_UPDATE_GOLDEN"):
+        page.write_text(made, encoding="utf-8")
+    assert {part[2] for part in _GENERATED.finditer(text)} == set(_TABLES)
+    assert made == page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -109,6 +130,11 @@ def test_every_attack_stands_behind_a_promise_or_an_exception() -> None:
 
     assert attacks
     assert [attack for attack in attacks if f"`{attack}`" not in text] == []
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
 
 
 def _tests(path: Path) -> list[str]:
