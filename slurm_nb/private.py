@@ -12,10 +12,20 @@ from pathlib import Path
 
 from slurm_nb.errors import BadValue
 
+SECRETS = ("token", "open.html")
+"""Files of a session's directory that hold its token."""
 
-def user_name() -> str:
-    """The name of the account that this runs as; environment variables have no say in it."""
-    return pwd.getpwuid(os.geteuid()).pw_name
+
+def user_name(uid: int | None = None) -> str:
+    """The name of an account, of the one that this runs as by default.
+
+    Environment variables have no say in it. An account that is not known here is `user 1234`.
+    """
+    uid = os.geteuid() if uid is None else uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -149,9 +159,10 @@ def read_unshared(path: Path, owners: Collection[int]) -> str | None:
             if not stat.S_ISREG(status.st_mode):
                 raise BadValue(f"{path}: is not a file")
             if status.st_uid not in owners:
+                names = " or ".join(user_name(uid) for uid in sorted(owners))
                 raise BadValue(
-                    f"{path} belongs to {_name(status.st_uid)}, so it is not read",
-                    hint=f"it must belong to {' or '.join(_name(uid) for uid in sorted(owners))}",
+                    f"{path} belongs to {user_name(status.st_uid)}, so it is not read",
+                    hint=f"it must belong to {names}",
                 )
             group = mode & 0o020 and status.st_gid != 0 and not _is_own_group(status.st_gid)
             if mode & 0o002 or group:
@@ -166,13 +177,6 @@ def read_unshared(path: Path, owners: Collection[int]) -> str | None:
         raise BadValue(f"{path}: can't be read: {error.strerror}") from error
     except ValueError as error:
         raise BadValue(f"{path}: is not text in UTF-8") from error
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
 
 
 def _make(folder: Path) -> None:
@@ -193,7 +197,7 @@ def check_private(folder: Path) -> None:
         kind = stat.S_IFMT(status.st_mode)
         if status.st_uid != os.geteuid() or kind not in {stat.S_IFDIR, stat.S_IFREG}:
             problem = "is a link or belongs to another user"
-        elif stat.S_IMODE(status.st_mode) & (0o077 if path.name == "token" else 0o022):
+        elif stat.S_IMODE(status.st_mode) & (0o077 if path.name in SECRETS else 0o022):
             problem = "can be changed or read by other users"
         else:
             continue

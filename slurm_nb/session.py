@@ -4,8 +4,12 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
                                  else ~/.local/state/slurm-nb
   jobs/7_submission.sh           the job script as submitted
   jobs/7_0_log.out               the job's output (names as submitit makes them)
+  submitting/                    0700, submissions that have no answer yet: intents.py
+  answers/CLUSTER.json           0600, what Slurm said last: answers.py
   sessions/CLUSTER/7/            0700
     session.json                 0600, written by slurm-nb on the login node
+    ended.json                   0600, how it ended, once that is known
+    activity.json                0600, written by the job: how idle it is
     token                        0600, written by the job
     nonce                        0600, written by the job
 """
@@ -15,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +27,7 @@ from typing import Any
 
 from slurm_nb.errors import BadValue
 from slurm_nb.private import (
+    SECRETS,
     check_ours,
     check_parent,
     check_private,
@@ -34,7 +40,7 @@ from slurm_nb.ready import Ready
 from slurm_nb.spec import Auth
 
 _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
-_OURS = frozenset({"jobs", "sessions", "error.log", "password"})
+_OURS = frozenset({"jobs", "sessions", "submitting", "answers", "error.log", "password"})
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -59,6 +65,11 @@ class Session:
     """Path of an interpreter that the node has: what looks at the session there is run by it."""
     script: str | None = None
     """Path that Slurm shows of the submitted script (squeue's %o): no other job's."""
+    job_name: str | None = None
+    submitted_at: int | None = None
+    """Seconds since the epoch."""
+    options: tuple[str, ...] = ()
+    """The words of a command line that submits the same again: `("--time=90",)`."""
     ready: Ready | None = None
 
 
@@ -76,8 +87,9 @@ class Store:
         """
         store = cls(_state_dir(environ))
         check_ours(store.folder, _OURS)
-        for folder in (store.folder, store.folder / "jobs", store.folder / "sessions"):
-            make_private(folder)
+        make_private(store.folder)
+        for name in ("jobs", "sessions", "submitting", "answers"):
+            make_private(store.folder / name)
         for folder in store.folder.resolve().parents:
             check_parent(folder)
         return store
@@ -110,10 +122,18 @@ class Store:
         write_private(folder / "session.json", json.dumps({"version": 1, **asdict(session)}))
         keep_private(self.log_path(session.job_id))
 
-    def load(self, job_id: str) -> Session:
-        """The session of a job; raises `BadValue` when there is none, or its file is broken."""
-        check_job_id(job_id)
-        folders = sorted(self.folder.glob(f"sessions/*/{job_id}"))
+    def load(self, job_id: str, *, cluster: str | None = None) -> Session:
+        """The session of a job id; raises `BadValue` when there is none, or its file is broken.
+
+        cluster: where sessions of more than one cluster have the same id.
+        """
+        if not is_job_id(job_id):
+            raise BadValue(
+                f"{job_id!r} is not a job id",
+                hint="it is the number that `slurm-nb submit` printed",
+            )
+        found = sorted(self.folder.glob(f"sessions/*/{job_id}"))
+        folders = [each for each in found if cluster in {None, each.parent.name}]
         if not folders:
             raise BadValue(
                 f"job {job_id} was not started by slurm-nb: there is no session in {self.folder}",
@@ -123,9 +143,13 @@ class Store:
             clusters = " and ".join(folder.parent.name for folder in folders)
             raise BadValue(
                 f"job {job_id} is a session on more than one cluster: {clusters}",
-                hint=f"remove the folder of the one that is over from {self.folder}/sessions",
+                hint=f"say which one you mean: -M {folders[0].parent.name}",
             )
         return _read(folders[0])
+
+    def has(self, job_id: str) -> bool:
+        """Whether there is a session of a job id."""
+        return any(self.folder.glob(f"sessions/*/{job_id}"))
 
     def all(self) -> tuple[list[Session], list[BadValue]]:
         """Every session, also of ended jobs, and what is wrong with those that can't be read."""
@@ -163,17 +187,21 @@ class Store:
         return nonce if _NONCE.fullmatch(nonce) else None
 
     def forget_secrets(self, session: Session) -> None:
-        """Remove the token of a job that is over."""
-        (self.session_folder(session.cluster, session.job_id) / "token").unlink(missing_ok=True)
+        """Remove the token of a job that is over, and the page that holds it."""
+        folder = self.session_folder(session.cluster, session.job_id)
+        for name in SECRETS:
+            (folder / name).unlink(missing_ok=True)
+
+    def remove(self, session: Session) -> None:
+        """Remove all that is kept of a session: its folder, its job's script and output."""
+        shutil.rmtree(self.session_folder(session.cluster, session.job_id), ignore_errors=True)
+        self.script_path(session.job_id).unlink(missing_ok=True)
+        self.log_path(session.job_id).unlink(missing_ok=True)
 
 
-def check_job_id(text: str) -> str:
-    """`text` when it can be the id of a session (`7`, `local-7`); raises `BadValue`."""
-    if not _JOB_ID.fullmatch(text):
-        raise BadValue(
-            f"{text!r} is not a job id", hint="it is the number that `slurm-nb submit` printed"
-        )
-    return text
+def is_job_id(text: str) -> bool:
+    """Whether `text` can be the id of a session: `7`, `local-7`."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def _state_dir(environ: Mapping[str, str]) -> Path:
@@ -191,7 +219,7 @@ def _read(folder: Path) -> Session:
     path = folder / "session.json"
     check_private(folder)
     try:
-        return _session(json.loads(path.read_text(encoding="utf-8")), folder)
+        return _own(from_record(json.loads(path.read_text(encoding="utf-8"))), folder)
     except FileNotFoundError:
         return Session(job_id=folder.name, cluster=folder.parent.name)
     except OSError as error:
@@ -203,16 +231,28 @@ def _read(folder: Path) -> Session:
         ) from error
 
 
-def _session(record: dict[str, Any], folder: Path) -> Session:
+def _own(session: Session, folder: Path) -> Session:
+    if (session.job_id, session.cluster) != (folder.name, folder.parent.name):
+        raise ValueError("another session's record")
+    return session
+
+
+def from_record(record: dict[str, Any]) -> Session:
+    """From what `session.json` holds; raises `ValueError`, `TypeError` or `KeyError`."""
     values = dict(record)
     if values.pop("version") != 1:
         raise ValueError("version")
     ready = values.pop("ready")
-    session = Session(**values, ready=Ready(**ready) if ready else None)
-    if (session.job_id, session.cluster) != (folder.name, folder.parent.name):
-        raise ValueError("another session's record")
-    texts = (session.job_id, session.cluster, session.login_host or "")
-    numbers = (session.local_port or 0, (session.ready.port or 0) if session.ready else 0)
+    options = tuple(values.pop("options", ()))
+    session = Session(**values, options=options, ready=Ready(**ready) if ready else None)
+    texts = (
+        session.job_id, session.cluster, session.login_host or "", session.job_name or "", *options
+    )  # fmt: skip
+    numbers = (
+        session.local_port or 0,
+        session.submitted_at or 0,
+        (session.ready.port or 0) if session.ready else 0,
+    )
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("text")
     if not all(type(number) is int for number in numbers):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slurm_nb.errors import JobEnded, NotReady
+from slurm_nb.errors import NotReady
 from slurm_nb.joblog import JobLog
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import JobState, Phase
@@ -28,69 +28,53 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
-def wait_until_ready(
+def wait_until_ready(  # noqa: PLR0913  all but the first are by name
     log: JobLog,
     *,
-    ask: Callable[[], JobState],
+    ask: Callable[[float], JobState],
     show: Callable[[JobState | None, float], None],
     timeout_s: float | None = None,
+    stale: Ready | None = None,
     clock: Clock | None = None,
-) -> Ready:
+) -> Ready | JobState:
     """Follow `log` and, now and then, `ask` Slurm, until the log says where Jupyter listens.
 
-    `show` is told the last known state and the seconds waited, again and again.
-    Raises `JobEnded` with Slurm's state and the last lines of the output, or `NotReady`
-    after `timeout_s` (the job goes on).
+    Returns that, or the state of a job that ended. `ask` is given how many seconds old the answer
+    may be; `show` is told the last known state and the seconds waited, again and again.
+    stale: what the log says of an earlier run, which does not count (a requeued job appends to its
+    log). Raises `NotReady` after `timeout_s` (the job goes on).
     """
     clock = clock or Clock()
     start = clock.now()
     state: JobState | None = None
     schedule = iter(_ASK_AFTER_S)
-    next_ask = start + next(schedule)
+    pause_s = next(schedule)
+    next_ask = start + pause_s
     over = False
     while True:
         progress = log.read()
-        if progress.ready:
+        if progress.ready and progress.ready != stale:
             return progress.ready
-        running = progress.started and progress.exit_code is None
+        running = progress.started and progress.exit_code is None and not progress.ready
         if running and (state is None or state.phase is Phase.PENDING):
             state = JobState(Phase.RUNNING, "RUNNING")  # its output is ahead of the next question
         if state and state.phase is Phase.ENDED:
-            raise _ended(log, state)
+            return state
         if over != (progress.exit_code is not None):  # it ended, or came back into the queue
             over = not over
             schedule = iter(_ASK_ENDED_S if over else _ASK_AFTER_S)
-            next_ask = clock.now() + next(schedule)
+            pause_s = next(schedule)
+            next_ask = clock.now() + pause_s
         now = clock.now()
         if timeout_s is not None and now - start >= timeout_s:
             raise NotReady(f"not ready after {timeout_s:g} s: {state or 'nothing known yet'}")
         if now >= next_ask:
-            state = ask()
-            next_ask = clock.now() + next(schedule, _ASK_AFTER_S[-1])
+            state = ask(max(pause_s - 1, 0.0))
+            pause_s = next(schedule, _ASK_AFTER_S[-1])
+            next_ask = clock.now() + pause_s
             show(state, clock.now() - start)
             continue  # it may have become ready meanwhile
         show(state, now - start)
         pause = next(every for until, every in _LOG_EVERY_S if now - start < until)
         next_event = min(next_ask, start + timeout_s) if timeout_s is not None else next_ask
         clock.sleep(min(pause, max(next_event - now, 0.01)))
-
-
-def _ended(log: JobLog, state: JobState) -> JobEnded:
-    tail = "".join(f"\n    {line}" for line in log.tail())
-    said = f"; the last lines of its output:{tail}" if tail else ""
-    failure = log.progress.failure
-    if failure:
-        return JobEnded(
-            f"Jupyter can't be started: {failure.text}{'' if failure.known else said}",
-            hint=f"{failure.cure}\n  the job's output: {log.path}",
-        )
-    exit_code = log.progress.exit_code
-    code = f", exit code {exit_code}" if exit_code is not None else ""
-    said = said or "; it wrote no output"
-    hint = f"all of it: {log.path}"
-    if not tail and not log.progress.started:
-        hint = (
-            f"the node may be unable to write {log.path.parent}: set SLURM_NB_HOME to a directory"
-        )
-        hint += " that login and compute nodes share"
-    return JobEnded(f"the job ended before Jupyter was ready: {state}{code}{said}", hint=hint)

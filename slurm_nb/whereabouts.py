@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from slurm_nb.errors import BadValue, JobEnded, NotReady
+from slurm_nb.ended import job_ended, settle
+from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.joblog import JobLog
 from slurm_nb.ready import Ready
-from slurm_nb.reasons import in_words
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store
+from slurm_nb.state_words import describe
 
 
 def follow(session: Session, store: Store) -> JobLog:
@@ -27,36 +28,26 @@ def find_ready(session: Session, state: JobState, log: JobLog, store: Store) -> 
     """
     job_id = session.job_id
     if state.phase is Phase.ENDED:
-        if not state.foreign:
-            store.forget_secrets(session)
-        raise JobEnded(f"job {job_id} has ended: {state}", hint="start another: slurm-nb submit")
+        raise job_ended(settle(session, state, store, log), session, store)
     if state.phase is Phase.PENDING:
-        words = in_words(state.reason)
         raise NotReady(
-            f"job {job_id} waits in the queue: {state}" + (f": {words}" if words else ""),
-            hint=f"try again later, or cancel it: slurm-nb cancel {job_id}",
+            f"job {job_id} waits in the queue: {describe(state)}",
+            hint=f"wait for it: slurm-nb wait {job_id}; or cancel it: slurm-nb cancel {job_id}",
         )
     progress = log.read()
     ready = progress.ready or (None if progress.started else session.ready)
     if progress.exit_code is not None and state.phase is Phase.RUNNING:
         raise NotReady(
             f"Jupyter of job {job_id} has ended, and the job is {state}",
-            hint=f"it may come back, being requeued: try again later; its output: {log.path}",
+            hint=f"it may come back, being requeued: slurm-nb wait {job_id};"
+            f" its output: {log.path}",
         )
-    if progress.failure:
-        raise JobEnded(
-            f"Jupyter of job {job_id} can't be started: {progress.failure.text}",
-            hint=f"{progress.failure.cure}\n  the job's output: {log.path}",
-        )
-    if progress.exit_code is not None:
-        raise JobEnded(
-            f"Jupyter of job {job_id} has ended with exit code {progress.exit_code}",
-            hint=f"its output: {log.path}",
-        )
+    if progress.failure or progress.exit_code is not None:  # and Slurm does not answer
+        raise job_ended(settle(session, state, store, log), session, store)
     if ready is None or state.word == "COMPLETING":
         raise NotReady(
             f"job {job_id} is {state}, but Jupyter is not ready",
-            hint=f"try again in a moment; its output: {log.path}",
+            hint=f"wait for it: slurm-nb wait {job_id}; its output: {log.path}",
         )
     check_node(ready, state, log)
     return ready

@@ -65,7 +65,7 @@ def session(store: Store, program: AddProgram) -> Session:
     write_private(store.log_path("7"), LINE)
     write_private(store.script_path("7"), "#!/bin/bash\n")
     program("scontrol", "echo JobId=7")
-    program("squeue", 'echo "7|$(id -un)|RUNNING|2026-11-23T14:00:00|c1|None|"')
+    program("squeue", 'echo "7|$(id -un)|RUNNING|2026-11-23T14:00:00|N/A|c1|None|"')
     program("sacct", "exit 1")
     answer(program, ALL_PASS)
     return SEVEN
@@ -159,9 +159,9 @@ def test_a_node_that_can_not_be_asked_is_exit_code_3(
 @pytest.mark.parametrize(
     ("squeue", "code"),
     [
-        ('echo "7|$(id -un)|COMPLETED|N/A|None|"', 4),
-        ('echo "7|$(id -un)|PENDING|N/A|Priority|"', 5),
-        ('echo "7|$(id -un)|RUNNING|N/A|None|"', 5),
+        ('echo "7|$(id -un)|COMPLETED|N/A|N/A|n/a|None|"', 4),
+        ('echo "7|$(id -un)|PENDING|N/A|N/A|n/a|Priority|"', 5),
+        ('echo "7|$(id -un)|RUNNING|N/A|N/A|n/a|None|"', 5),
     ],
 )
 def test_what_can_not_be_audited(

@@ -9,6 +9,7 @@ import pty
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
@@ -20,7 +21,8 @@ import pytest
 from slurm_nb import __version__, errors
 from slurm_nb.__main__ import main
 from slurm_nb.commands import cli
-from slurm_nb.commands.screen import WaitingLine, visible
+from slurm_nb.commands.screen import visible
+from slurm_nb.commands.waiting import WaitingLine
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 from slurm_nb.private import user_name, write_private
 from slurm_nb.ready import Ready
@@ -73,7 +75,8 @@ def shown(word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
     script = '$(cat "${0%/*}/sbatch.script" 2>/dev/null)'
     job_id, user = of.get("job_id", "7"), of.get("user", user_name())
     node = of.get("node", "n/a" if word == "PENDING" else "c1")
-    return f'echo "{job_id}|{user}|{word}|{end}|{node}|{reason}|{script}"'
+    start = of.get("start", "N/A")
+    return f'echo "{job_id}|{user}|{word}|{end}|{start}|{node}|{reason}|{script}"'
 
 
 GONE = 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING; '
@@ -196,9 +199,9 @@ def test_a_usage_error_is_click_s_own(run: Run, arguments: list[str]) -> None:
         (["submit", "--local-port", "6000"], "--local-port 6000"),
         (["submit", "--login-host", "-oProxyCommand=id"], "--login-host '-oProxyCommand=id'"),
         (["submit", "--", "-o", "x"], "'-o'"),
-        (["tunnel-cmd", "../x"], "'../x' is not a job id"),
+        (["tunnel-cmd", "../x"], "'../x' is no job id and no session's name"),
         (["tunnel-cmd", "8"], "job 8 was not started by slurm-nb"),
-        (["cancel", "7;rm"], "'7;rm' is not a job id"),
+        (["cancel", "7;rm"], "'7;rm' is no job id and no session's name"),
     ],
 )
 def test_a_wrong_value_is_one_line_and_a_hint(
@@ -366,12 +369,15 @@ def test_no_wait_returns_with_the_session_saved(run: Run, store: Store) -> None:
     assert "slurm-nb cancel 7" in result.err
     session = store.load("7")
     assert str(session.script).startswith(f"{store.folder}/jobs/")
-    assert replace(session, script=None) == Session(
+    assert abs(time.time() - (session.submitted_at or 0)) < 60
+    assert replace(session, script=None, submitted_at=None) == Session(
         job_id="7",
         cluster="hpc",
         login_host="login:2222",
         local_port=9999,
         python=sys.executable,
+        job_name="slurm-nb",
+        options=(f"--notebook-dir={Path.cwd()}",),
     )
 
 
@@ -1235,4 +1241,4 @@ def test_what_tunnel_cmd_says_of_a_job_that_could_not_start(
     said = run("tunnel-cmd", "7")
 
     assert (said.code, said.out) == (4, "")
-    assert "Jupyter of job 7 can't be started: no x on c1\n  install x\n" in said.err
+    assert "Jupyter can't be started: no x on c1\n  install x\n" in said.err

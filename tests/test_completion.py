@@ -16,9 +16,12 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.commands.completion import SHELLS
+from slurm_nb.ended import settle
 from slurm_nb.private import write_private
 from slurm_nb.ready import Ready
+from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store
+from slurm_nb.whereabouts import follow
 
 # Notes what it is called with, unless it is asked for completions.
 PROGRAM = """#!/bin/bash
@@ -191,9 +194,11 @@ def test_the_script_for_each_shell_calls_slurm_nb(
 def test_sessions_that_are_over_are_not_offered(
     store: Store, shell_environ: dict[str, str]
 ) -> None:
-    """The newest first; a session that was ready and has lost its token is over."""
+    """The newest first; a session is over when it was seen to have ended."""
     session = Session(job_id="4712", cluster="hpc")
-    store.save(replace(session, ready=Ready(node="c1", port=40000, path="/tree")))
+    store.save(session)
+    ended = JobState(Phase.ENDED, "CANCELLED")
+    settle(session, ended, store, follow(session, store))
     store.save(Session(job_id="local-6000", cluster="local"))
     running = replace(session, job_id="4713", ready=Ready(node="c1", port=40000, path="/tree"))
     store.save(running)

@@ -17,8 +17,9 @@ from slurm_nb.endings import Ending, explain
 from slurm_nb.joblog import JobLog
 from slurm_nb.ready import Failure, Progress, Stopping
 from slurm_nb.scheduler import JobState, Phase
-from slurm_nb.scheduler.slurm import PHASES, parse_sacct, parse_squeue
+from slurm_nb.scheduler.answers import PHASES, parse_sacct, parse_squeue
 from tests.conftest import DATA, NONCE
+from tests.test_slurm_releases import as_asked
 
 RECORDINGS = sorted((DATA / "endings").glob("*.txt"))
 GOLDEN = Path(__file__).parent / "golden/endings.txt"
@@ -50,7 +51,7 @@ def replay(path: Path, tmp_path: Path) -> Recording:
     lines = path.read_text(encoding="utf-8").splitlines()
     head, output = lines[1 : lines.index("log:")], lines[lines.index("log:") + 1 :]
     said = dict(line.split(": ", 1) for line in head)
-    ((job_id, squeue),) = parse_squeue(said["squeue"]).items()
+    ((job_id, squeue),) = parse_squeue(as_asked(said["squeue"] + "\n")).items()
     log = tmp_path / "log"
     log.write_text("\n".join(output) + "\n" if output else "", encoding="utf-8")
     job_log = JobLog(log, cluster="testbed", job_id=job_id, nonce=lambda: NONCE)

@@ -17,7 +17,7 @@ import pytest
 from slurm_nb.errors import BadValue, SchedulerError
 from slurm_nb.scheduler import LOCAL, JobState, Phase, scheduler
 from slurm_nb.scheduler.local import Local, _claim
-from slurm_nb.session import Session, Store, check_job_id
+from slurm_nb.session import Session, Store, is_job_id
 from slurm_nb.spec import JobSpec
 
 SESSION = Session(job_id="local-1", cluster=LOCAL)
@@ -84,7 +84,7 @@ def test_no_two_claims_give_the_same_id(store: Store) -> None:
         claimed = [job_id for ids in pool.map(claim_some, range(8)) for job_id in ids]
 
     assert len(set(claimed)) == len(claimed) == 40
-    assert all(check_job_id(job_id).startswith("local-") for job_id in claimed)
+    assert all(is_job_id(job_id) and job_id.startswith("local-") for job_id in claimed)
 
 
 def test_an_id_is_not_used_twice(store: Store) -> None:
@@ -190,6 +190,8 @@ def test_options_for_sbatch_have_no_place_here(store: Store) -> None:
     )
 
     with pytest.raises(BadValue, match="'--exclusive': there is no sbatch"):
-        Local().submit("exit", spec, store, cluster=LOCAL, tell=lambda _lines: None)
+        Local().submit(
+            "exit", spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _lines: None
+        )
 
     assert store.all() == ([], [])

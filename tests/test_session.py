@@ -14,7 +14,7 @@ import pytest
 from slurm_nb.errors import BadValue
 from slurm_nb.private import refresh, write_private
 from slurm_nb.ready import Ready
-from slurm_nb.session import Session, Store, check_job_id
+from slurm_nb.session import Session, Store, is_job_id
 
 TOKEN = "0123456789abcdef" * 4
 SESSION = Session(job_id="7", cluster="hpc")
@@ -197,7 +197,7 @@ def test_what_is_no_job_id_is_refused(store: Store, job_id: str) -> None:
 @pytest.mark.parametrize("job_id", ["0", "7", "4294967295", "local-1", "local-12345"])
 def test_what_is_a_job_id(job_id: str) -> None:
     """Slurm's numbers and the ids of local jobs are taken as they are."""
-    assert check_job_id(job_id) == job_id
+    assert is_job_id(job_id)
 
 
 WHOLE = {"version": 1, "job_id": "7", "cluster": "hpc", "other_cluster": False,

@@ -18,8 +18,9 @@ from submitit.slurm.slurm import SlurmExecutor
 from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.private import user_name
 from slurm_nb.scheduler import JobState, Phase, slurm
+from slurm_nb.scheduler.answers import PHASES, parse_place, parse_sacct, parse_squeue
 from slurm_nb.scheduler.command import Answer
-from slurm_nb.scheduler.slurm import PHASES, Slurm, parse_sacct, parse_squeue
+from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session import Session, Store
 from slurm_nb.spec import JobSpec
 from tests.conftest import AddProgram, recorded, recorded_json
@@ -38,15 +39,16 @@ JOB_SCRIPT = "/home/alice/state/jobs/.submission_file_1.sh"
 
 
 def row(job_id: str, word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
-    """A line in the columns that slurm-nb asks for, `%i|%u|%T|%e|%B|%r|%o`."""
-    user, node = of.get("user", ME), of.get("node", "n/a")
-    return f"{job_id}|{user}|{word}|{end}|{node}|{reason}|{of.get('script', JOB_SCRIPT)}\n"
+    """A line in the columns that slurm-nb asks for, `%i|%u|%T|%e|%S|%B|%r|%o`."""
+    user, node, start = of.get("user", ME), of.get("node", "n/a"), of.get("start", "N/A")
+    script = of.get("script", JOB_SCRIPT)
+    return f"{job_id}|{user}|{word}|{end}|{start}|{node}|{reason}|{script}\n"
 
 
 def as_asked(line: str) -> str:
     """A recorded `%i|%T|%r|%N|%e|%S` in the columns that slurm-nb asks for."""
-    job_id, word, reason, node, end, _start = line.split("|")
-    return row(job_id, word, end, reason, node=node or "n/a")
+    job_id, word, reason, node, end, start = line.split("|")
+    return row(job_id, word, end, reason, node=node or "n/a", start=start)
 
 
 # --- Slurm's words ---
@@ -54,8 +56,8 @@ def as_asked(line: str) -> str:
 
 @pytest.mark.parametrize("line", recorded("squeue.txt"))
 def test_every_recorded_line_of_squeue_is_read(line: str) -> None:
-    """Word, reason, node and end time are Slurm's own; its `None` and `N/A` are nothing."""
-    job_id, word, reason, node, end, _start = line.split("|")
+    """Word, reason, node and times are Slurm's own; its `None` and `N/A` are nothing."""
+    job_id, word, reason, node, end, start = line.split("|")
 
     states = parse_squeue(as_asked(line))
 
@@ -68,6 +70,7 @@ def test_every_recorded_line_of_squeue_is_read(line: str) -> None:
             user=ME,
             node=node or None,
             end_time=None if end == "N/A" else end,
+            start_time=None if start == "N/A" else start,
         )
     }
 
@@ -192,11 +195,15 @@ def test_a_word_that_is_not_known_is_no_ending(word: str) -> None:
     ("text", "state"),
     [
         ("7|COMPLETED\n", JobState(Phase.ENDED, "COMPLETED")),
-        ("7|CANCELLED by 1000\n", JobState(Phase.ENDED, "CANCELLED")),
+        ("7|CANCELLED by 1000|0:15\n", JobState(
+            Phase.ENDED, "CANCELLED", exit_code="0:15", by_uid=1000)),
+        ("7|CANCELLED by 1000\n", JobState(Phase.ENDED, "CANCELLED", by_uid=1000)),
+        ("7|CANCELLED by root|\n", JobState(Phase.ENDED, "CANCELLED")),
+        ("7|FAILED|3:0\n", JobState(Phase.ENDED, "FAILED", exit_code="3:0")),
         ("7|OUT_OF_MEMORY\n8|FAILED\n", JobState(Phase.ENDED, "OUT_OF_MEMORY")),
         ("7|HIBERNATING\n", JobState(Phase.UNKNOWN, "HIBERNATING")),
     ],
-)
+)  # fmt: skip
 def test_sacct_is_read(text: str, state: JobState) -> None:
     """The first word of sacct's state is the state."""
     assert parse_sacct(text)["7"] == state
@@ -208,6 +215,22 @@ def test_sacct_is_read(text: str, state: JobState) -> None:
 def test_other_text_of_sacct_is_no_job(text: str) -> None:
     """A job's steps and cut off lines say nothing of the job."""
     assert parse_sacct(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("9\n7\n8\n", (2, 3)),
+        ("7\n", (1, 1)),
+        ("9_[1-5]\n 7 \n", (2, 2)),
+        ("9\n17\n", None),
+        ("", None),
+        ("slurm_load_jobs error: ...\n", None),
+    ],
+)
+def test_the_place_in_the_queue_is_counted(text: str, place: tuple[int, int] | None) -> None:
+    """squeue lists the waiting jobs by priority; a job that is not among them has no place."""
+    assert parse_place(text, "7") == place
 
 
 # --- states ---
@@ -249,7 +272,7 @@ def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
 
     assert [state.word for state in states.values()] == ["RUNNING", "PENDING"]
     assert len(given.asked) == 1
-    assert "7,8" in given.asked[0]
+    assert "--me" in given.asked[0]
 
 
 def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
@@ -257,7 +280,8 @@ def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
     given = answers(squeue=Answer(0, row("7", "RUNNING") + row("8", "RUNNING"), ""))
     there = Session(job_id="8", cluster="big", other_cluster=True)
 
-    Slurm().states([SEVEN, there])
+    Slurm().states([SEVEN])
+    Slurm().states([there])
 
     assert [("-M" in argv, "big" in argv) for argv in given.asked] == [(False, False), (True, True)]
 
@@ -334,7 +358,7 @@ def test_a_user_is_shown_in_full(answers: GiveAnswers) -> None:
 
     Slurm().states([SEVEN])
 
-    assert given.asked[0][-1] == "%i|%u|%T|%e|%B|%r|%o"
+    assert given.asked[0][-1] == "%i|%u|%T|%e|%S|%B|%r|%o"
 
 
 @pytest.mark.parametrize(
@@ -428,7 +452,12 @@ def submitted(store: Store, spec: JobSpec) -> Session:
     """Submit as the command does: a job whose answer was lost is looked for."""
     try:
         return Slurm().submit(
-            SCRIPT, spec, store, cluster=Slurm().cluster(), tell=lambda _lines: None
+            SCRIPT,
+            spec,
+            store,
+            cluster=Slurm().cluster(),
+            before=lambda _script: None,
+            tell=lambda _lines: None,
         )
     except AnswerLost as lost:
         return Slurm().recover(lost, cluster="hpc")
@@ -531,7 +560,9 @@ def test_what_is_said_beside_the_answer_is_passed_on(
     cluster("sbatch", r"printf '5 h left\ngr\374n\n\n' >&2; printf '\374\n7\n'")
     beside: list[str] = []
 
-    session = Slurm().submit(SCRIPT, spec, store, cluster="hpc", tell=beside.extend)
+    session = Slurm().submit(
+        SCRIPT, spec, store, cluster="hpc", before=lambda _script: None, tell=beside.extend
+    )
 
     assert session.job_id == "7"
     assert beside == ["5 h left", "gr\ufffdn"]

@@ -12,7 +12,13 @@ from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 
 _COMMANDS = {
     "submit": "submit",
+    "wait": "wait",
+    "list": "list_",
+    "status": "status",
     "tunnel-cmd": "tunnel_cmd",
+    "url": "url",
+    "open": "open_",
+    "logs": "logs",
     "cancel": "cancel",
     "password": "password",
     "audit": "audit",

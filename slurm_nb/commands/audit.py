@@ -9,19 +9,19 @@ from dataclasses import asdict
 import click
 
 from slurm_nb.audit import Check, audit
-from slurm_nb.commands.options import job_id_argument, json_option
+from slurm_nb.commands.options import json_option, session_argument
 from slurm_nb.commands.screen import answer_json, say, visible
 from slurm_nb.scheduler import scheduler
-from slurm_nb.session import Store
+from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import find_ready, follow
 
 _EXIT_FAILED = 1
 
 
 @click.command("audit")
-@job_id_argument
+@session_argument
 @json_option
-def command(job_id: str, *, as_json: bool) -> None:
+def command(*, session: Session, as_json: bool) -> None:
     r"""Check that nobody else gets into a session, and show what was seen.
 
     Looks at files, at what Slurm shows, and inside the job at what listens there, at its
@@ -35,8 +35,7 @@ def command(job_id: str, *, as_json: bool) -> None:
         4  the job has ended
         5  not ready yet
     """
-    store = Store.of_user(os.environ)
-    session = store.load(job_id)
+    store, job_id = Store.of_user(os.environ), session.job_id
     state = scheduler(session.cluster).states([session])[job_id]
     checks = audit(session, find_ready(session, state, follow(session, store), store), store)
     failed = [check for check in checks if not check.passed]

@@ -8,24 +8,31 @@ from collections.abc import Iterable, Iterator
 import click
 
 from slurm_nb.api import Cancelled, cancel
-from slurm_nb.commands.options import job_ids_argument
-from slurm_nb.commands.screen import complain, say, slow_noted
+from slurm_nb.choose import choose, choose_last
+from slurm_nb.commands.entries import in_doubt
+from slurm_nb.commands.options import clusters_option, job_ids_argument, last_option
+from slurm_nb.commands.screen import complain, say, say_notices, slow_noted
+from slurm_nb.ended import find_ended
 from slurm_nb.errors import BadValue, SlurmNbError
+from slurm_nb.intents import adopt
+from slurm_nb.listing import is_over
 from slurm_nb.session import Session, Store
 
 
 @click.command("cancel")
 @job_ids_argument
+@last_option
+@clusters_option
 @click.option(
     "--all", "cancel_all", is_flag=True, help="Every session of yours that has not ended."
 )
-def command(job_ids: list[str], *, cancel_all: bool) -> None:
-    """Cancel sessions and remove their tokens."""
-    if bool(job_ids) == cancel_all:
-        raise click.UsageError("name the JOBIDs to cancel, or give --all")
+def command(*, names: tuple[str, ...], last: bool, clusters: str | None, cancel_all: bool) -> None:
+    """Cancel sessions, by job id or name, and remove their tokens."""
+    if bool(names) + last + cancel_all != 1:
+        raise click.UsageError("name the JOBIDs to cancel, or give --last or --all")
     store = Store.of_user(os.environ)
     failures: list[SlurmNbError] = []
-    sessions, unreadable = store.all() if cancel_all else _load(store, job_ids)
+    sessions, unreadable = _all(store) if cancel_all else _chosen(store, names, clusters)
     failures += unreadable
     with slow_noted():
         told = _told(cancel(sessions), quiet=cancel_all)
@@ -36,17 +43,33 @@ def command(job_ids: list[str], *, cancel_all: bool) -> None:
         raise failures[-1]
 
 
-def _load(store: Store, job_ids: list[str]) -> tuple[list[Session], list[BadValue]]:
-    sessions, failures = [], []
-    for job_id in job_ids:
+def _all(store: Store) -> tuple[list[Session], list[BadValue]]:
+    """Every session that may not have ended, also one whose submission was cut off."""
+    doubtful = adopt(store)
+    sessions, broken = store.all()
+    for intent in doubtful:
+        say_notices([in_doubt(intent)])
+    return [each for each in sessions if not is_over(find_ended(store, each))], broken
+
+
+def _chosen(
+    store: Store, names: tuple[str, ...], cluster: str | None
+) -> tuple[list[Session], list[BadValue]]:
+    sessions: dict[str, Session] = {}
+    failures = []
+    for name in dict.fromkeys(names):
         try:
-            sessions.append(store.load(job_id))
+            session = choose(store, name, cluster=cluster)
+            sessions[f"{session.cluster}/{session.job_id}"] = session
         except BadValue as error:
             hint = error.hint
-            if job_id.isdigit() and "not started by slurm-nb" in str(error):
-                hint = f"to cancel it all the same: scancel {job_id}"
+            if name.isdigit() and "not started by slurm-nb" in str(error):
+                hint = f"to cancel it all the same: scancel {name}"
             failures.append(BadValue(str(error), hint=hint))
-    return sessions, failures
+    if not names:
+        session = choose_last(store, cluster=cluster)
+        sessions[session.job_id] = session
+    return list(sessions.values()), failures
 
 
 def _told(every: Iterable[Cancelled], *, quiet: bool) -> Iterator[Cancelled]:

@@ -12,11 +12,11 @@ import click
 from slurm_nb.commands.configured import (
     complete_profile,
     config_of,
-    key_of,
     submit_command,
     submit_context,
     values_in_force,
 )
+from slurm_nb.commands.earlier import AGAIN, key_of
 from slurm_nb.commands.options import json_option
 from slurm_nb.commands.screen import answer_json, say, visible
 from slurm_nb.config import user_config_path
@@ -27,7 +27,7 @@ from slurm_nb.site_rules import InForce, check_site, shown
 from slurm_nb.starter import Entry, config_text
 
 # Of one call, and nobody's defaults.
-_NOT_FOR_FILES = frozenset({"profile", "dry-run", "json"})
+_NOT_FOR_FILES = frozenset({AGAIN, "profile", "dry-run", "json"})
 # Values that could stand in a file, where neither Slurm nor the option itself tells one.
 _EXAMPLES = {
     "time": "2:00:00", "mem": "8G", "gpus": 1, "gres": "gpu:1", "notebook-dir": "~",

@@ -18,6 +18,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from slurm_nb.commands.earlier import AGAIN, key_of, with_earlier
 from slurm_nb.config import Config, choose_profile, load
 from slurm_nb.config_file import Key, Kind, Setting, likely
 from slurm_nb.errors import BadValue, SlurmNbError
@@ -54,7 +55,7 @@ class Configured(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  click's own
         super().__init__(*args, **kwargs)
-        for param in self.params:
+        for param in self.keys().values():
             name = key_of(param)
             param.envvar = PREFIX + name.replace("-", "_").upper()
             if _is_switch(param) and not param.secondary_opts:
@@ -67,12 +68,13 @@ class Configured(click.Command):
 
     def keys(self) -> dict[str, click.Parameter]:
         """What may stand in a config file: the option of each key."""
-        return {key_of(param): param for param in self.params}
+        return {key_of(param): param for param in self.params if key_of(param) != AGAIN}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read flags, environment and files."""
+        """Read flags, environment and files; an earlier session's options before the flags."""
         if not ctx.resilient_parsing:
             _refuse_unknown_variables(self)
+            args = with_earlier(self, args)
         with _blamed(ctx, self):
             return super().parse_args(ctx, args)
 
@@ -81,12 +83,6 @@ class Configured(click.Command):
         with _blamed(ctx, self):
             check_site(config_of(ctx).site, values_in_force(ctx))
             return super().invoke(ctx)
-
-
-def key_of(param: click.Parameter) -> str:
-    """The name of an option in config files: `cpus-per-task` of `--cpus-per-task`."""
-    long = [opt for opt in param.opts if opt.startswith("--")]
-    return long[0][2:] if long else str(param.name).replace("_", "-")
 
 
 def config_of(ctx: click.Context) -> Config:
@@ -133,6 +129,8 @@ def values_in_force(ctx: click.Context) -> dict[str, InForce]:
     values = {}
     for param in ctx.command.params:
         key, name = key_of(param), str(param.name)
+        if key == AGAIN:
+            continue
         value = config.profile if key == "profile" else ctx.params.get(name)
         given = config.of_site.get(key)
         default = given.value if given else param.to_info_dict()["default"]
@@ -207,7 +205,7 @@ def _opposite(name: str) -> str:
 
 
 def _refuse_unknown_variables(command: Configured) -> None:
-    known = {str(param.envvar) for param in command.params}
+    known = {str(param.envvar) for param in command.keys().values()}
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known:
             raise BadValue(

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from slurm_nb.choose import choose, choose_last, newest_first
+from slurm_nb.ended import find_ended
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.session import Session, Store, check_job_id
+from slurm_nb.session import Session, Store
 from slurm_nb.tunnel import Login, check_local_port
 
-
-def _job_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    return check_job_id(value)
-
-
-def _job_ids(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> list[str]:
-    return list(dict.fromkeys(check_job_id(job_id) for job_id in value))
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _login(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Login | None:
@@ -28,42 +27,61 @@ def _local_port(_ctx: click.Context, _param: click.Parameter, value: int | None)
     return check_local_port(value) if value is not None else None
 
 
-def _complete_job_id(
+def complete_session(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Ids of saved sessions, the newest first; Slurm is not asked."""
+    """Ids of saved sessions that have not ended, the newest first; Slurm is not asked."""
     try:
         store = Store.of_user(os.environ)
-        sessions = [session for session in store.all()[0] if not _is_over(session, store)]
+        sessions = [each for each in store.all()[0] if find_ended(store, each) is None]
     except (SlurmNbError, OSError):
         return []
     given = ctx.params.get(str(param.name)) or ()
-    sessions.sort(key=lambda session: int(session.job_id.rpartition("-")[2]), reverse=True)
     return [
-        CompletionItem(session.job_id, help=f"{session.cluster} {_where(session)}")
-        for session in sessions
+        CompletionItem(session.job_id, help=_about(session))
+        for session in newest_first(sessions)
         if session.job_id.startswith(incomplete) and session.job_id not in given
     ]
 
 
-def _is_over(session: Session, store: Store) -> bool:
-    """Whether its token is gone again, as `cancel` leaves it."""
-    return session.ready is not None and store.token(session) is None
+def _about(session: Session) -> str:
+    where = f"on {session.ready.node}" if session.ready else "not seen ready yet"
+    return f"{session.job_name or session.cluster} {where}"
 
 
-def _where(session: Session) -> str:
-    return f"on {session.ready.node}" if session.ready else "not seen ready yet"
+def session_argument(function: _Function) -> _Function:
+    """`JOBID`, which may be a name; `--last`; `-M`: `function` gets the `session` of them."""
+
+    @click.argument("name", metavar="JOBID", required=False, shell_complete=complete_session)
+    @last_option
+    @clusters_option
+    @functools.wraps(function)
+    def with_session(
+        *args: Any,  # noqa: ANN401  the command's own
+        name: str | None,
+        last: bool,
+        clusters: str | None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        if last == (name is not None):
+            raise click.UsageError("name one JOBID (or a session's name), or give --last")
+        store = Store.of_user(os.environ)
+        session = (
+            choose(store, name, cluster=clusters)
+            if name is not None
+            else choose_last(store, cluster=clusters)
+        )
+        return function(*args, session=session, **kwargs)
+
+    return with_session  # type: ignore[return-value]
 
 
-job_id_argument = click.argument(
-    "job_id", metavar="JOBID", callback=_job_id, shell_complete=_complete_job_id
+last_option = click.option("--last", is_flag=True, help="The session that was submitted last.")
+clusters_option = click.option(
+    "-M", "--clusters", metavar="NAME", help="Its cluster, where its JOBID is on more than one."
 )
 job_ids_argument = click.argument(
-    "job_ids",
-    metavar="[JOBID]...",
-    nargs=-1,
-    callback=_job_ids,
-    shell_complete=_complete_job_id,
+    "names", metavar="[JOBID]...", nargs=-1, shell_complete=complete_session
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 local_port_option = click.option(

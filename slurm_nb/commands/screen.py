@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,13 +14,11 @@ from typing import Any
 import click
 
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.reasons import in_words
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler import JobState
 from slurm_nb.session import Session, Store
 from slurm_nb.tunnel import Connection, Login
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_PLAIN_EVERY_S = 60.0
 _SLOW_S = 3.0
 
 
@@ -105,44 +101,3 @@ def slow_noted() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-class WaitingLine:
-    """The job's state while it is waited for: one live line, or plain ones when not a terminal."""
-
-    def __init__(self, job_id: str) -> None:
-        self._job_id = job_id
-        self._stream = sys.stderr
-        self._live = self._stream.isatty()
-        self._shown: tuple[str, int] | None = None
-        self.state: JobState | None = None
-        """The last one shown."""
-
-    def show(self, state: JobState | None, waited_s: float) -> None:
-        """To be called often; writes when there is news."""
-        self.state = state
-        text = _in_words(state)
-        news = (text, int(waited_s // (1 if self._live else _PLAIN_EVERY_S)))
-        if news == self._shown or (state is None and not self._live):
-            return
-        self._shown = news
-        line = visible(f"job {self._job_id}: {text}, {waited_s:.0f} s")
-        if self._live:  # a line that wraps could not be written over
-            line = f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K"
-        self._stream.write(line if self._live else f"{line}\n")
-        self._stream.flush()
-
-    def clear(self) -> None:
-        """Leave no half line behind."""
-        if self._live and self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-
-
-def _in_words(state: JobState | None) -> str:
-    if state is None:
-        return "submitted"
-    if state.word == "RUNNING":
-        return "RUNNING, Jupyter is starting"
-    words = in_words(state.reason) if state.phase is Phase.PENDING else ""
-    return f"{state}: {words}" if words else str(state)

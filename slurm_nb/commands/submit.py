@@ -8,13 +8,23 @@ from typing import Any
 
 import click
 
-from slurm_nb.api import await_way_in, render, submit
+from slurm_nb.api import render, submit
 from slurm_nb.commands.configured import Configured, profile_option
-from slurm_nb.commands.options import json_option, local_port_option, login_host_option
-from slurm_nb.commands.screen import WaitingLine, answer_json, complain, report, say, say_notices
-from slurm_nb.commands.way_in import way_in
+from slurm_nb.commands.earlier import again_option
+from slurm_nb.commands.options import (
+    json_option,
+    local_port_option,
+    login_host_option,
+)
+from slurm_nb.commands.screen import answer_json, complain, report, say, say_notices
+from slurm_nb.commands.waiting import (
+    come_back,
+    notify_option,
+    wait_for_way_in,
+    wait_timeout_option,
+)
 from slurm_nb.connection import find_login
-from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost, NotReady
+from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost
 from slurm_nb.places import find_env, find_image, find_notebook_dir, find_python
 from slurm_nb.scheduler import LOCAL
 from slurm_nb.session import Session
@@ -28,6 +38,7 @@ from slurm_nb.tunnel import Login
     context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
 )
 @profile_option
+@again_option
 @click.option("-A", "--account", help="Account to charge.")
 @click.option("-t", "--time", metavar="TIME", help="Time limit: 90, 2:00:00, 1-12, UNLIMITED.")
 @click.option("-p", "--partition", help="Partition.")
@@ -90,12 +101,8 @@ from slurm_nb.tunnel import Login
 )
 @login_host_option
 @local_port_option
-@click.option(
-    "--wait-timeout",
-    type=click.IntRange(min=0),
-    metavar="SECONDS",
-    help="Give up waiting (the job goes on).",
-)
+@wait_timeout_option
+@notify_option
 @click.option("--no-wait", is_flag=True, help="Return when the job is submitted.")
 @click.option("--dry-run", is_flag=True, help="Print the job script and submit nothing.")
 @json_option
@@ -111,6 +118,7 @@ def command(
     login: Login | None,
     local_port: int | None,
     wait_timeout: int | None,
+    notify: bool,
     no_wait: bool,
     dry_run: bool,
     as_json: bool,
@@ -153,13 +161,13 @@ def command(
         if no_wait:
             _answer_submitted(session, login, as_json=as_json)
         else:
-            _answer_ready(session, login, timeout_s=wait_timeout, as_json=as_json)
+            wait_for_way_in(session, login, timeout_s=wait_timeout, as_json=as_json, notify=notify)
     except KeyboardInterrupt as interrupt:
         doubt = interrupt.__context__
         if isinstance(doubt, AnswerLost) and session is None:
             complain(doubt)
         else:
-            say(_come_back(session) if session else "Interrupted; nothing was submitted.")
+            say(come_back(session) if session else "Interrupted; nothing was submitted.")
         sys.exit(EXIT_INTERRUPTED)
 
 
@@ -167,33 +175,5 @@ def _answer_submitted(session: Session, login: Login, *, as_json: bool) -> None:
     if as_json:
         answer_json(report(session, None, login=login))
     else:
-        say(f"When it runs, this prints the way in: slurm-nb tunnel-cmd {session.job_id}")
-
-
-def _answer_ready(
-    session: Session, login: Login, *, timeout_s: float | None, as_json: bool
-) -> None:
-    line = WaitingLine(session.job_id)
-    try:
-        reached = await_way_in(session, timeout_s=timeout_s, show=line.show)
-    except NotReady as error:
-        if as_json:
-            answer_json(report(session, line.state, login=login))
-        raise NotReady(str(error), hint=_come_back(session)) from error
-    finally:
-        line.clear()
-    say_notices(reached.notices)
-    if as_json:
-        answer_json(
-            report(reached.session, reached.state, connection=reached.connection, login=login)
-        )
-    else:
-        click.echo(way_in(reached))
-
-
-def _come_back(session: Session) -> str:
-    job_id = session.job_id
-    return (
-        f"Job {job_id} goes on. The way in, once it is ready: slurm-nb tunnel-cmd {job_id}"
-        f"; to cancel it: slurm-nb cancel {job_id}"
-    )
+        job_id = session.job_id
+        say(f"To wait for it: slurm-nb wait {job_id}; the way in: slurm-nb tunnel-cmd {job_id}")

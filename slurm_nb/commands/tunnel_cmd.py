@@ -6,38 +6,38 @@ import os
 
 import click
 
-from slurm_nb.api import find_session, find_way_in
+from slurm_nb.api import find_way_in
 from slurm_nb.commands.options import (
-    job_id_argument,
     json_option,
     local_port_option,
     login_host_option,
+    session_argument,
 )
 from slurm_nb.commands.screen import answer_json, report, say, say_notices, slow_noted
 from slurm_nb.connection import find_login
 from slurm_nb.scheduler import Phase
+from slurm_nb.session import Session
 from slurm_nb.tunnel import Login
 
 
 @click.command("tunnel-cmd")
-@job_id_argument
+@session_argument
 @login_host_option
 @local_port_option
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context,
-    job_id: str,
+    *,
+    session: Session,
     login: Login | None,
     local_port: int | None,
-    *,
     as_json: bool,
 ) -> None:
     """Print the ssh command for the laptop again.
 
     The command alone goes to stdout, the URL to stderr.
     """
-    session = find_session(job_id)
     if session.login_host:
         login = login or Login.parse(session.login_host)
     elif login is None or local_port is None:  # sbatched by hand: submit has resolved nothing
@@ -59,4 +59,4 @@ def command(
     if reached.ready.fingerprint:
         say(f"The SHA-256 fingerprint of its certificate must be {reached.ready.fingerprint}")
     if state.phase is Phase.UNKNOWN:
-        say(f"Whether job {job_id} still runs is not known: {state.reason}")
+        say(f"Whether job {session.job_id} still runs is not known: {state.reason}")

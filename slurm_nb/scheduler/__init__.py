@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from slurm_nb.errors import AnswerLost
@@ -40,6 +41,12 @@ class JobState:
     """Where the job script runs."""
     end_time: str | None = None
     """When the time limit falls, in this machine's time: `2026-11-23T14:00:00`."""
+    start_time: str | None = None
+    """When it started, or when Slurm expects it to start: `2026-11-23T12:00:00`."""
+    exit_code: str | None = None
+    """Of a job that ended, as accounting has it: `1:0`, the exit code and the signal."""
+    by_uid: int | None = None
+    """Who cancelled it, where accounting knows."""
     foreign: bool = False
     """Whether what Slurm shows of this id is another job; ours is over, or was never this."""
 
@@ -56,18 +63,21 @@ class Scheduler(Protocol):
         Raises `SchedulerError` when there is none, or it does not answer.
         """
 
-    def submit(
+    def submit(  # noqa: PLR0913  all but the first three are by name
         self,
         script: str,
         spec: JobSpec,
         store: Store,
         *,
         cluster: str,
+        before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
     ) -> Session:
         """Have `script` run; the caller saves the session before anything else.
 
-        `tell` is given what was said beside the answer, a line each.
+        `before` is called with the path of the script, which is no other job's, when everything
+        is ready but nothing is submitted yet. `tell` is given what was said beside the answer, a
+        line each.
 
         Raises `SchedulerError` when it is refused, `AnswerLost` when nobody knows.
         """
@@ -76,7 +86,13 @@ class Scheduler(Protocol):
         """Find the job whose answer was lost; raises `lost` when it is not found in a while."""
 
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
-        """The state of each job, by job id. Never raises: who can't be asked is UNKNOWN."""
+        """The state of each job of one cluster, by job id; one question, however many they are.
+
+        Never raises: who can't be asked is UNKNOWN.
+        """
+
+    def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
+        """`states` of jobs that ended, with what accounting adds; `session` is any of them."""
 
     def cancel(self, session: Session) -> None:
         """Ask for the end of a job; one that is over is no error. Raises `SchedulerError`."""
@@ -91,3 +107,15 @@ def scheduler(cluster: str) -> Scheduler:
     from slurm_nb.scheduler.slurm import Slurm  # noqa: PLC0415  submitit takes its time
 
     return Slurm()
+
+
+def place_in_queue(session: Session) -> tuple[int, int] | None:
+    """Which of how many waiting jobs a session is, by priority; None where nobody can say.
+
+    Slurm looks through all of its jobs for this, so it is not for a loop.
+    """
+    if session.cluster == LOCAL:
+        return None
+    from slurm_nb.scheduler.slurm import Slurm  # noqa: PLC0415  as above
+
+    return Slurm().place(session)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from slurm_nb.errors import AnswerLost, BadValue, SchedulerError
 from slurm_nb.private import write_private
+from slurm_nb.process import Process
 from slurm_nb.scheduler import LOCAL, JobState, Phase
 from slurm_nb.scheduler.crossing import crossing
 from slurm_nb.session import Session, Store
@@ -28,15 +28,10 @@ _POLL_S = 0.1
 
 
 @dataclass(frozen=True)
-class _Process:
-    """The leader of a local job, such that another process of the same id is not taken for it."""
+class _Leader(Process):
+    """The leader of a local job."""
 
-    host: str
-    boot_id: str
-    pid: int
-    start_ticks: int
-    """Since boot; field 22 of /proc/PID/stat."""
-    end_time: str | None
+    end_time: str | None = None
 
 
 class Local:
@@ -46,13 +41,14 @@ class Local:
         """Always `local`."""
         return LOCAL
 
-    def submit(
+    def submit(  # noqa: PLR0913  all but the first three are by name
         self,
         script: str,
         spec: JobSpec,
         store: Store,
         *,
         cluster: str,
+        before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
     ) -> Session:
         """Start `script`; it goes on when this process and its shell are gone."""
@@ -62,6 +58,7 @@ class Local:
             )
         session = Session(job_id=_claim(store), cluster=cluster)
         script_path = store.script_path(session.job_id)
+        before(script_path)
         write_private(script_path, script)
         limit_s = time_limit_s(spec.time) if spec.time else None
         argv = ["bash", str(script_path), session.job_id]
@@ -70,12 +67,9 @@ class Local:
             end_at = str(round(end.timestamp()))
             argv = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(limit_s), *argv, end_at]
         process = _start(argv, store.log_path(session.job_id), spec.notebook_dir)
-        record = _Process(
-            socket.gethostname(),
-            _boot_id(),
-            process.pid,
-            _start_ticks(process.pid),
-            end.isoformat(timespec="seconds") if end else None,
+        record = _Leader(
+            **asdict(Process.here(process.pid)),
+            end_time=end.isoformat(timespec="seconds") if end else None,
         )
         try:
             write_private(_record_path(store, session), json.dumps(asdict(record)))
@@ -87,6 +81,10 @@ class Local:
     def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
         """Never called: no answer is lost between a process and its child."""
         raise lost
+
+    def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
+        """Nobody keeps accounts here."""
+        return dict(states)
 
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
         """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
@@ -102,16 +100,16 @@ class Local:
                 f"{session.job_id} can't be cancelled from here: {state.reason}",
                 hint="cancel it on the machine that it runs on",
             )
-        record = _record(store, session)
-        if record is None or state.phase is Phase.ENDED:
+        if state.phase is Phase.ENDED:
             return
-        if _alive(record):
+        record = _record(store, session)
+        if record and record.alive():
             _signal(os.kill, record.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _KILL_AFTER_S
-        while _alive(record) and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-        if _alive(record):
-            _signal(os.killpg, record.pid, signal.SIGKILL)
+            deadline = time.monotonic() + _KILL_AFTER_S
+            while record.alive() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+            if record.alive():
+                _signal(os.killpg, record.pid, signal.SIGKILL)
         for pid in _marked(session):  # what a leader that was killed could not end
             _signal(os.kill, pid, signal.SIGKILL)
 
@@ -160,11 +158,11 @@ def _record_path(store: Store, session: Session) -> Path:
     return store.session_folder(session.cluster, session.job_id) / "process.json"
 
 
-def _record(store: Store, session: Session) -> _Process | None:
+def _record(store: Store, session: Session) -> _Leader | None:
     """The leader of a job; None when it was never started."""
     path = _record_path(store, session)
     try:
-        return _Process(**json.loads(path.read_text(encoding="utf-8")))
+        return _Leader(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -176,35 +174,12 @@ def _state(store: Store, session: Session) -> JobState:
         record = _record(store, session)
     except BadValue as error:
         return JobState(Phase.UNKNOWN, "UNKNOWN", str(error))
-    if record is None:
-        return JobState(Phase.ENDED, "ENDED", "it was never started")
-    if record.host != socket.gethostname():
+    if record and record.elsewhere():
         return JobState(Phase.UNKNOWN, "UNKNOWN", f"it was started on {record.host}")
-    if _alive(record) or _marked(session):
-        return JobState(Phase.RUNNING, "RUNNING", end_time=record.end_time)
-    return JobState(Phase.ENDED, "ENDED")
-
-
-def _alive(record: _Process) -> bool:
-    return (
-        record.boot_id == _boot_id()
-        and record.start_ticks != 0
-        and _start_ticks(record.pid) == record.start_ticks
-    )
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-def _start_ticks(pid: int) -> int:
-    """Field 22 of /proc/PID/stat; 0 when the process is gone or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    fields = stat.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])
+    # Also without a record: who submitted may have been killed before it was written.
+    if (record and record.alive()) or _marked(session):
+        return JobState(Phase.RUNNING, "RUNNING", end_time=record.end_time if record else None)
+    return JobState(Phase.ENDED, "ENDED", "" if record else "it was never started")
 
 
 def _marked(session: Session) -> list[int]:

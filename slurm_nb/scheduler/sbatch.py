@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +44,19 @@ class Sbatch(SlurmExecutor):
     """submitit's Slurm executor, submitting our script in place of its own."""
 
     def __init__(
-        self, folder: Path, script: str, *, environ: Mapping[str, str], clusters: str = ""
+        self,
+        folder: Path,
+        script: str,
+        *,
+        environ: Mapping[str, str],
+        clusters: str = "",
+        before: Callable[[Path], None] = lambda _: None,
     ) -> None:
         super().__init__(folder)
         self._script = script
         self._environ = environ
         self._clusters = clusters
+        self._before = before
         self.script_path: Path | None = None
 
     def submit_script(self) -> Submitted:
@@ -82,6 +89,7 @@ class Sbatch(SlurmExecutor):
         submission_file_path.chmod(0o600)
         submission_file_path.write_text(self._script, encoding="utf-8")
         self.script_path = submission_file_path
+        self._before(submission_file_path)
         return [
             "bash", "-c", _HEARD, str(self._heard),
             "timeout", "--kill-after=5", str(_SBATCH_TIMEOUT_S),

@@ -10,35 +10,24 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.private import user_name
 from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.answers import (
+    SACCT_COLUMNS,
+    SQUEUE_FORMAT,
+    parse_place,
+    parse_sacct,
+    parse_squeue,
+)
 from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
 from slurm_nb.scheduler.crossing import clusters_asked_for, environ_for_sbatch
 from slurm_nb.session import Session, Store
 from slurm_nb.spec import JobSpec
-
-# squeue(1) and sacct(1), "JOB STATE CODES"; a word that is not here is UNKNOWN. A job that is
-# COMPLETING may be on its way back into the queue (requeue), so it has not ended yet.
-PHASES: dict[str, Phase] = (
-    dict.fromkeys(
-        ["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
-         "SPECIAL_EXIT"],
-        Phase.PENDING,
-    )
-    | dict.fromkeys(
-        ["RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"],
-        Phase.RUNNING,
-    )
-    | dict.fromkeys(
-        ["COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL",
-         "DEADLINE", "OUT_OF_MEMORY", "LAUNCH_FAILED", "RECONFIG_FAIL", "REVOKED"],
-        Phase.ENDED,
-    )
-)  # fmt: skip
 
 # A job whose answer was lost: a controller that hung may need a moment to show it.
 _LOOKS = 4
@@ -68,13 +57,14 @@ class Slurm:
             )
         return match[1]
 
-    def submit(
+    def submit(  # noqa: PLR0913  all but the first three are by name
         self,
         script: str,
         spec: JobSpec,
         store: Store,
         *,
         cluster: str,
+        before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
     ) -> Session:
         """Submit `script` with sbatch, to the clusters that -M names, else to `cluster`.
@@ -95,6 +85,7 @@ class Slurm:
                 os.environ, options, commands=str(Path(path).parent) if path else None
             ),
             clusters=clusters_asked_for(os.environ, options),
+            before=before,
         )
         submitted = submission.submit_script()
         tell(submitted.words)
@@ -108,38 +99,63 @@ class Slurm:
             if look:
                 time.sleep(_LOOK_AGAIN_S)
             with contextlib.suppress(SchedulerError):
-                where = ["-M", lost.clusters] if lost.clusters else []
-                answer = ask(
-                    ["squeue", *where, "--me", "-t", "all", "-o", "%i|%o"],
-                    timeout_s=_LOOK_TIMEOUT_S,
-                )
-                named = ""
-                for line in answer.stdout.splitlines():
-                    job_id, _, command = line.strip().partition("|")
-                    # A title that squeue writes above the jobs of each cluster of -M.
-                    named = (
-                        line.partition(": ")[2].strip() if line.startswith("CLUSTER: ") else named
-                    )
-                    if command == lost.script and job_id.isdigit():
-                        return _session(job_id, named, lost.script, own=cluster)
+                found = self.find({lost.script}, clusters=lost.clusters, own=cluster)
+                if found:
+                    return found[lost.script]
         raise lost
 
     def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
         """One squeue for all, then one sacct for those that squeue no longer knows."""
         known = list(sessions)
-        by_cluster: dict[str | None, list[str]] = {}
-        for session in known:
-            cluster = session.cluster if session.other_cluster else None
-            by_cluster.setdefault(cluster, []).append(session.job_id)
-        states: dict[str, JobState] = {}
-        for cluster, job_ids in by_cluster.items():
-            states |= _states(job_ids, ["-M", cluster] if cluster else [])
+        states = _states([session.job_id for session in known], _where(known[0])) if known else {}
         return {session.job_id: _of(session, states[session.job_id]) for session in known}
+
+    def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
+        """One sacct for all; without accounting, what squeue has said."""
+        asked = [job_id for job_id, state in states.items() if _lacks(state)]
+        said = _accounting(asked, _where(session)) if asked else {}
+        return {
+            job_id: replace(state, exit_code=said[job_id].exit_code, by_uid=said[job_id].by_uid)
+            if job_id in said and said[job_id].word == state.word
+            else state
+            for job_id, state in states.items()
+        }
+
+    def place(self, session: Session) -> tuple[int, int] | None:
+        """Which of how many jobs that wait in its partitions it is, by priority; None: not known.
+
+        The controller looks through all of its jobs for this, so it is not for a loop.
+        """
+        where = _where(session)
+        with contextlib.suppress(SchedulerError):
+            asked = ["squeue", *where, "-h", "-j", session.job_id, "-o", "%P"]
+            partition = ask(asked, timeout_s=QUERY_TIMEOUT_S).stdout.strip()
+            if partition:
+                queue = ["squeue", *where, "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
+                answer = ask([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
+                return parse_place(answer.stdout, session.job_id)
+        return None
+
+    def find(self, scripts: Collection[str], *, clusters: str, own: str) -> dict[str, Session]:
+        """The jobs that run one of `scripts`, by script. Raises `SchedulerError` for no answer."""
+        where = ["-M", clusters] if clusters else []
+        answer = ask(
+            ["squeue", *where, "--me", "-t", "all", "-o", "%i|%o"], timeout_s=_LOOK_TIMEOUT_S
+        )
+        if answer.exit_code:
+            raise SchedulerError(f"squeue: {answer.words}")
+        found, named = {}, ""
+        for line in answer.stdout.splitlines():
+            job_id, _, command = line.strip().partition("|")
+            if line.startswith("CLUSTER: "):  # a title above the jobs of each cluster of -M
+                named = line.partition(": ")[2].strip()
+            elif command in scripts and job_id.isdigit():
+                found[command] = _session(job_id, named, command, own=own)
+        return found
 
     def cancel(self, session: Session) -> None:
         """Have Slurm end the job with scancel; one that is over is no error."""
-        where = ["-M", session.cluster] if session.other_cluster else []
-        answer = ask(["scancel", *where, session.job_id], timeout_s=QUERY_TIMEOUT_S)
+        answer = ask(["scancel", *_where(session), session.job_id], timeout_s=QUERY_TIMEOUT_S)
         if answer.exit_code and "Invalid job id" not in answer.stderr:
             raise SchedulerError(
                 f"scancel {session.job_id}: {answer.words}",
@@ -166,22 +182,22 @@ def _of(session: Session, state: JobState) -> JobState:
     return JobState(Phase.ENDED, "ENDED", reason, foreign=True)
 
 
+def _lacks(state: JobState) -> bool:
+    """Whether accounting may know more of how a job ended."""
+    return state.exit_code is None and not state.foreign
+
+
+def _where(session: Session) -> list[str]:
+    return ["-M", session.cluster] if session.other_cluster else []
+
+
 def _states(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
-    unknown = dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer"))
+    # A list of ids has the controller send all of its jobs; --me those of this user alone.
+    which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
     try:
         # -t all: also jobs that ended within MinJobAge (slurm.conf(5)).
         answer = ask(
-            [
-                "squeue",
-                *where,
-                "-h",
-                "-t",
-                "all",
-                "-j",
-                ",".join(job_ids),
-                "-o",
-                "%i|%u|%T|%e|%B|%r|%o",
-            ],
+            ["squeue", *where, "-h", "-t", "all", *which, "-o", SQUEUE_FORMAT],
             timeout_s=QUERY_TIMEOUT_S,
         )
         if answer.exit_code and "Invalid job id" not in answer.stderr:
@@ -189,52 +205,23 @@ def _states(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
             return dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", reason))
         found = parse_squeue(answer.stdout)
         gone = [job_id for job_id in job_ids if job_id not in found]
-        return unknown | found | (_ended(gone, where) if gone else {})
+        return found | (_ended(gone, where) if gone else {})
     except SchedulerError as error:
         return dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", str(error)))
-
-
-def parse_squeue(text: str) -> dict[str, JobState]:
-    """From lines of `squeue -o '%i|%u|%T|%e|%B|%r|%o'`.
-
-    `7|alice|RUNNING|2026-11-23T14:00:00|c1|None|/home/alice/job.sh`
-    """
-    states = {}
-    for line in text.splitlines():
-        job_id, *values = line.strip().split("|", 5)
-        if job_id.isascii() and job_id.isdigit() and len(values) == 5:
-            user, word, end_time, node, rest = values
-            reason, _, script = rest.rpartition("|")  # an admin's reason may hold a bar
-            states[job_id] = JobState(
-                PHASES.get(word, Phase.UNKNOWN),
-                word,
-                "" if reason == "None" else reason,
-                script,
-                user,
-                None if node in {"", "n/a", "(null)"} else node,
-                end_time if end_time[:1].isdigit() else None,
-            )
-    return states
-
-
-def parse_sacct(text: str) -> dict[str, JobState]:
-    """From lines of `sacct -n -P -X -o JobID,State`: `7|CANCELLED by 1000`."""
-    states = {}
-    for line in text.splitlines():
-        job_id, _, state = line.strip().partition("|")
-        word = state.partition(" ")[0]
-        if job_id.isascii() and job_id.isdigit() and word:
-            states[job_id] = JobState(PHASES.get(word, Phase.UNKNOWN), word)
-    return states
 
 
 def _ended(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
     """How jobs ended that squeue no longer knows; without accounting, only that they did."""
     states = dict.fromkeys(job_ids, JobState(Phase.ENDED, "ENDED", "no longer known to Slurm"))
+    return states | _accounting(job_ids, where)
+
+
+def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
+    """What sacct says of jobs; nothing where there is no accounting, or it does not answer."""
     with contextlib.suppress(SchedulerError):
         answer = ask(
-            ["sacct", *where, "-n", "-P", "-X", "-o", "JobID,State", "-j", ",".join(job_ids)],
+            ["sacct", *where, "-n", "-P", "-X", "-o", SACCT_COLUMNS, "-j", ",".join(job_ids)],
             timeout_s=QUERY_TIMEOUT_S,
         )
-        states |= parse_sacct(answer.stdout)
-    return states
+        return parse_sacct(answer.stdout)
+    return {}

@@ -1,0 +1,66 @@
+"""Sessions cancelled, and what became of each."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from slurm_nb.ended import settle
+from slurm_nb.errors import SlurmNbError
+from slurm_nb.scheduler import JobState, Phase, Scheduler, scheduler
+from slurm_nb.session import Session, Store
+from slurm_nb.whereabouts import follow
+
+# Seconds between looks whether a cancelled job is gone: KillWait is 30 s by default
+# (slurm.conf(5)), and most jobs go at once.
+_LOOK_AFTER_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0)
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What became of a session that was to be cancelled."""
+
+    session: Session
+    state: JobState | None
+    """None once Slurm has been asked to end it, and it has not done so within a minute."""
+    already: bool = False
+    """It had ended before."""
+    error: SlurmNbError | None = None
+    """Why it could not be cancelled."""
+
+
+def cancel(sessions: Iterable[Session]) -> Iterator[Cancelled]:
+    """Cancel sessions and remove their secrets; each is told of when it is known to be over."""
+    ordered = sorted(sessions, key=lambda session: session.cluster)
+    for cluster, group in groupby(ordered, key=lambda session: session.cluster):
+        yield from _cancel(scheduler(cluster), list(group), Store.of_user(os.environ))
+
+
+def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[Cancelled]:
+    lasting = []
+    states = jobs.states(sessions)
+    for session in sessions:
+        state = states[session.job_id]
+        if state.phase is Phase.ENDED:
+            settle(session, state, store, follow(session, store))
+            yield Cancelled(session, state, already=True)
+            continue
+        try:
+            jobs.cancel(session)
+            lasting.append(session)
+        except SlurmNbError as error:
+            yield Cancelled(session, state, error=error)
+    for pause_s in (0.0, *_LOOK_AFTER_S):
+        if not lasting:
+            return
+        time.sleep(pause_s)
+        states = jobs.states(lasting)
+        for session in lasting:
+            if states[session.job_id].phase is Phase.ENDED:
+                settle(session, states[session.job_id], store, follow(session, store))
+                yield Cancelled(session, states[session.job_id])
+        lasting = [each for each in lasting if states[each.job_id].phase is not Phase.ENDED]
+    yield from (Cancelled(session, None) for session in lasting)

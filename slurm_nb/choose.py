@@ -1,0 +1,63 @@
+"""Which session is meant: by job id, by name, or the last one."""
+
+from __future__ import annotations
+
+from slurm_nb.ended import find_ended
+from slurm_nb.errors import BadValue
+from slurm_nb.intents import adopt
+from slurm_nb.session import Session, Store, is_job_id
+from slurm_nb.spec import refuse_control_characters
+
+_LISTED = "they are listed by: slurm-nb list"
+_MENTIONED = 5
+
+
+def choose(store: Store, text: str, *, cluster: str | None = None) -> Session:
+    """The session of a job id (`7`, `local-7`) or of a name, as `submit --job-name` gave it.
+
+    cluster: where there is one of that id on more than one. Of several with one name the only one
+    that has not ended is meant. Raises `BadValue` when there is none, or it is not clear.
+    """
+    refuse_control_characters("session", text)
+    if is_job_id(text):
+        if not store.has(text):
+            adopt(store)
+        return store.load(text, cluster=cluster)
+    named = [each for each in _all(store, cluster) if each.job_name == text]
+    going = [each for each in named if find_ended(store, each) is None]
+    if not named:
+        raise BadValue(f"{text!r} is no job id and no session's name", hint=_LISTED)
+    if len(going or named) == 1:
+        return (going or named)[0]
+    return _one_of(going or named, text)
+
+
+def choose_last(store: Store, *, cluster: str | None = None) -> Session:
+    """The session that was submitted last. Raises `BadValue` when there is none."""
+    adopt(store)
+    sessions = _all(store, cluster)
+    if not sessions:
+        raise BadValue("--last: there is no session", hint="start one: slurm-nb submit")
+    return sessions[0]
+
+
+def newest_first(sessions: list[Session]) -> list[Session]:
+    """In the order in which they were submitted, the last one first."""
+    return sorted(
+        sessions,
+        key=lambda each: (each.submitted_at or 0, int(each.job_id.rpartition("-")[2])),
+        reverse=True,
+    )
+
+
+def _all(store: Store, cluster: str | None) -> list[Session]:
+    return newest_first([each for each in store.all()[0] if cluster in {None, each.cluster}])
+
+
+def _one_of(sessions: list[Session], text: str) -> Session:
+    ids = [each.job_id for each in sessions]
+    more = f" and {len(ids) - _MENTIONED} more" if len(ids) > _MENTIONED else ""
+    raise BadValue(
+        f"{text!r} is the name of {len(ids)} sessions: {', '.join(ids[:_MENTIONED])}{more}",
+        hint=f"say which one by its job id; {_LISTED}",
+    )

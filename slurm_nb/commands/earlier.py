@@ -1,0 +1,66 @@
+"""The option `--again`: a submission with the options of an earlier one."""
+
+from __future__ import annotations
+
+import os
+
+import click
+from click.core import ParameterSource
+
+from slurm_nb.again import split_words
+from slurm_nb.choose import choose
+from slurm_nb.commands.options import complete_session
+from slurm_nb.errors import BadValue
+from slurm_nb.session import Store
+
+AGAIN = "again"
+_META = "slurm_nb.again"
+
+
+def key_of(param: click.Parameter) -> str:
+    """The name of an option in config files: `cpus-per-task` of `--cpus-per-task`."""
+    long = [opt for opt in param.opts if opt.startswith("--")]
+    return long[0][2:] if long else str(param.name).replace("_", "-")
+
+
+def with_earlier(command: click.Command, args: list[str]) -> list[str]:
+    """`args` after the options of the session that `--again` names in them.
+
+    Of an option that stands twice click takes the last; lists would add up, so the earlier one
+    goes. Raises `BadValue` when there is no such session, or its options are not known.
+    """
+    probe = click.Context(command, resilient_parsing=True, **command.context_settings)
+    click.Command.parse_args(command, probe, list(args))
+    given = {
+        key_of(param)
+        for param in command.params
+        if probe.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
+    }
+    if AGAIN not in given:
+        return args
+    session = choose(Store.of_user(os.environ), probe.meta[_META])
+    if not session.options:
+        raise BadValue(
+            f"--{AGAIN} {session.job_id}: how that job was submitted is not known",
+            hint="give the options anew: slurm-nb submit",
+        )
+    earlier, passed_on = split_words(session.options)
+    replaced = tuple(f"--{key}=" for key in given)
+    args = [*(word for word in earlier if not word.startswith(replaced)), *args]
+    if passed_on and "sbatch-options" not in given:
+        args += [*([] if "--" in args else ["--"]), *passed_on]
+    return args
+
+
+def _keep(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    ctx.meta[_META] = value
+
+
+again_option = click.option(
+    f"--{AGAIN}",
+    metavar="JOBID",
+    expose_value=False,
+    callback=_keep,
+    shell_complete=complete_session,
+    help="With the options of that session, but for those that you give.",
+)

@@ -1,0 +1,73 @@
+"""slurm-nb list"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import click
+
+from slurm_nb.commands.entries import HEADINGS, clock_time, in_doubt, record, row
+from slurm_nb.commands.options import json_option
+from slurm_nb.commands.screen import answer_json, complain, say, say_notices, slow_noted, visible
+from slurm_nb.listing import Listing, list_sessions, prune
+from slurm_nb.session import Store
+from slurm_nb.state_words import duration
+
+
+@click.command("list")
+@click.option("--prune", "pruned", is_flag=True, help="Forget the sessions that have ended.")
+@json_option
+def command(*, pruned: bool, as_json: bool) -> None:
+    """List your sessions, the newest first.
+
+    IDLE is how long nothing ran in a session and nobody was connected. What ended more than 30
+    days ago is forgotten by itself; --prune forgets all that has ended, with its output.
+    """
+    store = Store.of_user(os.environ)
+    with slow_noted():
+        listing = list_sessions(store)
+    removed = prune(store, older_than_days=0) if pruned else prune(store)
+    if pruned:
+        listing = Listing(
+            [entry for entry in listing.entries if store.has(entry.session.job_id)],
+            listing.broken,
+            listing.doubtful,
+            listing.unanswered,
+        )
+        say(f"forgot {removed} session{'' if removed == 1 else 's'}")
+    now_s = time.time()
+    if as_json:
+        answer_json({"sessions": [record(entry, now_s) for entry in listing.entries]})
+    elif listing.entries:
+        click.echo("\n".join(_table([row(entry, now_s) for entry in listing.entries])))
+    else:
+        say("no sessions; to start one: slurm-nb submit")
+    _tell_what_is_missing(listing, now_s)
+
+
+def _tell_what_is_missing(listing: Listing, now_s: float) -> None:
+    for cluster, problem in listing.unanswered.items():
+        times = [
+            entry.as_of
+            for entry in listing.entries
+            if entry.session.cluster == cluster and entry.as_of
+        ]
+        age = (
+            f"shown is what it said {duration(now_s - max(times))} ago, at {clock_time(max(times))}"
+            if times
+            else "what became of the sessions there is not known"
+        )
+        say_notices([f"Slurm does not answer ({problem}): {age}"])
+    say_notices(in_doubt(intent) for intent in listing.doubtful)
+    for error in listing.broken:
+        complain(error)
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    shown = [tuple(visible(text) for text in each) for each in (HEADINGS, *rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(each, widths, strict=True)).rstrip()
+        for each in shown
+    ]

@@ -1,0 +1,43 @@
+"""slurm-nb logs"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from slurm_nb.commands.options import session_argument
+from slurm_nb.commands.screen import say, visible
+from slurm_nb.errors import NotReady
+from slurm_nb.output import lines_of, tail_of
+from slurm_nb.scheduler import Phase, scheduler
+from slurm_nb.session import Session, Store
+from slurm_nb.shared import SharedAnswers
+
+_ASK_EVERY_S = 29.0
+
+
+@click.command("logs")
+@session_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the job has ended.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help="The last N lines.")
+def command(*, session: Session, follow: bool, lines: int | None) -> None:
+    """Print the output of a session's job: the log of its Jupyter."""
+    store = Store.of_user(os.environ)
+    path = store.log_path(session.job_id)
+    shared = SharedAnswers(store, scheduler(session.cluster), session.cluster)
+
+    def over() -> bool:
+        return shared.state(session, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
+
+    if not path.exists() and not follow:
+        raise NotReady(
+            f"job {session.job_id} has written nothing yet: there is no {path}",
+            hint=f"how it stands: slurm-nb status {session.job_id}",
+        )
+    start = tail_of(path, lines) if lines is not None else 0
+    try:
+        for line in lines_of(path, start, over=over if follow else None):
+            click.echo(visible(line))
+    except KeyboardInterrupt:
+        say(f"job {session.job_id} goes on")

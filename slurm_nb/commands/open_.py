@@ -1,0 +1,55 @@
+"""slurm-nb open"""
+
+from __future__ import annotations
+
+import html
+import os
+import webbrowser
+
+import click
+
+from slurm_nb.api import find_way_in
+from slurm_nb.commands.options import session_argument
+from slurm_nb.commands.screen import say, say_notices
+from slurm_nb.connection import find_login
+from slurm_nb.errors import BadValue
+from slurm_nb.private import write_private
+from slurm_nb.scheduler import LOCAL
+from slurm_nb.session import Session, Store
+
+_PAGE = """<!DOCTYPE html>
+<html><head><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">
+<title>slurm-nb</title></head><body><a href="{url}">Jupyter</a></body></html>
+"""
+
+
+@click.command("open")
+@session_argument
+def command(*, session: Session) -> None:
+    """Open a session of this machine (--cluster local) in the browser."""
+    job_id = session.job_id
+    if session.cluster != LOCAL:
+        raise BadValue(
+            f"job {job_id} runs on a compute node, which no browser here reaches",
+            hint=f"open it on your laptop, through the tunnel: slurm-nb tunnel-cmd {job_id}",
+        )
+    reached = find_way_in(session, login=find_login(os.environ))
+    if reached.ready.port is None:
+        raise BadValue(
+            f"job {job_id} listens on a socket, which no browser opens",
+            hint=f"through the tunnel: slurm-nb tunnel-cmd {job_id}",
+        )
+    say_notices(reached.notices)
+    url = reached.connection.url.replace(
+        f":{reached.connection.local_port}/", f":{reached.ready.port}/", 1
+    )
+    # Not the URL itself: a browser's arguments are seen by every user of this machine.
+    store = Store.of_user(os.environ)
+    page = store.session_folder(session.cluster, job_id) / "open.html"
+    write_private(page, _PAGE.format(url=html.escape(url)))
+    if not webbrowser.open(page.as_uri()):
+        raise BadValue(
+            "no browser was found on this machine",
+            hint=f"set BROWSER, or open what this prints: slurm-nb url {job_id}",
+        )
+    say(f"job {job_id} is being opened in the browser")

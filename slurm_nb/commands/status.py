@@ -1,0 +1,93 @@
+"""slurm-nb status"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import click
+
+from slurm_nb.commands.entries import clock_time, idle, record, time_left_s
+from slurm_nb.commands.options import json_option, session_argument
+from slurm_nb.commands.screen import answer_json, say_notices, slow_noted, visible
+from slurm_nb.ended import Ended
+from slurm_nb.listing import Entry, find_entry
+from slurm_nb.ready import Progress
+from slurm_nb.scheduler import Phase, place_in_queue
+from slurm_nb.session import Session, Store
+from slurm_nb.state_words import describe, duration, when
+from slurm_nb.whereabouts import follow
+
+_WIDTH = 11
+
+
+@click.command("status")
+@session_argument
+@json_option
+def command(*, session: Session, as_json: bool) -> None:
+    """Say how a session stands: why it waits, when it ends, how idle it is, or why it ended."""
+    store = Store.of_user(os.environ)
+    with slow_noted():
+        entry, problem = find_entry(store, session)
+        place = place_in_queue(session) if entry.state.phase is Phase.PENDING else None
+    progress = follow(session, store).read()
+    now_s = time.time()
+    if as_json:
+        more = {
+            "place_in_queue": place[0] if place else None,
+            "waiting_jobs": place[1] if place else None,
+            "ready": entry.state.phase is Phase.RUNNING and progress.ready is not None,
+            "warnings": [warning.text for warning in progress.warnings],
+            "output": str(store.log_path(session.job_id)),
+        }
+        answer_json({**record(entry, now_s), **more})
+    else:
+        lines = _lines(entry, progress, place, now_s)
+        lines.append(("Output", str(store.log_path(session.job_id))))
+        click.echo("\n".join(f"{name + ':':{_WIDTH}}{visible(text)}" for name, text in lines))
+    if problem:
+        age = f"; shown is what it said at {clock_time(entry.as_of)}" if entry.as_of else ""
+        say_notices([f"Slurm does not answer ({problem}){age}"])
+
+
+def _lines(
+    entry: Entry, progress: Progress, place: tuple[int, int] | None, now_s: float
+) -> list[tuple[str, str]]:
+    session, state, ended = entry.session, entry.state, entry.ended
+    name = f" ({session.job_name})" if session.job_name else ""
+    lines = [("Job", f"{session.job_id}{name}, cluster {session.cluster}")]
+    lines.append(("State", describe(state)))
+    if session.submitted_at:
+        lines.append(("Submitted", clock_time(session.submitted_at)))
+    if place:
+        lines.append(("Queue", f"number {place[0]} of the {place[1]} jobs that wait there"))
+    if state.node:
+        lines.append(("Node", state.node))
+    if ended:
+        return lines + _how_it_ended(ended)
+    left_s = time_left_s(entry, now_s)
+    if left_s is not None and state.end_time:
+        lines.append(("Ends", f"{when(state.end_time)}, in {duration(left_s)}"))
+    if state.phase is Phase.RUNNING:
+        lines += _how_it_runs(entry, progress, now_s)
+    return lines
+
+
+def _how_it_runs(entry: Entry, progress: Progress, now_s: float) -> list[tuple[str, str]]:
+    job_id, activity = entry.session.job_id, entry.activity
+    if progress.ready is None:
+        return [("Jupyter", f"not ready; to wait for it: slurm-nb wait {job_id}")]
+    lines = [("Jupyter", f"ready; the way in: slurm-nb tunnel-cmd {job_id}")]
+    if activity:
+        stop = f"; stops at {clock_time(activity.idle_stop_at)}" if activity.idle_stop_at else ""
+        lines.append(("Idle", f"{idle(entry, now_s)}{stop}"))
+        if activity.memory_fraction is not None:
+            lines.append(("Memory", f"{activity.memory_fraction:.0%} of its limit"))
+    return lines + [("Warning", warning.text) for warning in progress.warnings]
+
+
+def _how_it_ended(ended: Ended) -> list[tuple[str, str]]:
+    lines = [("Ended", when(ended.end_time))] if ended.end_time else []
+    lines.append(("Why", ended.text))
+    lines += [("Evidence", line) for line in ended.evidence.splitlines()]
+    return [*lines, ("Next", ended.cure)]

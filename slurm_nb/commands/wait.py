@@ -1,0 +1,36 @@
+"""slurm-nb wait"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from slurm_nb.commands.options import json_option, session_argument
+from slurm_nb.commands.screen import say
+from slurm_nb.commands.waiting import (
+    come_back,
+    notify_option,
+    wait_for_way_in,
+    wait_timeout_option,
+)
+from slurm_nb.connection import find_login
+from slurm_nb.errors import EXIT_INTERRUPTED
+from slurm_nb.session import Session
+from slurm_nb.tunnel import Login
+
+
+@click.command("wait")
+@session_argument
+@wait_timeout_option
+@notify_option
+@json_option
+def command(*, session: Session, wait_timeout: int | None, notify: bool, as_json: bool) -> None:
+    """Wait for a session again, and print the way in as submit does."""
+    login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
+    try:
+        wait_for_way_in(session, login, timeout_s=wait_timeout, as_json=as_json, notify=notify)
+    except KeyboardInterrupt:
+        say(come_back(session))
+        sys.exit(EXIT_INTERRUPTED)

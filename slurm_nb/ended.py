@@ -1,0 +1,142 @@
+"""How a session ended: found out once, and saved beside it.
+
+STATE/sessions/CLUSTER/7/ended.json, 0600: `{"word": "TIMEOUT", "cause": "time-limit", ...}`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from slurm_nb.endings import explain
+from slurm_nb.errors import BadValue, JobEnded
+from slurm_nb.joblog import JobLog
+from slurm_nb.private import user_name, write_private
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.session import Session, Store
+
+# The end of the output may reach the login node this much later (NFS, Lustre).
+_LATE_S = 120
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a session."""
+
+    word: str
+    """Slurm's own: `TIMEOUT`."""
+    reason: str
+    cause: str
+    """A word for programs: `time-limit`; `unknown`."""
+    text: str
+    """A sentence: what the cause was."""
+    evidence: str
+    """What shows it: a line of the output, or Slurm's words."""
+    cure: str
+    """What to do next."""
+    at: int
+    """Seconds since the epoch at which it was known to be over."""
+    end_time: str | None = None
+    """Of the job, as Slurm had it, in local time."""
+    node: str | None = None
+
+
+def settle(
+    session: Session,
+    state: JobState,
+    store: Store,
+    log: JobLog,
+    *,
+    now: Callable[[], float] = time.time,
+) -> Ended:
+    """Why the job of a session ended, by Slurm's words and its output.
+
+    Once Slurm says that it is over, this is saved, and the token removed, unless Slurm shows
+    another job under its id.
+    """
+    progress = log.read()
+    mem, limit = (option_of(session, name) for name in ("mem", "time"))
+    ending = explain(
+        session.job_id,
+        state,
+        progress,
+        log.tail(),
+        mem=mem,
+        time=limit,
+        cancelled_by=_other_user(state.by_uid),
+    )
+    earlier = find_ended(store, session)
+    ended = Ended(
+        state.word,
+        state.reason,
+        ending.cause,
+        ending.text,
+        ending.evidence,
+        ending.cure,
+        earlier.at if earlier else int(now()),
+        state.end_time,
+        state.node,
+    )
+    if state.phase is Phase.ENDED:
+        if not state.foreign:
+            store.forget_secrets(session)
+        if ended != earlier:
+            _save(ended, session, store)
+    return ended
+
+
+def find_ended(store: Store, session: Session) -> Ended | None:
+    """What was saved; None while nothing is, or it can't be read."""
+    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
+    try:
+        ended = Ended(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
+    sound = all(isinstance(text, str) for text in texts) and type(ended.at) is int
+    return ended if sound else None
+
+
+def is_certain(ended: Ended, *, now: Callable[[], float] = time.time) -> bool:
+    """Whether nothing more will be learnt of it."""
+    return ended.cause != "unknown" or now() - ended.at > _LATE_S
+
+
+def job_ended(
+    ended: Ended, session: Session, store: Store, *, before_ready: bool = False
+) -> JobEnded:
+    """The error that says how a session ended, and what to do next."""
+    reason = f" ({ended.reason})" if ended.reason else ""
+    head = f"job {session.job_id} has ended: {ended.word}{reason}"
+    if before_ready:
+        head = f"the job ended before Jupyter was ready: {ended.word}{reason}"
+    text = ended.text
+    if not (before_ready and text.startswith("Jupyter can't be started")):
+        text = f"{head}: {text}"
+    shown = "".join(f"\n    {line}" for line in ended.evidence.splitlines())
+    return JobEnded(
+        f"{text}{shown}",
+        hint=f"{ended.cure}\n  its output: {store.log_path(session.job_id)}",
+    )
+
+
+def option_of(session: Session, name: str) -> str | None:
+    """The value of an option that the session was submitted with: `4G` for `mem`."""
+    start = f"--{name}="
+    found = [word for word in session.options if word.startswith(start)]
+    return found[-1].removeprefix(start) if found else None
+
+
+def _other_user(uid: int | None) -> str | None:
+    """The name of somebody else."""
+    return None if uid in {None, os.geteuid()} else user_name(uid)
+
+
+def _save(ended: Ended, session: Session, store: Store) -> None:
+    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
+    with contextlib.suppress(BadValue):  # a full disk: it is found out anew next time
+        write_private(path, json.dumps(asdict(ended)))

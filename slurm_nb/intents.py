@@ -1,0 +1,125 @@
+"""Submissions that have no answer yet: what is found again when slurm-nb is killed on the way.
+
+Before sbatch runs, STATE/submitting/NAME.json (0600) says which script it will submit; when the
+session is saved it goes. One that stays is looked for among the jobs by its script, which no other
+job has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from slurm_nb.errors import BadValue, SchedulerError
+from slurm_nb.private import write_private
+from slurm_nb.process import Process
+from slurm_nb.scheduler import LOCAL
+from slurm_nb.scheduler.slurm import Slurm
+from slurm_nb.session import Session, Store, from_record
+
+# sbatch is given up after 90 s, and Slurm may show the job a little later.
+_SETTLED_S = 600.0
+# On another host nothing can be seen of the process that submits.
+_ELSEWHERE_S = 180.0
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A submission that was begun."""
+
+    path: Path
+    script: str
+    """Path of the script."""
+    clusters: str
+    """As `-M` takes them; empty: the login node's own."""
+    began_at: float
+    """Seconds since the epoch."""
+    process: Process
+    """Who submits."""
+    session: Session
+    """All that is known of it but the job's id."""
+
+
+def begin(store: Store, script: Path, session: Session, *, clusters: str) -> Path:
+    """Note what is about to be submitted; the note's path. Raises `BadValue`."""
+    path = store.folder / "submitting" / f"{secrets.token_hex(8)}.json"
+    record = {
+        "script": str(script),
+        "clusters": clusters,
+        "began_at": time.time(),
+        "process": asdict(Process.here(os.getpid())),
+        "session": {"version": 1, **asdict(session)},
+    }
+    write_private(path, json.dumps(record))
+    return path
+
+
+def adopt(store: Store) -> list[Intent]:
+    """Save a session for each job whose submission was cut off; those that are in doubt still.
+
+    Slurm is asked only where there are any. One that has no job, long after, is forgotten.
+    """
+    lost = [intent for intent in _all(store) if not _goes_on(intent)]
+    doubtful = []
+    for clusters in sorted({intent.clusters for intent in lost}):
+        those = [intent for intent in lost if intent.clusters == clusters]
+        doubtful += _adopt(store, clusters, those)
+    return doubtful
+
+
+def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
+    try:
+        jobs = Slurm()
+        own = jobs.cluster()
+        found = jobs.find({intent.script for intent in lost}, clusters=clusters, own=own)
+    except SchedulerError:
+        return lost
+    doubtful = []
+    for intent in lost:
+        job = found.get(intent.script)
+        if job is None and time.time() - intent.began_at < _SETTLED_S:
+            doubtful.append(intent)
+            continue
+        if job is not None:
+            store.save(
+                replace(
+                    intent.session,
+                    job_id=job.job_id,
+                    cluster=job.cluster,
+                    other_cluster=job.other_cluster,
+                    script=job.script,
+                )
+            )
+        else:
+            Path(intent.script).unlink(missing_ok=True)
+        intent.path.unlink(missing_ok=True)
+    return doubtful
+
+
+def _goes_on(intent: Intent) -> bool:
+    """Whether the process that submits may still be at it."""
+    if intent.process.elsewhere():
+        return time.time() - intent.began_at < _ELSEWHERE_S
+    return intent.process.alive()
+
+
+def _all(store: Store) -> Iterator[Intent]:
+    for path in sorted((store.folder / "submitting").glob("*.json")):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, BadValue):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            session = from_record(record["session"])
+            if session.cluster != LOCAL:
+                yield Intent(
+                    path,
+                    str(record["script"]),
+                    str(record["clusters"]),
+                    float(record["began_at"]),
+                    Process(**record["process"]),
+                    session,
+                )

@@ -1,0 +1,157 @@
+"""All of the user's sessions, with what Slurm says of them in one question."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+
+from slurm_nb.choose import newest_first
+from slurm_nb.ended import Ended, find_ended, is_certain, settle
+from slurm_nb.errors import BadValue
+from slurm_nb.intents import Intent, adopt
+from slurm_nb.scheduler import JobState, Phase, scheduler
+from slurm_nb.session import Session, Store
+from slurm_nb.shared import Answers, SharedAnswers, is_no_answer
+from slurm_nb.whereabouts import follow
+
+_KEPT_DAYS = 30
+_DAY_S = 86400
+_NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
+# A job that ended can be put back into the queue by hand for as long as Slurm knows it.
+_REQUEUED_WITHIN_S = 3600
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the job notes of itself in activity.json; not to be trusted."""
+
+    active_at: int | None
+    """When something last ran in it, seconds since the epoch; None: right now."""
+    idle_stop_at: int | None = None
+    """When it would stop for that, if nothing happens."""
+    memory_fraction: float | None = None
+    """Of its limit."""
+    kernels: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One session, as it stands."""
+
+    session: Session
+    state: JobState
+    ended: Ended | None = None
+    activity: Activity | None = None
+    as_of: float | None = None
+    """When Slurm last said that, if it does not answer now: seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every session, the newest first."""
+
+    entries: list[Entry]
+    broken: list[BadValue]
+    """What is wrong with sessions that can't be read."""
+    doubtful: list[Intent]
+    """Submissions of which nobody knows yet whether there is a job."""
+    unanswered: dict[str, str]
+    """Clusters that did not answer, and why."""
+
+
+def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> Listing:
+    """All sessions; each cluster is asked once, and once more for those that ended meanwhile."""
+    doubtful = adopt(store)
+    sessions, broken = store.all()
+    entries: list[Entry] = []
+    unanswered: dict[str, str] = {}
+    ordered = sorted(sessions, key=lambda each: each.cluster)
+    for cluster, group in groupby(ordered, key=lambda each: each.cluster):
+        found, problem = _of_cluster(store, cluster, list(group), now)
+        entries += found
+        if problem:
+            unanswered[cluster] = problem
+    order = [(each.cluster, each.job_id) for each in newest_first(sessions)]
+    place = {key: at for at, key in enumerate(order)}
+    entries.sort(key=lambda entry: place[entry.session.cluster, entry.session.job_id])
+    return Listing(entries, broken, doubtful, unanswered)
+
+
+def find_entry(store: Store, session: Session) -> tuple[Entry, str]:
+    """One session as it stands, and why Slurm did not answer (empty when it did)."""
+    (entry,), problem = _of_cluster(store, session.cluster, [session], time.time)
+    return entry, problem
+
+
+def _of_cluster(
+    store: Store, cluster: str, sessions: list[Session], now: Callable[[], float]
+) -> tuple[list[Entry], str]:
+    """The entries, and why the cluster did not answer."""
+    known = {each.job_id: find_ended(store, each) for each in sessions}
+    asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
+    jobs = scheduler(cluster)
+    shared = SharedAnswers(store, jobs, cluster, now=now)
+    states = shared.ask(asked) if asked else {}
+    fresh = {
+        job_id: state
+        for job_id, state in states.items()
+        if state.phase is Phase.ENDED and not _is_certain(known[job_id])
+    }
+    states |= jobs.how_ended(fresh, sessions[0]) if fresh else {}
+    problems = [state.reason for state in states.values() if is_no_answer(state)]
+    saved = shared.load() if problems else Answers()
+    entries = []
+    for session in sessions:
+        ended, state = known[session.job_id], states.get(session.job_id)
+        as_of = None
+        if state and is_no_answer(state):
+            state, as_of = saved.states.get(session.job_id, state), saved.asked_at
+        if ended and (state is None or as_of):
+            state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
+        state = state or _NOT_ASKED
+        if session.job_id in fresh:
+            ended = settle(session, state, store, follow(session, store))
+        elif state.phase is not Phase.ENDED:
+            ended = None  # also where it had ended, and was put back into the queue
+        activity = find_activity(store, session) if state.phase is Phase.RUNNING else None
+        entries.append(Entry(session, state, ended, activity, as_of))
+    return entries, problems[0] if problems else ""
+
+
+def _is_certain(ended: Ended | None) -> bool:
+    return ended is not None and is_certain(ended)
+
+
+def is_over(ended: Ended | None, *, now: Callable[[], float] = time.time) -> bool:
+    """Whether a session need not be asked after: it can't be put back into the queue any more."""
+    return _is_certain(ended) and ended is not None and now() - ended.at > _REQUEUED_WITHIN_S
+
+
+def find_activity(store: Store, session: Session) -> Activity | None:
+    """What the job of a session has noted; None where there is nothing, or nothing sound."""
+    path = store.session_folder(session.cluster, session.job_id) / "activity.json"
+    try:
+        activity = Activity(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    whole = (activity.active_at, activity.idle_stop_at, activity.kernels)
+    sound = all(each is None or type(each) is int for each in whole)
+    fraction = activity.memory_fraction
+    return activity if sound and (fraction is None or isinstance(fraction, float | int)) else None
+
+
+def prune(store: Store, *, older_than_days: int = _KEPT_DAYS) -> int:
+    """Remove what is kept of sessions that ended long ago; how many there were.
+
+    Only those are removed of which it is certain that they are over, and nothing of Slurm is asked.
+    """
+    removed = 0
+    for session in store.all()[0]:
+        ended = find_ended(store, session)
+        if ended and is_certain(ended) and time.time() - ended.at > older_than_days * _DAY_S:
+            store.remove(session)
+            removed += 1
+    return removed

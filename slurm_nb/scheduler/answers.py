@@ -1,0 +1,91 @@
+"""What Slurm's commands answer about jobs, read.
+
+Pure: no I/O, no clock. Facts were seen on 22.05.8 unless a man page is named.
+"""
+
+from __future__ import annotations
+
+import re
+
+from slurm_nb.scheduler import JobState, Phase
+
+# squeue(1) and sacct(1), "JOB STATE CODES"; a word that is not here is UNKNOWN. A job that is
+# COMPLETING may be on its way back into the queue (requeue), so it has not ended yet.
+PHASES: dict[str, Phase] = (
+    dict.fromkeys(
+        ["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
+         "SPECIAL_EXIT"],
+        Phase.PENDING,
+    )
+    | dict.fromkeys(
+        ["RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"],
+        Phase.RUNNING,
+    )
+    | dict.fromkeys(
+        ["COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL",
+         "DEADLINE", "OUT_OF_MEMORY", "LAUNCH_FAILED", "RECONFIG_FAIL", "REVOKED"],
+        Phase.ENDED,
+    )
+)  # fmt: skip
+
+SQUEUE_FORMAT = "%i|%u|%T|%e|%S|%B|%r|%o"
+"""Columns without a width: a cut name could be mistaken. What may hold bars comes last."""
+SACCT_COLUMNS = "JobID,State,ExitCode"
+
+_BY_UID = re.compile(r"(\w+) by (\d+)", re.ASCII)
+
+
+def parse_squeue(text: str) -> dict[str, JobState]:
+    """From lines of `squeue -o SQUEUE_FORMAT`.
+
+    `7|alice|RUNNING|2026-11-23T14:00:00|2026-11-23T12:00:00|c1|None|/home/alice/job.sh`
+    """
+    states = {}
+    for line in text.splitlines():
+        job_id, *values = line.strip().split("|", 6)
+        if job_id.isascii() and job_id.isdigit() and len(values) == 6:
+            user, word, end_time, start_time, node, rest = values
+            reason, _, script = rest.rpartition("|")  # an admin's reason may hold a bar
+            states[job_id] = JobState(
+                PHASES.get(word, Phase.UNKNOWN),
+                word,
+                "" if reason == "None" else reason,
+                script,
+                user,
+                None if node in {"", "n/a", "(null)"} else node,
+                _time(end_time),
+                _time(start_time),
+            )
+    return states
+
+
+def parse_sacct(text: str) -> dict[str, JobState]:
+    """From lines of `sacct -n -P -X -o SACCT_COLUMNS`: `7|CANCELLED by 1000|0:15`."""
+    states = {}
+    for line in text.splitlines():
+        job_id, _, rest = line.strip().partition("|")
+        state, _, exit_code = rest.partition("|")
+        word = state.partition(" ")[0]
+        if job_id.isascii() and job_id.isdigit() and word:
+            by = _BY_UID.fullmatch(state)
+            states[job_id] = JobState(
+                PHASES.get(word, Phase.UNKNOWN),
+                word,
+                exit_code=exit_code or None,
+                by_uid=int(by[2]) if by else None,
+            )
+    return states
+
+
+def parse_place(text: str, job_id: str) -> tuple[int, int] | None:
+    """From lines of `squeue -o '%i'`, in the order of priority: `(2, 12)` is second of twelve.
+
+    None when the job is not among them.
+    """
+    waiting = [line.strip() for line in text.splitlines() if line.strip()]
+    return (waiting.index(job_id) + 1, len(waiting)) if job_id in waiting else None
+
+
+def _time(text: str) -> str | None:
+    """Only a date is a time: not `N/A`, `NONE`, `Unknown`."""
+    return text if text[:1].isdigit() else None

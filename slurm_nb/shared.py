@@ -1,0 +1,158 @@
+"""What Slurm said last, saved: all of the user's terminals that wait share one question.
+
+STATE/answers/CLUSTER.json, 0600:
+`{"asked_at": 1764150000.0, "failed_at": null, "failure": "", "states": {"7": {"phase": ...}}}`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from slurm_nb.errors import BadValue
+from slurm_nb.private import write_private
+from slurm_nb.scheduler import JobState, Phase, Scheduler
+from slurm_nb.session import Session, Store
+
+_TURN_S = 40.0
+_TRY_EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The last answers about a cluster's jobs."""
+
+    asked_at: float | None = None
+    """Seconds since the epoch at which Slurm was last asked and answered."""
+    states: Mapping[str, JobState] = field(default_factory=dict)
+    """By job id, as of then."""
+    failed_at: float | None = None
+    """When it last did not answer, if that was later."""
+    failure: str = ""
+
+
+class SharedAnswers:
+    """The answers about one cluster's jobs, for one user."""
+
+    def __init__(
+        self,
+        store: Store,
+        jobs: Scheduler,
+        cluster: str,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._cluster = cluster
+        self._now = now
+        self._path = store.folder / "answers" / f"{cluster}.json"
+
+    def state(self, session: Session, *, max_age_s: float) -> JobState:
+        """The state of a session's job; Slurm is asked unless an answer is young enough.
+
+        Who asks, asks for all that others wait for as well.
+        """
+        with self._turn():
+            saved = self.load()
+            if self._is_young(saved.failed_at, max_age_s):
+                return JobState(Phase.UNKNOWN, "UNKNOWN", saved.failure)
+            if self._is_young(saved.asked_at, max_age_s) and session.job_id in saved.states:
+                return saved.states[session.job_id]
+            return self._ask([session, *self._others(saved, session)], saved)[session.job_id]
+
+    def ask(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+        """The states of sessions now, in one question; saved for others."""
+        with self._turn():
+            return self._ask(list(sessions), self.load())
+
+    def load(self) -> Answers:
+        """What was saved; nothing where that can't be read."""
+        try:
+            return _answers(json.loads(self._path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return Answers()
+
+    def _ask(self, sessions: list[Session], saved: Answers) -> dict[str, JobState]:
+        states = self._jobs.states(sessions)
+        unknown = [state for state in states.values() if is_no_answer(state)]
+        if states and len(unknown) == len(states):
+            new = replace(saved, failed_at=self._now(), failure=unknown[0].reason)
+        else:
+            new = Answers(self._now(), states)
+        with contextlib.suppress(BadValue):  # a full disk: then nothing is shared
+            write_private(self._path, json.dumps(asdict(new), default=_phase))
+        return states
+
+    def _others(self, saved: Answers, session: Session) -> Iterator[Session]:
+        """Sessions that were asked for lately and have not ended."""
+        if not self._is_young(saved.asked_at, _TURN_S):
+            return
+        for job_id, state in saved.states.items():
+            if job_id != session.job_id and state.phase is not Phase.ENDED:
+                with contextlib.suppress(BadValue):
+                    yield self._store.load(job_id, cluster=self._cluster)
+
+    def _is_young(self, at: float | None, max_age_s: float) -> bool:
+        # A time to come is that of a clock which has been set back since.
+        return at is not None and 0 <= self._now() - at <= max_age_s
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One asks, the others wait for the answer; where nothing can be locked, each asks."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                file = stack.enter_context(_opened(self._path.with_suffix(".lock")))
+                _lock(file)
+            yield
+
+
+def is_no_answer(state: JobState) -> bool:
+    """Whether Slurm did not say; its own words are never `UNKNOWN`."""
+    return state.phase is Phase.UNKNOWN and state.word == "UNKNOWN"
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Raises `OSError` where locks are not to be had; gives up after a while."""
+    deadline = time.monotonic() + _TURN_S
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_TRY_EVERY_S)
+        else:
+            return
+
+
+def _phase(value: object) -> str:
+    if isinstance(value, Phase):
+        return value.value
+    raise TypeError(type(value).__name__)
+
+
+def _answers(record: dict[str, Any]) -> Answers:
+    states = {
+        str(job_id): JobState(**{**state, "phase": Phase(state["phase"])})
+        for job_id, state in record["states"].items()
+    }
+    asked_at, failed_at = record["asked_at"], record["failed_at"]
+    for at in (asked_at, failed_at):
+        if at is not None and not isinstance(at, float | int):
+            raise TypeError("time")
+    return Answers(asked_at, states, failed_at, str(record["failure"]))
