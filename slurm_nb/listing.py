@@ -108,8 +108,9 @@ def _of_cluster(
         ended, state = known[session.job_id], states.get(session.job_id)
         as_of = None
         if state and is_no_answer(state):
-            state, as_of = saved.states.get(session.job_id, state), saved.asked_at
-        if ended and (state is None or as_of):
+            seen = saved.jobs.get(session.job_id)
+            state, as_of = (seen.state, seen.at) if seen else (state, None)
+        if ended and (state is None or is_no_answer(state) or as_of):
             state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
         state = state or _NOT_ASKED
         if session.job_id in fresh:

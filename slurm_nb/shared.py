@@ -1,7 +1,7 @@
 """What Slurm said last, saved: all of the user's terminals that wait share one question.
 
 STATE/answers/CLUSTER.json, 0600:
-`{"asked_at": 1764150000.0, "failed_at": null, "failure": "", "states": {"7": {"phase": ...}}}`
+`{"jobs": {"7": {"state": {"phase": "pending", ...}, "at": 1764150000.0}}, "failed_at": null, ...}`
 """
 
 from __future__ import annotations
@@ -22,19 +22,27 @@ from slurm_nb.scheduler import JobState, Phase, Scheduler
 from slurm_nb.session import Session, Store
 
 _TURN_S = 40.0
+_KEPT_S = 30 * 86400.0
 _TRY_EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A job as Slurm had it at some time."""
+
+    state: JobState
+    at: float
+    """Seconds since the epoch."""
 
 
 @dataclass(frozen=True)
 class Answers:
     """The last answers about a cluster's jobs."""
 
-    asked_at: float | None = None
-    """Seconds since the epoch at which Slurm was last asked and answered."""
-    states: Mapping[str, JobState] = field(default_factory=dict)
-    """By job id, as of then."""
+    jobs: Mapping[str, Seen] = field(default_factory=dict)
+    """By job id."""
     failed_at: float | None = None
-    """When it last did not answer, if that was later."""
+    """When Slurm last did not answer, if that was later; seconds since the epoch."""
     failure: str = ""
 
 
@@ -64,8 +72,9 @@ class SharedAnswers:
             saved = self.load()
             if self._is_young(saved.failed_at, max_age_s):
                 return JobState(Phase.UNKNOWN, "UNKNOWN", saved.failure)
-            if self._is_young(saved.asked_at, max_age_s) and session.job_id in saved.states:
-                return saved.states[session.job_id]
+            seen = saved.jobs.get(session.job_id)
+            if seen and self._is_young(seen.at, max_age_s):
+                return seen.state
             return self._ask([session, *self._others(saved, session)], saved)[session.job_id]
 
     def ask(self, sessions: Iterable[Session]) -> dict[str, JobState]:
@@ -83,20 +92,25 @@ class SharedAnswers:
     def _ask(self, sessions: list[Session], saved: Answers) -> dict[str, JobState]:
         states = self._jobs.states(sessions)
         unknown = [state for state in states.values() if is_no_answer(state)]
-        if states and len(unknown) == len(states):
+        if unknown:
             new = replace(saved, failed_at=self._now(), failure=unknown[0].reason)
         else:
-            new = Answers(self._now(), states)
+            at = self._now()
+            kept = {
+                job_id: seen
+                for job_id, seen in saved.jobs.items()
+                if self._is_young(seen.at, _KEPT_S)
+            }
+            new = Answers({**kept, **{job_id: Seen(state, at) for job_id, state in states.items()}})
         with contextlib.suppress(BadValue):  # a full disk: then nothing is shared
             write_private(self._path, json.dumps(asdict(new), default=_phase))
         return states
 
     def _others(self, saved: Answers, session: Session) -> Iterator[Session]:
         """Sessions that were asked for lately and have not ended."""
-        if not self._is_young(saved.asked_at, _TURN_S):
-            return
-        for job_id, state in saved.states.items():
-            if job_id != session.job_id and state.phase is not Phase.ENDED:
+        for job_id, seen in saved.jobs.items():
+            waited_for = self._is_young(seen.at, _TURN_S) and seen.state.phase is not Phase.ENDED
+            if job_id != session.job_id and waited_for:
                 with contextlib.suppress(BadValue):
                     yield self._store.load(job_id, cluster=self._cluster)
 
@@ -147,12 +161,11 @@ def _phase(value: object) -> str:
 
 
 def _answers(record: dict[str, Any]) -> Answers:
-    states = {
-        str(job_id): JobState(**{**state, "phase": Phase(state["phase"])})
-        for job_id, state in record["states"].items()
-    }
-    asked_at, failed_at = record["asked_at"], record["failed_at"]
-    for at in (asked_at, failed_at):
-        if at is not None and not isinstance(at, float | int):
-            raise TypeError("time")
-    return Answers(asked_at, states, failed_at, str(record["failure"]))
+    jobs = {str(job_id): _seen(each) for job_id, each in record["jobs"].items()}
+    failed_at = record["failed_at"]
+    return Answers(jobs, None if failed_at is None else float(failed_at), str(record["failure"]))
+
+
+def _seen(record: dict[str, Any]) -> Seen:
+    values = record["state"]
+    return Seen(JobState(**{**values, "phase": Phase(values["phase"])}), float(record["at"]))

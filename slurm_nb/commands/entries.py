@@ -9,6 +9,7 @@ from typing import Any
 from slurm_nb.intents import Intent
 from slurm_nb.listing import Entry
 from slurm_nb.scheduler import Phase
+from slurm_nb.shared import is_no_answer
 from slurm_nb.state_words import duration, seconds_until
 
 HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
@@ -17,7 +18,7 @@ HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
 def row(entry: Entry, now_s: float) -> tuple[str, ...]:
     """`("7", "analysis", "RUNNING", "c1", "3 h 05 min", "12 min")`, for HEADINGS."""
     session, state = entry.session, entry.state
-    word = f"{state.word} ({state.reason})" if state.reason else state.word
+    word = state.word if is_no_answer(state) else str(state)
     if entry.ended:
         word = f"{state.word} ({entry.ended.cause})"
     left_s = time_left_s(entry, now_s)

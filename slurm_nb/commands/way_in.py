@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slurm_nb.api import WayIn
 from slurm_nb.ready import Ready
-from slurm_nb.scheduler import LOCAL
+from slurm_nb.scheduler import LOCAL, Phase
 from slurm_nb.session import Session
 
 _HOST_KEY = """ The first time on a node, ssh asks
@@ -17,6 +17,8 @@ def way_in(reached: WayIn) -> str:
     connection, job_id = reached.connection, session.job_id
     host_key = "" if ready.address else _HOST_KEY
     ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
+    if state.phase is Phase.UNKNOWN:
+        ends = "not known, Slurm does not answer now"
     return f"""
 Jupyter runs on {ready.node}, job {job_id}.
 
