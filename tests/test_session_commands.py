@@ -436,7 +436,8 @@ def test_again_stays_within_the_sites_rules(
 # --- notify ---
 
 
-def test_the_bell_rings_and_the_title_is_set_on_a_terminal(store: Store, slurm: AddProgram) -> None:
+@pytest.mark.usefixtures("slurm")
+def test_the_bell_rings_and_the_title_is_set_on_a_terminal(store: Store) -> None:
     """With --notify, when it is ready, on stderr; never where that is no terminal."""
     running(store, NAMED)
     shown_there, code = on_terminal(store, "wait", "7", "--notify")
