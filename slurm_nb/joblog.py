@@ -49,6 +49,11 @@ class JobLog:
         self._weigh()
         return self.progress
 
+    @property
+    def unproved(self) -> bool:
+        """Whether it holds lines like the job's own, and nothing to know them by."""
+        return bool(self._held) and "nonce" not in self._who
+
     def tail(self) -> list[str]:
         """The last lines that Jupyter or the shell wrote in this run, without slurm-nb's own."""
         rest = self._rest.decode(errors="replace")

@@ -292,6 +292,20 @@ def test_a_signal_ends_the_wait_and_says_how_to_come_back(
     assert "Job 7 goes on. To wait for it again: slurm-nb wait 7" in said.err
 
 
+def test_a_job_that_can_not_start_is_said_to_be_one(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """Once, with what to do; whoever waits would wait for ever."""
+    store.save(NAMED)
+    slurm("squeue", shown("PENDING", reason="PartitionTimeLimit"))
+
+    said = run("wait", "7", "--wait-timeout", "3")
+
+    assert said.code == 5
+    assert said.err.count("this job will not start by itself (PartitionTimeLimit)") == 1
+    assert "slurm-nb cancel 7" in said.err
+
+
 # --- logs ---
 
 
