@@ -606,6 +606,9 @@ def _hold_term():
     At the time limit, and when a job is cancelled, Slurm sends SIGTERM to every process of it, so
     a kernel would be dead before it is asked. A second one ends it, as the first would have.
     """
+    if not hasattr(os, "register_at_fork"):  # Python before 3.7
+        return
+    here = threading.local()
 
     def hold(_number, _frame):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -613,12 +616,21 @@ def _hold_term():
         late.daemon = True
         late.start()
 
-    def forget():  # a child is ended as ever: multiprocessing's workers, by Pool.terminate
+    # A child is ended as ever: multiprocessing's workers, by Pool.terminate. Until it has forgotten
+    # the handler the signal waits; Python would drop it.
+    def block():
+        here.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def unblock():
+        signal.pthread_sigmask(signal.SIG_SETMASK, here.mask)
+
+    def forget():
         if signal.getsignal(signal.SIGTERM) is hold:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        unblock()
 
     signal.signal(signal.SIGTERM, hold)
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget)
 
 
 if __name__ == "__main__":
@@ -1482,7 +1494,7 @@ cat >"$run_dir/kit/slurm_nb_page.js" <<'END-OF-KIT' || full
       for (const { id, text } of notices) {
         if (!seen.has(id)) {
           seen.add(id);
-          show(app, String(text));
+          show(app, NAME + ': ' + text);
         }
       }
     } catch (error) {
@@ -1926,8 +1938,9 @@ Tell = Callable[[str, Dict[str, Any]], None]
 class Watch:
     """The looks at one session."""
 
-    def __init__(self, app: Any, job: Job, tell: Tell) -> None:
-        self.notices = Notices()
+    def __init__(self, app: Any, job: Job, tell: Tell, clock: Callable[[], float]) -> None:
+        self.notices = Notices(clock)
+        self._clock = clock
         self._app = app
         self._job = job
         self._tell = tell
@@ -1938,10 +1951,10 @@ class Watch:
         self._kernel_was_killed = False
         self._kernels: Set[str] = set()
         self._time_limit = TimeLimit(os.path.join(job.run_dir, "end-time"))
-        self._idle = Idle(job.idle_timeout_s)
+        self._idle = Idle(job.idle_timeout_s, clock)
         self._changes = Changes(app)
         self._stopping = False
-        self._file = ActivityFile(os.path.join(job.session_dir, "activity.json"), self._log)
+        self._file = ActivityFile(os.path.join(job.session_dir, "activity.json"), self._log, clock)
         self._failed: Set[str] = set()
 
     def start(self) -> None:
@@ -1991,7 +2004,7 @@ class Watch:
 
     def _look_at_kills(self) -> None:
         kills = self._memory.kills()
-        now = time.monotonic()
+        now = self._clock()
         if kills > self._kills:
             self._kills, self._killed_at, self._kernel_was_killed = kills, now, False
         elif self._killed_at is not None and now - self._killed_at > _KERNEL_DIES_WITHIN_S:
@@ -2075,12 +2088,12 @@ def _shown(seconds: int) -> str:
     return "%d minutes" % (seconds // 60)
 
 
-def start(app: Any, job: Job, tell: Tell) -> Notices:
+def start(app: Any, job: Job, tell: Tell, clock: Callable[[], float] = time.monotonic) -> Notices:
     """Watch `app`, a ServerApp that is announced.
 
     tell: writes a line of the job's own. What is added to the notices is shown on the pages.
     """
-    watch = Watch(app, job, tell)
+    watch = Watch(app, job, tell, clock)
     watch.start()
     return watch.notices
 END-OF-KIT
