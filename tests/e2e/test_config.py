@@ -18,7 +18,9 @@ WITH_ETC = """
 etc=$(mktemp -d)
 cp -a /etc/. "$etc"
 mkdir -p "$etc/slurm-nb"
+mkdir "$etc/slurm-nb/templates"
 printf %s "$SITE" > "$etc/slurm-nb/config.toml"
+[ -z "$TEMPLATE" ] || printf %s "$TEXT" > "$etc/slurm-nb/templates/$TEMPLATE"
 chmod 755 "$etc"
 mount --bind "$etc" /etc
 export HOME=/home/alice USER=alice LOGNAME=alice
@@ -38,11 +40,15 @@ def alice(alice: Scientist) -> Iterator[Scientist]:
     alice.cluster.login.run(["rm", "-rf", "/home/alice/.config", "/home/alice/job.sh", SITE_FILE])
 
 
-def with_etc(alice: Scientist, site: str, *words: str) -> Said:
-    """Alice runs slurm-nb where `site` is /etc/slurm-nb/config.toml."""
+def with_etc(
+    alice: Scientist, site: str, *words: str, template: tuple[str, str] = ("", "")
+) -> Said:
+    """Alice runs slurm-nb where `site` is /etc/slurm-nb/config.toml; template: its name and text,
+    for the folder beside it.
+    """
     done = alice.cluster.login.run(
         ["unshare", "--mount", "bash", "-ec", WITH_ETC, "bash", *words],
-        env={**SSH_CONNECTION, "SITE": site},
+        env={**SSH_CONNECTION, "SITE": site, "TEMPLATE": template[0], "TEXT": template[1]},
         cwd="/home/alice",
         timeout_s=90,
         check=False,
