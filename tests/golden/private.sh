@@ -1302,6 +1302,7 @@ use_container() { # use_container IMAGE
 
 # What the user and the site run here may not be written for these.
 set +u
+
 set +e -u
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
@@ -1318,6 +1319,8 @@ if [ -z "${inside[*]-}" ]; then
     "name one that the nodes have: --python PATH, --env or --module"
   python=$found
 fi
+
+
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
 export SLURM_NB_NONCE=$nonce
 export SLURM_NB_LISTEN=socket SLURM_NB_ROUTE=jump

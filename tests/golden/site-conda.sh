@@ -1309,6 +1309,7 @@ python=python3
 if [ -d "/scratch/$USER" ]; then
   export CONDA_PKGS_DIRS=/scratch/$USER/conda-pkgs
 fi
+
 set +e -u
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
@@ -1325,6 +1326,8 @@ if [ -z "${inside[*]-}" ]; then
     "name one that the nodes have: --python PATH, --env or --module"
   python=$found
 fi
+
+
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
 export SLURM_NB_NONCE=$nonce
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump

@@ -1315,6 +1315,7 @@ export APPTAINER_BIND=/data:/data:ro,/scratch${APPTAINER_BIND:+,$APPTAINER_BIND}
 
 use_container /sw/images/jupyter-cuda.sif
 python=python3
+
 set +e -u
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
@@ -1331,6 +1332,8 @@ if [ -z "${inside[*]-}" ]; then
     "name one that the nodes have: --python PATH, --env or --module"
   python=$found
 fi
+
+
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
 export SLURM_NB_NONCE=$nonce
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump

@@ -1316,6 +1316,7 @@ load_module python/3.11
 load_module jupyter
 python=python3
 
+
 set +e -u
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
@@ -1332,10 +1333,12 @@ if [ -z "${inside[*]-}" ]; then
     "name one that the nodes have: --python PATH, --env or --module"
   python=$found
 fi
+
 # The node's own disk, which is emptied when the job ends.
 if [ -n "${SNIC_TMP:-}" ]; then
   export TMPDIR=$SNIC_TMP
 fi
+
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
 export SLURM_NB_NONCE=$nonce
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump
