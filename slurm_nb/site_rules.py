@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from slurm_nb.config_file import ConfigFile, Place, Setting
 from slurm_nb.errors import BadValue
 from slurm_nb.limits import amount, gpus_of_gres
+from slurm_nb.spec import short_options
+
+# More that gives what an option gives (sbatch(1), 24.11).
+_ALSO = dict.fromkeys(("gpus", "gres", "cpus-per-task", "mem"), "tres-per-task")
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ def _check_passed_on(site: ConfigFile, values: Mapping[str, InForce]) -> None:
     passed_on = values["sbatch-options"]
     words = passed_on.value if isinstance(passed_on.value, tuple) else ()
     places = {**site.locked} | {key: setting.place for key, setting in site.maximum.items()}
+    if "gpus" in site.maximum:
+        places["gres"] = site.maximum["gpus"].place
     for word in words if passed_on.value != passed_on.site_value else ():
         for key, place in places.items():
             if _is(word, values[key]):
@@ -114,5 +120,8 @@ def _is(word: str, option: InForce) -> bool:
     if word.startswith("--"):
         name = word[2:].partition("=")[0]
         # sbatch takes any unambiguous beginning of a long option (getopt_long).
-        return name != "" and (option.key.startswith(name) or name.startswith(f"{option.key}-per-"))
-    return option.short != "" and word.startswith(option.short)
+        known = (option.key, _ALSO.get(option.key, ""))
+        return name != "" and (
+            any(each.startswith(name) for each in known) or name.startswith(f"{option.key}-per-")
+        )
+    return option.short != "" and option.short[1] in short_options(word)

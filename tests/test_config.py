@@ -371,6 +371,22 @@ def test_a_locked_profile_is_the_only_one(files: Files, run: Run) -> None:
     assert "profile is locked to a by" in run("submit", "--dry-run", "-P", "b").err
 
 
+def test_locked_words_for_sbatch_are_told_where_they_were_typed(files: Files, run: Run) -> None:
+    """They have no option's name that the message could say."""
+    files.site('locked = ["sbatch-options"]\n')
+
+    result = run("submit", "--dry-run", "--", "--exclusive")
+
+    assert "but what follows -- says --exclusive" in result.err
+
+
+def test_a_profile_without_a_name_is_one(files: Files, run: Run) -> None:
+    """TOML has such tables; who asks for it gets its values."""
+    files.user('[profiles.""]\ntime = 5\n')
+
+    assert run("submit", "--dry-run", "-P", "").directives == ["--time=5"]
+
+
 def test_more_than_the_sites_maximum_in_the_users_file(files: Files, run: Run) -> None:
     """Both places are named."""
     files.site("[maximum]\ncpus-per-task = 4\n")

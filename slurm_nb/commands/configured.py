@@ -108,6 +108,8 @@ def source_of(ctx: click.Context, param: click.Parameter) -> Setting | str | Non
     if source is ParameterSource.ENVIRONMENT:
         return str(param.envvar)
     if source is ParameterSource.COMMANDLINE:
+        if isinstance(param, click.Argument):
+            return "what follows --"
         return param.opts[0] if len(param.opts) == 1 else f"--{key_of(param)}"
     return None
 
