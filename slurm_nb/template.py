@@ -24,6 +24,7 @@ from slurm_nb.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
 
 BASE = "jupyter.sh.j2"
 _SUFFIX = ".sh.j2"
+_BASE_NAMES = (BASE, BASE.removesuffix(_SUFFIX))
 _DIRECTIVE = re.compile(r"\s*#SBATCH\b")
 
 
@@ -96,7 +97,7 @@ class _Loader(jinja2.BaseLoader):
     def get_source(
         self, environment: jinja2.Environment, template: str
     ) -> tuple[str, str, Callable[[], bool]]:
-        if template == BASE:
+        if template in _BASE_NAMES:
             path = templates() / BASE
         elif Path(template).is_absolute():
             path = Path(template)
@@ -142,7 +143,7 @@ class _Environment(jinja2.Environment):
 
 def _find(template: str, folders: Sequence[Path]) -> Path:
     """The file of a template that the user named; the base goes by its name."""
-    if template in {BASE, BASE.removesuffix(_SUFFIX)}:
+    if template in _BASE_NAMES:
         return Path(BASE)
     if os.sep in template:
         path = Path(os.path.abspath(os.path.expanduser(template)))  # noqa: PTH111  keeps symlinks

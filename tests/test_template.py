@@ -238,9 +238,11 @@ def test_a_block_on_one_line_stays_a_line(write: Write, block: str) -> None:
 @pytest.mark.parametrize("name", ["jupyter", "jupyter.sh.j2"])
 def test_the_base_can_be_asked_for_by_name(write: Write, name: str) -> None:
     """Where a site has made another template the default; a file of that name is not taken."""
+    plain = render(SPEC, state_dir=Path("/s"), folders=())
     path = write("mine", "jupyter.sh.j2")
+    extending = write(f'{{% extends "{name}" %}}')
 
-    assert filled(path, name=name) == render(SPEC, state_dir=Path("/s"), folders=())
+    assert filled(path, name=name) == filled(extending) == plain
 
 
 @pytest.mark.parametrize("name", ["none", "./none", "/none.sh.j2", "~nobody-here/x"])

@@ -8,6 +8,7 @@ apptainer converts first (`docker-archive://`) is not tried: packing it takes te
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,34 @@ def test_threads_that_the_user_chose_stay(alice: Scientist) -> None:
     seen, _ = run_cell(alice, "-c", "2", "--setup", "export OMP_NUM_THREADS=7")
 
     assert seen[3] == "7"
+
+
+def test_variables_of_setup_are_not_the_scripts(alice: Scientist) -> None:
+    """Names that a user may well set are those of the job script, too: the session is the same,
+    and what is removed in the end is slurm-nb's own directory, also when a line fails.
+    """
+    runs = alice.home / "runs"
+    for name in ("precious", "token"):
+        path = runs / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.chown(path, alice.user.uid, alice.user.uid)
+    os.chown(runs, alice.user.uid, alice.user.uid)
+    names = "run_dir session_dir state_dir notebook_dir cluster job_id nonce node ui base folder"
+    lines = [f"export {name}=$HOME/runs" for name in names.split()]
+    setup = [word for line in [*lines, "IFS=/; set -f"] for word in ("--setup", line)]
+
+    seen, job_id = run_cell(alice, *setup, "-w", "c1")
+    ended = alice.slurm_nb("cancel", job_id)
+    alice.cluster.cancel_jobs()
+    failed = alice.slurm_nb("submit", *setup, "--setup", "false")
+
+    assert seen[5] == job_id
+    assert ended.exit_code == 0
+    assert "the line of --setup failed: false" in failed.stderr
+    assert sorted(path.name for path in runs.iterdir()) == ["precious", "token"]
+    assert alice.run_folders() == []
+    assert alice.processes("c1").count("slurm_nb") == 0
 
 
 def test_a_conda_environment_is_found_by_its_name(alice: Scientist) -> None:

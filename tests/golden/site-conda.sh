@@ -44,7 +44,11 @@ if [ ! -s "$nonce_file" ]; then
 fi
 nonce=$(cat "$nonce_file")
 
+# Lines of the user's may set names of this script, and `rm -rf "$run_dir"` comes in the end: before
+# they run, this gets what brings the script's own back.
+slurm_nb_own=
 tell() { # tell started|failed|ended MORE-JSON
+  eval "$slurm_nb_own"
   printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "nonce": "%s"%s}\n' \
     "$1" "$cluster" "$job_id" "$nonce" "$2"
 }
@@ -78,6 +82,8 @@ ours() {
 # A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
 clean_up() {
   local code=$? pid
+  eval "$slurm_nb_own"
+  set +f
   trap '' TERM INT HUP
   for pid in $(ours); do
     kill -KILL "$pid" 2>/dev/null
@@ -1283,6 +1289,7 @@ for name, value in json.load(sys.stdin).get("env_vars", {}).items():
 inside=() # words before the interpreter: what brings it into a container
 use_container() { # use_container IMAGE
   local program folder
+  eval "$slurm_nb_own"
   program=$(type -P apptainer || type -P singularity) ||
     fail "there is neither apptainer nor singularity on $node" \
       "if your site has it as a module: --module apptainer"
@@ -1300,7 +1307,10 @@ use_container() { # use_container IMAGE
   inside+=("$1")
 }
 
-# What the user and the site run here may not be written for these.
+# What the user and the site run here may not be written for -u, and may use the same names.
+for name in IFS cluster job_id node nonce notebook_dir run_dir session_dir state_dir ui; do
+  slurm_nb_own+=$(declare -p "$name")$'\n'
+done
 set +u
 
 use_env /sw/conda/envs/jupyter
@@ -1310,7 +1320,8 @@ if [ -d "/scratch/$USER" ]; then
   export CONDA_PKGS_DIRS=/scratch/$USER/conda-pkgs
 fi
 
-set +e -u
+set +aef -u
+eval "$slurm_nb_own"
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
 cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
