@@ -273,6 +273,21 @@ def test_what_is_missing_is_submits_error(
     assert len(lines) == at + 3  # and where the output is
 
 
+def test_a_jupyter_that_cannot_be_imported_is_told(alice: Scientist) -> None:
+    """A package of the environment does not fit the node: its word, not the end of a traceback."""
+    broken = alice.home / "bin/tornado.py"
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_text("raise ImportError('libssl.so.3: cannot open shared object file')\n")
+
+    said = alice.slurm_nb("submit", "-w", "c1", "--setup", "export PYTHONPATH=$HOME/bin")
+
+    assert said.exit_code == 4
+    assert (
+        "slurm-nb: Jupyter can't be started: notebook of /srv/venv/bin/python can't be imported on"
+        " c1: ImportError: libssl.so.3: cannot open shared object file\n"
+    ) in said.stderr
+
+
 def test_a_notebook_directory_that_cannot_be_written_is_told(alice: Scientist) -> None:
     """Before a server starts in which nothing could be saved."""
     said = alice.slurm_nb("submit", "--notebook-dir", "/srv")
