@@ -55,6 +55,20 @@ def _where(session: Session) -> str:
     return f"on {session.ready.node}" if session.ready else "not seen ready yet"
 
 
+def complete_file(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The shell's own completion of files: with ours installed, it does none unasked."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_folder(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The shell's own completion of directories."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
 job_id_argument = click.argument(
     "job_id", metavar="JOBID", callback=_job_id, shell_complete=_complete_job_id
 )
