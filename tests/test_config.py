@@ -267,7 +267,7 @@ def test_an_option_that_can_be_repeated_is_a_list(
     files.user('setup = ["module load gcc", "export A=1"]')
     assert called() == (("module load gcc", "export A=1"), ())
 
-    monkeypatch.setenv("SLURM_NB_SUBMIT_SETUP", "module load R\nexport B=2")
+    monkeypatch.setenv("SLURM_NB_SUBMIT_SETUP", "module load R\n\nexport B=2\n")
 
     assert called() == (("module load R", "export B=2"), ())
     assert called("--setup", "x y", "--", "-H") == (("x y",), ("-H",))

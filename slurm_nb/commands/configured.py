@@ -28,9 +28,10 @@ _META = "slurm_nb.config"
 
 
 class _Lines(click.types.StringParamType):
-    """Texts of which a variable holds one on each line."""
+    """Texts of which a variable holds one on each line; blank lines are none."""
 
-    envvar_list_splitter = "\n"
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [line for line in rv.split("\n") if line.strip()]
 
 
 class _Words(click.types.StringParamType):
