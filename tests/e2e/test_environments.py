@@ -253,6 +253,7 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, pa
         (["--container", "/no.sif"], "there is neither apptainer nor singularity on c", "--module"),
         (["--setup", "false 'it is'"], "the line of --setup failed: false 'it is'", "|| true"),
         (["--setup", "echo 'half"], "the line of --setup failed: echo 'half", "|| true"),
+        (["--setup", "exit 3"], "for --setup, --module or --env ended the job script on c", "exit"),
         (["--python", "/no/python"], "there is no Python interpreter /no/python on c", "--python"),
         (["--python", "/usr/bin/python3"], "has no jupyter_server", "-m pip install"),
         (["--python", "/usr/bin/false"], "/usr/bin/false did not start on c", "--python"),

@@ -59,8 +59,13 @@ json() { # json TEXT: as a JSON string, on one line
   text=${text//\"/\\\"}
   printf '"%s"' "${text//[[:cntrl:]]/ }"
 }
-fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+slurm_nb_sourcing= # yes: lines that are not ours run
+tell_failed() {
+  slurm_nb_sourcing=
   tell failed ", \"text\": $(json "$1"), \"cure\": $(json "$2"), \"known\": ${3:-true}"
+}
+fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+  tell_failed "$@"
   exit 1
 }
 
@@ -85,6 +90,10 @@ clean_up() {
   eval "$slurm_nb_own"
   set +f
   trap '' TERM INT HUP
+  if [ -n "$slurm_nb_sourcing" ] && [ "$code" != 143 ]; then
+    tell_failed "what runs for --setup, --module or --env ended the job script on $node: exit code $code" \
+      "it runs in the script's own shell, and must not call exit, nor leave set -e on"
+  fi
   for pid in $(ours); do
     kill -KILL "$pid" 2>/dev/null
   done
@@ -1333,6 +1342,7 @@ use_container() { # use_container IMAGE
 for name in IFS cluster job_id node nonce notebook_dir run_dir session_dir state_dir ui; do
   slurm_nb_own+=$(declare -p "$name")$'\n'
 done
+slurm_nb_sourcing=yes
 set +u
 eval 'echo '"'"'sp  ace \'"'"'q\'"'"' "dq" $(id) `id` \\n %j %% #x {{ spec }} é名 *;&|<>!~'"'"'' || fail 'the line of --setup failed: echo '"'"'sp  ace \'"'"'q\'"'"' "dq" $(id) `id` \\n %j %% #x {{ spec }} é名 *;&|<>!~'"'"'' \
   "try it in a shell on the node; if it may fail, end it with: || true"
@@ -1344,6 +1354,7 @@ use_env '/env/sp  ace '"'"'q'"'"' "dq" $(id) `id` \n %j %% #x {{ spec }} é名 *
 
 set +aef -u
 eval "$slurm_nb_own"
+slurm_nb_sourcing=
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
 cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
