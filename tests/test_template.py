@@ -275,6 +275,21 @@ def test_a_template_in_a_folder_that_others_can_write_is_refused(write: Write) -
         filled(path)
 
 
+def test_a_link_to_a_template_that_others_can_replace_is_refused(
+    write: Write, tmp_path: Path
+) -> None:
+    """Where it leads counts as much as where it lies."""
+    public = tmp_path / "public"
+    public.mkdir()
+    write(in_block("x")).rename(public / "real.sh.j2")
+    public.chmod(0o777)
+    link = tmp_path / "templates/mine.sh.j2"
+    link.symlink_to(public / "real.sh.j2")
+
+    with pytest.raises(BadValue, match=f"can change {public}"):
+        filled(link)
+
+
 def test_a_template_that_is_not_text_is_refused(write: Write) -> None:
     """Bytes that are no UTF-8 end in one line, too."""
     path = write("")
