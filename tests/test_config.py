@@ -371,6 +371,26 @@ def test_a_locked_profile_is_the_only_one(files: Files, run: Run) -> None:
     assert "profile is locked to a by" in run("submit", "--dry-run", "-P", "b").err
 
 
+def test_what_sbatch_would_take_from_its_own_variables_is_ruled_too(
+    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no option beats them; they are named."""
+    files.site('qos = "low"\nlocked = ["partition", "qos"]\n[maximum]\ntime = "1-00:00:00"\n')
+    monkeypatch.setenv("SBATCH_QOS", "high")
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "2-0")
+    longer = run("submit", "--dry-run")
+    shorter = run("submit", "--dry-run", "-t", "5")
+    monkeypatch.setenv("SBATCH_PARTITION", "big")
+    elsewhere = run("submit", "--dry-run", "-t", "5")
+    shown = run("config")
+
+    assert (shown.code, elsewhere.code) == (1, 1)
+    place = f"{files.site_path}:4"
+    assert f"SBATCH_TIMELIMIT 2-0: more than 1-00:00:00, the maximum that {place}" in longer.err
+    assert shorter.code == 0
+    assert "but SBATCH_PARTITION says big" in elsewhere.err
+
+
 def test_locked_words_for_sbatch_are_told_where_they_were_typed(files: Files, run: Run) -> None:
     """They have no option's name that the message could say."""
     files.site('locked = ["sbatch-options"]\n')

@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 from slurm_nb.config import Config, choose_profile, load
 from slurm_nb.config_file import Key, Kind, Setting, likely
 from slurm_nb.errors import BadValue, SlurmNbError
-from slurm_nb.site_rules import InForce, check_site
+from slurm_nb.site_rules import InForce, check_site, with_sbatch_variables
 
 PREFIX = "SLURM_NB_SUBMIT_"
 _META = "slurm_nb.config"
@@ -80,7 +80,8 @@ class Configured(click.Command):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own
         """Run, unless a value is not the site's to give."""
         with _blamed(ctx, self):
-            check_site(config_of(ctx).site, values_in_force(ctx))
+            values = with_sbatch_variables(values_in_force(ctx), os.environ)
+            check_site(config_of(ctx).site, values)
             return super().invoke(ctx)
 
 
