@@ -12,6 +12,8 @@ from slurm_nb.api import render, submit
 from slurm_nb.commands.configured import Configured, profile_option
 from slurm_nb.commands.earlier import again_option
 from slurm_nb.commands.options import (
+    complete_file,
+    complete_folder,
     json_option,
     local_port_option,
     login_host_option,
@@ -55,18 +57,36 @@ from slurm_nb.tunnel import Login
 @click.option("-M", "--clusters", metavar="NAMES", help="Other clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
 @click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
-@click.option("--notebook-dir", metavar="DIR", help="Jupyter's root. [default: where you are]")
+@click.option(
+    "--notebook-dir",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="Jupyter's root. [default: where you are]",
+)
 @click.option(
     "--python",
     metavar="PATH",
+    shell_complete=complete_file,
     help="Interpreter whose Jupyter is started. [default: that of --env, --module or --container,"
     " else slurm-nb's own]",
 )
-@click.option("--env", metavar="PATH_OR_NAME", help="Virtual or conda environment.")
+@click.option(
+    "--env",
+    metavar="PATH_OR_NAME",
+    shell_complete=complete_folder,
+    help="Virtual or conda environment.",
+)
 @click.option("--module", metavar="NAME", multiple=True, help="Module to load; repeatable.")
-@click.option("--container", metavar="IMAGE", help="Apptainer or Singularity image.")
+@click.option(
+    "--container",
+    metavar="IMAGE",
+    shell_complete=complete_file,
+    help="Apptainer or Singularity image.",
+)
 @click.option("--setup", metavar="LINE", multiple=True, help="Bash to run before; repeatable.")
-@click.option("--template", metavar="FILE_OR_NAME", help="Job template.")
+@click.option(
+    "--template", metavar="FILE_OR_NAME", shell_complete=complete_file, help="Job template."
+)
 @click.option(
     "--listen",
     type=click.Choice(LISTENS),

@@ -49,7 +49,11 @@ if [ ! -s "$nonce_file" ]; then
 fi
 nonce=$(cat "$nonce_file")
 
+# Lines of the user's may set names of this script, and `rm -rf "$run_dir"` comes in the end: before
+# they run, this gets what brings the script's own back.
+slurm_nb_own=
 tell() { # tell started|failed|stopping|ended MORE-JSON
+  eval "$slurm_nb_own"
   printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "nonce": "%s"%s}\n' \
     "$1" "$cluster" "$job_id" "$nonce" "$2"
 }
@@ -60,8 +64,13 @@ json() { # json TEXT: as a JSON string, on one line
   text=${text//\"/\\\"}
   printf '"%s"' "${text//[[:cntrl:]]/ }"
 }
-fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+slurm_nb_sourcing= # yes: lines that are not ours run
+tell_failed() {
+  slurm_nb_sourcing=
   tell failed ", \"text\": $(json "$1"), \"cure\": $(json "$2"), \"known\": ${3:-true}"
+}
+fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+  tell_failed "$@"
   exit 1
 }
 
@@ -83,7 +92,13 @@ ours() {
 # A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
 clean_up() {
   local code=$? pid
+  eval "$slurm_nb_own"
+  set +f
   trap '' TERM INT HUP USR1
+  if [ -n "$slurm_nb_sourcing" ] && [ "$code" != 143 ]; then
+    tell_failed "what runs for --setup, --module or --env ended the job script on $node: exit code $code" \
+      "it runs in the script's own shell, and must not call exit, nor leave set -e on"
+  fi
   for pid in $asking $(ours); do
     kill -KILL "$pid" 2>/dev/null
   done
@@ -1643,17 +1658,21 @@ looked at is what will be used, and no second interpreter is started. Self-conta
 library only, and such that Python 3.5 can read it, to be told that it is too old.
 """
 
+import importlib
 import importlib.util
 import json
 import os
 import runpy
 import sys
+import traceback
 from typing import Tuple
 
 _PYTHON = (3, 8)
 # What slurm-nb can work with; slurm_nb_versions has those without known holes. Notebook 6 does not
 # read jupyter_server's configuration, and so would run without slurm-nb's lock.
 _NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
+# What `python -m` goes on to import.
+_APPS = {"notebook": "notebook.app", "jupyterlab": "jupyterlab.labapp"}
 _PROBE_BYTES = 65536
 _FREE_BYTES = 20 << 20
 
@@ -1685,6 +1704,7 @@ def check(module: str) -> None:
     for what, folder in (("the session directory", session_dir), ("your home", home)):
         _check_writable(what, folder)
     _check_space(os.environ["SLURM_NB_RUN_DIR"])
+    _check_import(module)
 
 
 def _check_python(version: Tuple[int, ...]) -> None:
@@ -1697,10 +1717,7 @@ def _check_python(version: Tuple[int, ...]) -> None:
 
 
 def _check_package(name: str) -> None:
-    cure = "install it: %s -m pip install %s; or name another Python: --python, --env" % (
-        sys.executable,
-        name,
-    )
+    cure = _cure_of_package(name)
     try:
         missing = importlib.util.find_spec(name) is None
     except (ImportError, ValueError) as error:
@@ -1721,6 +1738,26 @@ def _check_package(name: str) -> None:
             "%s of %s is %s, and %s or later is needed" % (name, sys.executable, version, needed),
             "update it: %s -m pip install --upgrade %s" % (sys.executable, name),
         )
+
+
+def _check_import(name: str) -> None:
+    """What is found may still lack what it needs, or not fit this node."""
+    try:
+        importlib.import_module(_APPS[name])
+    except Exception as error:  # whatever a broken package raises
+        traceback.print_exc()
+        said = ("%s: %s" % (type(error).__name__, error)).splitlines()[0].rstrip(": ")
+        raise Failed(
+            "%s of %s can't be imported on %s: %s" % (name, sys.executable, _node(), said),
+            _cure_of_package(name),
+        ) from error
+
+
+def _cure_of_package(name: str) -> str:
+    return "install it: %s -m pip install %s; or name another Python: --python, --env" % (
+        sys.executable,
+        name,
+    )
 
 
 def _numbers(version: str) -> Tuple[int, ...]:
@@ -2174,6 +2211,7 @@ for name, value in json.load(sys.stdin).get("env_vars", {}).items():
 inside=() # words before the interpreter: what brings it into a container
 use_container() { # use_container IMAGE
   local program folder
+  eval "$slurm_nb_own"
   program=$(type -P apptainer || type -P singularity) ||
     fail "there is neither apptainer nor singularity on $node" \
       "if your site has it as a module: --module apptainer"
@@ -2191,9 +2229,16 @@ use_container() { # use_container IMAGE
   inside+=("$1")
 }
 
-# What the user and the site run here may not be written for these.
+# What the user and the site run here may not be written for -u, and may use the same names.
+for name in IFS cluster job_id node nonce notebook_dir run_dir session_dir state_dir ui; do
+  slurm_nb_own+=$(declare -p "$name")$'\n'
+done
+slurm_nb_sourcing=yes
 set +u
-set +e -u
+
+set +aef -u
+eval "$slurm_nb_own"
+slurm_nb_sourcing=
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
 cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
@@ -2209,6 +2254,8 @@ if [ -z "${inside[*]-}" ]; then
     "name one that the nodes have: --python PATH, --env or --module"
   python=$found
 fi
+
+
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
 export SLURM_NB_NONCE=$nonce SLURM_NB_IDLE_TIMEOUT_S=3600
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=direct
