@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -345,6 +345,24 @@ def test_a_full_disk_does_not_keep_an_idle_session(
     server.look(20)
 
     assert server.stops == 1
+
+
+@pytest.fixture
+def handled() -> Iterator[list[int]]:
+    """The signals that Jupyter's own handler has had."""
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: numbers.append(number))
+    yield numbers
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_server_is_stopped_once(server: Server, handled: list[int]) -> None:
+    """However many of Slurm and the job script tell it to."""
+    watched(server)
+    for _ in range(3):
+        signal.raise_signal(signal.SIGTERM)
+
+    assert handled == [signal.SIGTERM]
 
 
 # --- what the pages get ---

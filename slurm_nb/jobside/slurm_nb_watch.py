@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Set
@@ -189,11 +190,29 @@ def _shown(seconds: int) -> str:
     return "%d minutes" % (seconds // 60)
 
 
+def _stop_once() -> None:
+    """Let one SIGTERM be enough.
+
+    Slurm sends it to every process of the job, and the job script to the server: Jupyter would
+    stop twice at once, and one close the sockets that the other one needs (jupyter_server 2.21).
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if not callable(stop):
+        return
+
+    def once(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop(number, frame)
+
+    signal.signal(signal.SIGTERM, once)
+
+
 def start(app: Any, job: Job, tell: Tell, clock: Callable[[], float] = time.monotonic) -> Notices:
     """Watch `app`, a ServerApp that is announced.
 
     tell: writes a line of the job's own. What is added to the notices is shown on the pages.
     """
+    _stop_once()
     watch = Watch(app, job, tell, clock)
     watch.start()
     return watch.notices

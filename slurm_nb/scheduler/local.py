@@ -64,7 +64,7 @@ class Local:
         argv = ["bash", str(script_path), session.job_id]
         end = datetime.now() + timedelta(seconds=limit_s) if limit_s else None  # noqa: DTZ005  local
         if end:
-            end_at = str(round(end.timestamp()))
+            end_at = str(int(end.timestamp()))  # not later than it is
             argv = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(limit_s), *argv, end_at]
         process = _start(argv, store.log_path(session.job_id), spec.notebook_dir)
         record = _Leader(

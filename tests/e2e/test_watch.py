@@ -160,6 +160,23 @@ def test_a_cancelled_session_is_clean_too_and_no_time_is_up(alice: Scientist) ->
 
     assert mark.read_text() == "clean"
     assert progress(alice, record["job_id"]).stopping is None
+    assert alice.log(record["job_id"]).count("received signal 15, stopping") == 1
+
+
+def test_without_slurm_the_end_is_told_too(alice: Scientist) -> None:
+    """A local session knows its end from the start."""
+    record = alice.submit("--cluster", "local", "--time", "0:20")
+    job_id = record["job_id"]
+    session = alice.state / "sessions/local" / job_id
+    nonce = (session / "nonce").read_text()
+
+    wait_until(lambda: "slurm-nb ended" in alice.log(job_id))
+
+    who = {"cluster": "local", "job_id": job_id, "nonce": nonce}
+    said = read_progress(alice.log(job_id).splitlines(), who=who)
+    assert [each.kind for each in said.warnings] == ["time"]
+    assert "seconds, at " in said.warnings[0].text
+    assert said.stopping == Stopping("time", "the time limit was reached")
 
 
 @pytest.mark.parametrize("ui", ["lab", "notebook"])

@@ -141,7 +141,7 @@ full() { fail "${run_dir%/*} on $node can't be written: is it full?" "take anoth
 
 # When the job ends, in seconds since the epoch; the kit warns of it on the page.
 put_end() { printf '%s\n' "$1" >"$run_dir/end-time.new" && mv "$run_dir/end-time.new" "$run_dir/end-time"; }
-ask_end() { # asks Slurm, and again before the last minutes: a limit can be extended
+ask_end() { # asks Slurm, again before the last minutes and when it should be over: it can be extended
   local end left
   while :; do
     end=$(SLURM_TIME_FORMAT=%s timeout 20 squeue -h -j "$job_id" -o %e)
@@ -153,7 +153,7 @@ ask_end() { # asks Slurm, and again before the last minutes: a limit can be exte
     elif [ "$left" -gt 390 ]; then
       sleep $((left - 330))
     else
-      return
+      sleep $((left > 0 ? left + 60 : 60))
     fi
   done 2>/dev/null
 }
@@ -1945,6 +1945,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Set
@@ -2126,11 +2127,29 @@ def _shown(seconds: int) -> str:
     return "%d minutes" % (seconds // 60)
 
 
+def _stop_once() -> None:
+    """Let one SIGTERM be enough.
+
+    Slurm sends it to every process of the job, and the job script to the server: Jupyter would
+    stop twice at once, and one close the sockets that the other one needs (jupyter_server 2.21).
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if not callable(stop):
+        return
+
+    def once(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop(number, frame)
+
+    signal.signal(signal.SIGTERM, once)
+
+
 def start(app: Any, job: Job, tell: Tell, clock: Callable[[], float] = time.monotonic) -> Notices:
     """Watch `app`, a ServerApp that is announced.
 
     tell: writes a line of the job's own. What is added to the notices is shown on the pages.
     """
+    _stop_once()
     watch = Watch(app, job, tell, clock)
     watch.start()
     return watch.notices
@@ -2295,7 +2314,7 @@ stopping=
 say_if_time_is_up() {
   local end reason
   read -r end 2>/dev/null <"$run_dir/end-time" || end=${SLURM_JOB_END_TIME:-}
-  [[ $end =~ ^[0-9]+$ ]] && [ "$(date +%s)" -ge "$end" ] || return
+  [[ $end =~ ^[0-9]+$ ]] && [ "$(date +%s)" -ge $((end - 5)) ] || return # clocks differ a little
   # It may have been extended since, and the job cancelled.
   [ "$cluster" = local ] || reason=$(timeout 2 squeue -h -t all -j "$job_id" -o %r 2>/dev/null)
   case ${reason:-TimeLimit} in
