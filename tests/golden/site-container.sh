@@ -1361,6 +1361,8 @@ python=python3
 set +aef -u
 eval "$slurm_nb_own"
 slurm_nb_sourcing=
+trap clean_up EXIT
+trap 'exit 143' TERM INT HUP
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
 cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
