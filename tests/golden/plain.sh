@@ -2163,12 +2163,12 @@ load_module() { # load_module NAME: of Lmod or Environment Modules
   find_module || fail "there is no command \`module\` on $node" \
     "leave out --module, or define it with --setup"
   # Environment Modules 3 and 4 say what is wrong, and succeed.
-  if ! module load "$1" 2>"$run_dir/said" || grep -q ERROR "$run_dir/said"; then
-    cat "$run_dir/said"
-    fail "the module $1 can't be loaded on $node: $(grep -m 1 -iE 'unable|unknown|error' "$run_dir/said")" \
+  if ! module load "$1" 2>"$slurm_nb_said" || grep -qE '(^|[: ])ERROR:' "$slurm_nb_said"; then
+    cat "$slurm_nb_said"
+    fail "the module $1 can't be loaded on $node: $(grep -m 1 -iE 'unable|unknown|error' "$slurm_nb_said")" \
       "\`module avail\` lists the modules there are; --setup 'module use DIRECTORY' adds to them"
   fi
-  cat "$run_dir/said" >&2
+  cat "$slurm_nb_said" >&2
 }
 
 find_env() { # find_env NAME: the directory of a conda environment; as conda looks for it
@@ -2252,12 +2252,14 @@ use_container() { # use_container IMAGE
 for name in IFS cluster job_id node nonce notebook_dir run_dir session_dir state_dir ui; do
   slurm_nb_own+=$(declare -p "$name")$'\n'
 done
-slurm_nb_sourcing=yes
+slurm_nb_said=$run_dir/said slurm_nb_sourcing=yes
 set +u
 
 set +aef -u
 eval "$slurm_nb_own"
 slurm_nb_sourcing=
+trap clean_up EXIT
+trap 'exit 143' TERM INT HUP
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
 cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
