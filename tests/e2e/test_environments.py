@@ -76,10 +76,12 @@ def test_a_virtual_environment_runs_jupyter_and_its_kernels(alice: Scientist) ->
 
 
 def test_threads_that_the_user_chose_stay(alice: Scientist) -> None:
-    """A number of threads that --setup sets is not changed."""
-    seen, _ = run_cell(alice, "-c", "2", "--setup", "export OMP_NUM_THREADS=7")
+    """A number of threads that --setup sets is not changed; nor are variables that look alike."""
+    line = "export OMP_NUM_THREADS=7 cpus=eight name=$USER"
+    record = alice.submit("-c", "2", "--setup", line)
 
-    assert seen[3] == "7"
+    cell = "import os; print(*(os.environ[name] for name in ('OMP_NUM_THREADS', 'cpus', 'name')))"
+    assert cell_of(alice, record, cell) == "7 eight alice\n"
 
 
 def test_variables_of_setup_are_not_the_scripts(alice: Scientist) -> None:

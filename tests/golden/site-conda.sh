@@ -2269,11 +2269,11 @@ trap clean_up EXIT
 trap 'exit 143' TERM INT HUP
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
-cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
-if [ -n "$cpus" ]; then
-  for name in OMP OPENBLAS MKL NUMEXPR BLIS NUMBA RAYON JULIA; do
-    name=${name}_NUM_THREADS
-    [ -n "${!name:-}" ] || export "$name=$cpus"
+slurm_nb_cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
+if [ -n "$slurm_nb_cpus" ]; then
+  for slurm_nb_name in OMP OPENBLAS MKL NUMEXPR BLIS NUMBA RAYON JULIA; do
+    slurm_nb_name=${slurm_nb_name}_NUM_THREADS
+    [ -n "${!slurm_nb_name:-}" ] || export "$slurm_nb_name=$slurm_nb_cpus"
   done
 fi
 
