@@ -2,7 +2,8 @@
 
 `python -m tests.matrix` is `make test`: everything on Slurm 22.05, on the newer ones the main job.
 `--all` is `make test-all`: every end-to-end test on every release, without and with an accounting
-database.
+database. Two runs go on at a time, for most of a test is waiting; what a run prints is shown when
+it has ended.
 """
 
 # ruff: noqa: T201  printing is what it is for
@@ -16,8 +17,10 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.cluster import RELEASES
 
@@ -30,7 +33,9 @@ _MAIN_JOB = (
     "tests/e2e/test_main_job.py::test_cancel_ends_the_job_and_leaves_no_secret_behind",
     f"tests/e2e/test_ways.py::{_ROUTE_TEST}",
 )
+_E2E = ("tests/e2e",)
 _RUN_S = 3600.0
+_AT_A_TIME = 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,10 @@ class Run:
     accounting: bool
     tests: Sequence[str]
     """Arguments of pytest that choose the tests."""
+
+    def __str__(self) -> str:
+        accounting = ", accounting" if self.accounting else ""
+        return f"{self.release}{accounting}: {' '.join(self.tests)}"
 
 
 @dataclass(frozen=True)
@@ -56,15 +65,20 @@ class Outcome:
     """`12 ok, 1 FAILED`."""
 
 
+_WHOLE = ("tests", "--ignore=tests/faults")
+_FAULTS = ("tests/faults",)
+# The longest first.
 SOME = (
-    Run(RELEASES[0], accounting=False, tests=("tests",)),
+    Run(RELEASES[0], accounting=False, tests=_WHOLE),
+    Run(RELEASES[0], accounting=False, tests=_FAULTS),
     Run("trixie", accounting=False, tests=_MAIN_JOB),
     Run("sid", accounting=True, tests=(*_MAIN_JOB, "tests/e2e/test_accounting.py")),
 )
 ALL = tuple(
-    Run(release, accounting, ("tests/e2e",) if accounting or release != RELEASES[0] else ("tests",))
+    Run(release, accounting, tests)
     for release in RELEASES
     for accounting in (False, True)
+    for tests in (_WHOLE if (release, accounting) == (RELEASES[0], False) else _E2E, _FAULTS)
 )
 
 
@@ -72,32 +86,53 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--all", action="store_true", help="all end-to-end tests on every release")
     runs = ALL if parser.parse_args().all else SOME
-    outcomes = []
-    codes = []
-    for run in runs:
-        print(f"\n=== {run.release}{', accounting' if run.accounting else ''}\n", flush=True)
-        began = time.monotonic()
-        code, report = _run(run)
-        codes.append(code)
-        outcomes.append(read_report(report))
-        print(f"=== {time.monotonic() - began:.0f} s, exit code {code}", flush=True)
-    print("\n" + "\n".join(table(runs, outcomes)))
-    return 1 if any(codes) else 0
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        ends = list(pool.map(_run, runs))
+    print("\n" + "\n".join(table(runs, [read_report(end.report) for end in ends])))
+    return 1 if any(end.code for end in ends) else 0
 
 
-def _run(run: Run) -> tuple[int, str]:
-    """Exit code of pytest, and its report in JUnit's XML; empty when there is none."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "--release", run.release]
-        command += ["--accounting"] if run.accounting else []
-        try:
-            code = subprocess.run(
-                [*command, *run.tests], cwd=ROOT, timeout=_RUN_S, check=False
-            ).returncode
-        except subprocess.TimeoutExpired:
-            code = 1
-        return code, report.read_text("utf-8") if report.exists() else ""
+@dataclass(frozen=True)
+class End:
+    """How a run ended."""
+
+    code: int
+    """Of pytest."""
+    report: str
+    """In JUnit's XML; empty when there is none."""
+
+
+def _run(run: Run) -> End:
+    began = time.monotonic()
+    print(f"=== begun: {run}", flush=True)
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "output").open("w+b") as output:
+        end = _test(run, Path(folder) / "report.xml", output)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    print(
+        f"\n=== {run}\n\n{text}\n=== {time.monotonic() - began:.0f} s, exit code {end.code}",
+        flush=True,
+    )
+    return end
+
+
+def _test(run: Run, report: Path, output: IO[bytes]) -> End:
+    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "--release", run.release]
+    command += ["--accounting"] if run.accounting else []
+    try:
+        done = subprocess.run(
+            [*command, *run.tests],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=_RUN_S,
+            check=False,
+        )
+        code = done.returncode
+    except subprocess.TimeoutExpired:
+        code = 1
+    return End(code, report.read_text("utf-8") if report.exists() else "")
 
 
 def read_report(text: str) -> Outcome:

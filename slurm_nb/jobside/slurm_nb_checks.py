@@ -92,6 +92,8 @@ def session_inodes(mark: str) -> Set[int]:
     inodes = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
+            if os.stat("/proc/%s" % pid).st_uid != os.geteuid():
+                continue  # root can read it, and another user may have a session of the same id
             with open("/proc/%s/environ" % pid, "rb") as environ:
                 if wanted not in environ.read().split(b"\0"):
                     continue

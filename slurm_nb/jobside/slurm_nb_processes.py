@@ -42,7 +42,8 @@ def of_session(cluster: str, job_id: str) -> Iterator[Process]:
     ours: Dict[int, bool] = {os.getpid(): False}
     environs = {}
     for pid in set(map(int, filter(str.isdigit, os.listdir("/proc")))) - {os.getpid()}:
-        environ = environs[pid] = read("/proc/%d/environ" % pid).split(b"\0")
+        # Root can read those of other users, who may have a session of the same id.
+        environ = environs[pid] = read("/proc/%d/environ" % pid).split(b"\0") if _own(pid) else []
         marked = any(word.startswith(b"SLURM_NB_SESSION=") for word in environ)
         if marked or (slurm_id and slurm_id in environ):
             mine = mark in environ or not marked
@@ -58,6 +59,13 @@ def of_session(cluster: str, job_id: str) -> Iterator[Process]:
         argv = read("/proc/%d/cmdline" % pid).split(b"\0")
         if ours.get(pid) and argv != [b""]:
             yield Process(pid, argv, environ, _inodes(pid))
+
+
+def _own(pid: int) -> bool:
+    try:
+        return os.stat("/proc/%d" % pid).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _inodes(pid: int) -> Set[int]:

@@ -185,12 +185,16 @@ def _state(store: Store, session: Session) -> JobState:
 
 
 def _marked(session: Session) -> list[int]:
-    """Processes whose environment carries the session's mark, as the job script sets it."""
+    """Processes of the user's whose environment carries the session's mark.
+
+    The job script sets it. Root can read those of others, who have sessions of the same id.
+    """
     mark = f"SLURM_NB_SESSION={session.cluster}/{session.job_id}".encode()
     pids = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if mark in path.read_bytes().split(b"\0"):
+            ours = path.stat().st_uid == os.geteuid()
+            if ours and mark in path.read_bytes().split(b"\0"):
                 pids.append(int(path.parent.name))
         except OSError:
             continue

@@ -78,15 +78,17 @@ fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
 export SLURM_NB_SESSION=$cluster/$job_id
 
 # Ids of this session's processes, but for this shell. A job submitted from a notebook
-# inherits the mark and has a Slurm job id of its own.
+# inherits the mark and has a Slurm job id of its own. Root reads the marks of others, too.
 ours() {
-  local environs
+  local environs file
   environs=$(grep -lzxF "SLURM_NB_SESSION=$SLURM_NB_SESSION" /proc/[0-9]*/environ 2>/dev/null)
   if [ "$cluster" != local ] && [ -n "$environs" ]; then
     # shellcheck disable=SC2086  # one word per process: the names hold no blanks
     environs=$(grep -lzxF "SLURM_JOB_ID=$job_id" $environs 2>/dev/null)
   fi
-  printf '%s' "${environs//[!0-9$'\n']/}"
+  for file in $environs; do
+    [ ! -O "$file" ] || printf '%s\n' "${file//[!0-9]/}"
+  done
 }
 
 # A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
@@ -362,6 +364,8 @@ def session_inodes(mark: str) -> Set[int]:
     inodes = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
+            if os.stat("/proc/%s" % pid).st_uid != os.geteuid():
+                continue  # root can read it, and another user may have a session of the same id
             with open("/proc/%s/environ" % pid, "rb") as environ:
                 if wanted not in environ.read().split(b"\0"):
                     continue
