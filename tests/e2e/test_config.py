@@ -161,7 +161,8 @@ def test_the_worked_example_of_the_page_leads_to_a_session(alice: Scientist) -> 
     assert re.search(
         r"^listen +socket +/etc/slurm-nb/config.toml:5 +locked by ", shown.stdout, re.MULTILINE
     )
-    assert "/etc/slurm-nb/config.toml:10 sets" in refused.stderr
+    line = example.splitlines().index('time = "1-00:00:00"') + 1  # the first one: [maximum]
+    assert f"/etc/slurm-nb/config.toml:{line} sets" in refused.stderr
 
 
 @pytest.mark.parametrize("where", ["flag", "variable", "file"])
