@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -195,3 +196,19 @@ def test_options_for_sbatch_have_no_place_here(store: Store) -> None:
         )
 
     assert store.all() == ([], [])
+
+
+def test_a_job_with_a_time_limit_is_told_its_end(store: Store, tmp_path: Path) -> None:
+    """As seconds since the epoch, after its id."""
+    spec = JobSpec(notebook_dir=tmp_path, time="2:00:00")
+    script = 'echo "$@" >told.new && mv told.new told'
+
+    session = Local().submit(script, spec, store, cluster=LOCAL, tell=lambda _lines: None)
+
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "told").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    job_id, end = (tmp_path / "told").read_text().split()
+    assert job_id == session.job_id
+    assert abs(int(end) - time.time() - 7200) < 60

@@ -77,6 +77,7 @@ class Server:
                 "id": name, "execution_state": "idle", "connections": 0, "last_activity": "1"
             },
             add_restart_callback=self.register,
+            start_kernel=self.start_kernel,
             get_kernel=lambda _name: SimpleNamespace(kernel_name="python3"),
         )  # fmt: skip
         self.sessions: list[Any] = []
@@ -91,6 +92,14 @@ class Server:
 
     def run(self, call: Callable[..., Any], *arguments: object) -> None:
         asyncio.run(call(*arguments))
+
+    async def start_kernel(self, name: str) -> str:
+        self.kernels.append(name)
+        return name
+
+    def start(self, name: str) -> None:
+        """As the pages do it."""
+        assert asyncio.run(self.kernel_manager.start_kernel(name)) == name
 
     def register(self, name: str, callback: Callable[[], None], event: str) -> None:
         self.callbacks[name, event] = callback
@@ -199,11 +208,11 @@ def test_a_kernel_that_was_killed_for_memory_is_named(
 ) -> None:
     """By its notebook, with the command that asks for more."""
     server.memory.used = GIB
-    server.kernels.append("5f0c1d2e-8a")
     if path:
         server.sessions = [{"kernel": None, "path": "x"},
                            {"kernel": {"id": "5f0c1d2e-8a"}, "path": path}]  # fmt: skip
     watched(server)
+    server.start("5f0c1d2e-8a")
 
     kill(server)
 
@@ -211,11 +220,22 @@ def test_a_kernel_that_was_killed_for_memory_is_named(
     assert server.warnings == (SessionWarning("memory", expected),)
 
 
+def test_a_kernel_whose_death_can_not_be_heard_of_starts(server: Server) -> None:
+    """A kernel manager of a site's own may know nothing of it."""
+    server.kernel_manager.add_restart_callback = None
+    watched(server)
+    server.start("k1")
+    server.start("k2")
+
+    assert server.kernels == ["k1", "k2"]
+    assert len(server.logged) == 1
+
+
 def test_without_slurm_no_command_of_slurms_is_advised(server: Server) -> None:
     """`--mem` limits nothing there."""
     server.memory.used = GIB
-    server.kernels.append("5f0c1d2e-8a")
     watched(server, cluster="local")
+    server.start("5f0c1d2e-8a")
 
     kill(server)
 
@@ -224,8 +244,8 @@ def test_without_slurm_no_command_of_slurms_is_advised(server: Server) -> None:
 
 def test_a_kernel_that_dies_in_another_way_is_not_told_of(server: Server) -> None:
     """Jupyter itself says that it died; memory was not the cause."""
-    server.kernels.append("k1")
     watched(server)
+    server.start("k1")
     server.callbacks["k1", "restart"]()
     server.look(20)
 
@@ -246,8 +266,9 @@ def test_a_killed_program_that_is_no_kernel_is_told_of_later(server: Server) -> 
 
 def test_a_killed_kernel_is_not_told_of_twice(server: Server) -> None:
     """Two at once are both named, and no other program beside them."""
-    server.kernels += ["k1", "k2"]
     watched(server)
+    server.start("k1")
+    server.start("k2")
     kill(server, "k1")
     kill(server, "k2")
     server.look(8)

@@ -11,20 +11,24 @@
 
   const seen = new Set();
 
+  const corner = document.createElement('div');
+  corner.style.cssText =
+    'position: fixed; right: 16px; bottom: 16px; z-index: 20000; max-width: 30em;';
+
   function banner(text) {
     const box = document.createElement('div');
     const close = document.createElement('button');
     box.className = 'slurm-nb-notice';
     box.setAttribute('role', 'alert');
     box.style.cssText =
-      'position: fixed; right: 16px; bottom: 16px; z-index: 20000; max-width: 30em;' +
-      'padding: 12px; border-left: 4px solid #ef6c00; background: #fff8e1; color: #212121;' +
-      'font: 14px sans-serif; box-shadow: 0 2px 8px rgba(0, 0, 0, 0.4);';
+      'margin-top: 8px; padding: 12px; border-left: 4px solid #ef6c00; background: #fff8e1;' +
+      'color: #212121; font: 14px sans-serif; box-shadow: 0 2px 8px rgba(0, 0, 0, 0.4);';
     box.textContent = text + ' ';
     close.textContent = 'Dismiss';
     close.onclick = () => box.remove();
     box.append(close);
-    document.body.append(box);
+    corner.append(box);
+    document.body.append(corner);
   }
 
   function show(app, text) {

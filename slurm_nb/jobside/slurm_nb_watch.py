@@ -22,6 +22,7 @@ from slurm_nb_time import TimeLimit
 # Jupyter looks every 3 seconds whether a kernel lives.
 _KERNEL_DIES_WITHIN_S = 20.0
 _SERVER_STOPS_WITHIN_S = 60.0
+_NAME_CHARS = 200
 
 
 class Job(NamedTuple):
@@ -51,7 +52,6 @@ class Watch:
         self._kills = self._memory.kills()
         self._killed_at: Optional[float] = None
         self._kernel_was_killed = False
-        self._kernels: Set[str] = set()
         self._time_limit = TimeLimit(os.path.join(job.run_dir, "end-time"))
         self._idle = Idle(job.idle_timeout_s, clock)
         self._changes = Changes(app)
@@ -62,16 +62,32 @@ class Watch:
     def start(self) -> None:
         """Look from now on, and have the pages show what is seen."""
         serve(self._app, self.notices)
+        self._follow_kernels()
         self._look()
+
+    def _follow_kernels(self) -> None:
+        """Hear of each kernel's death, however soon."""
+        manager = self._app.kernel_manager
+        start_kernel = manager.start_kernel
+
+        async def start(*args: Any, **kwargs: Any) -> Any:
+            kernel_id = await start_kernel(*args, **kwargs)
+            try:
+                for event in ("restart", "dead"):
+                    died = functools.partial(self._died, kernel_id)
+                    manager.add_restart_callback(kernel_id, died, event)
+            except Exception as error:  # it has started all the same
+                self._log_once("_follow_kernels", error)
+            return kernel_id
+
+        manager.start_kernel = start
 
     def _look(self) -> None:
         for part in (self._look_at_time, self._look_at_memory, self._look_at_use):
             try:
                 part()
             except Exception as error:  # the session goes on, whatever it is
-                if part.__name__ not in self._failed:
-                    self._failed.add(part.__name__)
-                    self._log("%s: %s: %s" % (part.__name__, type(error).__name__, error))
+                self._log_once(part.__name__, error)
         self._app.io_loop.call_later(self._idle.period_s, self._look)
 
     def _warn(self, kind: str, text: str) -> None:
@@ -82,6 +98,11 @@ class Watch:
     def _log(self, text: str) -> None:
         self._app.log.warning("slurm-nb: %s", text)
 
+    def _log_once(self, part: str, error: Exception) -> None:
+        if part not in self._failed:
+            self._failed.add(part)
+            self._log("%s: %s: %s" % (part, type(error).__name__, error))
+
     def _look_at_time(self) -> None:
         text = self._time_limit.look()
         if text:
@@ -89,12 +110,6 @@ class Watch:
 
     def _look_at_memory(self) -> None:
         self._look_at_kills()
-        manager = self._app.kernel_manager
-        for kernel_id in set(manager.list_kernel_ids()) - self._kernels:
-            for event in ("restart", "dead"):
-                died = functools.partial(self._died, kernel_id)
-                manager.add_restart_callback(kernel_id, died, event)
-        self._kernels = set(manager.list_kernel_ids())
         usage = self._memory.usage()
         if usage and self._levels.due(usage.fraction):
             text = "%d %% of this session's memory is in use (%s of %s)" % (
@@ -132,7 +147,8 @@ class Watch:
         """`analysis.ipynb`; of a kernel without a notebook `python3 (5f0c1d2e)`."""
         for session in await self._app.session_manager.list_sessions():
             if session["kernel"] and session["kernel"]["id"] == kernel_id:
-                return "".join(char if char.isprintable() else " " for char in session["path"])
+                path = session["path"][:_NAME_CHARS]
+                return "".join(char if char.isprintable() else " " for char in path)
         kernel = self._app.kernel_manager.get_kernel(kernel_id)
         return "%s (%s)" % (kernel.kernel_name, kernel_id[:8])
 

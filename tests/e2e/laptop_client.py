@@ -1,6 +1,7 @@
 """Runs on the laptop: opens NB_URL, runs NB_CODE in a new kernel over the websocket.
 
-With NB_LEAVE_AT it goes as soon as that is printed.
+With NB_NOTEBOOK the kernel is that of a notebook; with NB_LEAVE_AT it goes as soon as that is
+printed.
 Prints {"page_status": ..., "no_token_status": ..., "output": ...}.
 """
 
@@ -44,10 +45,17 @@ async def tunnel_is_up() -> None:
 
 
 async def run(code: str) -> str:
-    body = await AsyncHTTPClient().fetch(
-        f"{BASE}/api/kernels", method="POST", headers=HEADERS, body="{}", request_timeout=60
+    notebook = os.environ.get("NB_NOTEBOOK")
+    asked = {"path": notebook, "type": "notebook", "name": "", "kernel": {"name": "python3"}}
+    made = await AsyncHTTPClient().fetch(
+        f"{BASE}/api/{'sessions' if notebook else 'kernels'}",
+        method="POST",
+        headers=HEADERS,
+        body=json.dumps(asked if notebook else {}),
+        request_timeout=60,
     )
-    kernel = json.loads(body.body)["id"]
+    model = json.loads(made.body)
+    kernel = model["kernel"]["id"] if notebook else model["id"]
     address = f"{URL.scheme.replace('http', 'ws')}://{URL.netloc}/api/kernels/{kernel}/channels"
     socket = await websocket_connect(HTTPRequest(address, headers=HEADERS, validate_cert=False))
     message_id = uuid.uuid4().hex

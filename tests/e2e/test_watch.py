@@ -33,7 +33,8 @@ import atexit, pathlib
 atexit.register(lambda: pathlib.Path({path!r}).write_text("clean"))
 print("ready")
 """
-MEMORY = 700 << 20
+MEMORY = 900 << 20
+NOTICES = "slurm-nb/notices"
 
 
 def progress(alice: Scientist, job_id: str) -> Progress:
@@ -70,12 +71,26 @@ def marked(alice: Scientist, name: str) -> Path:
     return path
 
 
-def notices(alice: Scientist, record: dict[str, Any], token: str) -> list[Any]:
-    """Status and answer of what the pages ask for; the tunnel must be up."""
-    url = f"http://127.0.0.1:{record['local_port']}/slurm-nb/notices"
+def fetched(alice: Scientist, record: dict[str, Any], token: str, path: str) -> list[Any]:
+    """Status and answer, as the laptop gets them; the tunnel must be up."""
+    url = f"http://127.0.0.1:{record['local_port']}/{path}"
     done = alice.cluster.laptop.run(["python3", "-c", FETCH, url, token], user="lea")
     answer: list[Any] = json.loads(done.stdout)
     return answer
+
+
+def see(alice: Scientist, record: dict[str, Any]) -> list[str]:
+    """What of slurm-nb's words Chromium shows on the page; the tunnel must be up."""
+    ensure_tools(alice.cluster)
+    done = alice.cluster.laptop.run(
+        ["/srv/tools/bin/python", "-"],
+        user="lea",
+        env={"NB_URL": record["url"], "NB_PICTURE": "/tmp/notice.png"},
+        stdin_text=BROWSER,
+        timeout_s=120,
+    )
+    shown: list[str] = json.loads(done.stdout)
+    return shown
 
 
 def test_a_session_that_nobody_uses_ends_itself(alice: Scientist) -> None:
@@ -133,8 +148,10 @@ def test_the_end_of_the_time_limit_is_told_and_clean(alice: Scientist) -> None:
         code = AT_EXIT.format(path="/home/alice/clean")
         assert alice.run_cell(record["url"], code)["output"] == "ready\n"
         wait_until(lambda: progress(alice, job_id).warnings)
-        strangers = notices(alice, record, "")
-        hers = notices(alice, record, alice.token(job_id))
+        strangers = fetched(alice, record, "", NOTICES)
+        before = fetched(alice, record, alice.token(job_id), "api/status")
+        hers = fetched(alice, record, alice.token(job_id), NOTICES)
+        after = fetched(alice, record, alice.token(job_id), "api/status")
 
     state = ending(alice, job_id, 120)
 
@@ -145,6 +162,7 @@ def test_the_end_of_the_time_limit_is_told_and_clean(alice: Scientist) -> None:
     assert f"slurm-nb: {warning.text}" in alice.log(job_id)
     assert strangers == [403, None]
     assert hers == [200, {"notices": [{"id": 1, "kind": "time", "text": warning.text}]}]
+    assert before == after, "to ask for them is no activity"
     assert (state, mark.read_text()) == ("TIMEOUT", "clean")
     assert said.stopping == Stopping("time", "the time limit was reached")
 
@@ -182,27 +200,20 @@ def test_without_slurm_the_end_is_told_too(alice: Scientist) -> None:
 @pytest.mark.parametrize("ui", ["lab", "notebook"])
 def test_the_page_shows_the_warning(alice: Scientist, ui: str) -> None:
     """A real browser, which no extension was built for, shows what the job's output says."""
-    ensure_tools(alice.cluster)
     record = alice.submit("--time", "10", "--ui", ui)
     # As Slurm does by itself, within half a minute.
     alice.cluster.login.run(["scancel", "--batch", "--signal=USR1", record["job_id"]], user="alice")
     wait_until(lambda: progress(alice, record["job_id"]).warnings)
     with alice.tunnel(record["tunnel_command"]):
-        done = alice.cluster.laptop.run(
-            ["/srv/tools/bin/python", "-"],
-            user="lea",
-            env={"NB_URL": record["url"], "NB_PICTURE": f"/tmp/notice-{ui}.png"},
-            stdin_text=BROWSER,
-            timeout_s=120,
-        )
+        shown = see(alice, record)
 
     (warning,) = progress(alice, record["job_id"]).warnings
-    assert json.loads(done.stdout) == [f"slurm-nb: {warning.text}"]
+    assert shown == [f"slurm-nb: {warning.text}"]
 
 
 @pytest.fixture
 def small_node(alice: Scientist) -> Iterator[None]:
-    """c2 with a slurmd that holds its jobs to 700 MiB, as ConstrainRAMSpace does."""
+    """c2 with a slurmd that holds its jobs to 900 MiB, as ConstrainRAMSpace does."""
     if not can_limit():
         pytest.skip("no control group with a memory limit can be made here")
     slurmd = alice.cluster.hosts["c2"].run(["cat", "/run/slurmd.pid"]).stdout
@@ -232,19 +243,23 @@ def test_memory_is_warned_of_and_a_killed_kernel_named(alice: Scientist) -> None
     record = alice.submit("-w", "c2")
     job_id = record["job_id"]
     with alice.tunnel(record["tunnel_command"]):
-        grow = "import time; keep = bytearray(470 << 20); keep[::4096] = b'x' * len(keep[::4096])"
-        alice.run_cell(record["url"], f"{grow}; print('full', flush=True); time.sleep(12)")
-        burst = "more = bytearray(900 << 20)"
-        alice.run_cell(record["url"], f"print('more', flush=True); {burst}", leave_at="more")
+        code = (
+            "import time; keep = bytearray(640 << 20); keep[::4096] = b'x' * len(keep[::4096])\n"
+            "time.sleep(12); print('more', flush=True); time.sleep(1); more = bytearray(900 << 20)"
+        )
+        alice.run_cell(record["url"], code, notebook="work/<b>big</b>.ipynb", leave_at="more")
         wait_until(lambda: "was killed" in str(progress(alice, job_id).warnings))
-        page = notices(alice, record, alice.token(job_id))
+        page = fetched(alice, record, alice.token(job_id), NOTICES)
+        shown = see(alice, record)
 
     warnings = progress(alice, job_id).warnings
     assert {each.kind for each in warnings} == {"memory"}
+    assert sum("was killed" in each.text for each in warnings) == 1
     assert "of this session's memory is in use" in warnings[0].text
-    assert "the kernel of python3 (" in warnings[-1].text
-    assert warnings[-1].text.endswith(
-        f"700 MiB, was used up; for more: slurm-nb submit --again {job_id} --mem 2G"
+    assert warnings[-1].text == (
+        "the kernel of work/<b>big</b>.ipynb was killed: the memory of this session, 900 MiB, was"
+        f" used up; for more: slurm-nb submit --again {job_id} --mem 2G"
     )
+    assert f"slurm-nb: {warnings[-1].text} Dismiss" in shown, "as text, whatever is in it"
     assert [each["text"] for each in page[1]["notices"]] == [each.text for each in warnings]
     assert alice.squeue("%i %T") == [f"{job_id} RUNNING"]
