@@ -94,11 +94,12 @@ def _of_cluster(
     asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
     jobs = scheduler(cluster)
     shared = SharedAnswers(store, jobs, cluster, now=now)
-    states = shared.ask(asked) if asked else {}
+    certain = {job_id for job_id, ended in known.items() if _is_certain(ended)}
+    states = shared.ask(asked, over=certain) if asked else {}
     fresh = {
         job_id: state
         for job_id, state in states.items()
-        if state.phase is Phase.ENDED and not _is_certain(known[job_id])
+        if state.phase is Phase.ENDED and job_id not in certain
     }
     states |= jobs.how_ended(fresh, sessions[0]) if fresh else {}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
@@ -110,7 +111,8 @@ def _of_cluster(
         if state and is_no_answer(state):
             seen = saved.jobs.get(session.job_id)
             state, as_of = (seen.state, seen.at) if seen else (state, None)
-        if ended and (state is None or is_no_answer(state) or as_of):
+        over = session.job_id in certain and state is not None and state.phase is Phase.ENDED
+        if ended and (over or state is None or is_no_answer(state) or as_of):
             state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
         state = state or _NOT_ASKED
         if session.job_id in fresh:

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -64,7 +64,7 @@ class Local:
         argv = ["bash", str(script_path), session.job_id]
         end = datetime.now() + timedelta(seconds=limit_s) if limit_s else None  # noqa: DTZ005  local
         if end:
-            end_at = str(round(end.timestamp()))
+            end_at = str(int(end.timestamp()))  # not later than it is
             argv = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(limit_s), *argv, end_at]
         process = _start(argv, store.log_path(session.job_id), spec.notebook_dir)
         record = _Leader(
@@ -86,7 +86,9 @@ class Local:
         """Nobody keeps accounts here."""
         return dict(states)
 
-    def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+    def states(
+        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+    ) -> dict[str, JobState]:
         """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
         store = Store.of_user(os.environ)
         return {session.job_id: _state(store, session) for session in sessions}

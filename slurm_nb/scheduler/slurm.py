@@ -104,10 +104,13 @@ class Slurm:
                     return found[lost.script]
         raise lost
 
-    def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+    def states(
+        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+    ) -> dict[str, JobState]:
         """One squeue for all, then one sacct for those that squeue no longer knows."""
         known = list(sessions)
-        states = _states([session.job_id for session in known], _where(known[0])) if known else {}
+        job_ids = [session.job_id for session in known]
+        states = _states(job_ids, _where(known[0]), over) if known else {}
         return {session.job_id: _of(session, states[session.job_id]) for session in known}
 
     def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
@@ -191,7 +194,7 @@ def _where(session: Session) -> list[str]:
     return ["-M", session.cluster] if session.other_cluster else []
 
 
-def _states(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
+def _states(job_ids: list[str], where: list[str], over: Collection[str]) -> dict[str, JobState]:
     # A list of ids has the controller send all of its jobs; --me those of this user alone.
     which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
     try:
@@ -205,15 +208,15 @@ def _states(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
             return dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", reason))
         found = parse_squeue(answer.stdout)
         gone = [job_id for job_id in job_ids if job_id not in found]
-        return found | (_ended(gone, where) if gone else {})
+        return found | _ended(gone, [job_id for job_id in gone if job_id not in over], where)
     except SchedulerError as error:
         return dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", str(error)))
 
 
-def _ended(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
-    """How jobs ended that squeue no longer knows; without accounting, only that they did."""
+def _ended(job_ids: list[str], asked: list[str], where: list[str]) -> dict[str, JobState]:
+    """That jobs ended which squeue no longer knows, and of those `asked` how, by accounting."""
     states = dict.fromkeys(job_ids, JobState(Phase.ENDED, "ENDED", "no longer known to Slurm"))
-    return states | _accounting(job_ids, where)
+    return states | (_accounting(asked, where) if asked else {})
 
 
 def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
