@@ -27,6 +27,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _STARTS = ("fork_exec", "posix_spawn")
 
 _last = int(sys.argv.pop(1))
+_process = os.getpid()
 _steps = 0
 _name = ""
 
@@ -43,7 +44,7 @@ def _step(when: str) -> None:
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     global _name  # noqa: PLW0603
     writes = event == "open" and args[2] & _WRITES and args[0] != os.devnull
-    if writes or event in _CHANGES:
+    if (writes or event in _CHANGES) and os.getpid() == _process:
         _name = f"{event} {args[0]!r}"
         _step("before")
         sys.setprofile(_started if event == "subprocess.Popen" else _done)

@@ -44,6 +44,7 @@ touch "$HOME/bin/called-$$"
 until [ -e "$HOME/bin/go" ]; do sleep 0.02; done
 exec /usr/bin/sbatch "$@"
 """
+STARTED = "after subprocess.Popen 'bash'"
 CUT_OFF = "was cut off, and may still become a job"
 
 
@@ -188,6 +189,19 @@ def test_a_disk_that_gets_full_before_the_session_is_saved_loses_no_job(alice: S
     assert list(listed) == [job_id]
 
 
+def test_a_full_tmp_that_swallows_the_answer_loses_no_job(alice: Scientist) -> None:
+    """/tmp of the login node is full, and so the answer lost: slurm-nb finds the job; exit 0."""
+    login = alice.cluster.login
+    with mounted(login, "/tmp", "-t", "tmpfs", "-o", "size=64k,mode=1777", "none"):
+        login.run(["dd", "if=/dev/zero", "of=/tmp/filler"], check=False)
+        said = alice.slurm_nb("submit", "-p", "closed", "--no-wait")
+
+    (job_id,) = alice.squeue("%i")
+    assert said.exit_code == 0
+    assert f"Submitted job {job_id}." in said.stderr
+    assert list(_list(alice)[1]) == [job_id]
+
+
 def test_a_controller_that_restarts_during_submit_gets_one_job(alice: Scientist) -> None:
     """Slurmctld ends before sbatch reaches it and comes back: exit 0, one job, its session."""
     with _paused(alice, PAUSED_SBATCH) as waiting:
@@ -264,7 +278,7 @@ def test_a_state_directory_that_is_no_directory_is_told(alice: Scientist) -> Non
     """SLURM_NB_HOME is a file, or below what may not be entered: exit 1 and the place; no job."""
     file = alice.home / "bin"
     file.write_text("")
-    for home, problem in (("/home/alice/bin", "Not a directory"), ("/root/x", "Permission denied")):
+    for home, problem in (("/home/alice/bin", "File exists"), ("/root/x", "Permission denied")):
         said = alice.slurm_nb("submit", "-p", "closed", env={"SLURM_NB_HOME": home})
         assert said.exit_code == 1
         assert home in said.stderr
@@ -279,7 +293,7 @@ def _step_through(alice: Scientist, *words: str) -> int:
     How many of them came as far as to start sbatch, or the job.
     """
     steps = count(1)
-    killed_at: dict[str, int] = {}
+    killed_at: dict[int, str] = {}
     ended: list[int] = []
 
     def go_on() -> None:
@@ -295,7 +309,7 @@ def _step_through(alice: Scientist, *words: str) -> int:
             )
             if done.returncode == -signal.SIGKILL:
                 (where,) = re.findall(rf"^step {step}: (.*)$", done.stderr, re.MULTILINE)
-                killed_at[where] = step
+                killed_at[step] = where
             else:
                 assert (done.returncode, done.stderr.count("Submitted job")) == (0, 1), done
                 ended.append(step)
@@ -304,8 +318,9 @@ def _step_through(alice: Scientist, *words: str) -> int:
         for each in [pool.submit(go_on) for _ in range(4)]:
             each.result()
     runs = len(killed_at) + len(ended)
-    assert sorted([*killed_at.values(), *ended]) == list(range(1, runs + 1))
-    return runs - killed_at["after subprocess.Popen 'bash'"] + 1
+    assert sorted([*killed_at, *ended]) == list(range(1, runs + 1))
+    (started,) = [step for step, where in killed_at.items() if where == STARTED]
+    return runs - started + 1
 
 
 @contextmanager
