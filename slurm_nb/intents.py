@@ -87,6 +87,7 @@ def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
             doubtful.append(intent)
             continue
         if job is not None:
+            _keep_script(store, intent, job)
             store.save(
                 replace(
                     intent.session,
@@ -100,6 +101,30 @@ def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
             Path(intent.script).unlink(missing_ok=True)
         intent.path.unlink(missing_ok=True)
     return doubtful
+
+
+def _keep_script(store: Store, intent: Intent, job: Session) -> None:
+    """Have the script where a session has it; a link there is submitit's, to the new name."""
+    script = Path(intent.script)
+    with suppress(OSError):
+        if script.is_symlink():
+            script.unlink()
+        else:
+            script.replace(store.script_path(job.job_id))
+
+
+def sweep(store: Store) -> None:
+    """Remove what a slurm-nb that was killed has left half-written, once it is old."""
+    known = {intent.script for intent in _all(store)}
+    leftovers = [
+        *(store.folder / "submitting").glob("*.new"),
+        *(store.folder / "answers").glob("*.new"),
+        *(store.folder / "jobs").glob(".submission_file_*"),  # submitit's names
+    ]
+    for path in leftovers:
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > _SETTLED_S and str(path) not in known:
+                path.unlink()
 
 
 def _goes_on(intent: Intent) -> bool:

@@ -11,7 +11,7 @@ from itertools import groupby
 from slurm_nb.choose import newest_first
 from slurm_nb.ended import Ended, find_ended, is_certain, settle
 from slurm_nb.errors import BadValue
-from slurm_nb.intents import Intent, adopt
+from slurm_nb.intents import Intent, adopt, sweep
 from slurm_nb.scheduler import JobState, Phase, scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.shared import Answers, SharedAnswers, is_no_answer
@@ -152,6 +152,7 @@ def prune(store: Store, *, older_than_days: int = _KEPT_DAYS) -> int:
     Only those are removed of which it is certain that they are over, and nothing of Slurm is asked.
     """
     removed = 0
+    sweep(store)
     for session in store.all()[0]:
         ended = find_ended(store, session)
         if ended and is_certain(ended) and time.time() - ended.at > older_than_days * _DAY_S:

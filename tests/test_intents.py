@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slurm_nb import intents
-from slurm_nb.intents import adopt, begin
+from slurm_nb.intents import adopt, begin, sweep
 from slurm_nb.process import Process
 from slurm_nb.session import Session, Store
 from tests.conftest import AddProgram
@@ -182,3 +182,36 @@ def test_a_note_is_the_users_alone(store: Store) -> None:
     assert note.stat().st_mode & 0o777 == 0o600
     assert json.loads(note.read_text())["process"]["pid"] == os.getpid()
     assert intents.adopt(store) == []
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["before the rename", "after it"])
+def test_the_script_of_a_job_that_was_found_is_kept_where_a_session_has_it(
+    store: Store, slurm: AddProgram, cut: Cut, *, linked: bool
+) -> None:
+    """submitit renames it when it has the answer, and links the old name to the new one."""
+    script = cut(".submission_file_5f.sh")
+    jobs(slurm, f"7|{script}\n")
+    if linked:
+        script.rename(store.script_path("7"))
+        script.symlink_to(store.script_path("7"))
+
+    adopt(store)
+
+    assert store.script_path("7").read_text(encoding="utf-8") == "#!/bin/bash\n"
+    assert [path.name for path in (store.folder / "jobs").glob(".*")] == []
+
+
+def test_what_was_half_written_is_removed_once_it_is_old(store: Store, cut: Cut) -> None:
+    """A slurm-nb that was killed can't do so; what is in doubt still, or new, stays."""
+    doubtful = cut(".submission_file_1.sh")
+    fresh, old = (store.folder / "jobs" / f".submission_file_{name}.sh" for name in "23")
+    for path in (fresh, old, store.folder / "submitting/a.json.99.new"):
+        path.touch()
+    for path in (doubtful, old, store.folder / "submitting/a.json.99.new"):
+        os.utime(path, (0, 0))
+
+    sweep(store)
+
+    assert sorted((store.folder / "jobs").iterdir()) == [doubtful, fresh]
+    assert list((store.folder / "submitting").glob("*.new")) == []
+    assert len(list((store.folder / "submitting").iterdir())) == 1

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slurm_nb.errors import BadValue, SchedulerError
-from slurm_nb.scheduler import LOCAL, JobState, Phase, scheduler
+from slurm_nb.scheduler import LOCAL, JobState, Phase, local, scheduler
 from slurm_nb.scheduler.local import Local, _claim
 from slurm_nb.session import Session, Store, is_job_id
 from slurm_nb.spec import JobSpec
@@ -203,7 +204,9 @@ def test_a_job_with_a_time_limit_is_told_its_end(store: Store, tmp_path: Path) -
     spec = JobSpec(notebook_dir=tmp_path, time="2:00:00")
     script = 'echo "$@" >told.new && mv told.new told'
 
-    session = Local().submit(script, spec, store, cluster=LOCAL, tell=lambda _lines: None)
+    session = Local().submit(
+        script, spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _lines: None
+    )
 
     deadline = time.monotonic() + 20
     while not (tmp_path / "told").exists():
@@ -212,3 +215,22 @@ def test_a_job_with_a_time_limit_is_told_its_end(store: Store, tmp_path: Path) -
     job_id, end = (tmp_path / "told").read_text().split()
     assert job_id == session.job_id
     assert abs(int(end) - time.time() - 7200) < 60
+
+
+def test_a_job_that_cannot_be_noted_is_not_started(
+    store: Store, spec: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would find it again; the note is written by the process that becomes the job."""
+
+    def refuse(store: Store, session: Session) -> Path:
+        return store.session_folder(LOCAL, session.job_id) / "missing" / "process.json"
+
+    monkeypatch.setattr(local, "_record_path", refuse)
+    spec = replace(spec, notebook_dir=tmp_path)
+    script = f"touch {tmp_path}/started"
+    with pytest.raises(BadValue, match="can't be written"):
+        Local().submit(
+            script, spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _: None
+        )
+
+    assert not (tmp_path / "started").exists()
