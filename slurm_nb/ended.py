@@ -91,9 +91,10 @@ def settle(
 
 def find_ended(store: Store, session: Session) -> Ended | None:
     """What was saved; None while nothing is, or it can't be read."""
-    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
+    folder = store.session_folder(session.cluster, session.job_id)
     try:
-        ended = Ended(**json.loads(path.read_text(encoding="utf-8")))
+        with open(f"{folder}/ended.json", encoding="utf-8") as file:
+            ended = Ended(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None
     texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from slurm_nb.choose import newest_first
@@ -63,7 +63,7 @@ class Listing:
 
 
 def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> Listing:
-    """All sessions; each cluster is asked once, and once more for those that ended meanwhile."""
+    """All sessions; each cluster is asked once, and its accounting once, if at all."""
     doubtful = adopt(store)
     sessions, broken = store.all()
     entries: list[Entry] = []
@@ -92,15 +92,10 @@ def _of_cluster(
     """The entries, and why the cluster did not answer."""
     known = {each.job_id: find_ended(store, each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
-    jobs = scheduler(cluster)
-    shared = SharedAnswers(store, jobs, cluster, now=now)
-    states = shared.ask(asked) if asked else {}
-    fresh = {
-        job_id: state
-        for job_id, state in states.items()
-        if state.phase is Phase.ENDED and not _is_certain(known[job_id])
-    }
-    states |= jobs.how_ended(fresh, sessions[0]) if fresh else {}
+    shared = SharedAnswers(store, scheduler(cluster), cluster, now=now)
+    open_ended = {each.job_id for each in asked if not _is_certain(known[each.job_id])}
+    states = shared.ask(asked, unexplained=open_ended) if asked else {}
+    fresh = {job_id for job_id in open_ended if states[job_id].phase is Phase.ENDED}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
     saved = shared.load() if problems else Answers()
     entries = []
@@ -144,15 +139,20 @@ def find_activity(store: Store, session: Session) -> Activity | None:
     return activity if sound and (fraction is None or isinstance(fraction, float | int)) else None
 
 
-def prune(store: Store, *, older_than_days: int = _KEPT_DAYS) -> int:
-    """Remove what is kept of sessions that ended long ago; how many there were.
+def prune(store: Store, listing: Listing, *, older_than_days: int = _KEPT_DAYS) -> Listing:
+    """Remove what is kept of sessions that ended long ago; what is left of `listing`.
 
-    Only those are removed of which it is certain that they are over, and nothing of Slurm is asked.
+    Only those are removed of which it is certain that they are over, and that they stay so.
     """
-    removed = 0
-    for session in store.all()[0]:
-        ended = find_ended(store, session)
-        if ended and is_certain(ended) and time.time() - ended.at > older_than_days * _DAY_S:
-            store.remove(session)
-            removed += 1
-    return removed
+    old = [entry for entry in listing.entries if _is_old(entry, listing, older_than_days)]
+    for entry in old:
+        store.remove(entry.session)
+    gone = {id(entry) for entry in old}
+    return replace(listing, entries=[each for each in listing.entries if id(each) not in gone])
+
+
+def _is_old(entry: Entry, listing: Listing, days: int) -> bool:
+    ended = entry.ended
+    if ended is None or not is_certain(ended) or time.time() - ended.at <= days * _DAY_S:
+        return False
+    return is_over(ended) or entry.session.cluster not in listing.unanswered

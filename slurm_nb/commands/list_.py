@@ -27,14 +27,10 @@ def command(*, pruned: bool, as_json: bool) -> None:
     store = Store.of_user(os.environ)
     with slow_noted():
         listing = list_sessions(store)
-    removed = prune(store, older_than_days=0) if pruned else prune(store)
+    kept = prune(store, listing, older_than_days=0) if pruned else prune(store, listing)
     if pruned:
-        listing = Listing(
-            [entry for entry in listing.entries if store.has(entry.session.job_id)],
-            listing.broken,
-            listing.doubtful,
-            listing.unanswered,
-        )
+        removed = len(listing.entries) - len(kept.entries)
+        listing = kept
         say(f"forgot {removed} session{'' if removed == 1 else 's'}")
     now_s = time.time()
     if as_json:

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -86,7 +86,9 @@ class Local:
         """Nobody keeps accounts here."""
         return dict(states)
 
-    def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+    def states(
+        self, sessions: Iterable[Session], *, unexplained: Collection[str] = ()
+    ) -> dict[str, JobState]:
         """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
         store = Store.of_user(os.environ)
         return {session.job_id: _state(store, session) for session in sessions}
