@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-from tests.cluster import Cluster, CommandError, Host
+from tests.cluster import Cluster, CommandError
 from tests.cluster.slurm import start_slurmd
+from tests.e2e.processes import pids_of_job
 from tests.e2e.scientist import Said, Scientist
 
 OVER = frozenset(
@@ -80,23 +81,10 @@ class Bed:
             time.sleep(0.2)
         return False
 
-    def processes(self, node: Host, job_id: str, word: str) -> list[str]:
-        """The ids, on a node, of a job's processes whose command line holds a word."""
-        found = []
-        for folder in (node.root / "proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                environ = (folder / "environ").read_bytes().split(b"\0")
-                if (
-                    f"SLURM_JOB_ID={job_id}".encode() in environ
-                    and word.encode() in (folder / "cmdline").read_bytes()
-                ):
-                    found.append(folder.name)
-        return found
-
     def kill(self, node: str, job_id: str, word: str, signal: str = "KILL") -> bool:
         """Whether there was such a process."""
         host = self.cluster.hosts[node]
-        pids = self.processes(host, job_id, word)
+        pids = pids_of_job(host, job_id, word)
         if pids:
             host.run(["kill", f"-{signal}", *pids], check=False)
         return bool(pids)

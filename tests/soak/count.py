@@ -75,6 +75,8 @@ def _jobs_lost(bed: Bed, sessions: list[dict[str, Any]]) -> list[str]:
         answer = bed.root("sacct", "-a", "-X", "-n", "-P", "-o", "JobID")
         taken |= {line for line in answer.splitlines() if line.isdigit()}
     bed.counts["jobs that Slurm has taken"] = len(taken)
+    in_doubt = list(bed.alice.state.glob("submitting/*.json"))
+    bed.counts["submissions cut off before there was a job, not forgotten yet"] = len(in_doubt)
     return sorted(taken - known, key=int)
 
 
