@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 
-.PHONY: help demo test test-all check dist bench cluster pictures packages clean
+.PHONY: help demo test test-all check dist bench soak cluster pictures packages clean
 
 help:
 	@echo "make demo     run Jupyter in a job (without Slurm: on this machine) and say how to look at it"
@@ -15,6 +15,7 @@ help:
 	@echo "make check    lint, types, shellcheck"
 	@echo "make dist     build wheel and sdist, and try the wheel in a clean environment"
 	@echo "make bench    measure, against what can be expected"
+	@echo "make soak     end 200 sessions in every way there is, and count what is lost or left"
 	@echo "make cluster  keep a real Slurm cluster up and enter its login node"
 
 demo: .venv/installed
@@ -43,6 +44,9 @@ dist: .venv/developing
 
 bench: packages .venv/developing
 	$(BIN)/python -m tests.bench
+
+soak: packages .venv/developing
+	$(BIN)/python -m tests.soak
 
 cluster: packages .venv/developing
 	$(BIN)/python -m tests.cluster down 2>/dev/null || true

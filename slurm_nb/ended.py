@@ -21,6 +21,8 @@ from slurm_nb.session import Session, Store
 
 # The end of the output may reach the login node this much later (NFS, Lustre).
 _LATE_S = 120
+# In place of Slurm's word, of a job that Slurm does not know (scheduler/slurm.py).
+_FORGOTTEN = "ENDED"
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,13 @@ def settle(
     """Why the job of a session ended, by Slurm's words and its output.
 
     Once Slurm says that it is over, this is saved, and the token removed, unless Slurm shows
-    another job under its id.
+    another job under its id. What Slurm has said of it stays when Slurm knows it no longer.
     """
+    earlier = find_ended(store, session)
+    if earlier and earlier.word != _FORGOTTEN and state.word == _FORGOTTEN:
+        if not state.foreign:
+            store.forget_secrets(session)
+        return earlier
     progress = log.read()
     mem, limit = (option_of(session, name) for name in ("mem", "time"))
     ending = explain(
@@ -69,7 +76,6 @@ def settle(
         time=limit,
         cancelled_by=_other_user(state.by_uid),
     )
-    earlier = find_ended(store, session)
     ended = Ended(
         state.word,
         state.reason,
@@ -91,9 +97,10 @@ def settle(
 
 def find_ended(store: Store, session: Session) -> Ended | None:
     """What was saved; None while nothing is, or it can't be read."""
-    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
+    folder = store.session_folder(session.cluster, session.job_id)
     try:
-        ended = Ended(**json.loads(path.read_text(encoding="utf-8")))
+        with open(f"{folder}/ended.json", encoding="utf-8") as file:
+            ended = Ended(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None
     texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -48,7 +47,7 @@ class Intent:
 
 def begin(store: Store, script: Path, session: Session, *, clusters: str) -> Path:
     """Note what is about to be submitted; the note's path. Raises `BadValue`."""
-    path = store.folder / "submitting" / f"{secrets.token_hex(8)}.json"
+    path = store.folder / "submitting" / f"{os.urandom(8).hex()}.json"
     record = {
         "script": str(script),
         "clusters": clusters,

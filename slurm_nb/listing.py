@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from slurm_nb.choose import newest_first
@@ -17,8 +17,7 @@ from slurm_nb.session import Session, Store
 from slurm_nb.shared import Answers, SharedAnswers, is_no_answer
 from slurm_nb.whereabouts import follow
 
-_KEPT_DAYS = 30
-_DAY_S = 86400
+_KEPT_S = 30 * 86400
 _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
 # A job that ended can be put back into the queue by hand for as long as Slurm knows it.
 _REQUEUED_WITHIN_S = 3600
@@ -63,7 +62,7 @@ class Listing:
 
 
 def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> Listing:
-    """All sessions; each cluster is asked once, and once more for those that ended meanwhile."""
+    """All sessions; each cluster is asked once, and its accounting once, if at all."""
     doubtful = adopt(store)
     sessions, broken = store.all()
     entries: list[Entry] = []
@@ -92,16 +91,10 @@ def _of_cluster(
     """The entries, and why the cluster did not answer."""
     known = {each.job_id: find_ended(store, each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
-    jobs = scheduler(cluster)
-    shared = SharedAnswers(store, jobs, cluster, now=now)
-    certain = {job_id for job_id, ended in known.items() if _is_certain(ended)}
-    states = shared.ask(asked, over=certain) if asked else {}
-    fresh = {
-        job_id: state
-        for job_id, state in states.items()
-        if state.phase is Phase.ENDED and job_id not in certain
-    }
-    states |= jobs.how_ended(fresh, sessions[0]) if fresh else {}
+    shared = SharedAnswers(store, scheduler(cluster), cluster, now=now)
+    open_ended = {each.job_id for each in asked if not _is_certain(known[each.job_id])}
+    states = shared.ask(asked, unexplained=open_ended) if asked else {}
+    fresh = {job_id for job_id in open_ended if states[job_id].phase is Phase.ENDED}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
     saved = shared.load() if problems else Answers()
     entries = []
@@ -111,8 +104,8 @@ def _of_cluster(
         if state and is_no_answer(state):
             seen = saved.jobs.get(session.job_id)
             state, as_of = (seen.state, seen.at) if seen else (state, None)
-        over = session.job_id in certain and state is not None and state.phase is Phase.ENDED
-        if ended and (over or state is None or is_no_answer(state) or as_of):
+        certain = session.job_id not in open_ended and state and state.phase is Phase.ENDED
+        if ended and (certain or state is None or is_no_answer(state) or as_of):
             state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
         state = state or _NOT_ASKED
         if session.job_id in fresh:
@@ -146,16 +139,31 @@ def find_activity(store: Store, session: Session) -> Activity | None:
     return activity if sound and (fraction is None or isinstance(fraction, float | int)) else None
 
 
-def prune(store: Store, *, older_than_days: int = _KEPT_DAYS) -> int:
-    """Remove what is kept of sessions that ended long ago; how many there were.
+def prune(store: Store, listing: Listing) -> Listing:
+    """Remove what is kept of all sessions of `listing` that have ended; what is left of it.
 
-    Only those are removed of which it is certain that they are over, and nothing of Slurm is asked.
+    Only those are removed of which it is certain that they are over, and that they stay so.
     """
-    removed = 0
+    gone = {
+        id(entry)
+        for entry in listing.entries
+        if entry.ended
+        and is_certain(entry.ended)
+        and (is_over(entry.ended) or entry.session.cluster not in listing.unanswered)
+    }
+    for entry in listing.entries:
+        if id(entry) in gone:
+            store.remove(entry.session)
+    return replace(listing, entries=[each for each in listing.entries if id(each) not in gone])
+
+
+def clean_up(store: Store) -> None:
+    """Remove what is kept of sessions that ended long ago, and what was left half-written.
+
+    Nothing is asked of Slurm.
+    """
     sweep(store)
     for session in store.all()[0]:
         ended = find_ended(store, session)
-        if ended and is_certain(ended) and time.time() - ended.at > older_than_days * _DAY_S:
+        if ended and is_certain(ended) and time.time() - ended.at > _KEPT_S:
             store.remove(session)
-            removed += 1
-    return removed

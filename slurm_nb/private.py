@@ -7,8 +7,9 @@ import os
 import pwd
 import shlex
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from slurm_nb.errors import BadValue
@@ -195,15 +196,17 @@ def _make(folder: Path) -> None:
 
 def check_private(folder: Path) -> None:
     """Raise `BadValue` unless `folder` and what it holds can be changed by the user alone."""
-    for path in (folder.parent, folder, *folder.glob("*")):
+    # This is done for each of a thousand sessions, so no Path is made for each file.
+    for path in chain((str(folder.parent), str(folder)), _inside(folder)):
         try:
-            status = path.lstat()
+            status = os.lstat(path)
         except FileNotFoundError:  # replaced by another slurm-nb just now
             continue
         kind = stat.S_IFMT(status.st_mode)
+        secret = path.rpartition("/")[2] in SECRETS
         if status.st_uid != os.geteuid() or kind not in {stat.S_IFDIR, stat.S_IFREG}:
             problem = "is a link or belongs to another user"
-        elif stat.S_IMODE(status.st_mode) & (0o077 if path.name in SECRETS else 0o022):
+        elif stat.S_IMODE(status.st_mode) & (0o077 if secret else 0o022):
             problem = "can be changed or read by other users"
         else:
             continue
@@ -211,3 +214,14 @@ def check_private(folder: Path) -> None:
             f"{path} {problem}: its session is not to be trusted",
             hint=f"cancel the job with `scancel {folder.name}`, then remove {folder}",
         )
+
+
+def _inside(folder: Path) -> Iterator[str]:
+    """The paths of what a directory holds; nothing where it is none. Raises `BadValue`."""
+    try:
+        with os.scandir(folder) as found:
+            yield from [entry.path for entry in found]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise BadValue(f"{folder}: can't be read: {error.strerror}") from error

@@ -5,7 +5,7 @@ Linux only: /proc is proc(5).
 
 from __future__ import annotations
 
-import socket
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,11 @@ class Process:
     @classmethod
     def here(cls, pid: int) -> Process:
         """The process that has this id now."""
-        return cls(socket.gethostname(), _boot_id(), pid, _start_ticks(pid))
+        return cls(os.uname().nodename, _boot_id(), pid, _start_ticks(pid))
 
     def elsewhere(self) -> bool:
         """Whether it is another host's, of which nothing can be said."""
-        return self.host != socket.gethostname()
+        return self.host != os.uname().nodename
 
     def alive(self) -> bool:
         """Whether it lives on this host."""

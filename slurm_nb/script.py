@@ -24,6 +24,7 @@ _KIT = (
     "slurm_nb_kit.py",
     "slurm_nb_memory.py",
     "slurm_nb_notices.py",
+    "slurm_nb_orphan.py",
     "slurm_nb_overruled.py",
     "slurm_nb_page.js",
     "slurm_nb_page.py",

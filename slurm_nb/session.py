@@ -229,7 +229,8 @@ def _read(folder: Path) -> Session:
     path = folder / "session.json"
     check_private(folder)
     try:
-        return _own(from_record(json.loads(path.read_text(encoding="utf-8"))), folder)
+        with open(path, encoding="utf-8") as file:
+            return _own(from_record(json.load(file)), folder)
     except FileNotFoundError:
         return Session(job_id=folder.name, cluster=folder.parent.name)
     except OSError as error:

@@ -78,11 +78,14 @@ class SharedAnswers:
             return self._ask([session, *self._others(saved, session)], saved)[session.job_id]
 
     def ask(
-        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """The states of sessions now, in one question, saved for others; see `Scheduler.states`."""
+        """The states of sessions now, in one question; saved for others.
+
+        unexplained: ids of those of which is asked at once how they ended, if they have.
+        """
         with self._turn():
-            return self._ask(list(sessions), self.load(), over)
+            return self._ask(list(sessions), self.load(), unexplained)
 
     def load(self) -> Answers:
         """What was saved; nothing where that can't be read."""
@@ -92,9 +95,9 @@ class SharedAnswers:
             return Answers()
 
     def _ask(
-        self, sessions: list[Session], saved: Answers, over: Collection[str] = ()
+        self, sessions: list[Session], saved: Answers, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        states = self._jobs.states(sessions, over=over)
+        states = self._jobs.states(sessions, unexplained=unexplained)
         unknown = [state for state in states.values() if is_no_answer(state)]
         if unknown:
             new = replace(saved, failed_at=self._now(), failure=unknown[0].reason)

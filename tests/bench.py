@@ -6,7 +6,6 @@ Every figure is printed raw, with what it is compared against, as a ratio.
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -17,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import Cluster, ensure_environment, missing
-from tests.cluster.users import ALICE
+from tests.e2e import requests
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = Path(__file__).with_name("bench_client.py").read_text(encoding="utf-8")
+SESSIONS = (ROOT / "tests/e2e/sessions_client.py").read_text(encoding="utf-8")
 STARTS = 7
 COMMANDS = 15
 RPC_WAIT_S = 60
+LISTS = 9
+LIST_SIZES = (1, 100, 1000, 4000)
+LIST_AT_MOST_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Goal:
 
 
 def main() -> int:
+    """All figures, or those that the arguments name: `python -m tests.bench lists`."""
     lacking = missing()
     if lacking:
         say("no real cluster: " + " ".join(lacking))
@@ -53,7 +57,7 @@ def main() -> int:
         build = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(ROOT)]
         subprocess.run(build, check=True, capture_output=True, timeout=600)
         ensure_environment(cluster, next(Path(folder).glob("*.whl")))
-        goals = [*commands(cluster), memory(cluster), start(cluster), rpcs(cluster)]
+        goals = [goal for name in sys.argv[1:] or MEASURES for goal in MEASURES[name](cluster)]
     say("")
     for goal in goals:
         say(str(goal))
@@ -74,16 +78,16 @@ def commands(cluster: Cluster) -> list[Goal]:
     return [Goal("slurm-nb --version against `import click`", ratio, 1.5, "x")]
 
 
-def memory(cluster: Cluster) -> Goal:
+def memory(cluster: Cluster) -> list[Goal]:
     """Peak memory of a submit that waits, above a bare interpreter's."""
     peak = ask(cluster, "memory")
     waiting, bare = peak["submit"] / 1024, peak["python"] / 1024
     say(f"peak memory: waiting submit {waiting:.1f} MB, bare python {bare:.1f} MB", before="\n")
     cluster.cancel_jobs()
-    return Goal("waiting submit above a bare interpreter", waiting - bare, 30, "MB")
+    return [Goal("waiting submit above a bare interpreter", waiting - bare, 30, "MB")]
 
 
-def start(cluster: Cluster) -> Goal:
+def start(cluster: Cluster) -> list[Goal]:
     """From the start of sbatch to the printed tunnel command, against the floor.
 
     The floor: the same script handed to plain sbatch, its output read every 20 ms.
@@ -100,27 +104,67 @@ def start(cluster: Cluster) -> Goal:
     limit = 1.10 * median(floor) + 0.3
     ratio = median(ours) / median(floor)
     say(f"  medians {median(ours):.2f} and {median(floor):.2f}, ratio {ratio:.2f}")
-    return Goal("sbatch to tunnel command, 1.10 x floor + 0.3 s", median(ours), limit, "s")
+    return [Goal("sbatch to tunnel command, 1.10 x floor + 0.3 s", median(ours), limit, "s")]
 
 
-def rpcs(cluster: Cluster) -> Goal:
+def rpcs(cluster: Cluster) -> list[Goal]:
     """Requests that slurmctld counts for this user while a submission waits a minute."""
-    cluster.login.run(["sdiag", "--reset"])
+    requests.count_anew(cluster)
     wait = ["slurm-nb", "submit", "-p", "closed", "--wait-timeout", str(RPC_WAIT_S)]
     cluster.login.run(wait, user="alice", timeout_s=RPC_WAIT_S + 60, check=False)
-    text = cluster.login.run(["sdiag"]).stdout
-    by_user = text.partition("by user")[2].partition("\n\n")[0]
-    match = re.search(rf"alice\s*\(\s*{ALICE.uid}\)\s*count:(\d+)", by_user)
-    assert match, text
-    say(f"RPCs of the user in {RPC_WAIT_S} s of waiting: {match[1]}", before="\n")
+    counted = requests.count(cluster)
+    say(f"RPCs of the user in {RPC_WAIT_S} s of waiting: {counted}", before="\n")
     cluster.cancel_jobs()
-    return Goal("RPCs in a minute of waiting", float(match[1]), 12, "")
+    return [Goal("RPCs in a minute of waiting", counted.of_user, 12, "")]
 
 
-def ask(cluster: Cluster, *words: str) -> Any:
-    """What bench_client.py measured, as alice on the login node."""
+def lists(cluster: Cluster) -> list[Goal]:
+    """`slurm-nb list` by the number of sessions, in turn with one squeue.
+
+    One job waits; of the others most have ended, and every fourth Slurm has forgotten.
+    """
+    say(f"slurm-nb list, {LISTS} runs each; squeue in turn; medians", before="\n")
+    seen = {}
+    for count in LIST_SIZES:
+        cluster.login.run(["rm", "-rf", "/home/alice/.local"], user="alice")
+        submit = ["slurm-nb", "submit", "--no-wait", "-p", "closed"]
+        cluster.login.run(submit, user="alice")
+        ask(cluster, str(count - 1), client=SESSIONS)
+        seen[count] = of = ask(cluster, "lists", str(LISTS))
+        counts = requests_of_list(cluster)
+        say(
+            f"  {count:5} sessions: {of['list_s']:.3f} s (min {of['list_min_s']:.3f},"
+            f" the first {of['first_s']:.3f}, CPU {of['cpu_s']:.3f}),"
+            f" peak {of['peak_kb'] / 1024:.1f} MB, squeue {of['squeue_s']:.3f} s, {counts}"
+        )
+        cluster.cancel_jobs()
+    (_, few), (_, some), (many_n, many), (most_n, most) = seen.items()
+    for count, of in seen.items():
+        time, peak = of["list_s"] / few["list_s"], of["peak_kb"] / few["peak_kb"]
+        say(f"  {count:5} against one: {time:.2f} x the time, {peak:.2f} x the memory")
+    goals = [Goal(
+        f"{many_n} sessions listed, beside one squeue",
+        many["list_s"] - many["squeue_s"], LIST_AT_MOST_S, "s",
+    )]  # fmt: skip
+    for name, key in (("CPU time", "cpu_s"), ("memory", "peak_kb")):
+        early = (many[key] - some[key]) / (many_n - LIST_SIZES[1])
+        late = (most[key] - many[key]) / (most_n - many_n)
+        what = f"{name} of one more session, at {most_n} against at {many_n}"
+        goals.append(Goal(what, late / early, 1.5, "x"))
+    return goals
+
+
+def requests_of_list(cluster: Cluster) -> requests.Requests:
+    """What one list asks."""
+    requests.count_anew(cluster)
+    cluster.login.run(["slurm-nb", "list"], user="alice")
+    return requests.count(cluster)
+
+
+def ask(cluster: Cluster, *words: str, client: str = CLIENT) -> Any:
+    """What a client did or measured, as alice on the login node."""
     done = cluster.login.run(
-        ["/srv/venv/bin/python", "-", *words], user="alice", stdin_text=CLIENT, timeout_s=600
+        ["/srv/venv/bin/python", "-", *words], user="alice", stdin_text=client, timeout_s=600
     )
     return json.loads(done.stdout)
 
@@ -132,6 +176,10 @@ def median(values: Sequence[float]) -> float:
 def say(text: str, before: str = "") -> None:
     print(before + text, flush=True)
 
+
+MEASURES = {
+    "commands": commands, "memory": memory, "start": start, "rpcs": rpcs, "lists": lists,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

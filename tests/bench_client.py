@@ -2,10 +2,13 @@
 
 import json
 import os
+import resource
 import signal
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PYTHON = sys.executable
@@ -98,6 +101,37 @@ def floor() -> object:
     return {"seconds": time.time() - begun}
 
 
-MEASURES = {"submit": submit, "memory": memory, "start": start, "floor": floor}
-answer = commands(*sys.argv[2:]) if sys.argv[1] == "commands" else MEASURES[sys.argv[1]]()
-print(json.dumps(answer))
+def lists(runs: str) -> object:
+    """Seconds, and kilobytes at the peak (wait4(2))."""
+    seen: dict[str, list[float]] = {name: [] for name in ("list", "squeue", "cpu", "peak")}
+    squeue = ["squeue", "--me", "-h", "-t", "all", "-o", "%i|%T|%o"]
+    for turn in range(int(runs) + 1):
+        seconds, _ = timed(squeue)
+        list_s, used = timed([SLURM_NB, "list"])
+        if turn:  # the first one settles what Slurm has forgotten
+            seen["squeue"].append(seconds)
+            seen["list"].append(list_s)
+            seen["cpu"].append(used.ru_utime + used.ru_stime)
+            seen["peak"].append(used.ru_maxrss)
+        else:
+            first_s = list_s
+    middle = {name: statistics.median(values) for name, values in seen.items()}
+    return {
+        "first_s": first_s, "list_s": middle["list"], "list_min_s": min(seen["list"]),
+        "squeue_s": middle["squeue"], "cpu_s": middle["cpu"], "peak_kb": middle["peak"],
+    }  # fmt: skip
+
+
+def timed(command: list[str]) -> tuple[float, resource.struct_rusage]:
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    return time.perf_counter() - begun, used
+
+
+MEASURES: dict[str, Callable[..., object]] = {
+    "submit": submit, "commands": commands, "memory": memory, "start": start, "floor": floor,
+    "lists": lists,
+}  # fmt: skip
+print(json.dumps(MEASURES[sys.argv[1]](*sys.argv[2:])))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import slurm_nb
+from slurm_nb.session import Session, Store
 
 PACKAGE = Path(slurm_nb.__file__).parent
 MODULES = {
@@ -237,16 +238,23 @@ def test_no_command_loads_jupyter(name: str, tmp_path: Path) -> None:
     assert not loaded & {"jupyter_server", "notebook", "jupyterlab", "jupyter_core", "traitlets"}
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["tunnel-cmd", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--version"], ["--help"], ["tunnel-cmd", "--help"], ["list"], ["status", "7"]],
+)
 def test_what_answers_at_once_loads_little(arguments: list[str], tmp_path: Path) -> None:
     """Neither the template engine nor submitit is loaded where it is not used."""
+    Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")}).save(
+        Session(job_id="7", cluster="hpc")
+    )
+
     loaded = loaded_by(command_line(*arguments), tmp_path)
 
     assert "click" in loaded
     assert not loaded & {"jinja2", "submitit", "asyncio", "jupyter_server"}
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["tunnel-cmd", "--help"]])
+@pytest.mark.parametrize("arguments", [["--version"], ["tunnel-cmd", "--help"], ["list"]])
 def test_what_needs_no_config_loads_no_toml(arguments: list[str], tmp_path: Path) -> None:
     """Config files are for submit, config, and sessions that submit has not saved."""
     assert "tomllib" not in loaded_by(command_line(*arguments), tmp_path)

@@ -158,3 +158,46 @@ def test_the_last_lines_are_shown_of_what_nobody_knows(store: Store) -> None:
 def test_an_option_is_found_among_the_words(name: str, value: str | None) -> None:
     """The last one counts, as it did when it was submitted."""
     assert option_of(SEVEN, name) == value
+
+
+# --- what Slurm says later ---
+
+CANCELLED = JobState(Phase.ENDED, "CANCELLED")
+FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
+FOREIGN = JobState(Phase.ENDED, "ENDED", "7 is the id of another job now", foreign=True)
+
+
+def settled(store: Store, *states: JobState) -> list[str]:
+    """The causes that are found, one after the other."""
+    store.save(SEVEN)
+    return [settle(SEVEN, state, store, follow(SEVEN, store)).cause for state in states]
+
+
+@pytest.mark.parametrize("later", [FORGOTTEN, FOREIGN])
+def test_what_slurm_forgot_is_still_known(store: Store, later: JobState) -> None:
+    """MinJobAge later, or after slurmctld was started anew, Slurm says no more than that it is
+    over; what it had said stays, for `list` and for `submit --again`.
+    """
+    assert settled(store, CANCELLED, later) == ["cancelled", "cancelled"]
+    saved = find_ended(store, SEVEN)
+    assert saved is not None
+    assert (saved.word, saved.cause) == ("CANCELLED", "cancelled")
+
+
+def test_what_its_output_shows_is_learnt_after_slurm_forgot_it(store: Store) -> None:
+    """Where nothing was known, the job's own word counts, however late it comes."""
+    assert settled(store, FORGOTTEN) == ["unknown"]
+    who = f'{{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}"'
+    (store.session_folder("hpc", "7") / "nonce").write_text(NONCE)
+    failed = '"text": "the environment /x is not there on c1", "cure": "make it"'
+    text = f"slurm-nb started: {who}}}\nslurm-nb failed: {who}, {failed}}}\n"
+    store.log_path("7").write_text(text)
+
+    assert settled(store, FORGOTTEN) == ["environment-missing"]
+
+
+def test_a_later_word_of_slurm_counts(store: Store) -> None:
+    """The job was put back into the queue, and ended in another way."""
+    timeout = JobState(Phase.ENDED, "TIMEOUT")
+
+    assert settled(store, CANCELLED, timeout) == ["cancelled", "time-limit"]

@@ -550,17 +550,34 @@ def test_a_file_that_goes_away_meanwhile_is_no_error(
 ) -> None:
     """Another slurm-nb may be writing: its half-made file is there, and gone, at any time."""
     store.save(SESSION)
-    glob = Path.glob
+    lstat = os.lstat
 
-    def with_a_gone_one(folder: Path, pattern: str) -> Iterator[Path]:
-        yield from glob(folder, pattern)
-        if pattern == "*":
-            yield folder / "session.json.123.new"
+    def gone(path: str) -> os.stat_result:
+        return lstat(f"{path}.123.new" if str(path).endswith("/session.json") else path)
 
-    monkeypatch.setattr(Path, "glob", with_a_gone_one)
+    monkeypatch.setattr(os, "lstat", gone)
 
     assert store.load("7") == SESSION
     assert store.all() == ([SESSION], [])
+
+
+def test_a_session_whose_files_cannot_be_listed_is_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be looked at is not believed."""
+    store.save(SESSION)
+
+    scandir = os.scandir
+
+    def denied(folder: Path | str) -> object:
+        if Path(folder) == folder_of(store):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", denied)
+
+    with pytest.raises(BadValue, match=f"{folder_of(store)}: can't be read: Permission denied"):
+        store.load("7")
 
 
 def test_the_password_lies_in_the_state_directory(store: Store) -> None:

@@ -32,7 +32,7 @@ class Slurm(Local):
     asked: list[list[str]] = field(default_factory=list)
 
     def states(
-        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
         self.asked.append([session.job_id for session in sessions])
         return {job_id: self.answers[job_id] for job_id in self.asked[-1]}

@@ -309,6 +309,42 @@ def test_only_the_jobs_that_are_gone_are_looked_up(answers: GiveAnswers) -> None
     assert given.asked[1][-1] == "7"
 
 
+def test_how_jobs_ended_is_learnt_in_one_question(answers: GiveAnswers) -> None:
+    """Sacct is asked once: for what squeue forgot, and for what ended and is not explained."""
+    given = answers(
+        squeue=Answer(0, row("7", "CANCELLED") + row("8", "FAILED") + row("9", "RUNNING"), ""),
+        sacct=Answer(0, "7|CANCELLED by 0|0:15\n10|TIMEOUT|0:0\n", ""),
+    )
+    sessions = [Session(job_id=each, cluster="hpc") for each in ("7", "8", "9", "10", "11")]
+
+    states = Slurm().states(sessions, unexplained={"7", "9", "10", "11"})
+
+    assert [argv[0] for argv in given.asked] == ["squeue", "sacct"]
+    assert given.asked[1][-1] == "10,11,7"
+    assert [states[each.job_id].word for each in sessions] == [
+        "CANCELLED", "FAILED", "RUNNING", "TIMEOUT", "ENDED"
+    ]  # fmt: skip
+    assert (states["7"].by_uid, states["7"].exit_code) == (0, "0:15")
+
+
+def test_an_answer_of_accounting_that_is_behind_adds_nothing(answers: GiveAnswers) -> None:
+    """The database may still have a job running that squeue has seen end."""
+    answers(squeue=Answer(0, row("7", "FAILED"), ""), sacct=Answer(0, "7|RUNNING|0:0\n", ""))
+
+    state = Slurm().states([SEVEN], unexplained={"7"})["7"]
+
+    assert (state.word, state.exit_code) == ("FAILED", None)
+
+
+def test_accounting_that_knew_nothing_is_not_asked_again(answers: GiveAnswers) -> None:
+    """What neither squeue nor sacct knows has been asked for already."""
+    given = answers(squeue=GONE, sacct=Answer(0, "", ""))
+    states = Slurm().states([SEVEN])
+
+    assert Slurm().how_ended(states, SEVEN) == states
+    assert [argv[0] for argv in given.asked] == ["squeue", "sacct"]
+
+
 REUSED = "7 is the id of another job now"
 
 

@@ -10,7 +10,7 @@ import click
 from slurm_nb.commands.entries import HEADINGS, clock_time, in_doubt, record, row
 from slurm_nb.commands.options import json_option
 from slurm_nb.commands.screen import answer_json, complain, on_a_line, say, say_notices, slow_noted
-from slurm_nb.listing import Listing, list_sessions, prune
+from slurm_nb.listing import Listing, clean_up, list_sessions, prune
 from slurm_nb.session import Store
 from slurm_nb.state_words import duration
 
@@ -27,14 +27,11 @@ def command(*, pruned: bool, as_json: bool) -> None:
     store = Store.of_user(os.environ)
     with slow_noted():
         listing = list_sessions(store)
-    removed = prune(store, older_than_days=0) if pruned else prune(store)
+    clean_up(store)
     if pruned:
-        listing = Listing(
-            [entry for entry in listing.entries if store.has(entry.session.job_id)],
-            listing.broken,
-            listing.doubtful,
-            listing.unanswered,
-        )
+        kept = prune(store, listing)
+        removed = len(listing.entries) - len(kept.entries)
+        listing = kept
         say(f"forgot {removed} session{'' if removed == 1 else 's'}")
     now_s = time.time()
     if as_json:

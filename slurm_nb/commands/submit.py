@@ -27,7 +27,7 @@ from slurm_nb.commands.waiting import (
 )
 from slurm_nb.connection import find_login
 from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost
-from slurm_nb.listing import prune
+from slurm_nb.listing import clean_up
 from slurm_nb.places import find_env, find_image, find_notebook_dir, find_python
 from slurm_nb.scheduler import LOCAL
 from slurm_nb.session import Session, Store
@@ -179,7 +179,7 @@ def command(
             saved=saved,
             note=lambda text: say_notices([text]),
         )
-        prune(Store.of_user(os.environ))
+        clean_up(Store.of_user(os.environ))
         if no_wait:
             _answer_submitted(session, login, as_json=as_json)
         else:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 import jupyter_server
 import slurm_nb_checks
 import slurm_nb_kernels
+import slurm_nb_orphan
 import slurm_nb_overruled
 import slurm_nb_page
 import slurm_nb_versions
@@ -164,6 +165,7 @@ def _jupyter_server_extension_points() -> List[Dict[str, str]]:
 
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
+    slurm_nb_orphan.clean_up_in_place_of_the_script(_JOB["run_dir"])
     slurm_nb_kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)
 

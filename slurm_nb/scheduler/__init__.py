@@ -86,11 +86,12 @@ class Scheduler(Protocol):
         """Find the job whose answer was lost; raises `lost` when it is not found in a while."""
 
     def states(
-        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
         """The state of each job of one cluster, by job id; one question, however many they are.
 
-        over: job ids of which it is known how they ended, in case they are gone.
+        unexplained: ids of jobs of which is asked at once how they ended, if they have; None: of
+        those that are gone.
         Never raises: who can't be asked is UNKNOWN.
         """
 

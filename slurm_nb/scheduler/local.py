@@ -87,7 +87,7 @@ class Local:
         return dict(states)
 
     def states(
-        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
         """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
         store = Store.of_user(os.environ)

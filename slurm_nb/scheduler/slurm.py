@@ -33,6 +33,8 @@ from slurm_nb.spec import JobSpec
 _LOOKS = 4
 _LOOK_AGAIN_S = 2.0
 _LOOK_TIMEOUT_S = 10.0
+# Of a job that neither squeue nor accounting knows.
+_FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
 
 
 class Slurm:
@@ -105,24 +107,19 @@ class Slurm:
         raise lost
 
     def states(
-        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """One squeue for all, then one sacct for those that squeue no longer knows."""
+        """One squeue for all, then one sacct, if any is to be asked after there."""
         known = list(sessions)
         job_ids = [session.job_id for session in known]
-        states = _states(job_ids, _where(known[0]), over) if known else {}
+        states = _states(job_ids, _where(known[0]), unexplained) if known else {}
         return {session.job_id: _of(session, states[session.job_id]) for session in known}
 
     def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
         """One sacct for all; without accounting, what squeue has said."""
         asked = [job_id for job_id, state in states.items() if _lacks(state)]
         said = _accounting(asked, _where(session)) if asked else {}
-        return {
-            job_id: replace(state, exit_code=said[job_id].exit_code, by_uid=said[job_id].by_uid)
-            if job_id in said and said[job_id].word == state.word
-            else state
-            for job_id, state in states.items()
-        }
+        return {job_id: _with(state, said.get(job_id)) for job_id, state in states.items()}
 
     def place(self, session: Session) -> tuple[int, int] | None:
         """Which of how many jobs that wait in its partitions it is, by priority; None: not known.
@@ -186,15 +183,24 @@ def _of(session: Session, state: JobState) -> JobState:
 
 
 def _lacks(state: JobState) -> bool:
-    """Whether accounting may know more of how a job ended."""
-    return state.exit_code is None and not state.foreign
+    """Whether accounting may know more of how a job ended, and was not asked already."""
+    return state.exit_code is None and state.word != "ENDED"
+
+
+def _with(state: JobState, said: JobState | None) -> JobState:
+    """`state` with what accounting adds, unless it is behind."""
+    if said is None or said.word != state.word:
+        return state
+    return replace(state, exit_code=said.exit_code, by_uid=said.by_uid)
 
 
 def _where(session: Session) -> list[str]:
     return ["-M", session.cluster] if session.other_cluster else []
 
 
-def _states(job_ids: list[str], where: list[str], over: Collection[str]) -> dict[str, JobState]:
+def _states(
+    job_ids: list[str], where: list[str], unexplained: Collection[str] | None
+) -> dict[str, JobState]:
     # A list of ids has the controller send all of its jobs; --me those of this user alone.
     which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
     try:
@@ -208,15 +214,17 @@ def _states(job_ids: list[str], where: list[str], over: Collection[str]) -> dict
             return dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", reason))
         found = parse_squeue(answer.stdout)
         gone = [job_id for job_id in job_ids if job_id not in found]
-        return found | _ended(gone, [job_id for job_id in gone if job_id not in over], where)
+        over = [job_id for job_id, state in found.items() if state.phase is Phase.ENDED]
+        asked = gone if unexplained is None else [*gone, *over]
+        asked = [each for each in asked if unexplained is None or each in unexplained]
+        said = _accounting(asked, where) if asked else {}
+        return (
+            found
+            | {job_id: said.get(job_id, _FORGOTTEN) for job_id in gone}
+            | {job_id: _with(found[job_id], said.get(job_id)) for job_id in over}
+        )
     except SchedulerError as error:
         return dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", str(error)))
-
-
-def _ended(job_ids: list[str], asked: list[str], where: list[str]) -> dict[str, JobState]:
-    """That jobs ended which squeue no longer knows, and of those `asked` how, by accounting."""
-    states = dict.fromkeys(job_ids, JobState(Phase.ENDED, "ENDED", "no longer known to Slurm"))
-    return states | (_accounting(asked, where) if asked else {})
 
 
 def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:

@@ -787,6 +787,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 import jupyter_server
 import slurm_nb_checks
 import slurm_nb_kernels
+import slurm_nb_orphan
 import slurm_nb_overruled
 import slurm_nb_page
 import slurm_nb_versions
@@ -931,6 +932,7 @@ def _jupyter_server_extension_points() -> List[Dict[str, str]]:
 
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
+    slurm_nb_orphan.clean_up_in_place_of_the_script(_JOB["run_dir"])
     slurm_nb_kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)
 
@@ -1289,6 +1291,30 @@ def serve(app: Any, notices: Notices) -> None:
     """Answer at slurm-nb/notices; 403 without the token."""
     path = app.base_url + "slurm-nb/notices"
     app.web_app.add_handlers(".*$", [(path, _Handler, {"notices": notices})])
+END-OF-KIT
+
+cat >"$run_dir/kit/slurm_nb_orphan.py" <<'END-OF-KIT' || full
+"""Runs inside the Jupyter server: removes the node-local directory where the job script can't.
+
+A script that was killed (SIGKILL) has cleaned nothing up. The token is left to slurm-nb on the
+login node: the job may run elsewhere already, with a token of its own in that file.
+Self-contained: the standard library only, Python 3.8 and later.
+"""
+
+import atexit
+import os
+import shutil
+
+
+def clean_up_in_place_of_the_script(run_dir: str) -> None:
+    """Have this process, when it ends without its parent, remove `run_dir`."""
+    atexit.register(_clean_up, os.getpid(), os.getppid(), run_dir)
+
+
+def _clean_up(server: int, script: int, run_dir: str) -> None:
+    """`server`: a fork inherits what is registered, and is not meant."""
+    if os.getpid() == server and os.getppid() != script:
+        shutil.rmtree(run_dir, ignore_errors=True)
 END-OF-KIT
 
 cat >"$run_dir/kit/slurm_nb_overruled.py" <<'END-OF-KIT' || full

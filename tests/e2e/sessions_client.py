@@ -1,0 +1,47 @@
+"""Runs on the login node, from standard input: `COUNT` saved sessions, made by slurm_nb itself.
+
+Most have ended long ago; every fourth has not, as far as anybody knows, but Slurm has forgotten
+its job. Prints `{"ended": 75, "gone": 25}`.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from slurm_nb.ended import settle
+from slurm_nb.ready import Ready
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.session import Session, Store
+from slurm_nb.whereabouts import follow
+
+# Far above the ids that the test cluster gives.
+_FIRST_ID = 5_000_000
+_GONE_EVERY = 4
+_DAY_S = 86400
+
+now = int(time.time())
+store = Store.of_user(os.environ)
+made = {"ended": 0, "gone": 0}
+for number in range(int(sys.argv[1])):
+    submitted_at = now - 20 * _DAY_S + number
+    session = Session(
+        job_id=str(_FIRST_ID + number),
+        cluster="testbed",
+        login_host="10.97.0.1",
+        python="/srv/venv/bin/python",
+        script=str(store.script_path(str(_FIRST_ID + number))),
+        job_name="slurm-nb",
+        submitted_at=submitted_at,
+        options=("--time=2:00:00", "--mem=4G", f"--notebook-dir={Path.home()}"),
+        ready=Ready(node="c1", port=40000, path="/tree"),
+    )
+    store.save(session)
+    if number % _GONE_EVERY == _GONE_EVERY - 1:
+        made["gone"] += 1
+        continue
+    state = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1")
+    settle(session, state, store, follow(session, store), now=lambda: submitted_at + 7200)  # noqa: B023
+    made["ended"] += 1
+print(json.dumps(made))  # noqa: T201  its answer
