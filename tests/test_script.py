@@ -23,12 +23,16 @@ import pytest
 from slurm_nb.errors import BadValue
 from slurm_nb.quoting import quote_directive, quote_sh
 from slurm_nb.ready import read_progress
-from slurm_nb.script import render
+from slurm_nb.script import _KIT, render
 from slurm_nb.spec import JobSpec
 from slurm_nb.template import templates
 from tests.conftest import ROOT, recorded_json
 
 GOLDEN = Path(__file__).parent / "golden"
+KIT_FILE = re.compile(
+    r"""^(cat >"\$run_dir/kit/(\S+)" <<'END-OF-KIT' .*?\n).*?^(END-OF-KIT)$""",
+    re.MULTILINE | re.DOTALL,
+)
 HOSTILE = "sp  ace 'q' \"dq\" $(id) `id` \\n %j %% #x {{ spec }} é名 *;&|<>!~"
 
 PLAIN = JobSpec(notebook_dir=Path("/home/alice"), python=Path("/usr/bin/python3"))
@@ -124,12 +128,13 @@ def directives(script: str) -> list[str]:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_rendered_script_is_the_golden_one(name: str) -> None:
-    """Every change of what runs on a compute node is seen in a diff of tests/golden."""
-    script = example(name)
+    """Every change of the job script is seen in a diff of tests/golden; the kit has one already."""
+    script, kit_files = KIT_FILE.subn(r"\1(slurm_nb/jobside/\2)\n\3", example(name))
     golden = GOLDEN / f"{name}.sh"
     if os.environ.get("SLURM_NB_UPDATE_GOLDEN") == "1":
         golden.write_text(script, encoding="utf-8")
 
+    assert kit_files == len(_KIT)
     assert script == golden.read_text(encoding="utf-8")
 
 
