@@ -93,14 +93,16 @@ def answer_json(record: dict[str, Any]) -> None:
 
 
 @contextmanager
-def slow_noted() -> Iterator[None]:
-    """Say why nothing happens when Slurm takes its time to answer."""
+def slow_noted(
+    text: str = "Slurm takes its time to answer...", *, after_s: float = _SLOW_S
+) -> Iterator[None]:
+    """Say why nothing happens when something takes its time, by default Slurm's answer."""
 
     def note(_signal: int, _frame: object) -> None:
-        say("Slurm takes its time to answer...")
+        say(text)
 
     before = signal.signal(signal.SIGALRM, note)
-    signal.setitimer(signal.ITIMER_REAL, _SLOW_S)
+    signal.setitimer(signal.ITIMER_REAL, after_s)
     try:
         yield
     finally:

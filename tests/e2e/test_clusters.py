@@ -75,6 +75,26 @@ def test_every_command_follows_to_the_cluster_of_the_session(alice: Scientist) -
     assert _jobs(alice, "testbed") == before
 
 
+def test_two_sessions_of_one_id_are_told_apart_by_their_cluster(alice: Scientist) -> None:
+    """Without -M the error says how; with it each command goes to its own."""
+    alice.slurm_nb("submit", "--no-wait", "-M", NAME, "-p", "closed")
+    (there,) = _jobs(alice, NAME)
+    while int(max(_jobs(alice, "testbed"), key=int, default="0")) < int(there):
+        alice.slurm_nb("submit", "--no-wait", "-M", "testbed", "-p", "closed")
+
+    unclear = alice.slurm_nb("status", there)
+    shown = [alice.slurm_nb("status", there, "-M", name).stdout for name in ("testbed", NAME)]
+    cancel = alice.slurm_nb("cancel", there, "-M", NAME)
+
+    assert unclear.exit_code == 1
+    assert "-M " in unclear.stderr
+    assert "cluster testbed" in shown[0]
+    assert f"cluster {NAME}" in shown[1]
+    assert cancel.stderr == f"cancelled job {there}\n"
+    assert _jobs(alice, NAME) == []
+    assert there in _jobs(alice, "testbed")
+
+
 def test_the_variable_counts_at_submission_only(alice: Scientist) -> None:
     """SLURM_CLUSTERS sends a job there; later commands ask where it is, whatever it says then."""
     record = alice.submit(env={"SLURM_CLUSTERS": NAME})
