@@ -18,7 +18,6 @@ from slurm_nb.intents import adopt
 from slurm_nb.listing import is_over
 from slurm_nb.session import Session, Store
 
-
 _SLOW_S = 12.0  # kernels are given 10 s to shut down
 
 
@@ -37,7 +36,7 @@ def command(*, names: tuple[str, ...], last: bool, clusters: str | None, cancel_
     failures: list[SlurmNbError] = []
     sessions, unreadable = _all(store) if cancel_all else _chosen(store, names, clusters)
     failures += unreadable
-    with slow_noted("It takes time until they have ended...", after_s=_SLOW_S):
+    with slow_noted("Slurm, or the end of a job, takes its time...", after_s=_SLOW_S):
         told = _told(cancel(sessions), quiet=cancel_all)
         failures += [each.error for each in told if each.error]
     for failure in failures[:-1]:

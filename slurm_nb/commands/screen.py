@@ -94,7 +94,7 @@ def answer_json(record: dict[str, Any]) -> None:
 
 @contextmanager
 def slow_noted(
-    text: str = "Slurm takes its time to answer...", *, after_s: float = _SLOW_S
+    text: str = "Slurm takes its time to answer...", *, after_s: float | None = None
 ) -> Iterator[None]:
     """Say why nothing happens when something takes its time, by default Slurm's answer."""
 
@@ -102,7 +102,7 @@ def slow_noted(
         say(text)
 
     before = signal.signal(signal.SIGALRM, note)
-    signal.setitimer(signal.ITIMER_REAL, after_s)
+    signal.setitimer(signal.ITIMER_REAL, _SLOW_S if after_s is None else after_s)
     try:
         yield
     finally:
