@@ -21,7 +21,8 @@ OVER = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
      "PREEMPTED", "TIMEOUT")
 )  # fmt: skip
-_RESTART_EVERY_S = (20.0, 70.0)
+# slurmctld looks at time limits every 30 s, beginning anew when it is started (seen on 22.05).
+_RESTART_EVERY_S = (40.0, 100.0)
 _AWAY_S = (0.0, 6.0)
 _LIST_EVERY_S = 20.0
 _LOOK_EVERY_S = 1.0
