@@ -8,6 +8,7 @@ import pwd
 import shlex
 import stat
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from slurm_nb.errors import BadValue
@@ -41,7 +42,8 @@ def write_private(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses that too
+            fresh.unlink()
         raise BadValue(f"{path}: can't be written: {error.strerror}") from error
 
 
