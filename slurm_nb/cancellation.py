@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from slurm_nb.ended import settle
-from slurm_nb.errors import SlurmNbError
+from slurm_nb.errors import SchedulerError, SlurmNbError
 from slurm_nb.scheduler import JobState, Phase, Scheduler, scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
@@ -47,6 +47,9 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
         if state.phase is Phase.ENDED:
             settle(session, state, store, follow(session, store))
             yield Cancelled(session, state, already=True)
+            continue
+        if state.foreign:  # the id is another job's there
+            yield Cancelled(session, state, error=SchedulerError(state.reason))
             continue
         try:
             jobs.cancel(session)
