@@ -22,7 +22,7 @@ from slurm_nb.cancellation import Cancelled, cancel
 from slurm_nb.choose import choose
 from slurm_nb.connection import connect, find_login
 from slurm_nb.ended import job_ended, settle
-from slurm_nb.errors import NotReady
+from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import JobState, Phase, scheduler
 from slurm_nb.session import Session, Store
@@ -91,7 +91,7 @@ def await_way_in(
         state = ready if isinstance(ready, JobState) else shared.ask([session])[session.job_id]
         if isinstance(ready, JobState) or state.phase is Phase.ENDED:
             ended = settle(session, _how_ended(session, state), store, log)
-            raise job_ended(ended, session, store, before_ready=True)
+            raise job_ended(ended, session, store, before_ready=session.ready is None)
         if state.phase is Phase.PENDING:
             stale = ready  # of a run before the job was put back into the queue
             continue
@@ -107,7 +107,8 @@ def await_way_in(
                 continue
         check_node(ready, state, log)
         there = replace(session, ready=ready)
-        store.save(there)
+        with suppress(BadValue):  # a full or read-only disk: the output says it again
+            store.save(there)
         login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
         connection = connect(there, ready, store, login)
         return WayIn(there, ready, state, connection, log.progress.notices)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from slurm_nb.ended import settle
-from slurm_nb.errors import SlurmNbError
+from slurm_nb.errors import SchedulerError, SlurmNbError
 from slurm_nb.scheduler import JobState, Phase, Scheduler, scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
@@ -46,7 +46,10 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
         state = states[session.job_id]
         if state.phase is Phase.ENDED:
             settle(session, state, store, follow(session, store))
-            yield Cancelled(session, state, already=True)
+            yield Cancelled(session, state, already=True, error=_left(store, session, state))
+            continue
+        if state.foreign:  # the id is another job's there
+            yield Cancelled(session, state, error=SchedulerError(state.reason))
             continue
         try:
             jobs.cancel(session)
@@ -61,6 +64,20 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
         for session in lasting:
             if states[session.job_id].phase is Phase.ENDED:
                 settle(session, states[session.job_id], store, follow(session, store))
-                yield Cancelled(session, states[session.job_id])
+                state = states[session.job_id]
+                yield Cancelled(session, state, error=_left(store, session, state))
         lasting = [each for each in lasting if states[each.job_id].phase is not Phase.ENDED]
     yield from (Cancelled(session, None) for session in lasting)
+
+
+def _left(store: Store, session: Session, state: JobState) -> BadValue | None:
+    """That a secret of a session which is over could not be removed."""
+    left = [] if state.foreign else store.forget_secrets(session)
+    return (
+        BadValue(
+            f"job {session.job_id} has ended, but {left[0]} can't be removed",
+            hint=f"when the disk can be written again: slurm-nb cancel {session.job_id}",
+        )
+        if left
+        else None
+    )

@@ -20,7 +20,8 @@ def connect(session: Session, ready: Ready, store: Store, login: Login) -> Conne
     if token is None:
         raise NotReady(
             f"job {session.job_id} runs, but its token has not appeared in {store.folder}",
-            hint="shared file systems can be a minute late: try again",
+            hint="shared file systems can be a minute late: try again; if it was removed, there is"
+            f" no way in any more: slurm-nb cancel {session.job_id}, and submit anew",
         )
     port = session.local_port or default_local_port(session.cluster, session.job_id)
     return connection(

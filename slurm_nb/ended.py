@@ -16,6 +16,7 @@ from slurm_nb.endings import explain
 from slurm_nb.errors import BadValue, JobEnded
 from slurm_nb.joblog import JobLog
 from slurm_nb.private import user_name, write_private
+from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store
 
@@ -96,16 +97,18 @@ def settle(
 
 
 def find_ended(store: Store, session: Session) -> Ended | None:
-    """What was saved; None while nothing is, or it can't be read."""
-    folder = store.session_folder(session.cluster, session.job_id)
+    """What was saved; None while nothing is, it can't be read, or it is of an earlier job.
+
+    Slurm that has lost its state numbers its jobs anew.
+    """
+    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
     try:
-        with open(f"{folder}/ended.json", encoding="utf-8") as file:
-            ended = Ended(**json.load(file))
+        ended = Ended(**read_record(path))
     except (OSError, ValueError, TypeError):
         return None
     texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
-    sound = all(isinstance(text, str) for text in texts) and type(ended.at) is int
-    return ended if sound else None
+    sound = is_text(*texts) and is_text_or_none(ended.end_time, ended.node) and is_time(ended.at)
+    return ended if sound and ended.at >= (session.submitted_at or 0) else None
 
 
 def is_certain(ended: Ended, *, now: Callable[[], float] = time.time) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from slurm_nb.errors import BadValue, SchedulerError
 from slurm_nb.private import write_private
 from slurm_nb.process import Process
+from slurm_nb.records import is_time, read_record
 from slurm_nb.scheduler import LOCAL
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session import Session, Store, from_record
@@ -26,6 +27,7 @@ from slurm_nb.session import Session, Store, from_record
 _SETTLED_S = 600.0
 # On another host nothing can be seen of the process that submits.
 _ELSEWHERE_S = 180.0
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
                 )
             )
         else:
-            Path(intent.script).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(intent.script).unlink()
         intent.path.unlink(missing_ok=True)
     return doubtful
 
@@ -134,16 +137,45 @@ def _goes_on(intent: Intent) -> bool:
 
 
 def _all(store: Store) -> Iterator[Intent]:
-    for path in sorted((store.folder / "submitting").glob("*.json")):
-        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, BadValue):
-            record = json.loads(path.read_text(encoding="utf-8"))
-            session = from_record(record["session"])
-            if session.cluster != LOCAL:
-                yield Intent(
-                    path,
-                    str(record["script"]),
-                    str(record["clusters"]),
-                    float(record["began_at"]),
-                    Process(**record["process"]),
-                    session,
+    for path in _notes(store):
+        with suppress(*_UNREADABLE):
+            intent = _read(path)
+            if intent.session.cluster != LOCAL:
+                yield intent
+
+
+def unreadable(store: Store) -> list[BadValue]:
+    """What is wrong with notes that can't be read: jobs of theirs may exist."""
+    broken = []
+    for path in _notes(store):
+        try:
+            _read(path)
+        except FileNotFoundError:  # it has its answer now
+            continue
+        except _UNREADABLE:
+            broken.append(
+                BadValue(
+                    f"{path}: is no note of a submission: it may have a job that is not listed",
+                    hint="see what runs a script that you don't find here: squeue --me -o '%i %o';"
+                    " cancel it with scancel; then remove that file",
                 )
+            )
+    return broken
+
+
+def _notes(store: Store) -> list[Path]:
+    return sorted((store.folder / "submitting").glob("*.json"))
+
+
+def _read(path: Path) -> Intent:
+    record = read_record(path)
+    if not is_time(record["began_at"]):
+        raise ValueError("began_at")
+    return Intent(
+        path,
+        str(record["script"]),
+        str(record["clusters"]),
+        record["began_at"],
+        Process(**record["process"]),
+        from_record(record["session"]),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +10,8 @@ from itertools import groupby
 from slurm_nb.choose import newest_first
 from slurm_nb.ended import Ended, find_ended, is_certain, settle
 from slurm_nb.errors import BadValue
-from slurm_nb.intents import Intent, adopt, sweep
+from slurm_nb.intents import Intent, adopt, sweep, unreadable
+from slurm_nb.records import is_time, read_record
 from slurm_nb.scheduler import JobState, Phase, scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.shared import Answers, SharedAnswers, is_no_answer
@@ -54,7 +54,7 @@ class Listing:
 
     entries: list[Entry]
     broken: list[BadValue]
-    """What is wrong with sessions that can't be read."""
+    """What is wrong with sessions and submissions that can't be read."""
     doubtful: list[Intent]
     """Submissions of which nobody knows yet whether there is a job."""
     unanswered: dict[str, str]
@@ -76,7 +76,7 @@ def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> List
     order = [(each.cluster, each.job_id) for each in newest_first(sessions)]
     place = {key: at for at, key in enumerate(order)}
     entries.sort(key=lambda entry: place[entry.session.cluster, entry.session.job_id])
-    return Listing(entries, broken, doubtful, unanswered)
+    return Listing(entries, broken + unreadable(store), doubtful, unanswered)
 
 
 def find_entry(store: Store, session: Session) -> tuple[Entry, str]:
@@ -130,13 +130,13 @@ def find_activity(store: Store, session: Session) -> Activity | None:
     """What the job of a session has noted; None where there is nothing, or nothing sound."""
     path = store.session_folder(session.cluster, session.job_id) / "activity.json"
     try:
-        activity = Activity(**json.loads(path.read_text(encoding="utf-8")))
+        activity = Activity(**read_record(path))
     except (OSError, ValueError, TypeError):
         return None
     whole = (activity.active_at, activity.idle_stop_at, activity.kernels)
-    sound = all(each is None or type(each) is int for each in whole)
-    fraction = activity.memory_fraction
-    return activity if sound and (fraction is None or isinstance(fraction, float | int)) else None
+    numbers = (*whole, activity.memory_fraction)
+    sound = all(each is None or is_time(each) for each in numbers)
+    return activity if sound and all(each is None or type(each) is int for each in whole) else None
 
 
 def prune(store: Store, listing: Listing) -> Listing:

@@ -43,8 +43,8 @@ def write_private(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses that too
+            fresh.unlink()
         raise BadValue(f"{path}: can't be written: {error.strerror}") from error
 
 

@@ -21,6 +21,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from slurm_nb.private import (
     write_private,
 )
 from slurm_nb.ready import Ready
+from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.spec import Auth
 
 _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
@@ -159,7 +161,8 @@ class Store:
                 try:
                     sessions.append(_read(folder))
                 except BadValue as error:
-                    broken.append(error)
+                    if folder.exists():  # else another slurm-nb has just pruned it
+                        broken.append(error)
         return sessions, broken
 
     def token(self, session: Session) -> str | None:
@@ -186,27 +189,25 @@ class Store:
             return None
         return nonce if _NONCE.fullmatch(nonce) else None
 
-    def forget_secrets(self, session: Session) -> None:
-        """Remove the token of a job that is over, and the page that holds it.
-
-        Raises `BadValue` when that can't be done.
-        """
+    def forget_secrets(self, session: Session) -> list[Path]:
+        """Remove the token of a job that is over, and the page that holds it; what could not be."""
         folder = self.session_folder(session.cluster, session.job_id)
         for name in SECRETS:
-            try:
-                (folder / name).unlink(missing_ok=True)
-            except OSError as error:
-                if (folder / name).exists():  # a read-only disk refuses what is not there too
-                    raise BadValue(
-                        f"{folder / name}: can't be removed: {error.strerror}",
-                        hint=f"later: slurm-nb cancel {session.job_id}",
-                    ) from error
+            with suppress(OSError):  # a disk that is read-only now
+                (folder / name).unlink()
+        return [folder / name for name in SECRETS if (folder / name).exists()]
 
-    def remove(self, session: Session) -> None:
-        """Remove all that is kept of a session: its folder, its job's script and output."""
-        shutil.rmtree(self.session_folder(session.cluster, session.job_id), ignore_errors=True)
-        self.script_path(session.job_id).unlink(missing_ok=True)
-        self.log_path(session.job_id).unlink(missing_ok=True)
+    def remove(self, session: Session) -> bool:
+        """Remove all that is kept of a session: its folder, its job's script and output.
+
+        False where the disk refuses.
+        """
+        folder = self.session_folder(session.cluster, session.job_id)
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in (self.script_path(session.job_id), self.log_path(session.job_id)):
+            with suppress(OSError):
+                path.unlink()
+        return not folder.exists()
 
 
 def is_job_id(text: str) -> bool:
@@ -227,19 +228,18 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
 def _read(folder: Path) -> Session:
     """The session in `folder`; also one that only the job knows of, being sbatched by hand."""
     path = folder / "session.json"
-    check_private(folder)
+    hint = f"cancel the job with `scancel {folder.name}`, then remove {folder}"
     try:
-        with open(path, encoding="utf-8") as file:
-            return _own(from_record(json.load(file)), folder)
-    except FileNotFoundError:
+        check_private(folder)
+        return _own(from_record(read_record(path)), folder)
+    except FileNotFoundError as error:
+        if not folder.exists():
+            raise BadValue(f"{folder}: is gone", hint="see what is left: slurm-nb list") from error
         return Session(job_id=folder.name, cluster=folder.parent.name)
     except OSError as error:
-        raise BadValue(f"{path}: can't be read: {error.strerror}") from error
+        raise BadValue(f"{path}: can't be read: {error.strerror}", hint=hint) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise BadValue(
-            f"{path}: is not a session file of this version",
-            hint=f"cancel the job with `scancel {folder.name}`, then remove {folder}",
-        ) from error
+        raise BadValue(f"{path}: is not a session file of this version", hint=hint) from error
 
 
 def _own(session: Session, folder: Path) -> Session:
@@ -256,16 +256,14 @@ def from_record(record: dict[str, Any]) -> Session:
     ready = values.pop("ready")
     options = tuple(values.pop("options", ()))
     session = Session(**values, options=options, ready=Ready(**ready) if ready else None)
-    texts = (
-        session.job_id, session.cluster, session.login_host or "", session.job_name or "", *options
-    )  # fmt: skip
-    numbers = (
-        session.local_port or 0,
-        session.submitted_at or 0,
-        (session.ready.port or 0) if session.ready else 0,
-    )
-    if not all(isinstance(text, str) for text in texts):
+    texts = (session.job_id, session.cluster, session.auth, *options)
+    if not is_text(*texts) or not is_text_or_none(
+        session.login_host, session.python, session.script, session.job_name
+    ):
         raise TypeError("text")
-    if not all(type(number) is int for number in numbers):
-        raise TypeError("number")
+    if not (session.submitted_at is None or is_time(session.submitted_at)):
+        raise TypeError("time")
+    ports = (session.local_port or 0, (session.ready.port or 0) if session.ready else 0)
+    if not all(type(port) is int for port in ports):
+        raise TypeError("port")
     return session

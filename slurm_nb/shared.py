@@ -18,6 +18,7 @@ from typing import Any
 
 from slurm_nb.errors import BadValue
 from slurm_nb.private import write_private
+from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.scheduler import JobState, Phase, Scheduler
 from slurm_nb.session import Session, Store
 
@@ -90,7 +91,7 @@ class SharedAnswers:
     def load(self) -> Answers:
         """What was saved; nothing where that can't be read."""
         try:
-            return _answers(json.loads(self._path.read_text(encoding="utf-8")))
+            return _answers(read_record(self._path))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return Answers()
 
@@ -170,9 +171,15 @@ def _phase(value: object) -> str:
 def _answers(record: dict[str, Any]) -> Answers:
     jobs = {str(job_id): _seen(each) for job_id, each in record["jobs"].items()}
     failed_at = record["failed_at"]
-    return Answers(jobs, None if failed_at is None else float(failed_at), str(record["failure"]))
+    if failed_at is not None and not is_time(failed_at):
+        raise ValueError("failed_at")
+    return Answers(jobs, failed_at, str(record["failure"]))
 
 
 def _seen(record: dict[str, Any]) -> Seen:
-    values = record["state"]
-    return Seen(JobState(**{**values, "phase": Phase(values["phase"])}), float(record["at"]))
+    values, at = record["state"], record["at"]
+    state = JobState(**{**values, "phase": Phase(values["phase"])})
+    maybe = (state.script, state.user, state.node, state.end_time, state.start_time)
+    if not (is_text(state.word, state.reason) and is_text_or_none(*maybe) and is_time(at)):
+        raise ValueError("state")
+    return Seen(state, at)

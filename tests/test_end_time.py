@@ -18,7 +18,7 @@ from tests.conftest import AddProgram
 # In place of Jupyter: shows what the kit would find, and ends the job.
 SHOW = (
     'for _ in {1..200}; do [ ! -e "$run_dir/end-time" ] || break; sleep 0.02; done;'
-    ' cat "$run_dir/end-time"; exit 0'
+    ' cat "$run_dir/end-time"; slurm_nb_sourcing=; exit 0'
 )
 SIGNAL = "kill -USR1 $$\n"
 END = "1795667137"

@@ -31,6 +31,7 @@ EIGHT = Session(job_id="8", cluster="hpc")
 SAID = {command: Answer(code, out, err) for command, code, out, err in recorded_json("answers.txt")}
 GONE = SAID["squeue -j 99999"]
 NO_ACCOUNTING = SAID["sacct -j 166"]
+HERE = Answer(0, "ClusterName             = hpc\n", "")
 FROZEN = SAID["sbatch --wrap=true (controller frozen)"]
 
 
@@ -262,8 +263,9 @@ GiveAnswers = Callable[..., Answers]
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> GiveAnswers:
     def give(**by_program: Answer | SchedulerError) -> Answers:
-        given = Answers(**by_program)
+        given = Answers(**{"scontrol": HERE, **by_program})
         monkeypatch.setattr(slurm, "ask", given)
+        monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
         return given
 
     return give
@@ -319,7 +321,7 @@ def test_how_jobs_ended_is_learnt_in_one_question(answers: GiveAnswers) -> None:
 
     states = Slurm().states(sessions, unexplained={"7", "9", "10", "11"})
 
-    assert [argv[0] for argv in given.asked] == ["squeue", "sacct"]
+    assert [argv[0] for argv in given.asked][:2] == ["squeue", "sacct"]
     assert given.asked[1][-1] == "10,11,7"
     assert [states[each.job_id].word for each in sessions] == [
         "CANCELLED", "FAILED", "RUNNING", "TIMEOUT", "ENDED"
@@ -342,7 +344,7 @@ def test_accounting_that_knew_nothing_is_not_asked_again(answers: GiveAnswers) -
     states = Slurm().states([SEVEN])
 
     assert Slurm().how_ended(states, SEVEN) == states
-    assert [argv[0] for argv in given.asked] == ["squeue", "sacct"]
+    assert [argv[0] for argv in given.asked].count("sacct") == 1
 
 
 REUSED = "7 is the id of another job now"
@@ -442,6 +444,36 @@ def test_a_slurm_that_does_not_answer_ends_nothing(
     assert state.phase is Phase.UNKNOWN
     assert state.reason
     assert [argv[0] for argv in given.asked] == ["squeue"]
+
+
+@pytest.mark.parametrize("jobs", [GONE, Answer(0, "7|mallory|RUNNING|N/A|N/A|c1|None|/x.sh\n", "")])
+def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Answer) -> None:
+    """Where modules set SLURM_CONF, it may be another cluster that is asked now."""
+    answers(squeue=jobs, sacct=NO_ACCOUNTING, scontrol=Answer(0, "ClusterName = other\n", ""))
+
+    state = Slurm().states([SEVEN])["7"]
+
+    assert state.phase is Phase.UNKNOWN
+    assert "are for the cluster other, and the session is on hpc" in state.reason
+
+
+@pytest.mark.parametrize("strange", ["Welcome!\n", "\x00\xff\n", "7|alice|RUN\n"])
+def test_an_answer_that_can_not_be_read_ends_nothing(answers: GiveAnswers, strange: str) -> None:
+    """Other words than squeue's may hold the job; only accounting can say then that it is over."""
+    answers(squeue=Answer(0, strange + row("8", "RUNNING"), ""), sacct=NO_ACCOUNTING)
+
+    states = Slurm().states([SEVEN, EIGHT])
+
+    assert states["7"].phase is Phase.UNKNOWN
+    assert "squeue's answer can't be read: " in states["7"].reason
+    assert states["8"].phase is Phase.RUNNING
+
+
+def test_words_above_an_answer_do_not_matter(answers: GiveAnswers) -> None:
+    """A site's greeting, where all jobs that were asked for are there."""
+    answers(squeue=Answer(0, "Welcome!\n" + row("7", "RUNNING"), ""))
+
+    assert Slurm().states([SEVEN])["7"].phase is Phase.RUNNING
 
 
 def test_no_session_asks_nothing(answers: GiveAnswers) -> None:

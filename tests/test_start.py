@@ -184,3 +184,18 @@ def test_the_scripts_own_failures_are_json(text: str) -> None:
     told = {"what": "failed", "text": clean, "cure": "cure", "known": True}
     assert json.loads(done.stdout) == told
     assert done.returncode == 1
+
+
+def test_jupyter_is_told_to_end_when_its_job_script_is_killed(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """SIGKILL leaves the script no time to stop what it has started: the kernel does it."""
+    waits = "import time; print('started', flush=True); time.sleep(10); print('too late')"
+    (tmp_path / "fakes/notebook/__main__.py").write_text(waits)
+    script = ["bash", "-c", '"$0" "$1" notebook & wait', sys.executable, str(START)]
+
+    with subprocess.Popen(script, env=environ, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "started\n"
+        job.kill()
+        assert job.stdout.read() == ""  # returns when nobody has it open any more

@@ -14,7 +14,7 @@ from slurm_nb.commands.options import clusters_option, job_ids_argument, last_op
 from slurm_nb.commands.screen import complain, say, say_notices, slow_noted
 from slurm_nb.ended import find_ended
 from slurm_nb.errors import BadValue, SlurmNbError
-from slurm_nb.intents import adopt
+from slurm_nb.intents import adopt, unreadable
 from slurm_nb.listing import is_over
 from slurm_nb.session import Session, Store
 
@@ -51,6 +51,7 @@ def _all(store: Store) -> tuple[list[Session], list[BadValue]]:
     sessions, broken = store.all()
     for intent in doubtful:
         say_notices([in_doubt(intent)])
+    broken += unreadable(store)
     return [each for each in sessions if not is_over(find_ended(store, each))], broken
 
 

@@ -50,15 +50,20 @@ def _tell_what_is_missing(listing: Listing, now_s: float) -> None:
             for entry in listing.entries
             if entry.session.cluster == cluster and entry.as_of
         ]
-        age = (
-            f"shown is what it said {duration(now_s - max(times))} ago, at {clock_time(max(times))}"
-            if times
-            else "what became of the sessions there is not known"
-        )
-        say_notices([f"Slurm does not answer ({problem}): {age}"])
+        say_notices([f"Slurm does not answer ({problem}): {_age(times, now_s)}"])
     say_notices(in_doubt(intent) for intent in listing.doubtful)
     for error in listing.broken:
         complain(error)
+
+
+def _age(times: list[float], now_s: float) -> str:
+    """How old what is shown is."""
+    if not times:
+        return "what became of the sessions there is not known"
+    at = clock_time(max(times))
+    if max(times) > now_s:
+        return f"shown is what it said at {at}; the clock has been set back since"
+    return f"shown is what it said {duration(now_s - max(times))} ago, at {at}"
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

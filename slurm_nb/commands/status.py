@@ -11,14 +11,16 @@ from slurm_nb.commands.entries import clock_time, idle, record, time_left_s
 from slurm_nb.commands.options import json_option, session_argument
 from slurm_nb.commands.screen import answer_json, on_a_line, say_notices, slow_noted
 from slurm_nb.ended import Ended
+from slurm_nb.endings import explain
 from slurm_nb.listing import Entry, find_entry
 from slurm_nb.ready import Progress
-from slurm_nb.scheduler import Phase, place_in_queue
+from slurm_nb.scheduler import JobState, Phase, place_in_queue
 from slurm_nb.session import Session, Store
 from slurm_nb.state_words import describe, duration, when
 from slurm_nb.whereabouts import follow
 
 _WIDTH = 11
+_PUT_BACK = ("preempted", "node-failed")
 
 
 @click.command("status")
@@ -30,19 +32,24 @@ def command(*, session: Session, as_json: bool) -> None:
     with slow_noted():
         entry, problem = find_entry(store, session)
         place = place_in_queue(session) if entry.state.phase is Phase.PENDING else None
-    progress = follow(session, store).read()
+    log = follow(session, store)
+    progress = log.read()
     now_s = time.time()
     if as_json:
         more = {
             "place_in_queue": place[0] if place else None,
             "waiting_jobs": place[1] if place else None,
-            "ready": entry.state.phase is Phase.RUNNING and progress.ready is not None,
+            "ready": progress.ready is not None
+            and entry.state.phase is Phase.RUNNING
+            and entry.state.word != "COMPLETING",
             "warnings": [warning.text for warning in progress.warnings],
             "output": str(store.log_path(session.job_id)),
         }
         answer_json({**record(entry, now_s), **more})
     else:
         lines = _lines(entry, progress, place, now_s)
+        if entry.state.phase is Phase.PENDING and progress.started:
+            lines.append(("Before", _how_it_came_back(entry, progress, log.tail())))
         lines.append(("Output", str(store.log_path(session.job_id))))
         click.echo("\n".join(f"{name + ':':{_WIDTH}}{on_a_line(text)}" for name, text in lines))
     if problem:
@@ -75,6 +82,8 @@ def _lines(
 
 def _how_it_runs(entry: Entry, progress: Progress, now_s: float) -> list[tuple[str, str]]:
     job_id, activity = entry.session.job_id, entry.activity
+    if entry.state.word == "COMPLETING":
+        return [("Jupyter", f"ending; what became of it: slurm-nb status {job_id}")]
     if progress.ready is None:
         return [("Jupyter", f"not ready; to wait for it: slurm-nb wait {job_id}")]
     lines = [("Jupyter", f"ready; the way in: slurm-nb tunnel-cmd {job_id}")]
@@ -84,6 +93,13 @@ def _how_it_runs(entry: Entry, progress: Progress, now_s: float) -> list[tuple[s
         if activity.memory_fraction is not None:
             lines.append(("Memory", f"{activity.memory_fraction:.0%} of its limit"))
     return lines + [("Warning", warning.text) for warning in progress.warnings]
+
+
+def _how_it_came_back(entry: Entry, progress: Progress, tail: list[str]) -> str:
+    """Of a job that waits, and has run before."""
+    ending = explain(entry.session.job_id, JobState(Phase.UNKNOWN, "UNKNOWN"), progress, tail)
+    why = f": {ending.text}" if ending.cause in _PUT_BACK else ""
+    return f"it ran, and was put back in the queue{why}; it will start anew"
 
 
 def _how_it_ended(ended: Ended) -> list[tuple[str, str]]:

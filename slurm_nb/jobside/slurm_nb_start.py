@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import runpy
+import signal
 import sys
 import traceback
 from typing import Tuple
@@ -22,6 +23,7 @@ _NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
 _APPS = {"notebook": "notebook.app", "jupyterlab": "jupyterlab.labapp"}
 _PROBE_BYTES = 65536
 _FREE_BYTES = 20 << 20
+_PR_SET_PDEATHSIG = 1
 
 
 class Failed(Exception):
@@ -30,6 +32,7 @@ class Failed(Exception):
 
 def main() -> None:
     """Look, then become `python -m MODULE ...`, the words of the command line."""
+    end_with_parent()
     open(os.path.join(os.environ["SLURM_NB_RUN_DIR"], "python-started"), "w").close()
     try:
         check(sys.argv[1])
@@ -38,6 +41,23 @@ def main() -> None:
         sys.exit(1)
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the job script dies: who is killed can't stop Jupyter.
+
+    Without cgroups Slurm does not find what the script has started then (proctrack/linuxproc, seen
+    on 22.05). PR_SET_PDEATHSIG of prctl(2); a container's runtime may be the parent instead.
+    """
+    parent = os.getppid()
+    try:
+        import ctypes  # noqa: PLC0415  not every Python was built with it
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        sys.exit(1)
 
 
 def check(module: str) -> None:

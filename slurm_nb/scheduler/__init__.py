@@ -48,7 +48,8 @@ class JobState:
     by_uid: int | None = None
     """Who cancelled it, where accounting knows."""
     foreign: bool = False
-    """Whether what Slurm shows of this id is another job; ours is over, or was never this."""
+    """Whether what Slurm shows of this id is another job; ours is over, or was never this, or is
+    on another cluster."""
 
     def __str__(self) -> str:
         return f"{self.word} ({self.reason})" if self.reason else self.word

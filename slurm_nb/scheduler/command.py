@@ -27,7 +27,10 @@ class Answer:
     @property
     def words(self) -> str:
         """On one line: its complaint, else its answer, else its exit code."""
-        return " ".join((self.stderr or self.stdout).split()) or f"exit code {self.exit_code}"
+        ended = f"exit code {self.exit_code}"
+        if self.exit_code < 0:
+            ended = f"killed by signal {-self.exit_code}"
+        return " ".join((self.stderr or self.stdout).split()) or ended
 
 
 def ask(

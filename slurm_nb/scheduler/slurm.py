@@ -23,6 +23,7 @@ from slurm_nb.scheduler.answers import (
     parse_place,
     parse_sacct,
     parse_squeue,
+    unreadable,
 )
 from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
 from slurm_nb.scheduler.crossing import clusters_asked_for, environ_for_sbatch
@@ -33,6 +34,7 @@ from slurm_nb.spec import JobSpec
 _LOOKS = 4
 _LOOK_AGAIN_S = 2.0
 _LOOK_TIMEOUT_S = 10.0
+_SHOWN_CHARS = 60
 # Of a job that neither squeue nor accounting knows.
 _FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
 
@@ -112,8 +114,32 @@ class Slurm:
         """One squeue for all, then one sacct, if any is to be asked after there."""
         known = list(sessions)
         job_ids = [session.job_id for session in known]
-        states = _states(job_ids, _where(known[0]), unexplained) if known else {}
-        return {session.job_id: _of(session, states[session.job_id]) for session in known}
+        asked = _states(job_ids, _where(known[0]), unexplained) if known else {}
+        states = {session.job_id: _of(session, asked[session.job_id]) for session in known}
+        lost = {
+            job_id for job_id, state in states.items() if state.foreign or state.word == "ENDED"
+        }
+        if lost if unexplained is None else lost.intersection(unexplained):
+            strange = self._elsewhere(known[0])
+            nobody_s = replace(_unknown(strange), foreign=True)
+            return dict.fromkeys(states, nobody_s) if strange else states
+        return states
+
+    def _elsewhere(self, session: Session) -> str:
+        """That it is another cluster which Slurm's commands reach now; empty where it is the same.
+
+        Where SLURM_CONF is set by modules, it may be another than at submission.
+        """
+        if session.other_cluster:
+            return ""
+        with contextlib.suppress(SchedulerError):
+            here = self.cluster()
+            if here != session.cluster:
+                return (
+                    f"these commands are for the cluster {here}, and the session is on"
+                    f" {session.cluster}: load the module, or set the SLURM_CONF, of submission"
+                )
+        return ""
 
     def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
         """One sacct for all; without accounting, what squeue has said."""
@@ -210,10 +236,14 @@ def _states(
             timeout_s=QUERY_TIMEOUT_S,
         )
         if answer.exit_code and "Invalid job id" not in answer.stderr:
-            reason = answer.words
-            return dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", reason))
+            by = "squeue: " if answer.exit_code < 0 else ""
+            return dict.fromkeys(job_ids, _unknown(f"{by}{answer.words}"))
         found = parse_squeue(answer.stdout)
         gone = [job_id for job_id in job_ids if job_id not in found]
+        strange = unreadable(answer.stdout)
+        if gone and strange:  # of a wrapper of the site's, say: a job may be in it
+            unknown = _unknown(f"squeue's answer can't be read: {strange[:_SHOWN_CHARS]!r}")
+            return found | dict.fromkeys(gone, unknown) | _accounting(gone, where)
         over = [job_id for job_id, state in found.items() if state.phase is Phase.ENDED]
         asked = gone if unexplained is None else [*gone, *over]
         asked = [each for each in asked if unexplained is None or each in unexplained]
@@ -224,7 +254,11 @@ def _states(
             | {job_id: _with(found[job_id], said.get(job_id)) for job_id in over}
         )
     except SchedulerError as error:
-        return dict.fromkeys(job_ids, JobState(Phase.UNKNOWN, "UNKNOWN", str(error)))
+        return dict.fromkeys(job_ids, _unknown(str(error)))
+
+
+def _unknown(reason: str) -> JobState:
+    return JobState(Phase.UNKNOWN, "UNKNOWN", reason)
 
 
 def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:

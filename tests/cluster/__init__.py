@@ -7,7 +7,8 @@ bed.py is the cluster; a host is made by host.py, init.py and enter.py; layout.p
 tree is made of, release.py whose programs are in it, network.py who reaches whom, users.py who is
 there; slurm.py and sshd.py start the daemons, accounting.py the database; software.py installs
 Python environments, state.py cleans up, machine.py says what this machine lacks;
-second.py adds a second cluster. By hand: `python -m tests.cluster up`.
+second.py adds a second cluster, pair.py one with two controllers.
+By hand: `python -m tests.cluster up`.
 """
 
 from .bed import Cluster, StartError

@@ -41,6 +41,8 @@ DefMemPerCPU=256
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf_interval=1
 PriorityType=priority/basic
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 ReturnToService=2
 SlurmdParameters=config_overrides
 KillWait=30
@@ -63,6 +65,8 @@ NodeName={_NODES} CPUs={CPUS_PER_NODE} RealMemory={MEMORY_PER_NODE_MB} Gres=gpu:
 PartitionName=main Nodes={_NODES} Default=YES DefaultTime=01:00:00 MaxTime=1-00:00:00 State=UP
 PartitionName=tiny Nodes=c2 MaxTime=00:10:00 State=UP
 PartitionName=closed Nodes={_NODES} MaxTime=1-00:00:00 State=DOWN
+PartitionName=cheap Nodes={_NODES} MaxTime=1-00:00:00 PreemptMode=CANCEL State=UP
+PartitionName=urgent Nodes={_NODES} MaxTime=1-00:00:00 PriorityTier=10 State=UP
 """
 
 # Devices that every machine has.

@@ -1,0 +1,98 @@
+"""What an administrator, or the machine, does to the cluster; and what Slurm says of a job."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.cluster import Cluster, Host
+from tests.cluster.slurm import start_slurmd
+from tests.e2e.scientist import Scientist
+
+
+def scontrol(cluster: Cluster, *words: str) -> None:
+    """As root."""
+    cluster.login.run(["scontrol", *words])
+
+
+def state_of(cluster: Cluster, job_id: str) -> str:
+    """Slurm's own word: `RUNNING`; empty for a job that it does not know."""
+    asked = ["squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T"]
+    return cluster.login.run(asked, check=False).stdout.strip()
+
+
+def await_state(cluster: Cluster, job_id: str, *words: str) -> None:
+    """Return when Slurm has the job in one of these states."""
+    await_that(lambda: state_of(cluster, job_id) in words, f"{job_id} to be {' or '.join(words)}")
+
+
+def await_that(holds: Callable[[], object], what: str, timeout_s: float = 30) -> None:
+    """Return when `holds` does."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain for {what}"
+        time.sleep(0.05)
+
+
+def end_wait(cluster: Cluster, job_id: str) -> None:
+    """Have a job start that was put back in the queue: Slurm lets it wait for two minutes."""
+    await_state(cluster, job_id, "PENDING")
+    scontrol(cluster, "update", f"jobid={job_id}", "StartTime=now")
+
+
+def kill_slurmd(node: Host) -> None:
+    """As the kernel does when memory is short; the jobs' slurmstepd live on."""
+    node.run(["kill", "-KILL", (node.root / "run/slurmd.pid").read_text().strip()])
+
+
+@contextmanager
+def without_slurmd(node: Host) -> Iterator[None]:
+    """slurmd is killed, and started anew at the end, or before."""
+    kill_slurmd(node)
+    try:
+        yield
+    finally:
+        if not node.run(["pidof", "slurmd"], check=False).stdout.strip():
+            start_slurmd(node)
+
+
+@contextmanager
+def closed(cluster: Cluster, node: str) -> Iterator[None]:
+    """The node takes no jobs."""
+    scontrol(cluster, "update", f"nodename={node}", "state=drain", "reason=test")
+    try:
+        yield
+    finally:
+        scontrol(cluster, "update", f"nodename={node}", "state=resume")
+
+
+@contextmanager
+def occupied(cluster: Cluster, node: str, *, partition: str = "main") -> Iterator[None]:
+    """A job of somebody else's has all CPUs of the node, or is about to have them."""
+    asked = ["sbatch", "--parsable", "-p", partition, "-w", node, "-c", "8", "-o", "/dev/null"]
+    job_id = cluster.login.run([*asked, "--wrap=sleep 600"], user="mallory").stdout.strip()
+    try:
+        yield
+    finally:
+        cluster.login.run(["scancel", job_id])
+
+
+def pid_of(alice: Scientist, node: str, part: str) -> str:
+    """The id of her process on the node whose command holds `part`."""
+    (pid,) = [line.split()[0] for line in alice.processes(node).splitlines() if part in line]
+    return pid
+
+
+def impatient(alice: Scientist) -> dict[str, str]:
+    """The environment in which Slurm's commands wait for slurmctld for 2 s, not 10 s.
+
+    A site can set that too: MessageTimeout, slurm.conf(5).
+    """
+    etc, own = alice.cluster.login.root / "etc/slurm", alice.home / "bin"
+    own.mkdir(exist_ok=True)
+    os.chown(own, alice.user.uid, alice.user.uid)
+    (own / "gres.conf").write_text((etc / "gres.conf").read_text())
+    (own / "slurm.conf").write_text(f"{(etc / 'slurm.conf').read_text()}\nMessageTimeout=2\n")
+    return {"SLURM_CONF": f"{alice.user.home}/bin/slurm.conf"}
