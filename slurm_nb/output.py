@@ -15,13 +15,17 @@ _ASK_EVERY_LOOKS = 20
 
 
 def tail_of(path: Path, lines: int) -> int:
-    """The offset at which the last `lines` lines begin; 0 where there are fewer, or no file."""
+    """The offset at which the last `lines` lines begin; 0 where there are fewer, or no file.
+
+    No further back than as many lines of 64 KiB: a job can leave an output without a newline.
+    """
     try:
         with path.open("rb") as file:
             at = size = file.seek(0, 2)
             left = lines
-            while at > 0:
-                start = max(0, at - _CHUNK_BYTES)
+            least = max(0, size - lines * _LINE_BYTES)
+            while at > least:
+                start = max(least, at - _CHUNK_BYTES)
                 file.seek(start)
                 chunk = file.read(at - start)
                 end = len(chunk) - (1 if at == size and chunk.endswith(b"\n") else 0)
@@ -29,12 +33,10 @@ def tail_of(path: Path, lines: int) -> int:
                     left, end = left - 1, newline
                     if not left:
                         return start + newline + 1
-                if not left:
-                    return size
                 at = start
+            return least
     except OSError:
-        pass
-    return 0
+        return 0
 
 
 def lines_of(

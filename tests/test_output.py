@@ -103,3 +103,12 @@ def test_a_file_that_appears_later_is_followed(tmp_path: Path) -> None:
     log = tmp_path / "7_0_log.out"
 
     assert follow(log, lambda: log.write_text("here\n", encoding="utf-8")) == ["here"]
+
+
+def test_the_end_of_an_output_without_a_newline_is_short(tmp_path: Path) -> None:
+    """A gibibyte of zeros, as a broken disk leaves, is neither searched nor shown whole."""
+    path = tmp_path / "log"
+    path.write_bytes(b"first\n")
+    os.truncate(path, 1 << 30)
+
+    assert tail_of(path, 2) == (1 << 30) - 2 * (1 << 16)
