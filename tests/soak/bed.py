@@ -26,7 +26,7 @@ _RESTART_EVERY_S = (40.0, 100.0)
 _AWAY_S = (0.0, 6.0)
 _LIST_EVERY_S = 20.0
 _LOOK_EVERY_S = 1.0
-_COMMAND_S = 150.0
+_COMMAND_S = 260.0
 
 
 @dataclass

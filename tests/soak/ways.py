@@ -186,7 +186,7 @@ def requeue(bed: Bed, name: str, rng: random.Random) -> None:
     if not bed.await_state(record["job_id"], "PENDING"):
         raise Disturbed("was not put back into the queue")
     if rng.random() < 0.5:  # Slurm lets it wait two minutes
-        if bed.slurm_nb("wait", "--wait-timeout", "140", record["job_id"]).exit_code != 0:
+        if bed.slurm_nb("wait", "--wait-timeout", "220", record["job_id"]).exit_code != 0:
             raise Disturbed("did not come back")
         bed.counts["came back after a requeue"] += 1
     cancel(bed, record["job_id"])
