@@ -51,8 +51,9 @@ class Cause:
     """What {found} may be; for the page."""
 
 
-# slurmstepd adds the node's name where several slurmd share a machine (seen on 22.05.8).
-_STEPD = r"slurmstepd(?:-\S+)?: error: "
+# Seen: 22.05 and 24.11 begin with `slurmstepd: `, or `slurmstepd-c1: ` where slurmd was given the
+# node's name; 26.05 with `[2026-11-26T04:50:48.286] `, and adds `DUE to SIGNAL Terminated`.
+_STEPD = r"(?:slurmstepd(?:-\S+)?:|\[[\dT:.-]+\]) error: "
 _CANCELLED = _STEPD + r"\*\*\* (?:JOB|STEP) (?P<job>\d+)\S* ON \S+ CANCELLED AT \S+"
 # task/cgroup, "oom-kill event(s)" on 22.05 and "oom_kill event" later; OverMemoryKill of
 # JobAcctGatherParams.
@@ -135,12 +136,12 @@ CAUSES = (
           states=("CANCELLED",), pending=True, by_other=True),
     Cause("cancelled-by-other", "{who} cancelled it", "an admin, or a coordinator of your account",
           "ask {who} why; " + _AGAIN, states=("CANCELLED",), by_other=True,
-          line=_CANCELLED + r" \*\*\*"),
+          line=_CANCELLED + r"(?: DUE to SIGNAL \S+)? \*\*\*"),
     Cause("cancelled", "it was cancelled before it started",
           "slurm-nb cancel or scancel; Slurm itself, where it can never start", _AGAIN,
           states=("CANCELLED",), pending=True),
     Cause("cancelled", "it was cancelled", "slurm-nb cancel or scancel", _AGAIN,
-          states=("CANCELLED",), line=_CANCELLED + r" \*\*\*"),
+          states=("CANCELLED",), line=_CANCELLED + r"(?: DUE to SIGNAL \S+)? \*\*\*"),
     Cause("requeued", "it was put back in the queue, and did not start again",
           "scontrol requeue; what came then is not known", _AGAIN, states=("REQUEUED",),
           line=_CANCELLED + r" DUE TO JOB REQUEUE \*\*\*"),
@@ -148,7 +149,8 @@ CAUSES = (
     # Slurm says only that it failed or has ended.
     Cause("no-output", "its output could not be written on {node}",
           "the state directory is not there on the node, is full, or is not yours there", _SHARED,
-          states=_FAILED, reason="JobLaunchFailure", started=False, silent=True),
+          states=_FAILED, reason=r"JobLaunchFailure|RaisedSignal:53\(.*", started=False,
+          silent=True),
     Cause("kit-refused", "Jupyter was not started",
           "slurm-nb's part of its configuration could not be loaded: there would be no lock",
           "mend that, then `{again}`", states=_FAILED, exit_codes=(1,),

@@ -48,7 +48,7 @@ class Config:
         }
 
     def _profile_of(self, file: ConfigFile) -> Mapping[str, Setting]:
-        return file.profiles.get(self.profile, {}) if self.profile else {}
+        return {} if self.profile is None else file.profiles.get(self.profile, {})
 
 
 def user_config_path(environ: Mapping[str, str]) -> Path:

@@ -96,7 +96,7 @@ class _File:
             tables = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # also numbers and brackets without end
             found = _LINE.search(str(error))
-            line = int(found[1]) if found and found[1] else len(text.splitlines())
+            line = int(found[1]) if found and found[1] else text.rstrip("\n").count("\n") + 1
             raise BadValue(
                 f"{Place(self.path, line)}: is not TOML: {_LINE.sub('', str(error))}",
                 hint='text stands in quotes, one value on a line: partition = "core"',
@@ -226,7 +226,7 @@ def _lines(text: str) -> dict[tuple[str, ...], int]:
     """The line of each key and table header, by their path: `("profiles", "gpu", "time")`."""
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.lstrip().startswith("["):
             path = next(_paths(line), ())
             table = path or table

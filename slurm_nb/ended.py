@@ -121,7 +121,8 @@ def job_ended(
     text = ended.text
     if not (before_ready and text.startswith("Jupyter can't be started")):
         text = f"{head}: {text}"
-    shown = "".join(f"\n    {line}" for line in ended.evidence.splitlines())
+    lines = [line for line in ended.evidence.splitlines() if line not in head]
+    shown = "".join(f"\n    {line}" for line in lines)
     return JobEnded(
         f"{text}{shown}",
         hint=f"{ended.cure}\n  its output: {store.log_path(session.job_id)}",

@@ -89,20 +89,49 @@ def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
             doubtful.append(intent)
             continue
         if job is not None:
-            store.save(
-                replace(
-                    intent.session,
-                    job_id=job.job_id,
-                    cluster=job.cluster,
-                    other_cluster=job.other_cluster,
-                    script=job.script,
-                )
+            _keep_script(store, intent, job)
+            session = replace(
+                intent.session,
+                job_id=job.job_id,
+                cluster=job.cluster,
+                other_cluster=job.other_cluster,
+                script=job.script,
             )
+            try:
+                store.save(session)
+            except BadValue:  # a full or read-only disk
+                doubtful.append(intent)
+                continue
         else:
             with suppress(OSError):
                 Path(intent.script).unlink()
-        intent.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            intent.path.unlink()
     return doubtful
+
+
+def _keep_script(store: Store, intent: Intent, job: Session) -> None:
+    """Have the script where a session has it; a link there is submitit's, to the new name."""
+    script = Path(intent.script)
+    with suppress(OSError):
+        if script.is_symlink():
+            script.unlink()
+        else:
+            script.replace(store.script_path(job.job_id))
+
+
+def sweep(store: Store) -> None:
+    """Remove what a slurm-nb that was killed has left half-written, once it is old."""
+    known = {intent.script for intent in _all(store)}
+    leftovers = [
+        *(store.folder / "submitting").glob("*.new"),
+        *(store.folder / "answers").glob("*.new"),
+        *(store.folder / "jobs").glob(".submission_file_*"),  # submitit's names
+    ]
+    for path in leftovers:
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > _SETTLED_S and str(path) not in known:
+                path.unlink()
 
 
 def _goes_on(intent: Intent) -> bool:

@@ -49,8 +49,13 @@ class JobLog:
         self._weigh()
         return self.progress
 
+    @property
+    def unproved(self) -> bool:
+        """Whether it holds lines like the job's own, and nothing to know them by."""
+        return bool(self._held) and "nonce" not in self._who
+
     def tail(self) -> list[str]:
-        """The last lines that Jupyter or the shell wrote, without slurm-nb's own."""
+        """The last lines that Jupyter or the shell wrote in this run, without slurm-nb's own."""
         rest = self._rest.decode(errors="replace")
         return [*self._tail, *([rest] if rest.strip() and not rest.startswith(MARK) else [])]
 
@@ -60,7 +65,11 @@ class JobLog:
         lines = [line[:_LINE_BYTES].decode(errors="replace") for line in complete]
         marked = [line for line in lines if line.startswith(MARK)]
         self._held.extend(marked)
-        self._tail.extend(line for line in lines if line.strip() and not line.startswith(MARK))
+        for line in lines:
+            if line.startswith(f"{MARK}started: "):  # how an earlier run ended is not how this did
+                self._tail.clear()
+            elif line.strip() and not line.startswith(MARK):
+                self._tail.append(line)
 
     def _weigh(self) -> None:
         """Take the job's word, once its nonce is there to know it by."""

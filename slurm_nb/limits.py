@@ -11,7 +11,7 @@ import re
 from slurm_nb.errors import BadValue
 from slurm_nb.spec import time_limit_s
 
-MAXIMA = ("time", "mem", "cpus-per-task", "gpus")
+MAXIMA = ("time", "mem", "cpus-per-task", "gpus", "idle-timeout")
 """The options that a site can set a maximum for."""
 
 _MEM = re.compile(r"(\d{1,15})(?:([KMGT])B?)?", re.ASCII | re.IGNORECASE)
@@ -24,8 +24,8 @@ def amount(key: str, text: str) -> float:
 
     `text` is as sbatch takes it: `1-12`, `4G`, `a100:2`. Raises `BadValue`.
     """
-    if key == "time":
-        return time_limit_s(text) or math.inf
+    if key in {"time", "idle-timeout"}:
+        return time_limit_s(text, f"--{key}") or math.inf
     if key == "mem":
         match = _MEM.fullmatch(text)
         if match is None:

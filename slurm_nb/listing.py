@@ -10,7 +10,7 @@ from itertools import groupby
 from slurm_nb.choose import newest_first
 from slurm_nb.ended import Ended, find_ended, is_certain, settle
 from slurm_nb.errors import BadValue
-from slurm_nb.intents import Intent, adopt, unreadable
+from slurm_nb.intents import Intent, adopt, sweep, unreadable
 from slurm_nb.records import is_time, read_record
 from slurm_nb.scheduler import JobState, Phase, scheduler
 from slurm_nb.session import Session, Store
@@ -70,7 +70,7 @@ def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> List
     unanswered: dict[str, str] = {}
     ordered = sorted(sessions, key=lambda each: each.cluster)
     for cluster, group in groupby(ordered, key=lambda each: each.cluster):
-        found, problem = _of_cluster(store, cluster, list(group), now)
+        found, problem = _of_cluster(store, cluster, list(group), now, broken)
         entries += found
         if problem:
             unanswered[cluster] = problem
@@ -82,23 +82,28 @@ def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> List
 
 def find_entry(store: Store, session: Session) -> tuple[Entry, str]:
     """One session as it stands, and why Slurm did not answer (empty when it did)."""
-    (entry,), problem = _of_cluster(store, session.cluster, [session], time.time)
+    (entry,), problem = _of_cluster(store, session.cluster, [session], time.time, [])
     return entry, problem
 
 
 def _of_cluster(
-    store: Store, cluster: str, sessions: list[Session], now: Callable[[], float]
+    store: Store,
+    cluster: str,
+    sessions: list[Session],
+    now: Callable[[], float],
+    broken: list[BadValue],
 ) -> tuple[list[Entry], str]:
-    """The entries, and why the cluster did not answer."""
+    """The entries, and why the cluster did not answer; to `broken` what could not be removed."""
     known = {each.job_id: find_ended(store, each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
     jobs = scheduler(cluster)
     shared = SharedAnswers(store, jobs, cluster, now=now)
-    states = shared.ask(asked) if asked else {}
+    certain = {job_id for job_id, ended in known.items() if _is_certain(ended)}
+    states = shared.ask(asked, over=certain) if asked else {}
     fresh = {
         job_id: state
         for job_id, state in states.items()
-        if state.phase is Phase.ENDED and not _is_certain(known[job_id])
+        if state.phase is Phase.ENDED and job_id not in certain
     }
     states |= jobs.how_ended(fresh, sessions[0]) if fresh else {}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
@@ -110,11 +115,15 @@ def _of_cluster(
         if state and is_no_answer(state):
             seen = saved.jobs.get(session.job_id)
             state, as_of = (seen.state, seen.at) if seen else (state, None)
-        if ended and (state is None or is_no_answer(state) or as_of):
+        over = session.job_id in certain and state is not None and state.phase is Phase.ENDED
+        if ended and (over or state is None or is_no_answer(state) or as_of):
             state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
         state = state or _NOT_ASKED
         if session.job_id in fresh:
-            ended = settle(session, state, store, follow(session, store))
+            try:
+                ended = settle(session, state, store, follow(session, store))
+            except BadValue as error:
+                broken.append(error)
         elif state.phase is not Phase.ENDED:
             ended = None  # also where it had ended, and was put back into the queue
         activity = find_activity(store, session) if state.phase is Phase.RUNNING else None
@@ -150,6 +159,7 @@ def prune(store: Store, *, older_than_days: int = _KEPT_DAYS) -> int:
     Only those are removed of which it is certain that they are over, and nothing of Slurm is asked.
     """
     removed = 0
+    sweep(store)
     for session in store.all()[0]:
         ended = find_ended(store, session)
         if ended and is_certain(ended) and time.time() - ended.at > older_than_days * _DAY_S:

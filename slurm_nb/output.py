@@ -51,18 +51,20 @@ def lines_of(
     """
     at, rest = start, b""
     looks = 0
-    ended = over is None
+    ended = False
     while True:
         refresh(path.parent)
+        before = at
         complete, at, rest = _read(path, at, rest)
         yield from complete
-        if ended:
+        if at != before:
+            continue  # there may be more
+        if over is None or ended:
             break
-        if not complete:
-            looks += 1
-            # Asked before the last look, so that nothing is missed that was written in between.
-            ended = over is not None and looks % _ASK_EVERY_LOOKS == 0 and over()
-            sleep(0 if ended else _LOOK_EVERY_S)
+        looks += 1
+        # Asked before the last look, so that nothing is missed that was written in between.
+        ended = looks % _ASK_EVERY_LOOKS == 0 and over()
+        sleep(0 if ended else _LOOK_EVERY_S)
     if rest:
         yield rest.decode(errors="replace")
 

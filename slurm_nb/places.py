@@ -71,6 +71,8 @@ def _current_folder() -> Path:
 
 
 def _absolute(option: str, path: str) -> Path:
+    if not path:
+        raise BadValue(f"{option} '': is empty")
     try:
         return Path(os.path.abspath(Path(path).expanduser()))
     except RuntimeError as error:

@@ -42,8 +42,8 @@ def write_private(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        with suppress(OSError):  # a read-only disk refuses that too
-            fresh.unlink()
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
         raise BadValue(f"{path}: can't be written: {error.strerror}") from error
 
 
@@ -123,14 +123,18 @@ def check_parent(folder: Path) -> None:
 
 
 def check_unchangeable(path: Path) -> None:
-    """Raise `BadValue` where others than its owner and root could change what `path` holds."""
-    for place in (path, *path.parents):
+    """Raise `BadValue` where others than its owner and root could change what `path` holds.
+
+    Of a link, both where it lies and where it leads count.
+    """
+    real = path.resolve()
+    for place in dict.fromkeys((path, *path.parents, real, *real.parents)):
         try:
             status = place.stat()
         except OSError as error:
             raise BadValue(f"{place}: can't be read: {error.strerror}") from error
         mode = stat.S_IMODE(status.st_mode)
-        sticky = mode & stat.S_ISVTX and place != path
+        sticky = mode & stat.S_ISVTX and place not in {path, real}
         group = mode & 0o020 and not _is_own_group(status.st_gid)
         if (mode & 0o002 or group) and not sticky:
             raise BadValue(

@@ -34,34 +34,31 @@ def quote(value: object) -> Quoted:
         return value
     if isinstance(value, tuple | list):
         return Quoted(" ".join(quote(item) for item in value))
-    if value is None:
-        raise BadValue("a value is not set", hint="ask for it first: {% if spec.account %}")
-    if isinstance(value, dict):
-        raise BadValue("a mapping can't stand in the job script", hint="name one of its values")
-    text = on_disk(value) if isinstance(value, Path) else str(value)
-    refuse_control_characters("value for the job script", text)
+    text = _text(value)
     if not text:
         return Quoted("''")
     return Quoted(_SPECIAL.sub(lambda match: "\\" + match[0], text))
 
 
 def quote_sh(value: object) -> Quoted:
-    """One word for bash, easy on the eye: `/home/it's` becomes `'/home/it'"'"'s'`."""
-    text = on_disk(value) if isinstance(value, Path) else str(value)
-    refuse_control_characters("value for the job script", text)
-    return Quoted(shlex.quote(text))
+    """One word for bash, easy on the eye: `/home/it's` becomes `'/home/it'"'"'s'`.
+
+    Of a tuple each item is one. Raises `BadValue` as `quote` does.
+    """
+    if isinstance(value, tuple | list):
+        return Quoted(" ".join(quote_sh(item) for item in value))
+    return Quoted(shlex.quote(_text(value)))
 
 
 def quote_directive(value: object) -> Quoted:
     """One word of an #SBATCH line: `--comment=a b` becomes `--comment='a b'`; of a tuple, each.
 
     There a `#` begins a comment, and a backslash escapes also within single quotes (seen
-    on 22.05), so bash's quoting would not do.
+    on 22.05), so bash's quoting would not do. Raises `BadValue` as `quote` does.
     """
     if isinstance(value, tuple | list):
         return Quoted(" ".join(quote_directive(item) for item in value))
-    text = str(value)
-    refuse_control_characters("sbatch option", text)
+    text = _text(value, "sbatch option")
     if _DIRECTIVE_PLAIN.fullmatch(text):
         return Quoted(text)
     option = _DIRECTIVE_OPTION.match(text)
@@ -80,4 +77,19 @@ def on_disk(path: Path) -> str:
 
 def leave_raw(value: object) -> Quoted:
     """`value` as it is: for text of the template's own, never for what a user gave."""
+    _refuse_none(value)
     return Quoted(value)
+
+
+def _text(value: object, what: str = "value for the job script") -> str:
+    _refuse_none(value)
+    if isinstance(value, dict):
+        raise BadValue("a mapping can't stand in the job script", hint="name one of its values")
+    text = on_disk(value) if isinstance(value, Path) else str(value)
+    refuse_control_characters(what, text)
+    return text
+
+
+def _refuse_none(value: object) -> None:
+    if value is None:
+        raise BadValue("a value is not set", hint="ask for it first: {% if spec.account %}")

@@ -190,11 +190,20 @@ class Store:
         return nonce if _NONCE.fullmatch(nonce) else None
 
     def forget_secrets(self, session: Session) -> None:
-        """Remove the token of a job that is over, and the page that holds it."""
+        """Remove the token of a job that is over, and the page that holds it.
+
+        Raises `BadValue` when that can't be done.
+        """
         folder = self.session_folder(session.cluster, session.job_id)
         for name in SECRETS:
-            with suppress(OSError):  # a directory that is read-only now; its job is over
-                (folder / name).unlink()
+            try:
+                (folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                if (folder / name).exists():  # a read-only disk refuses what is not there too
+                    raise BadValue(
+                        f"{folder / name}: can't be removed: {error.strerror}",
+                        hint=f"later: slurm-nb cancel {session.job_id}",
+                    ) from error
 
     def remove(self, session: Session) -> bool:
         """Remove all that is kept of a session: its folder, its job's script and output.

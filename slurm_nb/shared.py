@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,12 @@ class SharedAnswers:
                 return seen.state
             return self._ask([session, *self._others(saved, session)], saved)[session.job_id]
 
-    def ask(self, sessions: Iterable[Session]) -> dict[str, JobState]:
-        """The states of sessions now, in one question; saved for others."""
+    def ask(
+        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+    ) -> dict[str, JobState]:
+        """The states of sessions now, in one question, saved for others; see `Scheduler.states`."""
         with self._turn():
-            return self._ask(list(sessions), self.load())
+            return self._ask(list(sessions), self.load(), over)
 
     def load(self) -> Answers:
         """What was saved; nothing where that can't be read."""
@@ -90,8 +92,10 @@ class SharedAnswers:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return Answers()
 
-    def _ask(self, sessions: list[Session], saved: Answers) -> dict[str, JobState]:
-        states = self._jobs.states(sessions)
+    def _ask(
+        self, sessions: list[Session], saved: Answers, over: Collection[str] = ()
+    ) -> dict[str, JobState]:
+        states = self._jobs.states(sessions, over=over)
         unknown = [state for state in states.values() if is_no_answer(state)]
         if unknown:
             new = replace(saved, failed_at=self._now(), failure=unknown[0].reason)

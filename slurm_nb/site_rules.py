@@ -6,11 +6,22 @@ A help against mistakes, not a wall: who may run sbatch can ask it for anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_nb.config_file import ConfigFile, Place, Setting
 from slurm_nb.errors import BadValue
 from slurm_nb.limits import amount, gpus_of_gres
+from slurm_nb.spec import short_options
+
+# sbatch(1), INPUT ENVIRONMENT VARIABLES (22.05).
+_VARIABLES = {
+    "account": "SBATCH_ACCOUNT", "time": "SBATCH_TIMELIMIT", "partition": "SBATCH_PARTITION",
+    "qos": "SBATCH_QOS", "mem": "SBATCH_MEM_PER_NODE", "gpus": "SBATCH_GPUS",
+    "gres": "SBATCH_GRES", "constraint": "SBATCH_CONSTRAINT",
+    "reservation": "SBATCH_RESERVATION", "clusters": "SBATCH_CLUSTERS",
+}  # fmt: skip
+# More that gives what an option gives (sbatch(1), 24.11).
+_ALSO = dict.fromkeys(("gpus", "gres", "cpus-per-task", "mem"), "tres-per-task")
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,17 @@ class InForce:
             place = self.source.place
             return f"profile {place.profile} in {place}" if place.profile else str(place)
         return self.source or "default"
+
+
+def with_sbatch_variables(
+    values: Mapping[str, InForce], environ: Mapping[str, str]
+) -> dict[str, InForce]:
+    """`values`, and where there is none what sbatch will take from its own variables."""
+    found = dict(values)
+    for key, name in _VARIABLES.items():
+        if key in values and values[key].value is None and environ.get(name):
+            found[key] = replace(values[key], value=environ[name], source=name)
+    return found
 
 
 def check_site(site: ConfigFile, values: Mapping[str, InForce]) -> None:
@@ -88,8 +110,10 @@ def _check_gres(gres: InForce, maximum: Setting) -> None:
 
 def _compare(option: InForce, text: str, maximum: Setting) -> None:
     if amount(maximum.key, text) > amount(maximum.key, str(maximum.value)):
+        from_sbatch = option.source in _VARIABLES.values()
+        name = option.source if from_sbatch else f"--{option.key}"
         raise BadValue(
-            f"--{option.key} {shown(option.value)}: more than {maximum.value}, the maximum that"
+            f"{name} {shown(option.value)}: more than {maximum.value}, the maximum that"
             f" {maximum.place} sets",
             hint="ask for less",
         )
@@ -100,6 +124,8 @@ def _check_passed_on(site: ConfigFile, values: Mapping[str, InForce]) -> None:
     passed_on = values["sbatch-options"]
     words = passed_on.value if isinstance(passed_on.value, tuple) else ()
     places = {**site.locked} | {key: setting.place for key, setting in site.maximum.items()}
+    if "gpus" in site.maximum:
+        places["gres"] = site.maximum["gpus"].place
     for word in words if passed_on.value != passed_on.site_value else ():
         for key, place in places.items():
             if _is(word, values[key]):
@@ -114,5 +140,8 @@ def _is(word: str, option: InForce) -> bool:
     if word.startswith("--"):
         name = word[2:].partition("=")[0]
         # sbatch takes any unambiguous beginning of a long option (getopt_long).
-        return name != "" and (option.key.startswith(name) or name.startswith(f"{option.key}-per-"))
-    return option.short != "" and word.startswith(option.short)
+        known = (option.key, _ALSO.get(option.key, ""))
+        return name != "" and (
+            any(each.startswith(name) for each in known) or name.startswith(f"{option.key}-per-")
+        )
+    return option.short != "" and option.short[1] in short_options(word)

@@ -250,7 +250,13 @@ def _is_reserved(word: str) -> bool:
         name = word[2:].partition("=")[0]
         # sbatch takes any unambiguous beginning of a long option (getopt_long).
         return len(name) > 1 and any(long.startswith(name) for long in _RESERVED_LONG)
-    if word.startswith("-"):
-        value_at = next((i for i, c in enumerate(word[1:]) if c not in _SHORT_FLAGS), None)
-        return value_at is not None and word[1:][value_at] in _RESERVED_SHORT
-    return False
+    return not _RESERVED_SHORT.isdisjoint(short_options(word))
+
+
+def short_options(word: str) -> str:
+    """The letters of the short options in one word of sbatch's: `Ht` of `-Ht6`."""
+    if not word.startswith("-") or word.startswith("--"):
+        return ""
+    letters = word[1:]
+    value_at = next((i for i, c in enumerate(letters) if c not in _SHORT_FLAGS), len(letters))
+    return letters[: value_at + 1]

@@ -40,11 +40,11 @@ def seconds_until(time: str | None, now_s: float) -> int | None:
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
+    """`45 s`, `90 min`, `3 h 05 min`, `2 d 4 h`."""
     whole = int(seconds)
     if whole < _MINUTE_S:
         return f"{whole} s"
-    if whole < _HOUR_S:
+    if whole < 2 * _HOUR_S:
         return f"{whole // _MINUTE_S} min"
     if whole < _DAY_S:
         return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02} min"

@@ -115,7 +115,8 @@ def _save(store: Store, session: Session) -> None:
         cancel = "slurm-nb cancel" if session.cluster == LOCAL else scancel
         raise BadValue(
             f"job {session.job_id} was submitted, but its session was not saved: {error}",
-            hint=f"slurm-nb can't find it again; cancel it with: {cancel} {session.job_id}",
+            hint="when that is mended, it is found by: slurm-nb list;"
+            f" or cancel it with: {cancel} {session.job_id}",
         ) from error
 
 

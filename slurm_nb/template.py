@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2 import nodes
 from jinja2.runtime import BlockReference, Context
 
 from slurm_nb.config import SITE_CONFIG, user_config_path
+from slurm_nb.config_file import likely
 from slurm_nb.errors import BadValue, SlurmNbError
 from slurm_nb.private import check_unchangeable
 from slurm_nb.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
 
 BASE = "jupyter.sh.j2"
 _SUFFIX = ".sh.j2"
-_DIRECTIVE = re.compile(r"#SBATCH\b")
-_EXPRESSION = re.compile(r"\{\{(.*?)\}\}")
+_BASE_NAMES = (BASE, BASE.removesuffix(_SUFFIX))
+_DIRECTIVE = re.compile(r"\s*#SBATCH\b")
 
 
 def fill_in(
@@ -35,8 +37,9 @@ def fill_in(
     names file and line, when it can't be found, read or filled in, or when others may change it.
     """
     name = BASE if template is None else str(_find(template, folders))
+    loader = _Loader(folders)
     environment = _Environment(
-        loader=_Loader(folders),
+        loader=loader,
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         finalize=quote,
@@ -46,6 +49,8 @@ def fill_in(
     )
     environment.filters.update(sh=quote_sh, directive=quote_directive, raw=leave_raw)
     try:
+        if name != BASE:
+            _check_chain(environment, loader, name)
         return environment.get_template(name).render(variables)
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.filename or error.name}, line {error.lineno}"
@@ -58,6 +63,9 @@ def fill_in(
         if line is None or line.startswith(f"{templates() / BASE},"):
             raise
         raise BadValue(f"{line}: {error}", hint=error.hint) from error
+    except RecursionError as error:
+        said = f"{name}: comes to itself again, by include, extends or a macro"
+        raise BadValue(said, hint=_hint(name)) from error
     except Exception as error:
         # Whatever an expression of the author's raises; of our own templates it is our fault.
         if name == BASE:
@@ -89,7 +97,7 @@ class _Loader(jinja2.BaseLoader):
     def get_source(
         self, environment: jinja2.Environment, template: str
     ) -> tuple[str, str, Callable[[], bool]]:
-        if template == BASE:
+        if template in _BASE_NAMES:
             path = templates() / BASE
         elif Path(template).is_absolute():
             path = Path(template)
@@ -103,7 +111,7 @@ class _Loader(jinja2.BaseLoader):
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeError) as error:
             raise BadValue(f"{path}: the template can't be read: {error}") from error
-        _check_directives(text, path)
+        _check_directives(environment, text, path)
         return text, str(path), lambda: True
 
 
@@ -134,7 +142,9 @@ class _Environment(jinja2.Environment):
 
 
 def _find(template: str, folders: Sequence[Path]) -> Path:
-    """The file of a template that the user named."""
+    """The file of a template that the user named; the base goes by its name."""
+    if template in _BASE_NAMES:
+        return Path(BASE)
     if os.sep in template:
         path = Path(os.path.abspath(os.path.expanduser(template)))  # noqa: PTH111  keeps symlinks
         if not path.is_file():
@@ -158,17 +168,78 @@ def _look_up(name: str, folders: Sequence[Path]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _check_directives(text: str, path: Path) -> None:
+def _check_directives(environment: jinja2.Environment, text: str, path: Path) -> None:
     """Slurm reads #SBATCH lines by rules of its own, which quoting for bash does not meet."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if _DIRECTIVE.match(line.lstrip()):
-            for expression in _EXPRESSION.findall(line):
-                if "directive" not in expression:
-                    raise BadValue(
-                        f"{path}, line {number}: a value in an #SBATCH line needs the filter"
-                        " `directive`",
-                        hint='write {{ ("--account=" ~ spec.account) | directive }}',
-                    )
+    line, begun, expression = "", 0, [""]
+    for number, kind, value in environment.lex(text, path.name, str(path)):
+        if kind == "data":
+            line = (line + value).rpartition("\n")[2]
+        elif kind == "variable_begin":
+            begun, expression = number, []
+        elif kind == "variable_end":
+            if _DIRECTIVE.match(line) and expression[-2:] != ["|", "directive"]:
+                raise BadValue(
+                    f"{path}, line {begun}: a value in an #SBATCH line needs the filter"
+                    " `directive`",
+                    hint='write {{ ("--account=" ~ spec.account) | directive }}',
+                )
+        elif kind != "whitespace":
+            expression.append(value)
+
+
+def _check_chain(environment: jinja2.Environment, loader: _Loader, name: str) -> None:
+    """Refuse what jinja2 would leave out of the script without a word, and a circle of templates.
+
+    That is a block which no template above has, and text outside of blocks, in a template that
+    extends another one.
+    """
+    chain: list[tuple[str, nodes.Template]] = []
+    wanted_by = ""
+    while True:
+        try:
+            text, path, _ = loader.get_source(environment, name)
+        except jinja2.TemplateNotFound:
+            return  # jinja2 names the line that wants it
+        if path in {each for each, _ in chain}:
+            raise BadValue(
+                f"{wanted_by}: {name!r} extends this one", hint=f"let one of them extend {BASE}"
+            )
+        tree = environment.parse(text, name, path)
+        chain.append((path, tree))
+        extends = next((node for node in tree.body if isinstance(node, nodes.Extends)), None)
+        if extends is None:
+            break
+        if not isinstance(extends.template, nodes.Const):
+            return  # known only when it is filled in
+        wanted_by = f"{path}, line {extends.lineno}"
+        name = str(extends.template.value)
+    known = _blocks(chain.pop()[1])
+    for path, tree in reversed(chain):
+        _check_extending(tree, path, known)
+        known |= _blocks(tree)
+
+
+def _check_extending(tree: nodes.Template, path: str, known: set[str]) -> None:
+    hint = f"the blocks are {', '.join(sorted(known))}"
+    is_below = False
+    for node in tree.body:
+        is_below = is_below or isinstance(node, nodes.Extends)
+        if isinstance(node, nodes.Block) and node.name not in known:
+            raise BadValue(
+                f"{path}, line {node.lineno}: there is no block {node.name!r} to override",
+                hint=f"{likely(node.name, known)}{hint}",
+            )
+        for part in node.nodes if is_below and isinstance(node, nodes.Output) else ():
+            text = part.data if isinstance(part, nodes.TemplateData) else "{{"
+            if text.strip():
+                line = part.lineno + text[: -len(text.lstrip())].count("\n")
+                raise BadValue(
+                    f"{path}, line {line}: text outside of a block would be left out", hint=hint
+                )
+
+
+def _blocks(tree: nodes.Template) -> set[str]:
+    return {block.name for block in tree.find_all(nodes.Block)}
 
 
 def _line_of(error: BaseException) -> str | None:

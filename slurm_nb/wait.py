@@ -16,6 +16,13 @@ _LOG_EVERY_S = ((15.0, 0.05), (120.0, 0.25), (900.0, 1.0), (float("inf"), 5.0))
 # Seconds between questions to Slurm; the last one goes on for ever. One squeue is three
 # requests to slurmctld (seen on 22.05), and sites ask for no more than one in 10 to 60 s.
 _ASK_AFTER_S = (1.0, 7.0, 25.0, 30.0)
+# A shared file system may be a minute late.
+_PROOF_S = 120.0
+_NO_PROOF = (
+    "the job writes its output, but what belongs to it does not appear in the session's directory:"
+    " the node seems to have another file system there than this host (set SLURM_NB_HOME to a"
+    " directory that both share)"
+)
 # A job whose output says that it ended is asked after sooner: Slurm learns of it in a moment.
 _ASK_ENDED_S = (0.0, 0.3, 0.7, 1.0, 2.0, 5.0)
 
@@ -51,8 +58,10 @@ def wait_until_ready(  # noqa: PLR0913  all but the first are by name
     pause_s = next(schedule)
     next_ask = start + pause_s
     over = False
+    unproved_at: float | None = None
     while True:
         progress = log.read()
+        unproved_at = (unproved_at or clock.now()) if log.unproved else None
         if progress.ready and progress.ready != stale:
             return progress.ready
         running = progress.started and progress.exit_code is None and not progress.ready
@@ -66,6 +75,8 @@ def wait_until_ready(  # noqa: PLR0913  all but the first are by name
             pause_s = next(schedule)
             next_ask = clock.now() + pause_s
         now = clock.now()
+        if unproved_at is not None and now - unproved_at > _PROOF_S:
+            raise NotReady(_NO_PROOF)
         if timeout_s is not None and now - start >= timeout_s:
             raise NotReady(f"not ready after {timeout_s:g} s: {state or 'nothing known yet'}")
         if now >= next_ask:

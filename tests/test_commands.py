@@ -578,10 +578,21 @@ def test_a_job_of_another_user_leaves_the_token(
     assert calls(slurm, "scancel") == []
 
 
+@pytest.fixture
+def no_new_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An output that names another node is not waited on."""
+    monkeypatch.setattr("slurm_nb.api._NEW_RUN_S", 0.0)
+
+
+@pytest.mark.usefixtures("no_new_run")
 @pytest.mark.parametrize("arguments", [["tunnel-cmd", "7"], ["submit", "--login-host", "login"]])
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_a_node_that_slurm_does_not_name_is_no_way_in(
-    run: Run, slurm: AddProgram, store: Store, arguments: list[str], as_json: list[str]
+    run: Run,
+    slurm: AddProgram,
+    store: Store,
+    arguments: list[str],
+    as_json: list[str],
 ) -> None:
     """A ready line that leads away from the job's node is refused, and no token is printed."""
     running(store)

@@ -130,14 +130,21 @@ def completions(environ: Mapping[str, str], *words: str) -> list[str]:
         ("slurm-nb tunnel-cmd 47\t", "tunnel-cmd 4711"),
         ("slurm-nb sub\t --listen so\t", "submit --listen socket"),
         ("slurm-nb submit --cpus\t4", "submit --cpus-per-task 4"),
+        ("slurm-nb submit --notebook-dir ~/bi\t", "submit --notebook-dir {home}/bin"),
+        ("slurm-nb submit --template ~/bin/slu\t", "submit --template {home}/bin/slurm-nb"),
+        ("slurm-nb submit --env ~/bi\t", "submit --env {home}/bin"),
+        ("slurm-nb submit --container ~/bi\t", "submit --container {home}/bin"),
+        ("slurm-nb submit --python ~/bi\t", "submit --python {home}/bin"),
     ],
 )
 def test_a_tab_completes(shell: str, line: str, words: str, shell_environ: dict[str, str]) -> None:
-    """Job ids, commands, options and their values, as typed into a real shell."""
+    """Job ids, commands, options and their values, also files, as typed into a real shell."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell}: {NOT_FOUND}")
 
-    assert typed(shell, line, shell_environ).split() == words.split()
+    wanted = words.format(home=shell_environ["HOME"])
+    # zsh takes the slash behind a directory away again.
+    assert typed(shell, line, shell_environ).rstrip("/").split() == wanted.split()
 
 
 def test_zsh_loads_the_script_from_a_folder_of_functions(

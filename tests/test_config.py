@@ -267,7 +267,7 @@ def test_an_option_that_can_be_repeated_is_a_list(
     files.user('setup = ["module load gcc", "export A=1"]')
     assert called() == (("module load gcc", "export A=1"), ())
 
-    monkeypatch.setenv("SLURM_NB_SUBMIT_SETUP", "module load R\nexport B=2")
+    monkeypatch.setenv("SLURM_NB_SUBMIT_SETUP", "module load R\n\nexport B=2\n")
 
     assert called() == (("module load R", "export B=2"), ())
     assert called("--setup", "x y", "--", "-H") == (("x y",), ("-H",))
@@ -369,6 +369,42 @@ def test_a_locked_profile_is_the_only_one(files: Files, run: Run) -> None:
 
     assert run("submit", "--dry-run", "-P", "a").code == 0
     assert "profile is locked to a by" in run("submit", "--dry-run", "-P", "b").err
+
+
+def test_what_sbatch_would_take_from_its_own_variables_is_ruled_too(
+    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no option beats them; they are named."""
+    files.site('qos = "low"\nlocked = ["partition", "qos"]\n[maximum]\ntime = "1-00:00:00"\n')
+    monkeypatch.setenv("SBATCH_QOS", "high")
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "2-0")
+    longer = run("submit", "--dry-run")
+    shorter = run("submit", "--dry-run", "-t", "5")
+    monkeypatch.setenv("SBATCH_PARTITION", "big")
+    elsewhere = run("submit", "--dry-run", "-t", "5")
+    shown = run("config")
+
+    assert (shown.code, elsewhere.code) == (1, 1)
+    place = f"{files.site_path}:4"
+    assert f"SBATCH_TIMELIMIT 2-0: more than 1-00:00:00, the maximum that {place}" in longer.err
+    assert shorter.code == 0
+    assert "but SBATCH_PARTITION says big" in elsewhere.err
+
+
+def test_locked_words_for_sbatch_are_told_where_they_were_typed(files: Files, run: Run) -> None:
+    """They have no option's name that the message could say."""
+    files.site('locked = ["sbatch-options"]\n')
+
+    result = run("submit", "--dry-run", "--", "--exclusive")
+
+    assert "but what follows -- says --exclusive" in result.err
+
+
+def test_a_profile_without_a_name_is_one(files: Files, run: Run) -> None:
+    """TOML has such tables; who asks for it gets its values."""
+    files.user('[profiles.""]\ntime = 5\n')
+
+    assert run("submit", "--dry-run", "-P", "").directives == ["--time=5"]
 
 
 def test_more_than_the_sites_maximum_in_the_users_file(files: Files, run: Run) -> None:

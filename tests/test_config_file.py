@@ -66,6 +66,13 @@ def test_every_value_knows_its_line() -> None:
     assert file.profiles["small"]["time"].place.line == 12
 
 
+def test_only_a_newline_ends_a_line() -> None:
+    """Not what Unicode ends one with: TOML, and editors, do not count those."""
+    file = site('# a\u2028b\u0085c\npartition = "\u2028"\ntime = 5\n')
+
+    assert [setting.place.line for setting in file.settings.values()] == [2, 3]
+
+
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [

@@ -15,6 +15,7 @@ import pytest
 from slurm_nb import causes, reasons
 from slurm_nb.commands import cli
 from slurm_nb.errors import EXIT_CODES
+from slurm_nb.session import Session, Store
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,14 +44,16 @@ def _commands(program: str) -> list[str]:
 
 
 @pytest.mark.parametrize("line", _commands("slurm-nb"))
-def test_every_slurm_nb_command_of_the_docs_is_one(line: str) -> None:
+def test_every_slurm_nb_command_of_the_docs_is_one(line: str, store: Store) -> None:
     """Command, options and values are accepted by the program's own parser."""
+    store.save(Session(job_id="7", cluster="hpc", options=("--time=90",)))
     name, *words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
+    group = click.Context(cli, **cli.context_settings)
 
-    command = cli.get_command(click.Context(cli), name)
+    command = cli.get_command(group, name)
 
     assert command is not None
-    assert command.make_context(name, words).info_name == name
+    assert command.make_context(name, words, parent=group).info_name == name
 
 
 @pytest.mark.parametrize("line", _commands("make"))

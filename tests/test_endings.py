@@ -66,13 +66,18 @@ def replay(path: Path, tmp_path: Path) -> Recording:
     )
 
 
-def test_every_recording_is_told_as_it_is_written(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recording]:
+    """All, by the name of their file."""
+    return {path.stem: replay(path, tmp_path_factory.mktemp("log")) for path in RECORDINGS}
+
+
+def test_every_recording_is_told_as_it_is_written(recordings: dict[str, Recording]) -> None:
     """Cause, sentence, evidence and cure of each; renewed with SLURM_NB_UPDATE_GOLDEN=1."""
     told = []
-    for path in RECORDINGS:
-        recording = replay(path, tmp_path)
+    for name, recording in recordings.items():
         ending = recording.explain(recording.squeue)
-        told += [f"{path.stem}: {ending.text}"]
+        told += [f"{name}: {ending.text}"]
         told += [f"    | {line}" for line in ending.evidence.splitlines()]
         told += [f"    {ending.cure}", ""]
     text = "\n".join(told)
@@ -82,43 +87,45 @@ def test_every_recording_is_told_as_it_is_written(tmp_path: Path) -> None:
     assert text == GOLDEN.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
-def test_a_recording_is_known_by_what_it_is_called(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [path.stem for path in RECORDINGS])
+def test_a_recording_is_known_by_what_it_is_called(
+    name: str, recordings: dict[str, Recording]
+) -> None:
     """The cause is the name's first part, by squeue's word and, later, by sacct's alone."""
-    recording = replay(path, tmp_path)
-    cause = path.stem.partition(".")[0]
+    recording = recordings[name]
+    cause = name.partition(".")[0]
 
     assert recording.explain(recording.squeue).cause == cause
     assert recording.explain(recording.sacct).cause == cause
 
 
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
-def test_without_accounting_a_cause_is_the_right_one_or_unknown(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [path.stem for path in RECORDINGS])
+def test_without_accounting_a_cause_is_the_right_one_or_unknown(
+    name: str, recordings: dict[str, Recording]
+) -> None:
     """When Slurm has forgotten the job, its output tells; nothing is guessed from its absence."""
-    recording = replay(path, tmp_path)
-    cause = path.stem.partition(".")[0].replace("cancelled-by-other", "cancelled")
+    cause = name.partition(".")[0].replace("cancelled-by-other", "cancelled")
 
-    told = recording.explain(FORGOTTEN)
+    told = recordings[name].explain(FORGOTTEN)
 
     if told.known:
-        assert told.cause == ("requeued" if path.stem == "cancelled.requeued" else cause)
+        assert told.cause == ("requeued" if name == "cancelled.requeued" else cause)
     elif told.cause == "unknown":
-        assert cause in {"unknown", "boot-failed", "launch-failed", "deadline", "revoked",
-                         "cancelled", "no-output", "killed"}  # fmt: skip
+        assert cause in {"unknown", "boot-failed", "node-failed", "launch-failed", "deadline",
+                         "revoked", "cancelled", "no-output", "killed"}  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(len(CAUSES)))
 def test_every_row_has_a_recording(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, recordings: dict[str, Recording], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the row some recording is told otherwise."""
-    recordings = [replay(path, tmp_path) for path in RECORDINGS]
-    before = [(each.explain(each.squeue), each.explain(FORGOTTEN)) for each in recordings]
+    cases = [(each, state) for each in recordings.values() for state in (each.squeue, FORGOTTEN)]
+    before = [each.explain(state) for each, state in cases]
 
     monkeypatch.setattr(endings, "CAUSES", CAUSES[:number] + CAUSES[number + 1 :])
 
-    after = [(each.explain(each.squeue), each.explain(FORGOTTEN)) for each in recordings]
-    assert after != before
+    assert [each.explain(state) for each, state in cases] != before
 
 
 def test_recordings_hold_no_secret() -> None:

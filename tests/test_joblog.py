@@ -198,11 +198,22 @@ def test_the_tail_is_what_others_wrote_last(log: JobLog, path: Path) -> None:
 
 
 def test_slurm_nbs_own_lines_do_not_push_others_out_of_the_tail(log: JobLog, path: Path) -> None:
-    """However often a job started over, the reason that it failed is still shown."""
-    append(path, b"the reason\n" + (b"\n" + STARTED + b"\n" + ENDED) * 20)
+    """However much the job says of itself, the reason that it failed is still shown."""
+    append(path, STARTED + b"the reason\n" + (b"\n" + READY + b"\n" + ENDED) * 20)
     log.read()
 
     assert log.tail() == ["the reason"]
+
+
+def test_the_tail_is_of_the_current_run(log: JobLog, path: Path) -> None:
+    """What ended a run that was requeued is not taken for what ended the next one."""
+    append(path, STARTED + b"slurmstepd: error: *** JOB 7 ON c1 CANCELLED ...\n")
+    log.read()
+
+    append(path, STARTED + b"[I ServerApp] Shutting down\n")
+    log.read()
+
+    assert log.tail() == ["[I ServerApp] Shutting down"]
 
 
 def test_no_file_is_left_open(log: JobLog, path: Path) -> None:

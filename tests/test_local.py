@@ -10,12 +10,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slurm_nb.errors import BadValue, SchedulerError
-from slurm_nb.scheduler import LOCAL, JobState, Phase, scheduler
+from slurm_nb.scheduler import LOCAL, JobState, Phase, local, scheduler
 from slurm_nb.scheduler.local import Local, _claim
 from slurm_nb.session import Session, Store, is_job_id
 from slurm_nb.spec import JobSpec
@@ -195,3 +196,22 @@ def test_options_for_sbatch_have_no_place_here(store: Store) -> None:
         )
 
     assert store.all() == ([], [])
+
+
+def test_a_job_that_cannot_be_noted_is_not_started(
+    store: Store, spec: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would find it again; the note is written by the process that becomes the job."""
+
+    def refuse(store: Store, session: Session) -> Path:
+        return store.session_folder(LOCAL, session.job_id) / "missing" / "process.json"
+
+    monkeypatch.setattr(local, "_record_path", refuse)
+    spec = replace(spec, notebook_dir=tmp_path)
+    script = f"touch {tmp_path}/started"
+    with pytest.raises(BadValue, match="can't be written"):
+        Local().submit(
+            script, spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _: None
+        )
+
+    assert not (tmp_path / "started").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_nb.errors import BadValue
 from slurm_nb.places import find_env, find_image, find_python, python_of_node
 from slurm_nb.spec import JobSpec
 
@@ -68,3 +69,12 @@ def test_the_audit_runs_on_an_interpreter_that_the_node_has(
     )
 
     assert python_of_node(spec) == Path(found)
+
+
+@pytest.mark.usefixtures("here")
+def test_an_empty_path_is_not_the_current_directory() -> None:
+    """As an unset variable of the user's shell gives one."""
+    with pytest.raises(BadValue, match="--container '': is empty"):
+        find_image("")
+    with pytest.raises(BadValue, match="--python '': is empty"):
+        find_python("", looked_up_there=False)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from slurm_nb.ready import read_progress
 from slurm_nb.script import render
 from slurm_nb.spec import JobSpec
 from slurm_nb.template import templates
-from tests.conftest import recorded_json
+from tests.conftest import ROOT, recorded_json
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = "sp  ace 'q' \"dq\" $(id) `id` \\n %j %% #x {{ spec }} é名 *;&|<>!~"
@@ -381,6 +381,16 @@ def test_the_first_comment_of_the_template_lists_its_variables() -> None:
         "before_server",
         "server",
     ]
+
+
+@pytest.mark.parametrize("page", ["job_templates/jupyter.sh.j2", "docs/site-admins.md"])
+def test_every_field_of_a_job_is_documented_for_templates(page: str) -> None:
+    """In the base's first comment and on the page for admins."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+
+    names = [f"spec.{field.name}" for field in fields(JobSpec)]
+
+    assert [name for name in names if not re.search(rf"{re.escape(name)}\b", text)] == []
 
 
 # --- where the job's own directory is made ---

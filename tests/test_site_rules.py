@@ -76,6 +76,27 @@ def test_what_is_ruled_does_not_go_past_slurm_nb_to_sbatch(word: str) -> None:
         )
 
 
+@pytest.mark.parametrize("word", ["-Ht6", "-Hst", "-t6"])
+def test_a_short_option_behind_others_in_one_word_is_seen(word: str) -> None:
+    """sbatch takes `-H -t6` as `-Ht6`, too; the value of another option is none."""
+    time = option("time", None, short="-t")
+    with pytest.raises(BadValue, match=f"'{word}' can't be passed on"):
+        check(limited("time", "5"), time, option("sbatch-options", (word,)))
+    check(limited("time", "5"), time, option("sbatch-options", ("-Jt6",)))
+
+
+@pytest.mark.parametrize(
+    ("word", "cure"),
+    [("--gres=gpu:8", "--gres"), ("--gpus-per-node=8", "--gpus"), ("--tres-per-t=x", "--gpus")],
+)
+def test_a_maximum_of_gpus_is_not_passed_by(word: str, cure: str) -> None:
+    """All the names by which sbatch gives GPUs are counted among slurm-nb's own options alone."""
+    with pytest.raises(BadValue, match=f"'{word}' can't be passed on") as caught:
+        check(limited("gpus", "2"), option("gpus", None), option("sbatch-options", (word,)))
+
+    assert caught.value.hint.endswith(f": {cure}")
+
+
 def test_what_the_site_itself_passes_on_and_what_is_not_ruled_goes_to_sbatch() -> None:
     """The rules are for those who do not make them."""
     words = ("--mem=1T",)

@@ -201,6 +201,11 @@ def test_a_word_that_is_not_known_is_no_ending(word: str) -> None:
         ("7|CANCELLED by 1000\n", JobState(Phase.ENDED, "CANCELLED", by_uid=1000)),
         ("7|CANCELLED by root|\n", JobState(Phase.ENDED, "CANCELLED")),
         ("7|FAILED|3:0\n", JobState(Phase.ENDED, "FAILED", exit_code="3:0")),
+        ("7|FAILED|0:9|c1|2026-11-23T12:00:00\n", JobState(
+            Phase.ENDED, "FAILED", node="c1", start_time="2026-11-23T12:00:00", exit_code="0:9")),
+        ("7|CANCELLED by 0|0:0|None assigned|None\n", JobState(
+            Phase.ENDED, "CANCELLED", exit_code="0:0", by_uid=0)),
+        ("7|COMPLETED|0:0|c[1-2]|Unknown\n", JobState(Phase.ENDED, "COMPLETED", exit_code="0:0")),
         ("7|OUT_OF_MEMORY\n8|FAILED\n", JobState(Phase.ENDED, "OUT_OF_MEMORY")),
         ("7|HIBERNATING\n", JobState(Phase.UNKNOWN, "HIBERNATING")),
     ],

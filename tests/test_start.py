@@ -43,6 +43,7 @@ def add_package(tmp_path: Path, name: str, version: str) -> Path:
     package = tmp_path / "fakes" / name
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()
+    (package / "app.py").touch()
     (package / "__main__.py").write_text("import sys; print('started', sys.argv[1:], __name__)")
     info = tmp_path / f"fakes/{name}-{version}.dist-info"
     info.mkdir()
@@ -84,6 +85,27 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(environ: dict[
 
     assert told.text == f"{sys.executable} on c1 has no jupyterlab"
     assert f"{sys.executable} -m pip install jupyterlab" in told.cure
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nosuch", "ModuleNotFoundError: No module named 'nosuch'"),
+        ("raise ImportError('libssl.so.3: no\\nsuch')", "ImportError: libssl.so.3: no"),
+        ("def", "SyntaxError: invalid syntax (app.py, line 1)"),
+        ("raise ImportError", "ImportError"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_told(
+    environ: dict[str, str], tmp_path: Path, text: str, said: str
+) -> None:
+    """Something that it needs is missing, or does not fit the node."""
+    (tmp_path / "fakes/notebook/app.py").write_text(text)
+
+    told = failure(environ)
+
+    assert told.text == f"notebook of {sys.executable} can't be imported on c1: {said}"
+    assert "-m pip install notebook" in told.cure
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,13 @@ def test_an_account_is_quoted_without_its_authors_doing(write: Write) -> None:
         ("{{ spec.account | sha }}", 3, "No filter named 'sha'"),
         ("#SBATCH --account={{ spec.account }}", 3, "needs the filter `directive`"),
         ('{% include "nowhere" %}', 3, "there is no template 'nowhere'"),
+        ("#SBATCH {{ spec.directives() | first }}", 3, "needs the filter `directive`"),
+        ("{% if 1 %}#SBATCH -A {{ spec.account }}{% endif %}", 3, "needs the filter `directive`"),
+        ("#SBATCH -A {{\nspec.account\n}}", 3, "needs the filter `directive`"),
+        ("{{ spec.partition | sh }}", 3, "a value is not set"),
+        ("{{ spec.partition | raw }}", 3, "a value is not set"),
+        ("#SBATCH {{ spec.partition | directive }}", 3, "a value is not set"),
+        ("{{ kit | sh }}", 3, "a mapping"),
     ],
 )
 def test_a_fault_is_told_with_file_and_line(write: Write, text: str, line: int, said: str) -> None:
@@ -164,6 +171,78 @@ def test_a_fault_is_told_with_file_and_line(write: Write, text: str, line: int, 
 
     assert str(caught.value).startswith(f"{path}, line {line}: ")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "said"),
+    [
+        ("\n{% block enviroment %}{% endblock %}", 3, "there is no block 'enviroment'"),
+        ("{% block server %}{% endblock %}\nmodule load x\n", 3, "text outside of a block"),
+        ("{{ spec.ui }}", 2, "text outside of a block"),
+    ],
+)
+def test_what_would_be_left_out_without_a_word_is_a_fault(
+    write: Write, body: str, line: int, said: str
+) -> None:
+    """A misspelt block, and what stands in none; also where another template stands between."""
+    path = write(EXTENDS + body)
+    above = write('{% extends "mine" %}{% block before_server %}x{% endblock %}', "above.sh.j2")
+
+    for each in (path, above):
+        with pytest.raises(BadValue) as caught:
+            filled(each)
+        assert str(caught.value).startswith(f"{path}, line {line}: {said}")
+    assert "environment" in caught.value.hint
+
+
+def test_blocks_of_a_template_between_can_be_overridden(write: Write) -> None:
+    """A block within a block is new, and the next template's to fill; as are macros outside."""
+    write(in_block("{% block modules %}one{% endblock %}", "environment"), "site.sh.j2")
+    path = write(
+        '{% extends "site" %}\n{# of mine #}\n{% macro two() %}two{% endmacro %}'
+        "{% block modules %}{{ super() }} and {{ two() }}{% endblock %}\n"
+    )
+
+    assert "\none and two\n" in filled(path)
+
+
+def test_templates_that_extend_each_other_are_refused(write: Write) -> None:
+    """In one line, with the name at which the circle closes."""
+    path = write('{% extends "other" %}')
+    write('\n{% extends "mine" %}', "other.sh.j2")
+
+    with pytest.raises(BadValue, match=r"other\.sh\.j2, line 2: 'mine' extends this one") as caught:
+        filled(path)
+
+    assert "jupyter.sh.j2" in caught.value.hint
+
+
+def test_a_template_that_includes_itself_is_refused(write: Write) -> None:
+    """In one line with its name, for the circle has no one line."""
+    path = write(in_block('{% include "mine" %}'))
+
+    with pytest.raises(BadValue, match="comes to itself again") as caught:
+        filled(path)
+
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("block", ["directives", "environment", "before_server", "server"])
+def test_a_block_on_one_line_stays_a_line(write: Write, block: str) -> None:
+    """What follows the block in the script is not glued to it."""
+    path = write(f"{EXTENDS}{{% block {block} %}}echo here{{% endblock %}}")
+
+    assert "echo here" in filled(path).splitlines()
+
+
+@pytest.mark.parametrize("name", ["jupyter", "jupyter.sh.j2"])
+def test_the_base_can_be_asked_for_by_name(write: Write, name: str) -> None:
+    """Where a site has made another template the default; a file of that name is not taken."""
+    plain = render(SPEC, state_dir=Path("/s"), folders=())
+    path = write("mine", "jupyter.sh.j2")
+    extending = write(f'{{% extends "{name}" %}}')
+
+    assert filled(path, name=name) == filled(extending) == plain
 
 
 @pytest.mark.parametrize("name", ["none", "./none", "/none.sh.j2", "~nobody-here/x"])
@@ -194,6 +273,21 @@ def test_a_template_in_a_folder_that_others_can_write_is_refused(write: Write) -
 
     with pytest.raises(BadValue, match=f"can change {path.parent}"):
         filled(path)
+
+
+def test_a_link_to_a_template_that_others_can_replace_is_refused(
+    write: Write, tmp_path: Path
+) -> None:
+    """Where it leads counts as much as where it lies."""
+    public = tmp_path / "public"
+    public.mkdir()
+    write(in_block("x")).rename(public / "real.sh.j2")
+    public.chmod(0o777)
+    link = tmp_path / "templates/mine.sh.j2"
+    link.symlink_to(public / "real.sh.j2")
+
+    with pytest.raises(BadValue, match=f"can change {public}"):
+        filled(link)
 
 
 def test_a_template_that_is_not_text_is_refused(write: Write) -> None:

@@ -36,6 +36,7 @@ class Story:
     output: dict[float, str] = field(default_factory=dict)
     states: dict[float, JobState] = field(default_factory=lambda: {0.0: PENDING})
     answer_takes_s: float = 0.0
+    nonce: str | None = NONCE
     time: float = 1_000_000.0
     start: float = 1_000_000.0
     asked: list[float] = field(default_factory=list)
@@ -45,7 +46,7 @@ class Story:
     def wait(self, timeout_s: float | None = None, stale: Ready | None = None) -> Ready | JobState:
         self._write()
         return wait_until_ready(
-            JobLog(self.path, cluster="hpc", job_id="7", nonce=lambda: NONCE),
+            JobLog(self.path, cluster="hpc", job_id="7", nonce=lambda: self.nonce),
             ask=self._ask,
             show=lambda state, waited: self.shown.append((state.word if state else None, waited)),
             timeout_s=timeout_s,
@@ -262,3 +263,14 @@ def test_what_is_shown_is_shown_often(story: MakeStory) -> None:
     times = [waited for _, waited in tale.shown]
     assert times == sorted(times)
     assert max(b - a for a, b in pairwise(times)) <= 1
+
+
+def test_lines_that_nothing_proves_do_not_hold_the_wait_for_ever(story: MakeStory) -> None:
+    """Where node and login node do not share the session's directory, the nonce never appears."""
+    tale = story(output={5: STARTED + READY}, states={0: RUNNING})
+    tale.nonce = None
+
+    with pytest.raises(NotReady, match="set SLURM_NB_HOME"):
+        tale.wait()
+
+    assert 125 <= tale.waited < 130

@@ -10,7 +10,7 @@ import click
 
 from slurm_nb.audit import Check, audit
 from slurm_nb.commands.options import json_option, session_argument
-from slurm_nb.commands.screen import answer_json, say, visible
+from slurm_nb.commands.screen import answer_json, on_a_line, say
 from slurm_nb.scheduler import scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import find_ready, follow
@@ -53,11 +53,6 @@ def _table(checks: list[Check]) -> list[str]:
     """`pass  what  evidence`, in columns; each check on a line that it can't leave."""
     width = max(len(check.name) for check in checks)
     return [
-        f"{'pass' if check.passed else 'FAIL'}  {check.name:{width}}  {_on_a_line(check.evidence)}"
+        f"{'pass' if check.passed else 'FAIL'}  {check.name:{width}}  {on_a_line(check.evidence)}"
         for check in checks
     ]
-
-
-def _on_a_line(text: str) -> str:
-    """`text` without what could forge another line, or turn the writing's direction."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in visible(text))

@@ -23,7 +23,7 @@ from slurm_nb.config import user_config_path
 from slurm_nb.config_file import ConfigFile, Setting
 from slurm_nb.errors import BadValue
 from slurm_nb.scheduler.access import Access, find_access
-from slurm_nb.site_rules import InForce, check_site, shown
+from slurm_nb.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.starter import Entry, config_text
 
 # Of one call, and nobody's defaults.
@@ -65,7 +65,7 @@ def command(ctx: click.Context, profile: str | None, *, as_json: bool) -> None:
         click.echo("\n".join(visible(line) for line in _table(values.values(), config.site)))
         for whose, file in (("Your", config.user), ("The site's", config.site)):
             say(f"{whose} file: {file.path}{'' if file.path.exists() else ' (there is none)'}")
-    check_site(config.site, values)
+    check_site(config.site, with_sbatch_variables(values, os.environ))
 
 
 @command.command("init")

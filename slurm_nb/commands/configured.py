@@ -22,16 +22,17 @@ from slurm_nb.commands.earlier import AGAIN, key_of, with_earlier
 from slurm_nb.config import Config, choose_profile, load
 from slurm_nb.config_file import Key, Kind, Setting, likely
 from slurm_nb.errors import BadValue, SlurmNbError
-from slurm_nb.site_rules import InForce, check_site
+from slurm_nb.site_rules import InForce, check_site, with_sbatch_variables
 
 PREFIX = "SLURM_NB_SUBMIT_"
 _META = "slurm_nb.config"
 
 
 class _Lines(click.types.StringParamType):
-    """Texts of which a variable holds one on each line."""
+    """Texts of which a variable holds one on each line; blank lines are none."""
 
-    envvar_list_splitter = "\n"
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [line for line in rv.split("\n") if line.strip()]
 
 
 class _Words(click.types.StringParamType):
@@ -81,7 +82,8 @@ class Configured(click.Command):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own
         """Run, unless a value is not the site's to give."""
         with _blamed(ctx, self):
-            check_site(config_of(ctx).site, values_in_force(ctx))
+            values = with_sbatch_variables(values_in_force(ctx), os.environ)
+            check_site(config_of(ctx).site, values)
             return super().invoke(ctx)
 
 
@@ -104,6 +106,8 @@ def source_of(ctx: click.Context, param: click.Parameter) -> Setting | str | Non
     if source is ParameterSource.ENVIRONMENT:
         return str(param.envvar)
     if source is ParameterSource.COMMANDLINE:
+        if isinstance(param, click.Argument):
+            return "what follows --"
         return param.opts[0] if len(param.opts) == 1 else f"--{key_of(param)}"
     return None
 

@@ -9,7 +9,7 @@ import click
 
 from slurm_nb.commands.entries import HEADINGS, clock_time, in_doubt, record, row
 from slurm_nb.commands.options import json_option
-from slurm_nb.commands.screen import answer_json, complain, say, say_notices, slow_noted, visible
+from slurm_nb.commands.screen import answer_json, complain, on_a_line, say, say_notices, slow_noted
 from slurm_nb.listing import Listing, list_sessions, prune
 from slurm_nb.session import Store
 from slurm_nb.state_words import duration
@@ -70,7 +70,7 @@ def _age(times: list[float], now_s: float) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    shown = [tuple(visible(text) for text in each) for each in (HEADINGS, *rows)]
+    shown = [tuple(on_a_line(text) for text in each) for each in (HEADINGS, *rows)]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     return [
         "  ".join(text.ljust(width) for text, width in zip(each, widths, strict=True)).rstrip()

@@ -76,6 +76,20 @@ def session_argument(function: _Function) -> _Function:
     return with_session  # type: ignore[return-value]
 
 
+def complete_file(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The shell's own completion of files: with ours installed, it does none unasked."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_folder(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The shell's own completion of directories."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
 last_option = click.option("--last", is_flag=True, help="The session that was submitted last.")
 clusters_option = click.option(
     "-M", "--clusters", metavar="NAME", help="Its cluster, where its JOBID is on more than one."

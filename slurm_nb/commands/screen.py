@@ -38,6 +38,11 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
+def on_a_line(text: str) -> str:
+    """`text` without what could forge another line, or turn the writing's direction."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in visible(text))
+
+
 def complain(error: SlurmNbError) -> None:
     """What failed, and what to do next."""
     say(f"slurm-nb: {error}")

@@ -9,7 +9,7 @@ import click
 
 from slurm_nb.commands.entries import clock_time, idle, record, time_left_s
 from slurm_nb.commands.options import json_option, session_argument
-from slurm_nb.commands.screen import answer_json, say_notices, slow_noted, visible
+from slurm_nb.commands.screen import answer_json, on_a_line, say_notices, slow_noted
 from slurm_nb.ended import Ended
 from slurm_nb.endings import explain
 from slurm_nb.listing import Entry, find_entry
@@ -51,7 +51,7 @@ def command(*, session: Session, as_json: bool) -> None:
         if entry.state.phase is Phase.PENDING and progress.started:
             lines.append(("Before", _how_it_came_back(entry, progress, log.tail())))
         lines.append(("Output", str(store.log_path(session.job_id))))
-        click.echo("\n".join(f"{name + ':':{_WIDTH}}{visible(text)}" for name, text in lines))
+        click.echo("\n".join(f"{name + ':':{_WIDTH}}{on_a_line(text)}" for name, text in lines))
     if problem:
         age = f"; shown is what it said at {clock_time(entry.as_of)}" if entry.as_of else ""
         say_notices([f"Slurm does not answer ({problem}){age}"])

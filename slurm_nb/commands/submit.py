@@ -12,6 +12,8 @@ from slurm_nb.api import render, submit
 from slurm_nb.commands.configured import Configured, profile_option
 from slurm_nb.commands.earlier import again_option
 from slurm_nb.commands.options import (
+    complete_file,
+    complete_folder,
     json_option,
     local_port_option,
     login_host_option,
@@ -25,9 +27,10 @@ from slurm_nb.commands.waiting import (
 )
 from slurm_nb.connection import find_login
 from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost
+from slurm_nb.listing import prune
 from slurm_nb.places import find_env, find_image, find_notebook_dir, find_python
 from slurm_nb.scheduler import LOCAL
-from slurm_nb.session import Session
+from slurm_nb.session import Session, Store
 from slurm_nb.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
 from slurm_nb.tunnel import Login
 
@@ -54,18 +57,36 @@ from slurm_nb.tunnel import Login
 @click.option("-M", "--clusters", metavar="NAMES", help="Other clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
 @click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
-@click.option("--notebook-dir", metavar="DIR", help="Jupyter's root. [default: where you are]")
+@click.option(
+    "--notebook-dir",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="Jupyter's root. [default: where you are]",
+)
 @click.option(
     "--python",
     metavar="PATH",
+    shell_complete=complete_file,
     help="Interpreter whose Jupyter is started. [default: that of --env, --module or --container,"
     " else slurm-nb's own]",
 )
-@click.option("--env", metavar="PATH_OR_NAME", help="Virtual or conda environment.")
+@click.option(
+    "--env",
+    metavar="PATH_OR_NAME",
+    shell_complete=complete_folder,
+    help="Virtual or conda environment.",
+)
 @click.option("--module", metavar="NAME", multiple=True, help="Module to load; repeatable.")
-@click.option("--container", metavar="IMAGE", help="Apptainer or Singularity image.")
+@click.option(
+    "--container",
+    metavar="IMAGE",
+    shell_complete=complete_file,
+    help="Apptainer or Singularity image.",
+)
 @click.option("--setup", metavar="LINE", multiple=True, help="Bash to run before; repeatable.")
-@click.option("--template", metavar="FILE_OR_NAME", help="Job template.")
+@click.option(
+    "--template", metavar="FILE_OR_NAME", shell_complete=complete_file, help="Job template."
+)
 @click.option(
     "--listen",
     type=click.Choice(LISTENS),
@@ -158,6 +179,7 @@ def command(
             saved=saved,
             note=lambda text: say_notices([text]),
         )
+        prune(Store.of_user(os.environ))
         if no_wait:
             _answer_submitted(session, login, as_json=as_json)
         else:

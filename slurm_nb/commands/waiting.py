@@ -15,6 +15,7 @@ from slurm_nb.api import await_way_in
 from slurm_nb.commands.screen import answer_json, report, say, say_notices, visible
 from slurm_nb.commands.way_in import way_in
 from slurm_nb.errors import JobEnded, NotReady
+from slurm_nb.reasons import never_starts
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session
 from slurm_nb.state_words import describe, seconds_until
@@ -108,7 +109,7 @@ class WaitingLine:
         self._stream = sys.stderr
         self._live = self._stream.isatty()
         self._shown: tuple[str, int] | None = None
-        self._told_of_length = False
+        self._told_of_length = self._told_of_no_start = False
         self.state: JobState | None = None
         """The last one shown."""
 
@@ -118,6 +119,7 @@ class WaitingLine:
             self._note(f"job {self._job_id} was put back into the queue; it will start anew")
         self.state = state
         self._tell_of_length(state, waited_s)
+        self._tell_of_no_start(state)
         text = _in_words(state)
         news = (text, int(waited_s // (1 if self._live else _PLAIN_EVERY_S)))
         if news == self._shown or (state is None and not self._live):
@@ -145,6 +147,18 @@ class WaitingLine:
                 "this may take long. You can close the terminal: the job keeps its place in the"
                 f" queue. To wait for it again: slurm-nb wait {self._job_id}; more about it:"
                 f" slurm-nb status {self._job_id}"
+            )
+
+    def _tell_of_no_start(self, state: JobState | None) -> None:
+        if state is None or state.phase is not Phase.PENDING or self._told_of_no_start:
+            return
+        if never_starts(state.reason):
+            self._told_of_no_start = True
+            job_id = self._job_id
+            self._note(
+                f"as it is, this job will not start by itself ({state.reason}). To cancel it:"
+                f" slurm-nb cancel {job_id}; to ask for something else: slurm-nb submit"
+                f" --again {job_id} with other options"
             )
 
     def _note(self, text: str) -> None:

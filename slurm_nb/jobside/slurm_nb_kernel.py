@@ -83,6 +83,9 @@ def _hold_term():
     At the time limit, and when a job is cancelled, Slurm sends SIGTERM to every process of it, so
     a kernel would be dead before it is asked. A second one ends it, as the first would have.
     """
+    if not hasattr(os, "register_at_fork"):  # Python before 3.7
+        return
+    here = threading.local()
 
     def hold(_number, _frame):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -90,12 +93,21 @@ def _hold_term():
         late.daemon = True
         late.start()
 
-    def forget():  # a child is ended as ever: multiprocessing's workers, by Pool.terminate
+    # A child is ended as ever: multiprocessing's workers, by Pool.terminate. Until it has forgotten
+    # the handler the signal waits; Python would drop it.
+    def block():
+        here.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def unblock():
+        signal.pthread_sigmask(signal.SIG_SETMASK, here.mask)
+
+    def forget():
         if signal.getsignal(signal.SIGTERM) is hold:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        unblock()
 
     signal.signal(signal.SIGTERM, hold)
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@
       for (const { id, text } of notices) {
         if (!seen.has(id)) {
           seen.add(id);
-          show(app, String(text));
+          show(app, NAME + ': ' + text);
         }
       }
     } catch (error) {

@@ -5,18 +5,22 @@ looked at is what will be used, and no second interpreter is started. Self-conta
 library only, and such that Python 3.5 can read it, to be told that it is too old.
 """
 
+import importlib
 import importlib.util
 import json
 import os
 import runpy
 import signal
 import sys
+import traceback
 from typing import Tuple
 
 _PYTHON = (3, 8)
 # What slurm-nb can work with; slurm_nb_versions has those without known holes. Notebook 6 does not
 # read jupyter_server's configuration, and so would run without slurm-nb's lock.
 _NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
+# What `python -m` goes on to import.
+_APPS = {"notebook": "notebook.app", "jupyterlab": "jupyterlab.labapp"}
 _PROBE_BYTES = 65536
 _FREE_BYTES = 20 << 20
 _PR_SET_PDEATHSIG = 1
@@ -67,6 +71,7 @@ def check(module: str) -> None:
     for what, folder in (("the session directory", session_dir), ("your home", home)):
         _check_writable(what, folder)
     _check_space(os.environ["SLURM_NB_RUN_DIR"])
+    _check_import(module)
 
 
 def _check_python(version: Tuple[int, ...]) -> None:
@@ -79,10 +84,7 @@ def _check_python(version: Tuple[int, ...]) -> None:
 
 
 def _check_package(name: str) -> None:
-    cure = "install it: %s -m pip install %s; or name another Python: --python, --env" % (
-        sys.executable,
-        name,
-    )
+    cure = _cure_of_package(name)
     try:
         missing = importlib.util.find_spec(name) is None
     except (ImportError, ValueError) as error:
@@ -103,6 +105,26 @@ def _check_package(name: str) -> None:
             "%s of %s is %s, and %s or later is needed" % (name, sys.executable, version, needed),
             "update it: %s -m pip install --upgrade %s" % (sys.executable, name),
         )
+
+
+def _check_import(name: str) -> None:
+    """What is found may still lack what it needs, or not fit this node."""
+    try:
+        importlib.import_module(_APPS[name])
+    except Exception as error:  # whatever a broken package raises
+        traceback.print_exc()
+        said = ("%s: %s" % (type(error).__name__, error)).splitlines()[0].rstrip(": ")
+        raise Failed(
+            "%s of %s can't be imported on %s: %s" % (name, sys.executable, _node(), said),
+            _cure_of_package(name),
+        ) from error
+
+
+def _cure_of_package(name: str) -> str:
+    return "install it: %s -m pip install %s; or name another Python: --python, --env" % (
+        sys.executable,
+        name,
+    )
 
 
 def _numbers(version: str) -> Tuple[int, ...]:

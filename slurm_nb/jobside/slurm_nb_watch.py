@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Set
@@ -39,8 +40,9 @@ Tell = Callable[[str, Dict[str, Any]], None]
 class Watch:
     """The looks at one session."""
 
-    def __init__(self, app: Any, job: Job, tell: Tell) -> None:
-        self.notices = Notices()
+    def __init__(self, app: Any, job: Job, tell: Tell, clock: Callable[[], float]) -> None:
+        self.notices = Notices(clock)
+        self._clock = clock
         self._app = app
         self._job = job
         self._tell = tell
@@ -51,10 +53,10 @@ class Watch:
         self._kernel_was_killed = False
         self._kernels: Set[str] = set()
         self._time_limit = TimeLimit(os.path.join(job.run_dir, "end-time"))
-        self._idle = Idle(job.idle_timeout_s)
+        self._idle = Idle(job.idle_timeout_s, clock)
         self._changes = Changes(app)
         self._stopping = False
-        self._file = ActivityFile(os.path.join(job.session_dir, "activity.json"), self._log)
+        self._file = ActivityFile(os.path.join(job.session_dir, "activity.json"), self._log, clock)
         self._failed: Set[str] = set()
 
     def start(self) -> None:
@@ -104,7 +106,7 @@ class Watch:
 
     def _look_at_kills(self) -> None:
         kills = self._memory.kills()
-        now = time.monotonic()
+        now = self._clock()
         if kills > self._kills:
             self._kills, self._killed_at, self._kernel_was_killed = kills, now, False
         elif self._killed_at is not None and now - self._killed_at > _KERNEL_DIES_WITHIN_S:
@@ -188,11 +190,29 @@ def _shown(seconds: int) -> str:
     return "%d minutes" % (seconds // 60)
 
 
-def start(app: Any, job: Job, tell: Tell) -> Notices:
+def _stop_once() -> None:
+    """Let one SIGTERM be enough.
+
+    Slurm sends it to every process of the job, and the job script to the server: Jupyter would
+    stop twice at once, and one close the sockets that the other one needs (jupyter_server 2.21).
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if not callable(stop):
+        return
+
+    def once(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop(number, frame)
+
+    signal.signal(signal.SIGTERM, once)
+
+
+def start(app: Any, job: Job, tell: Tell, clock: Callable[[], float] = time.monotonic) -> Notices:
     """Watch `app`, a ServerApp that is announced.
 
     tell: writes a line of the job's own. What is added to the notices is shown on the pages.
     """
-    watch = Watch(app, job, tell)
+    _stop_once()
+    watch = Watch(app, job, tell, clock)
     watch.start()
     return watch.notices

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -86,9 +86,12 @@ class Scheduler(Protocol):
     def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
         """Find the job whose answer was lost; raises `lost` when it is not found in a while."""
 
-    def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+    def states(
+        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+    ) -> dict[str, JobState]:
         """The state of each job of one cluster, by job id; one question, however many they are.
 
+        over: job ids of which it is known how they ended, in case they are gone.
         Never raises: who can't be asked is UNKNOWN.
         """
 

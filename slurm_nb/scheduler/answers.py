@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from slurm_nb.ready import is_node
 from slurm_nb.scheduler import JobState, Phase
 
 # squeue(1) and sacct(1), "JOB STATE CODES"; a word that is not here is UNKNOWN. A job that is
@@ -30,7 +31,7 @@ PHASES: dict[str, Phase] = (
 
 SQUEUE_FORMAT = "%i|%u|%T|%e|%S|%B|%r|%o"
 """Columns without a width: a cut name could be mistaken. What may hold bars comes last."""
-SACCT_COLUMNS = "JobID,State,ExitCode"
+SACCT_COLUMNS = "JobID,State,ExitCode,NodeList,Start"
 
 _BY_UID = re.compile(r"(\w+) by (\d+)", re.ASCII)
 
@@ -68,17 +69,21 @@ def unreadable(text: str) -> str | None:
 
 
 def parse_sacct(text: str) -> dict[str, JobState]:
-    """From lines of `sacct -n -P -X -o SACCT_COLUMNS`: `7|CANCELLED by 1000|0:15`."""
+    """From lines of `sacct -n -P -X -o SACCT_COLUMNS`.
+
+    `7|CANCELLED by 1000|0:15|c1|2026-11-23T12:00:00`
+    """
     states = {}
     for line in text.splitlines():
-        job_id, _, rest = line.strip().partition("|")
-        state, _, exit_code = rest.partition("|")
+        job_id, state, exit_code, node, start_time, *_ = [*line.strip().split("|"), *[""] * 4]
         word = state.partition(" ")[0]
         if job_id.isascii() and job_id.isdigit() and word:
             by = _BY_UID.fullmatch(state)
             states[job_id] = JobState(
                 PHASES.get(word, Phase.UNKNOWN),
                 word,
+                node=node if is_node(node) else None,  # `None assigned`, `c[1-2]`
+                start_time=_time(start_time),
                 exit_code=exit_code or None,
                 by_uid=int(by[2]) if by else None,
             )

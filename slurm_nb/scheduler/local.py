@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -64,18 +64,18 @@ class Local:
         argv = ["bash", str(script_path), session.job_id]
         end = datetime.now() + timedelta(seconds=limit_s) if limit_s else None  # noqa: DTZ005  local
         if end:
-            end_at = str(round(end.timestamp()))
+            end_at = str(int(end.timestamp()))  # not later than it is
             argv = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(limit_s), *argv, end_at]
-        process = _start(argv, store.log_path(session.job_id), spec.notebook_dir)
-        record = _Leader(
-            **asdict(Process.here(process.pid)),
-            end_time=end.isoformat(timespec="seconds") if end else None,
-        )
-        try:
-            write_private(_record_path(store, session), json.dumps(asdict(record)))
-        except BadValue:
-            _signal(os.killpg, process.pid, signal.SIGTERM)  # nobody would find it again
-            raise
+
+        def lead() -> None:
+            """Note down, in the job's process, who it is: so no job runs that is not noted."""
+            leader = _Leader(
+                **asdict(Process.here(os.getpid())),
+                end_time=end.isoformat(timespec="seconds") if end else None,
+            )
+            write_private(_record_path(store, session), json.dumps(asdict(leader)))
+
+        _start(argv, store.log_path(session.job_id), spec.notebook_dir, lead)
         return session
 
     def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
@@ -86,7 +86,9 @@ class Local:
         """Nobody keeps accounts here."""
         return dict(states)
 
-    def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+    def states(
+        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+    ) -> dict[str, JobState]:
         """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
         store = Store.of_user(os.environ)
         return {session.job_id: _state(store, session) for session in sessions}
@@ -114,11 +116,17 @@ class Local:
             _signal(os.kill, pid, signal.SIGKILL)
 
 
-def _start(argv: list[str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
+def _start(argv: list[str], log: Path, folder: Path, lead: Callable[[], None]) -> None:
+    """`lead` is called in the new process, which it keeps from starting when it raises."""
+
+    def prepare() -> None:
+        lead()
+        _unblock_signals()
+
     environ = crossing(os.environ, also={"TMPDIR"})  # this machine's own, and so the job's
     try:
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
-            return subprocess.Popen(
+            subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -126,8 +134,12 @@ def _start(argv: list[str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
                 cwd=folder,
                 env=environ,
                 start_new_session=True,
-                preexec_fn=_unblock_signals,  # noqa: PLW1509  this program has one thread
+                preexec_fn=prepare,  # noqa: PLW1509  this program has one thread
             )
+    except subprocess.SubprocessError as error:
+        raise BadValue(
+            f"{log.parent.parent}: can't be written", hint="nothing was started; is the disk full?"
+        ) from error
     except OSError as error:
         raise SchedulerError(f"{argv[0]}: can't be started: {error}") from error
 

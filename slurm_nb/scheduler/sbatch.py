@@ -17,7 +17,7 @@ from pathlib import Path
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from slurm_nb.errors import AnswerLost, SchedulerError
+from slurm_nb.errors import AnswerLost, BadValue, SchedulerError
 
 # sbatch gives up after 10 s by itself when the controller hangs; MessageTimeout may be longer.
 _SBATCH_TIMEOUT_S = 90
@@ -62,7 +62,8 @@ class Sbatch(SlurmExecutor):
     def submit_script(self) -> Submitted:
         """Submit with `environ` as sbatch's whole environment.
 
-        Raises `SchedulerError` with sbatch's own words, or `AnswerLost`.
+        Raises `SchedulerError` with sbatch's own words, `AnswerLost`, or `BadValue` when the disk
+        refuses.
         """
         with tempfile.TemporaryDirectory(prefix="slurm-nb-") as heard, _environment(self._environ):
             self._heard = Path(heard)
@@ -86,9 +87,16 @@ class Sbatch(SlurmExecutor):
         return ""  # submitit writes it in the locale's encoding; see below
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        submission_file_path.chmod(0o600)
-        submission_file_path.write_text(self._script, encoding="utf-8")
         self.script_path = submission_file_path
+        try:
+            submission_file_path.chmod(0o600)
+            submission_file_path.write_text(self._script, encoding="utf-8")
+        except OSError as error:
+            submission_file_path.unlink(missing_ok=True)
+            raise BadValue(
+                f"{submission_file_path}: can't be written: {error.strerror}",
+                hint="nothing was submitted",
+            ) from error
         self._before(submission_file_path)
         return [
             "bash", "-c", _HEARD, str(self._heard),

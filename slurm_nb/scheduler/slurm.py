@@ -106,12 +106,16 @@ class Slurm:
                     return found[lost.script]
         raise lost
 
-    def states(self, sessions: Iterable[Session]) -> dict[str, JobState]:
+    def states(
+        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+    ) -> dict[str, JobState]:
         """One squeue for all, then one sacct for those that squeue no longer knows."""
         known = list(sessions)
-        asked = _states([session.job_id for session in known], _where(known[0])) if known else {}
+        job_ids = [session.job_id for session in known]
+        asked = _states(job_ids, _where(known[0]), over) if known else {}
         states = {session.job_id: _of(session, asked[session.job_id]) for session in known}
-        if any(state.foreign or state.word == "ENDED" for state in states.values()):
+        lost = [each for each in states if states[each].foreign or states[each].word == "ENDED"]
+        if not {*lost} <= {*over}:
             strange = self._elsewhere(known[0])
             nobody_s = replace(_unknown(strange), foreign=True)
             return dict.fromkeys(states, nobody_s) if strange else states
@@ -214,7 +218,7 @@ def _where(session: Session) -> list[str]:
     return ["-M", session.cluster] if session.other_cluster else []
 
 
-def _states(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
+def _states(job_ids: list[str], where: list[str], over: Collection[str]) -> dict[str, JobState]:
     # A list of ids has the controller send all of its jobs; --me those of this user alone.
     which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
     try:
@@ -232,7 +236,7 @@ def _states(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
         if gone and strange:  # of a wrapper of the site's, say: a job may be in it
             unknown = _unknown(f"squeue's answer can't be read: {strange[:_SHOWN_CHARS]!r}")
             return found | dict.fromkeys(gone, unknown) | _accounting(gone, where)
-        return found | (_ended(gone, where) if gone else {})
+        return found | _ended(gone, [job_id for job_id in gone if job_id not in over], where)
     except SchedulerError as error:
         return dict.fromkeys(job_ids, _unknown(str(error)))
 
@@ -241,10 +245,10 @@ def _unknown(reason: str) -> JobState:
     return JobState(Phase.UNKNOWN, "UNKNOWN", reason)
 
 
-def _ended(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
-    """How jobs ended that squeue no longer knows; without accounting, only that they did."""
+def _ended(job_ids: list[str], asked: list[str], where: list[str]) -> dict[str, JobState]:
+    """That jobs ended which squeue no longer knows, and of those `asked` how, by accounting."""
     states = dict.fromkeys(job_ids, JobState(Phase.ENDED, "ENDED", "no longer known to Slurm"))
-    return states | _accounting(job_ids, where)
+    return states | (_accounting(asked, where) if asked else {})
 
 
 def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:

@@ -1,10 +1,12 @@
-"""Apptainer, which of Debian only sid has, and an image made with debootstrap, both below /srv.
+"""Apptainer, which of Debian only sid has, and images made with debootstrap, all below /srv.
 
-Apptainer is unpacked with the libraries that it needs, and told by patchelf to take those: sid's C
-library is newer than the hosts'. Unpacked, it finds its files beside itself, and runs without
-privileges, in a user namespace.
+Apptainer is unpacked with the programs and libraries that it needs, and told by patchelf to take
+those: sid's C library is newer than the hosts'. Unpacked, it finds its files beside itself, and
+runs without privileges, in a user namespace. There is no FUSE for users in the namespaces, so it
+unpacks an image file (SIF) to run it.
 """
 
+import hashlib
 import platform
 import shutil
 import subprocess
@@ -12,25 +14,33 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .bed import Cluster
-from .release import cache_folder
+from .release import cache_folder, locked
 from .software import copy_tree
 
 APPTAINER_BIN = "/srv/apptainer/usr/bin"
-_PACKAGES = ("apptainer", "libc6", "libseccomp2", "libsqlite3-0", "zlib1g")
+_PROGRAM_PACKAGES = ("apptainer", "squashfs-tools")
+_LIBRARY_PACKAGES = (
+    "libc6", "libseccomp2", "libsqlite3-0", "zlib1g",
+    "liblzo2-2", "liblz4-1", "liblzma5", "libzstd1", "libxxhash0",
+)  # fmt: skip
 _LIBRARIES = "/srv/apptainer/lib"
-_PROGRAMS = ("usr/bin/apptainer", "usr/lib/x86_64-linux-gnu/apptainer/bin/starter")
+_PROGRAMS = (
+    "usr/bin/apptainer", "usr/lib/x86_64-linux-gnu/apptainer/bin/starter",
+    "usr/bin/mksquashfs", "usr/bin/unsquashfs",
+)  # fmt: skip
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _TIMEOUT_S = 600.0
 
 
 def place_apptainer(cluster: Cluster) -> None:
     """Puts apptainer at APPTAINER_BIN."""
-    _place(cluster, "apptainer", _unpack_apptainer)
+    key = hashlib.sha256("\n".join([*_PROGRAM_PACKAGES, *_LIBRARY_PACKAGES]).encode()).hexdigest()
+    copy_tree(_cached(f"apptainer-{key[:16]}", _unpack_apptainer), cluster.state / "srv/apptainer")
 
 
 def place_image(cluster: Cluster) -> str:
     """An image as a directory, with Debian's Python and the Jupyter of /srv/venv; its path."""
-    _place(cluster, "image", _bootstrap)
+    copy_tree(_debian(cluster), cluster.state / "srv/image")
     image, venv = cluster.state / "srv/image", cluster.state / "srv/venv"
     (site,) = venv.glob("lib/python3*/site-packages")
     packages = image / "usr/lib/python3/dist-packages"
@@ -49,15 +59,48 @@ def remove_image(cluster: Cluster) -> None:
     shutil.rmtree(cluster.state / "srv/image")
 
 
-def _place(cluster: Cluster, name: str, make: Callable[[Path], None]) -> None:
-    cached = cache_folder() / name
+def place_image_file(cluster: Cluster, user: str) -> str:
+    """An image as a file (SIF), with Debian's Python alone, as `user` makes one; its path.
+
+    Needs `place_apptainer`.
+    """
+    cached = cache_folder() / f"image-{cluster.release.name}.sif"
+    path = "/srv/python.sif"
     if not cached.exists():
-        building = cached.with_suffix(".building")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-        make(building)
-        building.rename(cached)
-    copy_tree(cached, cluster.state / "srv" / name)
+        tree, folder = cluster.state / "srv/python-image", cluster.state / "srv/making"
+        copy_tree(_debian(cluster), tree)
+        folder.mkdir()
+        folder.chmod(0o1777)
+        # From a directory of another user apptainer 1.4.5 can not: "operation not permitted".
+        pack = "mksquashfs /srv/python-image x.squashfs -noI -noD -noF -quiet -no-progress"
+        build = ["bash", "-ec", f"{pack} && apptainer build x.sif x.squashfs"]
+        env = {"PATH": f"{APPTAINER_BIN}:/usr/bin:/bin"}
+        node = cluster.hosts["c1"]
+        node.run(build, user=user, cwd="/srv/making", env=env, timeout_s=_TIMEOUT_S)
+        shutil.copy(folder / "x.sif", cached.with_suffix(".building"))
+        cached.with_suffix(".building").rename(cached)
+        shutil.rmtree(folder)
+        shutil.rmtree(tree)
+    shutil.copy(cached, cluster.state / path[1:])
+    return path
+
+
+def _debian(cluster: Cluster) -> Path:
+    """A minimal Debian of the cluster's release, whose Python is that of /srv/venv."""
+    release = cluster.release.name
+    return _cached(f"image-{release}", lambda folder: _bootstrap(release, folder))
+
+
+def _cached(name: str, make: Callable[[Path], None]) -> Path:
+    cached = cache_folder() / name
+    with locked(cache_folder() / f"{name}.lock"):
+        if not cached.exists():
+            building = cached.with_suffix(".building")
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            make(building)
+            building.rename(cached)
+    return cached
 
 
 def _unpack_apptainer(folder: Path) -> None:
@@ -76,10 +119,11 @@ def _unpack_apptainer(folder: Path) -> None:
     }
     apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
     _run([*apt, "update"])
-    _run([*apt, "download", *_PACKAGES], cwd=downloads)
+    _run([*apt, "download", *_PROGRAM_PACKAGES, *_LIBRARY_PACKAGES], cwd=downloads)
     libraries = folder / "lib"
     for archive in downloads.glob("*.deb"):
-        target = folder if archive.name.startswith("apptainer_") else downloads / "root"
+        is_program = archive.name.partition("_")[0] in _PROGRAM_PACKAGES
+        target = folder if is_program else downloads / "root"
         _run(["dpkg-deb", "-x", str(archive), str(target)])
     shutil.copytree(
         downloads / "root/usr/lib" / f"{platform.machine()}-linux-gnu", libraries, symlinks=True
@@ -95,9 +139,9 @@ def _unpack_apptainer(folder: Path) -> None:
     shutil.rmtree(downloads)
 
 
-def _bootstrap(folder: Path) -> None:
-    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    _run(["debootstrap", "--variant=minbase", "--include=python3", release, str(folder)])
+def _bootstrap(release: str, folder: Path) -> None:
+    script = ["debootstrap", "--variant=minbase", "--include=python3", release, str(folder)]
+    _run([*script, _mirror()])
 
 
 def _mirror() -> str:

@@ -24,6 +24,8 @@ _PACKAGES = (
     "slurmdbd", "mariadb-server",
     "openssh-server", "openssh-client", "openssl", "netcat-openbsd",
     "python3", "python3-venv", "procps", "iproute2", "util-linux",
+    "zsh", "fish", "tcsh", "locales",
+    "lua5.3", "lua-filesystem", "lua-json", "lua-posix", "lua-term", "tcl",
 )  # fmt: skip
 _BUILD_S = 900.0
 _DEBOOTSTRAP = 'umask 022 && exec debootstrap --variant=minbase --include="$1" "$2" "$3" "$4"'

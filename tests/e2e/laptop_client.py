@@ -1,5 +1,6 @@
 """Runs on the laptop: opens NB_URL, runs NB_CODE in a new kernel over the websocket.
 
+With NB_LEAVE_AT it goes as soon as that is printed.
 Prints {"page_status": ..., "no_token_status": ..., "output": ...}.
 """
 
@@ -15,6 +16,7 @@ from tornado.websocket import websocket_connect
 
 URL = urlsplit(os.environ["NB_URL"])
 TOKEN = parse_qs(URL.query)["token"][0]
+LEAVE_AT = os.environ.get("NB_LEAVE_AT", "")
 AsyncHTTPClient.configure(None, defaults={"validate_cert": False})  # a certificate of the job's
 BASE = f"{URL.scheme}://{URL.netloc}"
 HEADERS = {"Authorization": f"token {TOKEN}"}
@@ -55,7 +57,7 @@ async def run(code: str) -> str:
     content |= {"user_expressions": {}, "stop_on_error": True}
     message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
     await socket.write_message(json.dumps({**message, "channel": "shell", "buffers": []}))
-    output = ""
+    output: str = ""
     while True:
         text = await asyncio.wait_for(socket.read_message(), 60)
         assert text is not None, "the websocket was closed"
@@ -64,6 +66,8 @@ async def run(code: str) -> str:
             continue
         if reply["msg_type"] == "stream":
             output += reply["content"]["text"]
+            if LEAVE_AT and LEAVE_AT in output:
+                return output
         if reply["msg_type"] == "error":
             output += "\n".join(reply["content"]["traceback"])
         if reply["msg_type"] == "status" and reply["content"]["execution_state"] == "idle":

@@ -101,15 +101,17 @@ class Scientist:
             _, errors = ssh.communicate(timeout=20)
             print(errors)  # noqa: T201  pytest shows it where a test fails
 
-    def run_cell(self, url: str, code: str) -> dict[str, Any]:
+    def run_cell(self, url: str, code: str, *, leave_at: str = "") -> dict[str, Any]:
         """Open the URL on the laptop and run a cell in a new kernel.
+
+        leave_at: go when it has printed this, while it still runs.
 
         `{"page_status": 200, "no_token_status": 403, "output": "..."}`
         """
         done = self.cluster.laptop.run(
             ["/srv/venv/bin/python", "-"],
             user="lea",
-            env={"NB_URL": url, "NB_CODE": code},
+            env={"NB_URL": url, "NB_CODE": code, "NB_LEAVE_AT": leave_at},
             stdin_text=_CLIENT,
             timeout_s=90,
         )

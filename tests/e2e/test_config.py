@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +14,32 @@ import pytest
 from tests.cluster.users import ALICE, MALLORY
 from tests.e2e.scientist import SSH_CONNECTION, Said, Scientist
 
+PAGE = Path(__file__).parents[2] / "docs/site-admins.md"
+# As with WITH_ETC below; and a /usr/local/bin where nothing is yet.
+FROM_NOTHING = """
+for folder in /etc /usr/local/bin; do
+  own=$(mktemp -d)
+  made+=("$own")
+  [ "$folder" != /etc ] || cp -a /etc/. "$own"
+  chmod 755 "$own"
+  mount --bind "$own" "$folder"
+done
+rm -rf /etc/slurm-nb /srv/slurm-nb
+bash -ec "$INSTALL"
+bash -ec "$CONFIGURE"
+export HOME=/home/alice USER=alice LOGNAME=alice
+setpriv --reuid alice --regid alice --init-groups bash -ec "$USE" && code=0 || code=$?
+rm -rf "${made[@]}"
+exit $code
+"""
 # Root gives login another /etc, in a mount namespace of this one command alone.
 WITH_ETC = """
 etc=$(mktemp -d)
 cp -a /etc/. "$etc"
 mkdir -p "$etc/slurm-nb"
+mkdir "$etc/slurm-nb/templates"
 printf %s "$SITE" > "$etc/slurm-nb/config.toml"
+[ -z "$TEMPLATE" ] || printf %s "$TEXT" > "$etc/slurm-nb/templates/$TEMPLATE"
 chmod 755 "$etc"
 mount --bind "$etc" /etc
 export HOME=/home/alice USER=alice LOGNAME=alice
@@ -38,11 +59,15 @@ def alice(alice: Scientist) -> Iterator[Scientist]:
     alice.cluster.login.run(["rm", "-rf", "/home/alice/.config", "/home/alice/job.sh", SITE_FILE])
 
 
-def with_etc(alice: Scientist, site: str, *words: str) -> Said:
-    """Alice runs slurm-nb where `site` is /etc/slurm-nb/config.toml."""
+def with_etc(
+    alice: Scientist, site: str, *words: str, template: tuple[str, str] = ("", "")
+) -> Said:
+    """Alice runs slurm-nb where `site` is /etc/slurm-nb/config.toml; template: its name and text,
+    for the folder beside it.
+    """
     done = alice.cluster.login.run(
         ["unshare", "--mount", "bash", "-ec", WITH_ETC, "bash", *words],
-        env={**SSH_CONNECTION, "SITE": site},
+        env={**SSH_CONNECTION, "SITE": site, "TEMPLATE": template[0], "TEXT": template[1]},
         cwd="/home/alice",
         timeout_s=90,
         check=False,
@@ -78,10 +103,49 @@ def test_a_site_makes_the_private_way_the_default(alice: Scientist) -> None:
     assert seen["output"].strip() == "42"
 
 
-def test_the_page_for_site_admins_leads_to_a_session(alice: Scientist) -> None:
+def test_an_admins_walk_from_nothing_leads_to_a_session(alice: Scientist, wheel: Path) -> None:
+    """The page's own commands, as root and then as a user, and the way in leads to a cell.
+
+    One word is another: the hosts reach no registry, so pip gets the wheel, and what it requires
+    is found in /srv/venv.
+    """
+    section = PAGE.read_text().partition("## From nothing\n")[2].partition("\n## ")[0]
+    install, configure, use = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    pip = "/srv/slurm-nb/bin/pip install slurm-nb\n"
+    requires = "for lib in /srv/slurm-nb/lib/*; do ls -d /srv/venv/lib/*/site-packages >$lib/"
+    offline = (
+        f"{requires}site-packages/a.pth; done\n/srv/slurm-nb/bin/pip install --quiet --no-index"
+        f" --no-deps --ignore-installed /srv/{wheel.name}\n"
+    )
+    assert pip in install
+    shutil.copy(wheel, alice.cluster.state / "srv")
+
+    said = alice.cluster.login.run(
+        ["unshare", "--mount", "bash", "-ec", FROM_NOTHING],
+        env={
+            **SSH_CONNECTION,
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "INSTALL": install.replace(pip, offline),
+            "CONFIGURE": configure,
+            "USE": use,
+        },
+        cwd="/home/alice",
+        timeout_s=90,
+    )
+
+    (command,) = re.findall("^ssh .*", said.stdout, re.MULTILINE)
+    (url,) = re.findall("^http:.*", said.stdout, re.MULTILINE)
+    with alice.tunnel(command):
+        seen = alice.run_cell(url, "import sys; print(sys.executable)")
+    assert re.search("^partition +main +/etc/slurm-nb/config.toml:1$", said.stdout, re.MULTILINE)
+    assert "-J alice@login.cluster.test " in command
+    assert alice.squeue("%P %l") == ["main 2:00:00"]
+    assert seen["output"] == "/srv/slurm-nb/bin/python3\n"
+
+
+def test_the_worked_example_of_the_page_leads_to_a_session(alice: Scientist) -> None:
     """Its worked example in /etc, and `submit` with no options at all: the way in is printed."""
-    page = Path(__file__).parents[2] / "docs/site-admins.md"
-    (example, *_) = re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    (example, *_) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
     said = with_etc(alice, example, "submit")
     shown = with_etc(alice, example, "config")

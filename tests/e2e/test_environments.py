@@ -1,16 +1,28 @@
-"""Every kind of environment, started for real on a compute node, and a cell run in it."""
+"""Every kind of environment, started for real on a compute node, and a cell run in it.
+
+Two stand-ins: a conda environment is a virtual one in conda's shape (docs/contributing.md says
+why), and images are files and directories, for the hosts reach no registry of images. One that
+apptainer converts first (`docker-archive://`) is not tried: packing it takes ten seconds and more.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.cluster import Cluster
-from tests.cluster.container import APPTAINER_BIN, place_apptainer, place_image, remove_image
+from tests.cluster.container import (
+    APPTAINER_BIN,
+    place_apptainer,
+    place_image,
+    place_image_file,
+    remove_image,
+)
 from tests.cluster.packages import install_on, place_package, remove_from
 from tests.e2e.scientist import Scientist
 
@@ -23,16 +35,23 @@ SHOW = (
 def run_cell(alice: Scientist, *words: str) -> tuple[list[str], str]:
     """What SHOW prints in a session started with `words`, and its job id."""
     record = alice.submit(*words)
+    return json.loads(cell_of(alice, record, SHOW)), record["job_id"]
+
+
+def cell_of(alice: Scientist, record: dict[str, str], code: str) -> str:
+    """What a cell prints in the session that submit answered `record` for."""
     with alice.tunnel(record["tunnel_command"]):
-        seen = alice.run_cell(record["url"], SHOW)
-    return json.loads(seen["output"]), record["job_id"]
+        return str(alice.run_cell(record["url"], code)["output"])
 
 
 def make_env(alice: Scientist, name: str) -> str:
-    """An environment in alice's home that has the Jupyter of /srv/venv; its path."""
-    path = f"/home/alice/{name}"
-    alice.cluster.login.run(["/usr/bin/python3", "-m", "venv", "--without-pip", path], user="alice")
-    link_jupyter(alice.home / name)
+    """An environment in alice's home, or the site's in /srv, that has the Jupyter of /srv/venv;
+    its path.
+    """
+    path = f"/home/alice/{name}" if not name.startswith("/") else name
+    user = "root" if name.startswith("/") else "alice"
+    alice.cluster.login.run(["/usr/bin/python3", "-m", "venv", "--without-pip", path], user=user)
+    link_jupyter(alice.cluster.state / path[1:])
     return path
 
 
@@ -61,6 +80,36 @@ def test_threads_that_the_user_chose_stay(alice: Scientist) -> None:
     seen, _ = run_cell(alice, "-c", "2", "--setup", "export OMP_NUM_THREADS=7")
 
     assert seen[3] == "7"
+
+
+def test_variables_of_setup_are_not_the_scripts(alice: Scientist) -> None:
+    """Names that a user may well set are those of the job script, too: the session is the same,
+    and what is removed in the end is slurm-nb's own directory, also when a line fails. Nor does a
+    trap of the user's take the place of the script's.
+    """
+    runs = alice.home / "runs"
+    for name in ("precious", "token"):
+        path = runs / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.chown(path, alice.user.uid, alice.user.uid)
+    os.chown(runs, alice.user.uid, alice.user.uid)
+    names = "run_dir session_dir state_dir notebook_dir cluster job_id nonce node ui base folder"
+    lines = [f"export {name}=$HOME/runs" for name in names.split()]
+    lines += ["IFS=/; set -f", "trap : EXIT TERM"]
+    setup = [word for line in lines for word in ("--setup", line)]
+
+    seen, job_id = run_cell(alice, *setup, "-w", "c1")
+    ended = alice.slurm_nb("cancel", job_id)
+    alice.cluster.cancel_jobs()
+    failed = alice.slurm_nb("submit", *setup[:-2], "--setup", "false")
+
+    assert seen[5] == job_id
+    assert ended.exit_code == 0
+    assert "the line of --setup failed: false" in failed.stderr
+    assert sorted(path.name for path in runs.iterdir()) == ["precious", "token"]
+    assert alice.run_folders() == []
+    assert alice.processes("c1").count("slurm_nb") == 0
 
 
 def test_a_conda_environment_is_found_by_its_name(alice: Scientist) -> None:
@@ -111,18 +160,43 @@ def test_a_container_runs_jupyter_and_its_kernels(image: str, alice: Scientist) 
     assert "/no/such/python did not start on c1 in the container" in lacking.stderr
 
 
+def test_an_image_file_runs_jupyter(cluster: Cluster, alice: Scientist) -> None:
+    """An image file (SIF) that a user has made; the Python that is named in it, and a directory
+    that --setup binds, are there. What apptainer unpacks on the node is gone with the job.
+    """
+    place_apptainer(cluster)
+    image = place_image_file(cluster, "alice")
+    setup = f"export PATH={APPTAINER_BIN}:$PATH APPTAINER_BIND=/srv"
+    python = "/srv/venv/bin/python"
+
+    seen, job_id = run_cell(
+        alice, "--container", image, "--python", python, "--setup", setup, "-w", "c1"
+    )
+    unpacked = list((cluster.hosts["c1"].root / "tmp").glob("rootfs-*"))
+    alice.slurm_nb("cancel", job_id)
+    cluster.cancel_jobs()
+
+    assert seen[:3] == [python, "/srv/venv", "c1"]
+    assert len(unpacked) == 1
+    assert list((cluster.hosts["c1"].root / "tmp").iterdir()) == []
+
+
 # --- modules ---
 
 MODULES = ["lmod", "environment-modules"]
-MODULEFILE = """#%Module1.0
-prepend-path PATH /srv/jupyter-1.0/bin
-setenv WHO module
-"""
+MODULEFILES = {
+    "tools/jupyter/1.0": (
+        "#%Module1.0\nprepend-path PATH /srv/jupyter-1.0/bin\nsetenv WHO module\n"
+        'puts stderr "module of the site: no ERROR was seen"\n'
+    )
+}
 
 
 @contextmanager
-def module_site(cluster: Cluster, package: str) -> Iterator[None]:
-    """Node c1 has the package, and a module `tools/jupyter/1.0` that no default path holds.
+def module_site(
+    cluster: Cluster, package: str, modulefiles: Mapping[str, str] = MODULEFILES
+) -> Iterator[None]:
+    """Node c1 has the package, and modules (their texts by name) that no default path holds.
 
     Nothing defines `module` but /etc/profile.d, which a job's bash does not read.
     """
@@ -130,12 +204,11 @@ def module_site(cluster: Cluster, package: str) -> Iterator[None]:
     srv = cluster.state / "srv"
     profile = srv / package / "etc/profile.d/00-modulepath.sh"
     profile.write_text("export MODULEPATH=/srv/modulefiles\n")
-    modulefile = srv / "modulefiles/tools/jupyter/1.0"
-    modulefile.parent.mkdir(parents=True, exist_ok=True)
-    modulefile.write_text(MODULEFILE)
-    root = ["/usr/bin/python3", "-m", "venv", "--without-pip", "/srv/jupyter-1.0"]
-    cluster.login.run(root)
-    link_jupyter(srv / "jupyter-1.0")
+    for name, text in modulefiles.items():
+        modulefile = srv / "modulefiles" / name
+        modulefile.parent.mkdir(parents=True, exist_ok=True)
+        modulefile.write_text(text)
+    make_env(Scientist(cluster), "/srv/jupyter-1.0")
     node = cluster.hosts["c1"]
     install_on(node, site)
     try:
@@ -147,10 +220,11 @@ def module_site(cluster: Cluster, package: str) -> Iterator[None]:
 @pytest.mark.parametrize("package", MODULES)
 def test_a_module_brings_the_interpreter(alice: Scientist, package: str) -> None:
     """`--module NAME` works where only /etc/profile.d defines `module`, in either kind of it; the
-    python3 that the module brings runs Jupyter.
+    python3 that the module brings runs Jupyter. What a module says is not taken for a failure.
     """
     with module_site(alice.cluster, package):
-        seen, job_id = run_cell(alice, "--module", "tools/jupyter/1.0", "-w", "c1")
+        words = ["--setup", "run_dir=/no/such", "--module", "tools/jupyter/1.0", "-w", "c1"]
+        seen, job_id = run_cell(alice, *words)
 
         assert seen[:3] == ["/srv/jupyter-1.0/bin/python3", "/srv/jupyter-1.0", "c1"]
         assert seen[4:] == ["module", job_id]
@@ -183,6 +257,7 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, pa
         (["--container", "/no.sif"], "there is neither apptainer nor singularity on c", "--module"),
         (["--setup", "false 'it is'"], "the line of --setup failed: false 'it is'", "|| true"),
         (["--setup", "echo 'half"], "the line of --setup failed: echo 'half", "|| true"),
+        (["--setup", "exit 3"], "for --setup, --module or --env ended the job script on c", "exit"),
         (["--python", "/no/python"], "there is no Python interpreter /no/python on c", "--python"),
         (["--python", "/usr/bin/python3"], "has no jupyter_server", "-m pip install"),
         (["--python", "/usr/bin/false"], "/usr/bin/false did not start on c", "--python"),
@@ -201,6 +276,21 @@ def test_what_is_missing_is_submits_error(
     assert text in lines[at]
     assert cure in lines[at + 1]
     assert len(lines) == at + 3  # and where the output is
+
+
+def test_a_jupyter_that_cannot_be_imported_is_told(alice: Scientist) -> None:
+    """A package of the environment does not fit the node: its word, not the end of a traceback."""
+    broken = alice.home / "bin/tornado.py"
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_text("raise ImportError('libssl.so.3: cannot open shared object file')\n")
+
+    said = alice.slurm_nb("submit", "-w", "c1", "--setup", "export PYTHONPATH=$HOME/bin")
+
+    assert said.exit_code == 4
+    assert (
+        "slurm-nb: Jupyter can't be started: notebook of /srv/venv/bin/python can't be imported on"
+        " c1: ImportError: libssl.so.3: cannot open shared object file\n"
+    ) in said.stderr
 
 
 def test_a_notebook_directory_that_cannot_be_written_is_told(alice: Scientist) -> None:

@@ -15,7 +15,7 @@ _VARIES = [
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "TIME"),
     (re.compile(r":127\.0\.0\.1:\d+"), ":127.0.0.1:PORT"),
     (re.compile(r"(-L 127.0.0.1:|http://127.0.0.1:)\d+"), r"\1LOCAL"),
-    (re.compile(r"\b(job|tunnel-cmd|cancel) \d+"), r"\1 JOBID"),
+    (re.compile(r"\b(job|tunnel-cmd|cancel|status) \d+"), r"\1 JOBID"),
     (re.compile(r"\bc[12]\b"), "NODE"),
 ]
 

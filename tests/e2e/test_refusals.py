@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.cluster import REFUSED_ACCOUNT, Terminal
 from tests.e2e.scientist import SSH_CONNECTION, Scientist
+from tests.e2e.watched import await_that, read_until
 
 # Tells that it was called, waits to be let go, and is sbatch.
 PAUSED_SBATCH = """#!/bin/bash
@@ -109,10 +108,10 @@ def test_a_job_cancelled_elsewhere_ends_the_wait(alice: Scientist) -> None:
 def test_ctrl_c_while_waiting_leaves_the_job_alone(alice: Scientist) -> None:
     """Exit code 130; the job goes on, and the user is told how to come back and how to cancel."""
     terminal = _on_terminal(alice, "submit", "-p", "closed")
-    screen = _read_until(terminal, "PENDING (PartitionDown)")
+    screen = read_until(terminal, "PENDING (PartitionDown)")
 
     os.write(terminal.master, b"\x03")
-    screen += _read_until(terminal, "to cancel it: slurm-nb cancel")
+    screen += read_until(terminal, "to cancel it: slurm-nb cancel")
 
     assert terminal.process.wait(20) == 130
     (job_id,) = alice.squeue("%i")
@@ -125,11 +124,11 @@ def test_ctrl_c_while_sbatch_works_still_tells_of_the_job(alice: Scientist) -> N
     env = alice.program("sbatch", PAUSED_SBATCH)
     os.mkfifo(alice.home / "bin/go", 0o666)
     terminal = _on_terminal(alice, "submit", "-p", "closed", env=env)
-    _await_file(alice, "bin/called")
+    await_that((alice.home / "bin/called").exists, "sbatch is called")
 
     os.write(terminal.master, b"\x03")
     (alice.home / "bin/go").write_text("\n")
-    screen = _read_until(terminal, "to cancel it: slurm-nb cancel")
+    screen = read_until(terminal, "to cancel it: slurm-nb cancel")
 
     assert terminal.process.wait(20) == 130
     (job_id,) = alice.squeue("%i")
@@ -145,13 +144,13 @@ def test_ctrl_c_while_the_controller_hangs_does_not_hide_that_a_job_may_exist(
     env = alice.program("sbatch", PAUSED_SBATCH)
     os.mkfifo(alice.home / "bin/go", 0o666)
     terminal = _on_terminal(alice, "submit", "-p", "closed", env=env)
-    _await_file(alice, "bin/called")
+    await_that((alice.home / "bin/called").exists, "sbatch is called")
 
     alice.cluster.freeze_slurmctld()
     try:
         os.write(terminal.master, b"\x03")
         (alice.home / "bin/go").write_text("\n")
-        screen = _read_until(terminal, "before you try again")
+        screen = read_until(terminal, "before you try again")
         assert terminal.process.wait(20) == 130
     finally:
         alice.cluster.thaw_slurmctld()
@@ -165,10 +164,10 @@ def test_ctrl_c_before_sbatch_submits_nothing(alice: Scientist) -> None:
     """While Slurm is still being asked for its name, Ctrl-C ends with 130 and no job."""
     env = alice.program("scontrol", '#!/bin/bash\ntouch "$HOME/bin/called"\nexec sleep 30\n')
     terminal = _on_terminal(alice, "submit", env=env)
-    _await_file(alice, "bin/called")
+    await_that((alice.home / "bin/called").exists, "scontrol is called")
 
     os.write(terminal.master, b"\x03")
-    screen = _read_until(terminal, "nothing was submitted")
+    screen = read_until(terminal, "nothing was submitted")
 
     assert terminal.process.wait(20) == 130
     assert alice.squeue("%i") == []
@@ -256,24 +255,3 @@ def _on_terminal(alice: Scientist, *words: str, env: dict[str, str] | None = Non
     return alice.cluster.login.open_terminal(
         ["slurm-nb", *words], user="alice", env={**SSH_CONNECTION, **(env or {})}
     )
-
-
-def _read_until(terminal: Terminal, text: str, timeout_s: float = 30) -> str:
-    """What the terminal shows, up to `text`."""
-    screen = ""
-    deadline = time.monotonic() + timeout_s
-    while text not in screen:
-        ready, _, _ = select.select([terminal.master], [], [], deadline - time.monotonic())
-        assert ready, f"waited in vain for {text!r}:\n{screen}"
-        try:
-            screen += os.read(terminal.master, 65536).decode(errors="replace")
-        except OSError as error:  # the other end is closed
-            raise AssertionError(f"ended without {text!r}:\n{screen}") from error
-    return screen
-
-
-def _await_file(alice: Scientist, name: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not (alice.home / name).exists():
-        assert time.monotonic() < deadline, f"{name} did not appear"
-        time.sleep(0.02)

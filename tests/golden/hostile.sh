@@ -53,7 +53,11 @@ if [ ! -s "$nonce_file" ]; then
 fi
 nonce=$(cat "$nonce_file")
 
+# Lines of the user's may set names of this script, and `rm -rf "$run_dir"` comes in the end: before
+# they run, this gets what brings the script's own back.
+slurm_nb_own=
 tell() { # tell started|failed|stopping|ended MORE-JSON
+  eval "$slurm_nb_own"
   printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "nonce": "%s"%s}\n' \
     "$1" "$cluster" "$job_id" "$nonce" "$2"
 }
@@ -64,8 +68,13 @@ json() { # json TEXT: as a JSON string, on one line
   text=${text//\"/\\\"}
   printf '"%s"' "${text//[[:cntrl:]]/ }"
 }
-fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+slurm_nb_sourcing= # yes: lines that are not ours run
+tell_failed() {
+  slurm_nb_sourcing=
   tell failed ", \"text\": $(json "$1"), \"cure\": $(json "$2"), \"known\": ${3:-true}"
+}
+fail() { # fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+  tell_failed "$@"
   exit 1
 }
 
@@ -87,7 +96,13 @@ ours() {
 # A kernel that ignores SIGTERM outlives a cancelled job unless it is killed here.
 clean_up() {
   local code=$? pid
+  eval "$slurm_nb_own"
+  set +f
   trap '' TERM INT HUP USR1
+  if [ -n "$slurm_nb_sourcing" ] && [ "$code" != 143 ]; then
+    tell_failed "what runs for --setup, --module or --env ended the job script on $node: exit code $code" \
+      "it runs in the script's own shell, and must not call exit, nor leave set -e on"
+  fi
   for pid in $asking $(ours); do
     kill -KILL "$pid" 2>/dev/null
   done
@@ -122,7 +137,7 @@ full() { fail "${run_dir%/*} on $node can't be written: is it full?" "take anoth
 
 # When the job ends, in seconds since the epoch; the kit warns of it on the page.
 put_end() { printf '%s\n' "$1" >"$run_dir/end-time.new" && mv "$run_dir/end-time.new" "$run_dir/end-time"; }
-ask_end() { # asks Slurm, and again before the last minutes: a limit can be extended
+ask_end() { # asks Slurm, again before the last minutes and when it should be over: it can be extended
   local end left
   while :; do
     end=$(SLURM_TIME_FORMAT=%s timeout 20 squeue -h -j "$job_id" -o %e)
@@ -134,7 +149,7 @@ ask_end() { # asks Slurm, and again before the last minutes: a limit can be exte
     elif [ "$left" -gt 390 ]; then
       sleep $((left - 330))
     else
-      return
+      sleep $((left > 0 ? left + 60 : 60))
     fi
   done 2>/dev/null
 }
@@ -603,6 +618,9 @@ def _hold_term():
     At the time limit, and when a job is cancelled, Slurm sends SIGTERM to every process of it, so
     a kernel would be dead before it is asked. A second one ends it, as the first would have.
     """
+    if not hasattr(os, "register_at_fork"):  # Python before 3.7
+        return
+    here = threading.local()
 
     def hold(_number, _frame):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -610,12 +628,21 @@ def _hold_term():
         late.daemon = True
         late.start()
 
-    def forget():  # a child is ended as ever: multiprocessing's workers, by Pool.terminate
+    # A child is ended as ever: multiprocessing's workers, by Pool.terminate. Until it has forgotten
+    # the handler the signal waits; Python would drop it.
+    def block():
+        here.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def unblock():
+        signal.pthread_sigmask(signal.SIG_SETMASK, here.mask)
+
+    def forget():
         if signal.getsignal(signal.SIGTERM) is hold:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        unblock()
 
     signal.signal(signal.SIGTERM, hold)
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget)
 
 
 if __name__ == "__main__":
@@ -1479,7 +1506,7 @@ cat >"$run_dir/kit/slurm_nb_page.js" <<'END-OF-KIT' || full
       for (const { id, text } of notices) {
         if (!seen.has(id)) {
           seen.add(id);
-          show(app, String(text));
+          show(app, NAME + ': ' + text);
         }
       }
     } catch (error) {
@@ -1635,18 +1662,22 @@ looked at is what will be used, and no second interpreter is started. Self-conta
 library only, and such that Python 3.5 can read it, to be told that it is too old.
 """
 
+import importlib
 import importlib.util
 import json
 import os
 import runpy
 import signal
 import sys
+import traceback
 from typing import Tuple
 
 _PYTHON = (3, 8)
 # What slurm-nb can work with; slurm_nb_versions has those without known holes. Notebook 6 does not
 # read jupyter_server's configuration, and so would run without slurm-nb's lock.
 _NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
+# What `python -m` goes on to import.
+_APPS = {"notebook": "notebook.app", "jupyterlab": "jupyterlab.labapp"}
 _PROBE_BYTES = 65536
 _FREE_BYTES = 20 << 20
 _PR_SET_PDEATHSIG = 1
@@ -1697,6 +1728,7 @@ def check(module: str) -> None:
     for what, folder in (("the session directory", session_dir), ("your home", home)):
         _check_writable(what, folder)
     _check_space(os.environ["SLURM_NB_RUN_DIR"])
+    _check_import(module)
 
 
 def _check_python(version: Tuple[int, ...]) -> None:
@@ -1709,10 +1741,7 @@ def _check_python(version: Tuple[int, ...]) -> None:
 
 
 def _check_package(name: str) -> None:
-    cure = "install it: %s -m pip install %s; or name another Python: --python, --env" % (
-        sys.executable,
-        name,
-    )
+    cure = _cure_of_package(name)
     try:
         missing = importlib.util.find_spec(name) is None
     except (ImportError, ValueError) as error:
@@ -1733,6 +1762,26 @@ def _check_package(name: str) -> None:
             "%s of %s is %s, and %s or later is needed" % (name, sys.executable, version, needed),
             "update it: %s -m pip install --upgrade %s" % (sys.executable, name),
         )
+
+
+def _check_import(name: str) -> None:
+    """What is found may still lack what it needs, or not fit this node."""
+    try:
+        importlib.import_module(_APPS[name])
+    except Exception as error:  # whatever a broken package raises
+        traceback.print_exc()
+        said = ("%s: %s" % (type(error).__name__, error)).splitlines()[0].rstrip(": ")
+        raise Failed(
+            "%s of %s can't be imported on %s: %s" % (name, sys.executable, _node(), said),
+            _cure_of_package(name),
+        ) from error
+
+
+def _cure_of_package(name: str) -> str:
+    return "install it: %s -m pip install %s; or name another Python: --python, --env" % (
+        sys.executable,
+        name,
+    )
 
 
 def _numbers(version: str) -> Tuple[int, ...]:
@@ -1912,6 +1961,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Set
@@ -1943,8 +1993,9 @@ Tell = Callable[[str, Dict[str, Any]], None]
 class Watch:
     """The looks at one session."""
 
-    def __init__(self, app: Any, job: Job, tell: Tell) -> None:
-        self.notices = Notices()
+    def __init__(self, app: Any, job: Job, tell: Tell, clock: Callable[[], float]) -> None:
+        self.notices = Notices(clock)
+        self._clock = clock
         self._app = app
         self._job = job
         self._tell = tell
@@ -1955,10 +2006,10 @@ class Watch:
         self._kernel_was_killed = False
         self._kernels: Set[str] = set()
         self._time_limit = TimeLimit(os.path.join(job.run_dir, "end-time"))
-        self._idle = Idle(job.idle_timeout_s)
+        self._idle = Idle(job.idle_timeout_s, clock)
         self._changes = Changes(app)
         self._stopping = False
-        self._file = ActivityFile(os.path.join(job.session_dir, "activity.json"), self._log)
+        self._file = ActivityFile(os.path.join(job.session_dir, "activity.json"), self._log, clock)
         self._failed: Set[str] = set()
 
     def start(self) -> None:
@@ -2008,7 +2059,7 @@ class Watch:
 
     def _look_at_kills(self) -> None:
         kills = self._memory.kills()
-        now = time.monotonic()
+        now = self._clock()
         if kills > self._kills:
             self._kills, self._killed_at, self._kernel_was_killed = kills, now, False
         elif self._killed_at is not None and now - self._killed_at > _KERNEL_DIES_WITHIN_S:
@@ -2092,12 +2143,30 @@ def _shown(seconds: int) -> str:
     return "%d minutes" % (seconds // 60)
 
 
-def start(app: Any, job: Job, tell: Tell) -> Notices:
+def _stop_once() -> None:
+    """Let one SIGTERM be enough.
+
+    Slurm sends it to every process of the job, and the job script to the server: Jupyter would
+    stop twice at once, and one close the sockets that the other one needs (jupyter_server 2.21).
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if not callable(stop):
+        return
+
+    def once(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop(number, frame)
+
+    signal.signal(signal.SIGTERM, once)
+
+
+def start(app: Any, job: Job, tell: Tell, clock: Callable[[], float] = time.monotonic) -> Notices:
     """Watch `app`, a ServerApp that is announced.
 
     tell: writes a line of the job's own. What is added to the notices is shown on the pages.
     """
-    watch = Watch(app, job, tell)
+    _stop_once()
+    watch = Watch(app, job, tell, clock)
     watch.start()
     return watch.notices
 END-OF-KIT
@@ -2118,12 +2187,12 @@ load_module() { # load_module NAME: of Lmod or Environment Modules
   find_module || fail "there is no command \`module\` on $node" \
     "leave out --module, or define it with --setup"
   # Environment Modules 3 and 4 say what is wrong, and succeed.
-  if ! module load "$1" 2>"$run_dir/said" || grep -q ERROR "$run_dir/said"; then
-    cat "$run_dir/said"
-    fail "the module $1 can't be loaded on $node: $(grep -m 1 -iE 'unable|unknown|error' "$run_dir/said")" \
+  if ! module load "$1" 2>"$slurm_nb_said" || grep -qE '(^|[: ])ERROR:' "$slurm_nb_said"; then
+    cat "$slurm_nb_said"
+    fail "the module $1 can't be loaded on $node: $(grep -m 1 -iE 'unable|unknown|error' "$slurm_nb_said")" \
       "\`module avail\` lists the modules there are; --setup 'module use DIRECTORY' adds to them"
   fi
-  cat "$run_dir/said" >&2
+  cat "$slurm_nb_said" >&2
 }
 
 find_env() { # find_env NAME: the directory of a conda environment; as conda looks for it
@@ -2185,6 +2254,7 @@ for name, value in json.load(sys.stdin).get("env_vars", {}).items():
 inside=() # words before the interpreter: what brings it into a container
 use_container() { # use_container IMAGE
   local program folder
+  eval "$slurm_nb_own"
   program=$(type -P apptainer || type -P singularity) ||
     fail "there is neither apptainer nor singularity on $node" \
       "if your site has it as a module: --module apptainer"
@@ -2202,9 +2272,18 @@ use_container() { # use_container IMAGE
   inside+=("$1")
 }
 
-# What the user and the site run here may not be written for these.
+# What the user and the site run here may not be written for -u, and may use the same names.
+for name in IFS cluster job_id node nonce notebook_dir run_dir session_dir state_dir ui; do
+  slurm_nb_own+=$(declare -p "$name")$'\n'
+done
+slurm_nb_said=$run_dir/said slurm_nb_sourcing=yes
 set +u
-set +e -u
+
+set +aef -u
+eval "$slurm_nb_own"
+slurm_nb_sourcing=
+trap clean_up EXIT
+trap 'exit 143' TERM INT HUP
 
 # Libraries that compute in threads take the whole node's CPUs for theirs.
 cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
@@ -2220,6 +2299,8 @@ if [ -z "${inside[*]-}" ]; then
     "name one that the nodes have: --python PATH, --env or --module"
   python=$found
 fi
+
+
 export SLURM_NB_UI=$ui SLURM_NB_NOTEBOOK_DIR=$notebook_dir SLURM_NB_RUN_DIR=$run_dir
 export SLURM_NB_NONCE=$nonce SLURM_NB_IDLE_TIMEOUT_S=3600
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump
@@ -2246,7 +2327,7 @@ stopping=
 say_if_time_is_up() {
   local end reason
   read -r end 2>/dev/null <"$run_dir/end-time" || end=${SLURM_JOB_END_TIME:-}
-  [[ $end =~ ^[0-9]+$ ]] && [ "$(date +%s)" -ge "$end" ] || return
+  [[ $end =~ ^[0-9]+$ ]] && [ "$(date +%s)" -ge $((end - 5)) ] || return # clocks differ a little
   # It may have been extended since, and the job cancelled.
   [ "$cluster" = local ] || reason=$(timeout 2 squeue -h -t all -j "$job_id" -o %r 2>/dev/null)
   case ${reason:-TimeLimit} in

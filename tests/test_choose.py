@@ -1,0 +1,127 @@
+"""A session is named by its job id, by its job name, or by being the last."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurm_nb.choose import choose, choose_last, newest_first
+from slurm_nb.ended import settle
+from slurm_nb.errors import BadValue
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.session import Session, Store
+from slurm_nb.whereabouts import follow
+
+SEVEN = Session(job_id="7", cluster="hpc", job_name="analysis", submitted_at=1000)
+EIGHT = Session(job_id="8", cluster="hpc", job_name="fit", submitted_at=2000)
+THERE = Session(job_id="7", cluster="big", other_cluster=True, job_name="fit", submitted_at=3000)
+
+
+def save(store: Store, *sessions: Session) -> None:
+    for session in sessions:
+        store.save(session)
+
+
+def end(store: Store, session: Session) -> None:
+    settle(session, JobState(Phase.ENDED, "COMPLETED"), store, follow(session, store))
+
+
+def test_a_job_id_is_its_session(store: Store) -> None:
+    """Whatever others are called."""
+    save(store, SEVEN, EIGHT, Session(job_id="9", cluster="hpc", job_name="8"))
+
+    assert choose(store, "8") == EIGHT
+
+
+def test_a_name_is_its_session(store: Store) -> None:
+    """As `submit -J` gave it."""
+    save(store, SEVEN, EIGHT)
+
+    assert choose(store, "analysis") == SEVEN
+
+
+def test_a_name_of_several_is_not_clear(store: Store) -> None:
+    """Their ids are named, the newest first, and where to look."""
+    save(store, EIGHT, THERE)
+
+    with pytest.raises(BadValue, match="'fit' is the name of 2 sessions: 7, 8") as caught:
+        choose(store, "fit")
+
+    assert "slurm-nb list" in caught.value.hint
+
+
+def test_of_a_name_the_one_that_has_not_ended_is_meant(store: Store) -> None:
+    """Who runs `-J fit` every day does not mean yesterday's."""
+    save(store, EIGHT, THERE)
+    end(store, EIGHT)
+
+    assert choose(store, "fit") == THERE
+    end(store, THERE)
+    with pytest.raises(BadValue):
+        choose(store, "fit")
+
+
+def test_a_long_list_is_cut(store: Store) -> None:
+    """Nobody reads forty ids."""
+    save(
+        store,
+        *(
+            Session(job_id=str(number), cluster="hpc", job_name="x", submitted_at=number)
+            for number in range(1, 41)
+        ),
+    )
+
+    with pytest.raises(BadValue, match="40 sessions: 40, 39, 38, 37, 36 and 35 more"):
+        choose(store, "x")
+
+
+def test_the_cluster_tells_two_of_one_id_apart(store: Store) -> None:
+    """Without it the error says how."""
+    save(store, SEVEN, THERE)
+
+    assert choose(store, "7", cluster="big") == THERE
+    assert choose(store, "analysis", cluster="hpc") == SEVEN
+    with pytest.raises(BadValue, match="more than one cluster") as caught:
+        choose(store, "7")
+    assert "-M big" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("9", "job 9 was not started by slurm-nb"),
+        ("nothing", "'nothing' is no job id and no session's name"),
+        ("../7", "'../7' is no job id"),
+        ("*", r"'\*' is no job id"),
+        ("", "'' is no job id"),
+        ("a\nb", "control character"),
+    ],
+)
+def test_what_is_no_session_is_said_to_be_none(store: Store, name: str, words: str) -> None:
+    """No path, no pattern, nothing else."""
+    save(store, SEVEN)
+
+    with pytest.raises(BadValue, match=words):
+        choose(store, name)
+
+
+def test_the_last_one_is_that_submitted_last(store: Store) -> None:
+    """Not that of the highest id: ids begin anew, and clusters have their own."""
+    save(store, SEVEN, EIGHT, THERE)
+
+    assert choose_last(store) == THERE
+    assert choose_last(store, cluster="hpc") == EIGHT
+
+
+def test_without_a_session_there_is_no_last(store: Store) -> None:
+    """The error says how to get one."""
+    with pytest.raises(BadValue, match="there is no session") as caught:
+        choose_last(store)
+
+    assert "slurm-nb submit" in caught.value.hint
+
+
+def test_sessions_of_an_unknown_time_come_last() -> None:
+    """Such as one that was sbatched by hand; among them the highest id first."""
+    by_hand = [Session(job_id=number, cluster="hpc") for number in ("9", "10")]
+
+    assert newest_first([*by_hand, SEVEN]) == [SEVEN, by_hand[1], by_hand[0]]

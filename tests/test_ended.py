@@ -1,0 +1,160 @@
+"""How a session ended is found out once, saved, and told with what to do next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.ended import find_ended, is_certain, job_ended, option_of, settle
+from slurm_nb.private import write_private
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.session import Session, Store
+from slurm_nb.whereabouts import follow
+from tests.conftest import NONCE
+
+SEVEN = Session(job_id="7", cluster="hpc", options=("--mem=4G", "--time=90", "--mem=8G"))
+TIMEOUT = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1", end_time="2026-11-23T14:00:00")
+FAILED = JobState(Phase.ENDED, "FAILED", "NonZeroExitCode")
+SILENT = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
+WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
+
+
+@pytest.fixture
+def store(store: Store) -> Store:
+    """With session 7, its token and the page that holds it."""
+    store.save(SEVEN)
+    folder = store.session_folder("hpc", "7")
+    for name, text in (("token", "ab" * 32), ("open.html", "page"), ("nonce", NONCE)):
+        write_private(folder / name, text)
+    return store
+
+
+def path(store: Store) -> Path:
+    return store.session_folder("hpc", "7") / "ended.json"
+
+
+def write(store: Store, text: str) -> None:
+    store.log_path("7").write_text(text, encoding="utf-8")
+
+
+def told(what: str, **record: object) -> str:
+    return f"\nslurm-nb {what}: {json.dumps({**WHO, **record})}\n"
+
+
+def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
+    """What a later process finds is what this one was told."""
+    ended = settle(SEVEN, TIMEOUT, store, follow(SEVEN, store), now=lambda: 1000.0)
+
+    assert (ended.word, ended.cause, ended.node, ended.at) == ("TIMEOUT", "time-limit", "c1", 1000)
+    assert "--again 7 --time" in ended.cure
+    assert find_ended(store, SEVEN) == ended
+    assert path(store).stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in store.session_folder("hpc", "7").iterdir()) == [
+        "ended.json", "nonce", "session.json",
+    ]  # fmt: skip
+
+
+def test_what_is_learnt_later_is_added(store: Store) -> None:
+    """The end of the output came late; when it was over stays as it was."""
+    first = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1000.0)
+    write(store, told("started") + "OSError: [Errno 122] Disk quota exceeded\n")
+    write(
+        store, told("started") + told("failed", text="no x", cure="y") + told("ended", exit_code=1)
+    )
+
+    second = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1060.0)
+
+    assert "no x" not in first.text
+    assert "no x" in second.text
+    assert second.at == 1000
+    assert find_ended(store, SEVEN) == second
+
+
+def test_what_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
+    """The job may come back; its token stays."""
+    write(store, told("started") + told("ended", exit_code=1))
+
+    settle(SEVEN, SILENT, store, follow(SEVEN, store))
+
+    assert find_ended(store, SEVEN) is None
+    assert store.token(SEVEN) is not None
+
+
+def test_another_job_under_its_id_leaves_the_token(store: Store) -> None:
+    """Nothing says that this job is its own."""
+    settle(SEVEN, replace(TIMEOUT, foreign=True), store, follow(SEVEN, store))
+
+    assert store.token(SEVEN) is not None
+
+
+def test_a_full_disk_costs_nothing_but_the_saving(store: Store) -> None:
+    """It is found out anew next time."""
+    path(store).mkdir()
+
+    assert settle(SEVEN, TIMEOUT, store, follow(SEVEN, store)).cause == "time-limit"
+    assert find_ended(store, SEVEN) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"word": "x"}', ('{"word": 1, "reason": "", "cause": "x",'
+             ' "text": "", "evidence": "", "cure": "", "at": 5}')]
+)  # fmt: skip
+def test_a_broken_record_is_none(store: Store, text: str) -> None:
+    """Then it is found out anew."""
+    path(store).write_text(text, encoding="utf-8")
+
+    assert find_ended(store, SEVEN) is None
+
+
+def test_what_is_not_known_may_be_known_later(store: Store) -> None:
+    """For two minutes; NFS shows the end of the output up to one minute late."""
+    write(store, told("started") + "something odd\n" + told("ended", exit_code=77))
+    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1000.0)
+
+    assert ended.cause == "unknown"
+    assert not is_certain(ended, now=lambda: 1060.0)
+    assert is_certain(ended, now=lambda: 1121.0)
+
+
+def test_the_error_says_why_and_what_next(store: Store) -> None:
+    """Slurm's word and reason, the cause, the cure, and where the output is."""
+    ended = settle(SEVEN, TIMEOUT, store, follow(SEVEN, store))
+
+    error = job_ended(ended, SEVEN, store)
+
+    assert str(error) == (
+        "job 7 has ended: TIMEOUT (TimeLimit): the time limit of the job was reached"
+    )
+    assert error.hint == f"{ended.cure}\n  its output: {store.log_path('7')}"
+    assert error.exit_code == 4
+    assert str(job_ended(ended, SEVEN, store, before_ready=True)).startswith(
+        "the job ended before Jupyter was ready: TIMEOUT (TimeLimit): the time limit"
+    )
+
+
+def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
+    """The job's own sentence and cure, in place of Slurm's word."""
+    write(store, told("failed", text="no x on c1", cure="install x") + told("ended", exit_code=1))
+    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store))
+
+    error = job_ended(ended, SEVEN, store, before_ready=True)
+
+    assert str(error) == "Jupyter can't be started: no x on c1"
+    assert error.hint == f"install x\n  its output: {store.log_path('7')}"
+
+
+def test_the_last_lines_are_shown_of_what_nobody_knows(store: Store) -> None:
+    """Each on a line of its own."""
+    write(store, told("started") + "odd\nand odder\n" + told("ended", exit_code=77))
+    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store))
+
+    assert str(job_ended(ended, SEVEN, store)).endswith("\n    odd\n    and odder")
+
+
+@pytest.mark.parametrize(("name", "value"), [("mem", "8G"), ("time", "90"), ("qos", None)])
+def test_an_option_is_found_among_the_words(name: str, value: str | None) -> None:
+    """The last one counts, as it did when it was submitted."""
+    assert option_of(SEVEN, name) == value

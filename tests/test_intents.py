@@ -1,0 +1,217 @@
+"""A submission that was cut off is found again, and one that goes on is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurm_nb import intents
+from slurm_nb.intents import adopt, begin, sweep
+from slurm_nb.process import Process
+from slurm_nb.session import Session, Store
+from tests.conftest import AddProgram
+
+PLAN = Session(
+    job_id="",
+    cluster="hpc",
+    login_host="login",
+    job_name="analysis",
+    submitted_at=1_764_150_000,
+    options=("--time=90",),
+)
+DEAD = Process("", "", 0, 0)
+
+
+@pytest.fixture
+def slurm(program: AddProgram) -> AddProgram:
+    """A Slurm that shows job 7 with the script that is named in a file."""
+    program("scontrol", "printf 'ClusterName             = hpc\\n'")
+    program(
+        "squeue", 'echo "$@" >>"$0.calls"; echo "8|/other.sh"; cat "${0%/*}/jobs" 2>/dev/null; true'
+    )
+    return program
+
+
+def jobs(program: AddProgram, text: str) -> None:
+    program("unused", "").with_name("jobs").write_text(text, encoding="utf-8")
+
+
+def calls(program: AddProgram) -> list[str]:
+    path = program("unused", "").with_name("squeue.calls")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+Cut = Callable[..., Path]
+
+
+@pytest.fixture
+def cut(store: Store) -> Cut:
+    """A submission whose process is gone."""
+
+    def begun(script: str = "one.sh", clusters: str = "", began_s_ago: float = 5) -> Path:
+        path = store.folder / "jobs" / script
+        path.write_text("#!/bin/bash\n", encoding="utf-8")
+        note = begin(store, path, PLAN, clusters=clusters)
+        record = json.loads(note.read_text(encoding="utf-8"))
+        record["began_at"] -= began_s_ago
+        ended = subprocess.Popen(["true"])
+        record["process"] = Process.here(ended.pid).__dict__
+        ended.wait()
+        note.write_text(json.dumps(record), encoding="utf-8")
+        return path
+
+    return begun
+
+
+def test_a_submission_in_progress_is_left_alone(store: Store, slurm: AddProgram) -> None:
+    """Whoever submits it will save it; Slurm is not even asked."""
+    note = begin(store, store.folder / "jobs/one.sh", PLAN, clusters="")
+
+    assert adopt(store) == []
+    assert note.exists()
+    assert calls(slurm) == []
+
+
+def test_a_job_whose_submission_was_cut_off_becomes_a_session(
+    store: Store, slurm: AddProgram, cut: Cut
+) -> None:
+    """With all that was known before sbatch ran, under the id that Slurm gave it."""
+    script = cut()
+    jobs(slurm, f"7|{script}\n")
+
+    assert adopt(store) == []
+    assert store.all() == ([replace(PLAN, job_id="7", script=str(script))], [])
+    assert list((store.folder / "submitting").iterdir()) == []
+
+
+def test_a_job_on_another_cluster_is_looked_for_there(
+    store: Store, slurm: AddProgram, cut: Cut
+) -> None:
+    """The clusters that -M named are asked, and the one that has it is the session's."""
+    script = cut(clusters="big,small")
+    jobs(slurm, f"CLUSTER: big\n7|{script}\n")
+
+    adopt(store)
+
+    (session,) = store.all()[0]
+    assert (session.cluster, session.other_cluster) == ("big", True)
+    assert calls(slurm) == ["-M big,small --me -t all -o %i|%o"]
+
+
+def test_one_question_finds_all(store: Store, slurm: AddProgram, cut: Cut) -> None:
+    """However many were cut off."""
+    scripts = [cut(f"{number}.sh") for number in range(3)]
+    jobs(slurm, "".join(f"{at}|{script}\n" for at, script in enumerate(scripts, 7)))
+
+    adopt(store)
+
+    assert sorted(session.job_id for session in store.all()[0]) == ["7", "8", "9"]
+    assert len(calls(slurm)) == 1
+
+
+@pytest.mark.usefixtures("slurm")
+def test_what_may_still_become_a_job_is_in_doubt(store: Store, cut: Cut) -> None:
+    """sbatch may be at it still, or Slurm be late."""
+    script = cut()
+
+    (intent,) = adopt(store)
+
+    assert intent.script == str(script)
+    assert intent.path.exists()
+    assert script.exists()
+
+
+@pytest.mark.usefixtures("slurm")
+def test_what_became_no_job_is_forgotten_in_the_end(store: Store, cut: Cut) -> None:
+    """Ten minutes later, and its script with it."""
+    script = cut(began_s_ago=601)
+
+    assert adopt(store) == []
+    assert list((store.folder / "submitting").iterdir()) == []
+    assert not script.exists()
+
+
+def test_a_slurm_that_does_not_answer_forgets_nothing(
+    store: Store, slurm: AddProgram, cut: Cut
+) -> None:
+    """However old it is."""
+    slurm("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    cut(began_s_ago=100_000)
+
+    assert len(adopt(store)) == 1
+    assert len(list((store.folder / "submitting").iterdir())) == 1
+
+
+@pytest.mark.parametrize(("began_s_ago", "asked"), [(100, 0), (200, 1)])
+def test_a_process_of_another_host_is_given_time(
+    store: Store, slurm: AddProgram, cut: Cut, began_s_ago: float, asked: int
+) -> None:
+    """Of another login node's processes nothing is seen here."""
+    cut(began_s_ago=began_s_ago)
+    (note,) = (store.folder / "submitting").iterdir()
+    record = json.loads(note.read_text(encoding="utf-8"))
+    record["process"]["host"] = "login2"
+    note.write_text(json.dumps(record), encoding="utf-8")
+
+    adopt(store)
+
+    assert len(calls(slurm)) == asked
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"script": "x"}'])
+def test_a_note_that_cannot_be_read_is_passed_over(
+    store: Store, slurm: AddProgram, text: str
+) -> None:
+    """It was not written whole; so sbatch was never called."""
+    (store.folder / "submitting/x.json").write_text(text, encoding="utf-8")
+
+    assert adopt(store) == []
+    assert calls(slurm) == []
+
+
+def test_a_note_is_the_users_alone(store: Store) -> None:
+    """It names what will run."""
+    note = begin(store, Path("/x.sh"), PLAN, clusters="")
+
+    assert note.stat().st_mode & 0o777 == 0o600
+    assert json.loads(note.read_text())["process"]["pid"] == os.getpid()
+    assert intents.adopt(store) == []
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["before the rename", "after it"])
+def test_the_script_of_a_job_that_was_found_is_kept_where_a_session_has_it(
+    store: Store, slurm: AddProgram, cut: Cut, *, linked: bool
+) -> None:
+    """submitit renames it when it has the answer, and links the old name to the new one."""
+    script = cut(".submission_file_5f.sh")
+    jobs(slurm, f"7|{script}\n")
+    if linked:
+        script.rename(store.script_path("7"))
+        script.symlink_to(store.script_path("7"))
+
+    adopt(store)
+
+    assert store.script_path("7").read_text(encoding="utf-8") == "#!/bin/bash\n"
+    assert [path.name for path in (store.folder / "jobs").glob(".*")] == []
+
+
+def test_what_was_half_written_is_removed_once_it_is_old(store: Store, cut: Cut) -> None:
+    """A slurm-nb that was killed can't do so; what is in doubt still, or new, stays."""
+    doubtful = cut(".submission_file_1.sh")
+    fresh, old = (store.folder / "jobs" / f".submission_file_{name}.sh" for name in "23")
+    for path in (fresh, old, store.folder / "submitting/a.json.99.new"):
+        path.touch()
+    for path in (doubtful, old, store.folder / "submitting/a.json.99.new"):
+        os.utime(path, (0, 0))
+
+    sweep(store)
+
+    assert sorted((store.folder / "jobs").iterdir()) == [doubtful, fresh]
+    assert list((store.folder / "submitting").glob("*.new")) == []
+    assert len(list((store.folder / "submitting").iterdir())) == 1

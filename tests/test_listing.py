@@ -1,0 +1,225 @@
+"""All sessions in one look: what Slurm says, what was saved, and what nobody knows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from slurm_nb.ended import find_ended, settle
+from slurm_nb.listing import Activity, find_activity, find_entry, list_sessions, prune
+from slurm_nb.private import write_private
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.session import Session, Store
+from slurm_nb.whereabouts import follow
+from tests.conftest import AddProgram
+
+ENDED = JobState(Phase.ENDED, "COMPLETED")
+ROW = "{0}|$(id -un)|{1}|2026-11-23T14:00:00|N/A|c1|None|/job.sh"
+
+
+def session(job_id: str, submitted_at: int = 0) -> Session:
+    return Session(
+        job_id=job_id,
+        cluster="hpc",
+        script="/job.sh",
+        job_name=f"name{job_id}",
+        submitted_at=submitted_at or int(job_id),
+    )
+
+
+@pytest.fixture
+def slurm(program: AddProgram) -> Callable[..., None]:
+    """What squeue and sacct say of jobs: `shows(squeue={"7": "RUNNING"}, sacct=...)`."""
+
+    def shows(squeue: dict[str, str], sacct: str = "exit 1") -> None:
+        rows = "\n".join(f'echo "{ROW.format(*each)}"' for each in squeue.items())
+        program("squeue", f'echo "asked: $*" >>"$0.calls"\n{rows}')
+        program("sacct", f'echo "asked: $*" >>"$0.calls"\n{sacct}')
+
+    program("scontrol", "echo 'ClusterName = hpc'")
+    return shows
+
+
+def calls(program: AddProgram, name: str) -> int:
+    path = program("unused", "").with_name(f"{name}.calls")
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+
+
+def test_every_session_is_there_newest_first(store: Store, slurm: Callable[..., None]) -> None:
+    """With the state that Slurm gives each, all in one question."""
+    for each in (session("7", 300), session("8", 100), session("9", 200)):
+        store.save(each)
+    slurm({"8": "PENDING", "7": "RUNNING", "9": "SUSPENDED"})
+
+    listing = list_sessions(store)
+
+    assert [(entry.session.job_id, entry.state.word) for entry in listing.entries] == [
+        ("7", "RUNNING"),
+        ("9", "SUSPENDED"),
+        ("8", "PENDING"),
+    ]
+    assert (listing.broken, listing.doubtful, listing.unanswered) == ([], [], {})
+
+
+def test_one_question_however_many(
+    store: Store, slurm: Callable[..., None], program: AddProgram
+) -> None:
+    """And one to accounting, for all that ended unseen; then never again for those."""
+    for number in range(1, 21):
+        store.save(session(str(number)))
+    ended = "\n".join(f"echo '{number}|TIMEOUT|0:0'" for number in range(11, 21))
+    slurm({str(number): "RUNNING" for number in range(1, 11)}, sacct=ended)
+
+    first = list_sessions(store)
+    asked = (calls(program, "squeue"), calls(program, "sacct"))
+    second = list_sessions(store)
+
+    assert asked == (1, 1)
+    assert (calls(program, "squeue"), calls(program, "sacct")) == (2, 1)
+    assert sum(entry.ended is not None for entry in first.entries) == 10
+    assert {entry.ended.cause for entry in first.entries if entry.ended} == {"time-limit"}
+    assert [entry.ended for entry in second.entries] == [entry.ended for entry in first.entries]
+
+
+def test_what_ended_long_ago_is_not_asked_after(
+    store: Store, slurm: Callable[..., None], program: AddProgram
+) -> None:
+    """Nobody can put it back into the queue any more."""
+    store.save(session("7"))
+    settle(
+        session("7"), JobState(Phase.ENDED, "TIMEOUT"), store, follow(session("7"), store),
+        now=lambda: time.time() - 4000,
+    )  # fmt: skip
+    slurm({})
+
+    (entry,) = list_sessions(store).entries
+
+    assert (entry.state.word, calls(program, "squeue")) == ("TIMEOUT", 0)
+
+
+def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
+    store: Store, slurm: Callable[..., None]
+) -> None:
+    """`scontrol requeue` works on what has just ended; what was saved does not hide it."""
+    store.save(session("7"))
+    settle(session("7"), ENDED, store, follow(session("7"), store))
+    slurm({"7": "PENDING"})
+
+    (entry,) = list_sessions(store).entries
+
+    assert (entry.state.word, entry.ended) == ("PENDING", None)
+
+
+def test_without_slurm_the_last_answer_is_shown_with_its_age(
+    store: Store, slurm: Callable[..., None], program: AddProgram
+) -> None:
+    """An ended one stays ended; of one that was never asked after nothing is known."""
+    for number in ("7", "8"):
+        store.save(session(number))
+    slurm({"7": "RUNNING"}, sacct="echo '8|TIMEOUT|0:0'")
+    list_sessions(store, now=lambda: 1000.0)
+    store.save(session("9"))
+    program("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+
+    listing = list_sessions(store, now=lambda: 1500.0)
+
+    entries = {entry.session.job_id: entry for entry in listing.entries}
+    assert [entries[each].state.word for each in "789"] == ["RUNNING", "TIMEOUT", "UNKNOWN"]
+    assert [entries[each].as_of for each in "79"] == [1000.0, None]
+    assert entries["8"].ended is not None
+    assert listing.unanswered == {"hpc": "Unable to contact slurm controller"}
+
+
+def test_broken_sessions_do_not_hide_the_others(store: Store, slurm: Callable[..., None]) -> None:
+    """They are told beside."""
+    for number in ("7", "8"):
+        store.save(session(number))
+    (store.session_folder("hpc", "8") / "session.json").write_text("{", encoding="utf-8")
+    slurm({"7": "RUNNING"})
+
+    listing = list_sessions(store)
+
+    assert [entry.session.job_id for entry in listing.entries] == ["7"]
+    assert "is not a session file" in str(listing.broken[0])
+
+
+def test_how_idle_a_session_is(store: Store, slurm: Callable[..., None]) -> None:
+    """As the job notes it; nothing for one that does not run."""
+    for number in ("7", "8"):
+        store.save(session(number))
+        record = {"active_at": 500, "idle_stop_at": 900, "memory_fraction": 0.5, "kernels": 2}
+        write_private(store.session_folder("hpc", number) / "activity.json", json.dumps(record))
+    slurm({"7": "RUNNING", "8": "PENDING"})
+
+    entries = {entry.session.job_id: entry for entry in list_sessions(store).entries}
+
+    assert entries["7"].activity == Activity(500, 900, 0.5, 2)
+    assert entries["8"].activity is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"active_at": "x"}', '{"active_at": 1, "new": 2}',
+     '{"active_at": 1, "memory_fraction": "much"}', '{"active_at": true}'],
+)  # fmt: skip
+def test_what_is_no_activity_is_none(store: Store, text: str) -> None:
+    """The file is the job's, and may hold anything."""
+    store.save(session("7"))
+    path = store.session_folder("hpc", "7") / "activity.json"
+    path.write_text(text, encoding="utf-8")
+
+    assert find_activity(store, session("7")) is None
+
+
+def test_one_session_alone(store: Store, slurm: Callable[..., None]) -> None:
+    """As the list would show it."""
+    store.save(session("7"))
+    slurm({"7": "RUNNING"})
+
+    entry, problem = find_entry(store, session("7"))
+
+    assert (entry.session, entry.state.word, problem) == (session("7"), "RUNNING", "")
+
+
+def kept(store: Store) -> set[str]:
+    return {each.job_id for each in store.all()[0]}
+
+
+def test_what_ended_long_ago_is_forgotten(store: Store) -> None:
+    """With its script and output; what ended lately, or is not known to have ended, stays."""
+    day_s = 86400
+    for number, days in (("7", 31), ("8", 29)):
+        store.save(session(number))
+        store.script_path(number).write_text("", encoding="utf-8")
+        settle(
+            session(number), JobState(Phase.ENDED, "TIMEOUT"), store,
+            follow(session(number), store),
+            now=lambda days=days: time.time() - days * day_s,  # type: ignore[misc]
+        )  # fmt: skip
+    store.save(session("9"))
+
+    assert prune(store) == 1
+    assert kept(store) == {"8", "9"}
+    assert sorted(path.name for path in (store.folder / "jobs").iterdir()) == [
+        "8_0_log.out", "8_submission.sh", "9_0_log.out",
+    ]  # fmt: skip
+
+
+def test_pruning_by_hand_forgets_all_that_ended(store: Store) -> None:
+    """But not what nobody has seen the end of."""
+    for number in ("7", "8"):
+        store.save(session(number))
+    settle(session("7"), JobState(Phase.ENDED, "TIMEOUT"), store, follow(session("7"), store),
+           now=lambda: time.time() - 5)  # fmt: skip
+    settle(
+        replace(session("8"), job_id="8"), JobState(Phase.UNKNOWN, "UNKNOWN"), store,
+        follow(session("8"), store),
+    )  # fmt: skip
+
+    assert prune(store, older_than_days=0) == 1
+    assert kept(store) == {"8"}
+    assert find_ended(store, session("8")) is None

@@ -1,0 +1,105 @@
+"""A job's output is read from any place on, however large, and followed as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.output import lines_of, tail_of
+
+TEXT = "one\ntwo\n\nthree\nfour"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "7_0_log.out"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("lines", "rest"),
+    [
+        (0, ""),
+        (1, "four"),
+        (2, "three\nfour"),
+        (3, "\nthree\nfour"),
+        (5, TEXT),
+        (99, TEXT),
+    ],
+)
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_last_lines_begin_where_they_should(log: Path, lines: int, rest: str, end: str) -> None:
+    """Whether the last of them is complete or not; more than there are is all."""
+    log.write_text(TEXT + end, encoding="utf-8")
+
+    assert (TEXT + end)[tail_of(log, lines) :] == (rest + end if lines else "")
+
+
+def test_the_end_of_a_large_file_is_found(log: Path) -> None:
+    """Also where it spans many pieces of what is read at once."""
+    lines = [f"{number:07}" for number in range(100_000)]
+    log.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+    assert list(lines_of(log, tail_of(log, 50_000))) == lines[50_000:]
+
+
+def test_a_file_that_is_not_there_has_no_end(tmp_path: Path) -> None:
+    """And no lines either."""
+    assert tail_of(tmp_path / "none", 5) == 0
+    assert list(lines_of(tmp_path / "none", 0)) == []
+
+
+def test_all_lines_are_given_with_what_is_no_line_yet(log: Path) -> None:
+    """A job that was killed leaves half a line, which may be the one that matters."""
+    assert list(lines_of(log, 0)) == ["one", "two", "", "three", "four"]
+
+
+def test_a_line_without_end_is_cut(log: Path) -> None:
+    """A gigabyte without a newline takes no gigabyte of memory."""
+    log.write_bytes(b"x" * 1_000_000)
+
+    parts = list(lines_of(log, 0))
+
+    assert "".join(parts) == "x" * 1_000_000
+    assert max(map(len, parts)) <= 200_000
+
+
+def follow(log: Path, *steps: Callable[[], object]) -> list[str]:
+    """The lines of a file to which something happens at each pause; then the job is over."""
+    left = iter(steps)
+    over: list[bool] = []
+
+    def pause(_seconds: float) -> None:
+        step = next(left, None)
+        over.append(step is None)
+        if step:
+            step()
+
+    return list(lines_of(log, 0, over=lambda: bool(over and over[-1]), sleep=pause))
+
+
+def test_what_comes_is_followed_to_the_end(log: Path) -> None:
+    """Half a line is shown once it is whole, and what was written last is not lost."""
+
+    def more() -> None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(" and a half\nfive\n")
+
+    assert follow(log, more) == ["one", "two", "", "three", "four and a half", "five"]
+
+
+def test_a_new_run_is_read_from_its_beginning(log: Path) -> None:
+    """A requeued job without --open-mode=append starts its file anew."""
+    assert follow(log, lambda: log.write_text("new\n", encoding="utf-8")) == [
+        "one", "two", "", "three", "new",
+    ]  # fmt: skip
+
+
+def test_a_file_that_appears_later_is_followed(tmp_path: Path) -> None:
+    """A job that waits has none yet."""
+    log = tmp_path / "7_0_log.out"
+
+    assert follow(log, lambda: log.write_text("here\n", encoding="utf-8")) == ["here"]

@@ -1,0 +1,199 @@
+"""What Slurm said is shared by all who wait, and nobody is told what is too old."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.local import Local
+from slurm_nb.session import Session, Store
+from slurm_nb.shared import Answers, SharedAnswers
+
+SEVEN = Session(job_id="7", cluster="hpc")
+EIGHT = Session(job_id="8", cluster="hpc")
+PENDING = JobState(Phase.PENDING, "PENDING", "Priority", start_time="2026-11-23T14:00:00")
+RUNNING = JobState(Phase.RUNNING, "RUNNING", node="c1")
+SILENT = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
+
+
+@dataclass
+class Slurm(Local):
+    """Counts what it is asked."""
+
+    answers: dict[str, JobState] = field(default_factory=lambda: {"7": PENDING, "8": RUNNING})
+    asked: list[list[str]] = field(default_factory=list)
+
+    def states(
+        self, sessions: Iterable[Session], *, over: Collection[str] = ()
+    ) -> dict[str, JobState]:
+        self.asked.append([session.job_id for session in sessions])
+        return {job_id: self.answers[job_id] for job_id in self.asked[-1]}
+
+
+@dataclass
+class Terminals:
+    """Several slurm-nb of one user."""
+
+    store: Store
+    slurm: Slurm = field(default_factory=Slurm)
+    time: float = 1_000_000.0
+
+    def open(self) -> SharedAnswers:
+        return SharedAnswers(self.store, self.slurm, "hpc", now=lambda: self.time)
+
+
+@pytest.fixture
+def terminals(store: Store) -> Terminals:
+    for session in (SEVEN, EIGHT):
+        store.save(session)
+    return Terminals(store)
+
+
+def path(store: Store) -> Path:
+    return store.folder / "answers/hpc.json"
+
+
+def test_a_young_answer_serves_another_terminal(terminals: Terminals) -> None:
+    """It is the same state, to the letter, and Slurm is not asked again."""
+    first = terminals.open().state(SEVEN, max_age_s=29)
+    terminals.time += 28
+    second = terminals.open().state(SEVEN, max_age_s=29)
+
+    assert first == second == PENDING
+    assert terminals.slurm.asked == [["7"]]
+
+
+@pytest.mark.parametrize("later_s", [29.5, -1, -100_000])
+def test_an_answer_that_is_too_old_or_of_a_time_to_come_is_asked_anew(
+    terminals: Terminals, later_s: float
+) -> None:
+    """A clock that was set back must not keep an answer for hours."""
+    terminals.open().state(SEVEN, max_age_s=29)
+    terminals.time += later_s
+    terminals.slurm.answers["7"] = RUNNING
+
+    assert terminals.open().state(SEVEN, max_age_s=29) == RUNNING
+
+
+def test_who_asks_asks_for_the_others_that_wait(terminals: Terminals) -> None:
+    """One question then serves all; a job that has ended is left out."""
+    terminals.open().state(SEVEN, max_age_s=29)
+    terminals.open().state(EIGHT, max_age_s=29)
+    terminals.time += 30
+    terminals.open().state(SEVEN, max_age_s=29)
+    terminals.open().state(EIGHT, max_age_s=29)
+    terminals.slurm.answers["8"] = JobState(Phase.ENDED, "COMPLETED")
+    terminals.time += 30
+    terminals.open().state(SEVEN, max_age_s=29)
+    terminals.time += 30
+    terminals.open().state(SEVEN, max_age_s=29)
+
+    assert terminals.slurm.asked == [["7"], ["8", "7"], ["7", "8"], ["7", "8"], ["7"]]
+
+
+def test_a_silent_slurm_is_left_alone_by_all(terminals: Terminals) -> None:
+    """One waits for its time-out, the others are told of that; what was known stays."""
+    terminals.open().ask([SEVEN])
+    terminals.slurm.answers["7"] = SILENT
+    terminals.time += 30
+
+    states = [terminals.open().state(SEVEN, max_age_s=29) for _ in range(3)]
+
+    assert states == [SILENT] * 3
+    assert len(terminals.slurm.asked) == 2
+    assert terminals.open().load().jobs["7"].state == PENDING
+
+
+def test_an_answer_ends_a_silence(terminals: Terminals) -> None:
+    """What failed before is no longer told."""
+    terminals.slurm.answers["7"] = SILENT
+    terminals.open().ask([SEVEN])
+    terminals.slurm.answers["7"] = RUNNING
+
+    terminals.open().ask([SEVEN])
+
+    assert terminals.open().load().failed_at is None
+
+
+def test_an_answer_about_one_keeps_what_is_known_of_the_others(terminals: Terminals) -> None:
+    """list shows all of them while the controller is down."""
+    terminals.open().ask([SEVEN, EIGHT])
+    terminals.time += 5
+
+    terminals.open().ask([SEVEN])
+
+    jobs = terminals.open().load().jobs
+    assert {job_id: seen.at for job_id, seen in jobs.items()} == {
+        "7": 1_000_005.0,
+        "8": 1_000_000.0,
+    }
+
+
+WHOLE: dict[str, object] = {"jobs": {}, "failed_at": None, "failure": ""}
+STATE = {"phase": "running", "word": "RUNNING"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        [],
+        {},
+        {**WHOLE, "jobs": []},
+        {**WHOLE, "jobs": {"7": {}}},
+        {**WHOLE, "jobs": {"7": {"state": {**STATE, "phase": "x"}, "at": 1}}},
+        {**WHOLE, "jobs": {"7": {"state": {**STATE, "new": 1}, "at": 1}}},
+        {**WHOLE, "jobs": {"7": {"state": STATE, "at": "x"}}},
+        {**WHOLE, "failed_at": "x"},
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_broken_file_is_none(terminals: Terminals, record: object, cut: int) -> None:
+    """Slurm is asked as if nothing had been saved, and the file is whole again."""
+    text = json.dumps(record)
+    path(terminals.store).write_text(text[: len(text) - cut], encoding="utf-8")
+
+    assert terminals.open().load() == Answers()
+    assert terminals.open().state(SEVEN, max_age_s=1e9) == PENDING
+    assert json.loads(path(terminals.store).read_text())["jobs"]["7"]["state"]["word"] == "PENDING"
+
+
+def test_what_cannot_be_saved_is_told_all_the_same(terminals: Terminals) -> None:
+    """A full disk costs the sharing, not the answer."""
+    path(terminals.store).mkdir()
+
+    assert terminals.open().state(SEVEN, max_age_s=29) == PENDING
+
+
+def test_the_answers_are_the_users_alone(terminals: Terminals) -> None:
+    """They name jobs, nodes and paths."""
+    terminals.open().ask([SEVEN])
+
+    assert path(terminals.store).stat().st_mode & 0o777 == 0o600
+
+
+def test_who_comes_second_waits_for_the_first(terminals: Terminals) -> None:
+    """While one asks, another takes its answer rather than asking at the same time."""
+    handle = os.open(path(terminals.store).with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    states: list[JobState] = []
+    second = threading.Thread(
+        target=lambda: states.append(terminals.open().state(SEVEN, max_age_s=29))
+    )
+    second.start()
+    second.join(0.3)
+    waited = not states
+
+    os.close(handle)
+    second.join(20)
+
+    assert waited
+    assert states == [PENDING]

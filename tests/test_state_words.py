@@ -1,0 +1,79 @@
+"""States and times as a scientist reads them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.state_words import describe, duration, seconds_until, when
+
+AT = datetime(2026, 11, 23, 14, 0)  # noqa: DTZ001  local
+
+
+def test_a_job_that_waits_is_described_in_words() -> None:
+    """Slurm's own word and reason first, then what that means, then when it is to start."""
+    state = JobState(Phase.PENDING, "PENDING", "Priority", start_time="2026-11-23T14:00:00")
+
+    assert describe(state) == (
+        "PENDING (Priority): other jobs come first; Slurm expects it to start 2026-11-23 14:00"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (
+            JobState(Phase.PENDING, "PENDING", "NewReasonOfTomorrow"),
+            "PENDING (NewReasonOfTomorrow)",
+        ),
+        (JobState(Phase.PENDING, "PENDING"), "PENDING"),
+        (JobState(Phase.RUNNING, "RUNNING", start_time="2026-11-23T14:00:00"), "RUNNING"),
+    ],
+)
+def test_what_says_enough_is_left_as_it_is(state: JobState, text: str) -> None:
+    """A reason that is not known, none, and the start of a job that has started, add nothing."""
+    assert describe(state) == text
+
+
+def test_times_lose_what_nobody_reads() -> None:
+    """A blank for Slurm's T, and no seconds."""
+    assert when("2026-11-23T14:00:31") == "2026-11-23 14:00"
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [
+        ("2026-11-23T14:00:00", 0),
+        ("2026-11-23T15:00:30", 3630),
+        ("2026-11-23T13:00:00", 0),
+        (None, None),
+        ("", None),
+        ("N/A", None),
+        ("9999-99-99T00:00:00", None),
+    ],
+)
+def test_the_time_until_a_time(time: str | None, seconds: int | None) -> None:
+    """What is past is no time at all, and what is no time is nothing."""
+    assert seconds_until(time, AT.timestamp()) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "60 min"),
+        (7199, "119 min"),
+        (7200, "2 h 00 min"),
+        (11_100, "3 h 05 min"),
+        (86_400, "1 d 0 h"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+    """Nobody needs the seconds of a day."""
+    assert duration(seconds) == text
