@@ -16,7 +16,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.users import ALICE
 from tests.e2e.scientist import Said
-from tests.faults.admin import await_that
+from tests.e2e.watched import await_that
 from tests.faults.desk import Desk, laid, rows
 
 # Slurm's commands are not there: the answer is what was saved.
