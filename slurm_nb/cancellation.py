@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from slurm_nb.ended import settle
-from slurm_nb.errors import BadValue, SlurmNbError
+from slurm_nb.errors import BadValue, SchedulerError, SlurmNbError
 from slurm_nb.scheduler import JobState, Phase, Scheduler, scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow

@@ -89,19 +89,23 @@ def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
             continue
         if job is not None:
             _keep_script(store, intent, job)
-            store.save(
-                replace(
-                    intent.session,
-                    job_id=job.job_id,
-                    cluster=job.cluster,
-                    other_cluster=job.other_cluster,
-                    script=job.script,
-                )
+            session = replace(
+                intent.session,
+                job_id=job.job_id,
+                cluster=job.cluster,
+                other_cluster=job.other_cluster,
+                script=job.script,
             )
+            try:
+                store.save(session)
+            except BadValue:  # a full or read-only disk
+                doubtful.append(intent)
+                continue
         else:
             with suppress(OSError):
                 Path(intent.script).unlink()
-        intent.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            intent.path.unlink()
     return doubtful
 
 

@@ -69,7 +69,7 @@ def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> List
     unanswered: dict[str, str] = {}
     ordered = sorted(sessions, key=lambda each: each.cluster)
     for cluster, group in groupby(ordered, key=lambda each: each.cluster):
-        found, problem = _of_cluster(store, cluster, list(group), now)
+        found, problem = _of_cluster(store, cluster, list(group), now, broken)
         entries += found
         if problem:
             unanswered[cluster] = problem
@@ -81,14 +81,18 @@ def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> List
 
 def find_entry(store: Store, session: Session) -> tuple[Entry, str]:
     """One session as it stands, and why Slurm did not answer (empty when it did)."""
-    (entry,), problem = _of_cluster(store, session.cluster, [session], time.time)
+    (entry,), problem = _of_cluster(store, session.cluster, [session], time.time, [])
     return entry, problem
 
 
 def _of_cluster(
-    store: Store, cluster: str, sessions: list[Session], now: Callable[[], float]
+    store: Store,
+    cluster: str,
+    sessions: list[Session],
+    now: Callable[[], float],
+    broken: list[BadValue],
 ) -> tuple[list[Entry], str]:
-    """The entries, and why the cluster did not answer."""
+    """The entries, and why the cluster did not answer; to `broken` what could not be removed."""
     known = {each.job_id: find_ended(store, each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
     shared = SharedAnswers(store, scheduler(cluster), cluster, now=now)
@@ -109,7 +113,10 @@ def _of_cluster(
             state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
         state = state or _NOT_ASKED
         if session.job_id in fresh:
-            ended = settle(session, state, store, follow(session, store))
+            try:
+                ended = settle(session, state, store, follow(session, store))
+            except BadValue as error:
+                broken.append(error)
         elif state.phase is not Phase.ENDED:
             ended = None  # also where it had ended, and was put back into the queue
         activity = find_activity(store, session) if state.phase is Phase.RUNNING else None

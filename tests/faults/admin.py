@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.cluster import Cluster, Host
 from tests.cluster.slurm import start_slurmd
 from tests.e2e.scientist import Scientist
+from tests.e2e.watched import await_that
 
 
 def scontrol(cluster: Cluster, *words: str) -> None:
@@ -26,14 +25,6 @@ def state_of(cluster: Cluster, job_id: str) -> str:
 def await_state(cluster: Cluster, job_id: str, *words: str) -> None:
     """Return when Slurm has the job in one of these states."""
     await_that(lambda: state_of(cluster, job_id) in words, f"{job_id} to be {' or '.join(words)}")
-
-
-def await_that(holds: Callable[[], object], what: str, timeout_s: float = 30) -> None:
-    """Return when `holds` does."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain for {what}"
-        time.sleep(0.05)
 
 
 def end_wait(cluster: Cluster, job_id: str) -> None:
@@ -83,16 +74,3 @@ def pid_of(alice: Scientist, node: str, part: str) -> str:
     """The id of her process on the node whose command holds `part`."""
     (pid,) = [line.split()[0] for line in alice.processes(node).splitlines() if part in line]
     return pid
-
-
-def impatient(alice: Scientist) -> dict[str, str]:
-    """The environment in which Slurm's commands wait for slurmctld for 2 s, not 10 s.
-
-    A site can set that too: MessageTimeout, slurm.conf(5).
-    """
-    etc, own = alice.cluster.login.root / "etc/slurm", alice.home / "bin"
-    own.mkdir(exist_ok=True)
-    os.chown(own, alice.user.uid, alice.user.uid)
-    (own / "gres.conf").write_text((etc / "gres.conf").read_text())
-    (own / "slurm.conf").write_text(f"{(etc / 'slurm.conf').read_text()}\nMessageTimeout=2\n")
-    return {"SLURM_CONF": f"{alice.user.home}/bin/slurm.conf"}

@@ -13,7 +13,8 @@ from tests.cluster import Cluster
 from tests.cluster.pair import CONF, end_first, pair
 from tests.cluster.slurm import await_known_nodes, start_slurmctld
 from tests.e2e.scientist import Said
-from tests.faults.admin import await_that, impatient
+from tests.e2e.watched import await_that
+from tests.faults.breakage import impatient
 from tests.faults.desk import Desk, laid, rows
 
 GARBAGE = "#!/bin/bash\necho 'Welcome! squeue is cached on this cluster (see the wiki).'\n"

@@ -8,9 +8,9 @@ from typing import Any
 
 from tests.cluster.slurm import start_slurmd
 from tests.e2e.scientist import Said, Scientist
+from tests.e2e.watched import await_that
 from tests.faults.admin import (
     await_state,
-    await_that,
     closed,
     end_wait,
     kill_slurmd,

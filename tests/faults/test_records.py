@@ -16,7 +16,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.users import ALICE
 from tests.e2e.scientist import Said
-from tests.faults.admin import await_that
+from tests.e2e.watched import await_that
 from tests.faults.desk import Desk, laid, rows
 
 # Slurm's commands are not there: the answer is what was saved.
@@ -361,8 +361,10 @@ def test_a_state_directory_that_is_gone_leaves_the_jobs(desk: Desk) -> None:
 
 def test_a_state_directory_that_is_read_only_can_be_read(desk: Desk) -> None:
     """It is read-only on the login node: list, status, tunnel-cmd, wait and cancel work (0), also
-    for a job that ended meanwhile; submit ends with 1, and there is no job."""
+    for a job that ended meanwhile, whose token list names, for it can't be removed; submit ends
+    with 1, and there is no job."""
     job_id, other = desk.pending(), desk.pending()
+    write(desk.folder(other) / "token", b"0" * 64)
     login, folder = desk.alice.cluster.login, "/home/alice/.local/state/slurm-nb"
     login.run(["mount", "--bind", folder, folder])
     try:
@@ -390,6 +392,7 @@ def test_a_state_directory_that_is_read_only_can_be_read(desk: Desk) -> None:
         "CANCELLED",
         "CANCELLED",
     )
+    assert f"{other}/token: can't be removed: Read-only file system" in listed.stderr
     assert pruned.exit_code == 0
     assert "forgot 0 sessions" in pruned.stderr
     assert status.exit_code == 0
@@ -398,6 +401,7 @@ def test_a_state_directory_that_is_read_only_can_be_read(desk: Desk) -> None:
     assert "Read-only file system" in submit.stderr
     assert after == before - {job_id}
     desk.check()
+    assert not (desk.folder(other) / "token").exists()
 
 
 def at_once(*runs: Callable[[], Said]) -> list[Said]:
