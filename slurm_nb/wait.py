@@ -16,6 +16,8 @@ _LOG_EVERY_S = ((15.0, 0.05), (120.0, 0.25), (900.0, 1.0), (float("inf"), 5.0))
 # Seconds between questions to Slurm; the last one goes on for ever. One squeue is three
 # requests to slurmctld (seen on 22.05), and sites ask for no more than one in 10 to 60 s.
 _ASK_AFTER_S = (1.0, 7.0, 25.0, 30.0)
+# For a start, what another terminal has just learnt will do: ten of them ask once.
+_YOUNG_S = 5.0
 # A shared file system may be a minute late.
 _PROOF_S = 120.0
 _NO_PROOF = (
@@ -57,7 +59,7 @@ def wait_until_ready(  # noqa: PLR0913  all but the first are by name
     schedule = iter(_ASK_AFTER_S)
     pause_s = next(schedule)
     next_ask = start + pause_s
-    over = False
+    over = asked = False
     unproved_at: float | None = None
     while True:
         progress = log.read()
@@ -80,7 +82,8 @@ def wait_until_ready(  # noqa: PLR0913  all but the first are by name
         if timeout_s is not None and now - start >= timeout_s:
             raise NotReady(f"not ready after {timeout_s:g} s: {state or 'nothing known yet'}")
         if now >= next_ask:
-            state = ask(max(pause_s - 1, 0.0))
+            state = ask(max(pause_s - 1, 0.0) if asked or over else _YOUNG_S)
+            asked = True
             pause_s = next(schedule, _ASK_AFTER_S[-1])
             next_ask = clock.now() + pause_s
             show(state, clock.now() - start)

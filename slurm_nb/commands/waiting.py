@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import click
 
@@ -81,9 +82,13 @@ def _told_when_stopped(session: Session, line: WaitingLine) -> Iterator[None]:
     """Have SIGTERM and SIGHUP end the program with a word about the job."""
 
     def stop(number: int, _frame: object) -> None:
-        with suppress(OSError):  # the terminal may be gone
+        try:
             line.clear()
             say(come_back(session))
+        except (OSError, RuntimeError):  # the terminal is gone, or this came in amid a write to it
+            null = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):  # Python ends with 120 when it can't write what is left
+                os.dup2(null, stream)
         sys.exit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
