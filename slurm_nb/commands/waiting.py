@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import click
 
 from slurm_nb.api import await_way_in
-from slurm_nb.commands.screen import answer_json, report, say, say_notices, visible
+from slurm_nb.commands.screen import answer_json, report, say_notices, visible
 from slurm_nb.commands.way_in import way_in
 from slurm_nb.errors import JobEnded, NotReady
 from slurm_nb.reasons import never_starts
