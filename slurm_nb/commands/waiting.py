@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import click
 
 from slurm_nb.api import await_way_in
-from slurm_nb.commands.screen import answer_json, report, say, say_notices, visible
+from slurm_nb.commands.screen import answer_json, report, say_notices, visible
 from slurm_nb.commands.way_in import way_in
 from slurm_nb.errors import JobEnded, NotReady
 from slurm_nb.reasons import never_starts
@@ -82,10 +82,10 @@ def _told_when_stopped(session: Session, line: WaitingLine) -> Iterator[None]:
     """Have SIGTERM and SIGHUP end the program with a word about the job."""
 
     def stop(number: int, _frame: object) -> None:
+        words = f"{line.wipe}{visible(come_back(session))}\n"
         try:
-            line.clear()
-            say(come_back(session))
-        except (OSError, RuntimeError):  # the terminal is gone, or this came in amid a write to it
+            os.write(2, words.encode())  # not by the stream: this may come in amid a write to it
+        except OSError:  # the terminal is gone
             null = os.open(os.devnull, os.O_WRONLY)
             for stream in (1, 2):  # Python ends with 120 when it can't write what is left
                 os.dup2(null, stream)
@@ -136,10 +136,15 @@ class WaitingLine:
         self._stream.write(line if self._live else f"{line}\n")
         self._stream.flush()
 
+    @property
+    def wipe(self) -> str:
+        """What leaves no half line behind."""
+        return "\r\x1b[K" if self._live and self._shown else ""
+
     def clear(self) -> None:
         """Leave no half line behind."""
-        if self._live and self._shown:
-            self._stream.write("\r\x1b[K")
+        if self.wipe:
+            self._stream.write(self.wipe)
             self._stream.flush()
 
     def _tell_of_length(self, state: JobState | None, waited_s: float) -> None:

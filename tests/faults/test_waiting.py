@@ -186,20 +186,20 @@ def test_an_output_of_any_size_costs_little(lasting: Lasting, kind: str) -> None
 def test_a_wait_outlives_a_controller_that_is_away(alice: Scientist) -> None:
     """Slurmctld is stopped and started while submit waits: it says so, goes on, and ends with 0."""
     with _started(alice, "submit", "--", "--hold", env=impatient(alice)) as waiting:
+        job_id = _submitted(waiting)
         _read_to(waiting, "PENDING")
         alice.cluster.stop_slurmctld()
         try:
             doubt = _read_to(waiting, "UNKNOWN")
         finally:
             alice.cluster.start_slurmctld()
-        (job_id,) = alice.squeue("%i")
         alice.cluster.login.run(["scontrol", "release", job_id])
         said = _end_of(waiting)
 
     assert f"job {job_id}: UNKNOWN" in doubt
     assert "Unable to contact slurm controller" in doubt
     assert said.exit_code == 0
-    assert f"Jupyter runs on c1, job {job_id}." in said.stdout
+    assert f", job {job_id}." in said.stdout
 
 
 def test_a_frozen_controller_does_not_keep_the_way_in_back(alice: Scientist) -> None:
