@@ -22,8 +22,8 @@ from slurm_nb.session import Session, Store
 
 # The end of the output may reach the login node this much later (NFS, Lustre).
 _LATE_S = 120
-# In place of Slurm's word, of a job that Slurm does not know (scheduler/slurm.py).
-_FORGOTTEN = "ENDED"
+FORGOTTEN = "ENDED"
+"""In place of Slurm's word, of a job that Slurm does not know."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def settle(
     another job under its id. What Slurm has said of it stays when Slurm knows it no longer.
     """
     earlier = find_ended(store, session)
-    if earlier and earlier.word != _FORGOTTEN and state.word == _FORGOTTEN:
+    if earlier and earlier.word != FORGOTTEN and state.word == FORGOTTEN:
         if not state.foreign:
             store.forget_secrets(session)
         return earlier

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from slurm_nb.choose import newest_first
-from slurm_nb.ended import Ended, find_ended, is_certain, settle
+from slurm_nb.ended import FORGOTTEN, Ended, find_ended, is_certain, settle
 from slurm_nb.errors import BadValue
 from slurm_nb.intents import Intent, adopt, sweep, unreadable
 from slurm_nb.records import is_time, read_record
@@ -98,7 +98,7 @@ def _of_cluster(
     shared = SharedAnswers(store, scheduler(cluster), cluster, now=now)
     open_ended = {each.job_id for each in asked if not _is_certain(known[each.job_id])}
     states = shared.ask(asked, unexplained=open_ended) if asked else {}
-    fresh = {job_id for job_id in open_ended if states[job_id].phase is Phase.ENDED}
+    fresh = {job_id for job_id, state in states.items() if _is_news(state, known[job_id])}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
     saved = shared.load() if problems else Answers()
     entries = []
@@ -108,20 +108,27 @@ def _of_cluster(
         if state and is_no_answer(state):
             seen = saved.jobs.get(session.job_id)
             state, as_of = (seen.state, seen.at) if seen else (state, None)
-        certain = session.job_id not in open_ended and state and state.phase is Phase.ENDED
-        if ended and (certain or state is None or is_no_answer(state) or as_of):
+        over = state is None or is_no_answer(state) or as_of or state.phase is Phase.ENDED
+        if ended and over and session.job_id not in fresh:
             state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
         state = state or _NOT_ASKED
         if session.job_id in fresh:
-            try:
-                ended = settle(session, state, store, follow(session, store))
-            except BadValue as error:
-                broken.append(error)
+            ended = settle(session, state, store, follow(session, store))
+            broken += [] if state.foreign else store.forget_secrets(session)
         elif state.phase is not Phase.ENDED:
             ended = None  # also where it had ended, and was put back into the queue
         activity = find_activity(store, session) if state.phase is Phase.RUNNING else None
         entries.append(Entry(session, state, ended, activity, as_of))
     return entries, problems[0] if problems else ""
+
+
+def _is_news(state: JobState, ended: Ended | None) -> bool:
+    """Whether a job ended in a way that is not known yet: it may have been requeued since."""
+    if state.phase is not Phase.ENDED:
+        return False
+    return not _is_certain(ended) or (
+        ended is not None and state.word not in {FORGOTTEN, ended.word}
+    )
 
 
 def _is_certain(ended: Ended | None) -> bool:

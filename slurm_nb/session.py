@@ -189,13 +189,18 @@ class Store:
             return None
         return nonce if _NONCE.fullmatch(nonce) else None
 
-    def forget_secrets(self, session: Session) -> list[Path]:
-        """Remove the token of a job that is over, and the page that holds it; what could not be."""
+    def forget_secrets(self, session: Session) -> list[BadValue]:
+        """Remove the token of a job that is over, and the page that holds it; why one stays."""
         folder = self.session_folder(session.cluster, session.job_id)
-        for name in SECRETS:
-            with suppress(OSError):  # a disk that is read-only now
-                (folder / name).unlink()
-        return [folder / name for name in SECRETS if (folder / name).exists()]
+        left = []
+        for path in (folder / name for name in SECRETS):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                if path.exists():  # a read-only disk refuses what is not there, too
+                    hint = f"when the disk can be written again: slurm-nb cancel {session.job_id}"
+                    left.append(BadValue(f"{path}: can't be removed: {error.strerror}", hint=hint))
+        return left
 
     def remove(self, session: Session) -> bool:
         """Remove all that is kept of a session: its folder, its job's script and output.

@@ -120,6 +120,20 @@ def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
     assert (entry.state.word, entry.ended) == ("PENDING", None)
 
 
+def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
+    store: Store, slurm: Callable[..., None]
+) -> None:
+    """It was cancelled, put back into the queue, and reached its time limit."""
+    store.save(session("7"))
+    settle(session("7"), JobState(Phase.ENDED, "CANCELLED"), store, follow(session("7"), store))
+    slurm({"7": "TIMEOUT"})
+
+    (entry,) = list_sessions(store).entries
+
+    assert entry.ended
+    assert (entry.state.word, entry.ended.cause) == ("TIMEOUT", "time-limit")
+
+
 def test_without_slurm_the_last_answer_is_shown_with_its_age(
     store: Store, slurm: Callable[..., None], program: AddProgram
 ) -> None:
