@@ -215,7 +215,7 @@ def _submit_ended(bed: Bed, name: str, rng: random.Random, kind: signal.Signals)
     partition = rng.choice(("main", "closed"))
     words = ["slurm-nb", "submit", "-J", name, "-p", partition]
     process = bed.cluster.login.popen(words, user="alice", env=SSH_CONNECTION)
-    time.sleep(rng.uniform(0.05, 1.2))
+    time.sleep(rng.uniform(0.2, 1.5))  # sooner, and it may not be slurm-nb yet that is killed
     if kind is signal.SIGKILL:
         process.kill()
     else:
