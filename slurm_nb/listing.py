@@ -158,17 +158,20 @@ def prune(store: Store, listing: Listing) -> Listing:
 
     Only those are removed of which it is certain that they are over, and that they stay so.
     """
-    gone = {
-        id(entry)
-        for entry in listing.entries
-        if entry.ended
-        and is_certain(entry.ended)
-        and (is_over(entry.ended) or entry.session.cluster not in listing.unanswered)
-    }
-    for entry in listing.entries:
-        if id(entry) in gone:
-            store.remove(entry.session)
-    return replace(listing, entries=[each for each in listing.entries if id(each) not in gone])
+    return replace(
+        listing,
+        entries=[
+            entry
+            for entry in listing.entries
+            if not (_stays_over(entry, listing) and store.remove(entry.session))
+        ],
+    )
+
+
+def _stays_over(entry: Entry, listing: Listing) -> bool:
+    if entry.ended is None or not is_certain(entry.ended):
+        return False
+    return is_over(entry.ended) or entry.session.cluster not in listing.unanswered
 
 
 def clean_up(store: Store) -> None:
