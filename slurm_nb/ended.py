@@ -57,7 +57,34 @@ def settle(
     """Why the job of a session ended, by Slurm's words and its output.
 
     Once Slurm says that it is over, this is saved, and the token removed, unless Slurm shows
-    another job under its id.
+    another job under its id. Raises `BadValue` where the token can't be removed.
+    """
+    earlier = find_ended(store, session)
+    ended = find_out(session, state, log, at=earlier.at if earlier else int(now()))
+    if earlier and _knows_more(earlier, ended, state):
+        ended = earlier
+    if state.phase is Phase.ENDED:
+        if ended != earlier:
+            _save(ended, session, store)
+        if not state.foreign:
+            store.forget_secrets(session)
+    return ended
+
+
+def _knows_more(earlier: Ended, ended: Ended, state: JobState) -> bool:
+    """Whether accounting was asked about the same ending then, and not now."""
+    return (
+        state.by_uid is None
+        and state.end_time is not None
+        and (earlier.word, earlier.end_time) == (ended.word, ended.end_time)
+        and "unknown" not in {earlier.cause, ended.cause}
+    )
+
+
+def find_out(session: Session, state: JobState, log: JobLog, *, at: int) -> Ended:
+    """Why the job of a session ended; nothing is saved.
+
+    at: when it was known to be over, seconds since the epoch.
     """
     progress = log.read()
     mem, limit = (option_of(session, name) for name in ("mem", "time"))
@@ -70,24 +97,17 @@ def settle(
         time=limit,
         cancelled_by=_other_user(state.by_uid),
     )
-    earlier = find_ended(store, session)
-    ended = Ended(
+    return Ended(
         state.word,
         state.reason,
         ending.cause,
         ending.text,
         ending.evidence,
         ending.cure,
-        earlier.at if earlier else int(now()),
+        at,
         state.end_time,
         state.node,
     )
-    if state.phase is Phase.ENDED:
-        if not state.foreign:
-            store.forget_secrets(session)
-        if ended != earlier:
-            _save(ended, session, store)
-    return ended
 
 
 def find_ended(store: Store, session: Session) -> Ended | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from slurm_nb.choose import newest_first
-from slurm_nb.ended import Ended, find_ended, is_certain, settle
+from slurm_nb.ended import Ended, find_ended, find_out, is_certain, settle
 from slurm_nb.errors import BadValue
 from slurm_nb.intents import Intent, adopt, sweep, unreadable
 from slurm_nb.records import is_time, read_record
@@ -120,10 +120,12 @@ def _of_cluster(
             state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
         state = state or _NOT_ASKED
         if session.job_id in fresh:
+            log = follow(session, store)
             try:
-                ended = settle(session, state, store, follow(session, store))
+                ended = settle(session, state, store, log)
             except BadValue as error:
                 broken.append(error)
+                ended = find_out(session, state, log, at=int(now()))
         elif state.phase is not Phase.ENDED:
             ended = None  # also where it had ended, and was put back into the queue
         activity = find_activity(store, session) if state.phase is Phase.RUNNING else None

@@ -114,8 +114,12 @@ class Slurm:
         job_ids = [session.job_id for session in known]
         asked = _states(job_ids, _where(known[0]), over) if known else {}
         states = {session.job_id: _of(session, asked[session.job_id]) for session in known}
-        lost = [each for each in states if states[each].foreign or states[each].word == "ENDED"]
-        if not {*lost} <= {*over}:
+        lost = {
+            job_id
+            for job_id, state in states.items()
+            if state.phase is Phase.ENDED and (state.foreign or state.script is None)
+        }  # squeue does not know them by their script
+        if lost - {*over}:
             strange = self._elsewhere(known[0])
             nobody_s = replace(_unknown(strange), foreign=True)
             return dict.fromkeys(states, nobody_s) if strange else states
