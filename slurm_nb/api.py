@@ -131,6 +131,8 @@ def find_way_in(session: Session, *, login: Login, local_port: int | None = None
     """The way into a session now. Raises `JobEnded`, or `NotReady` before Jupyter listens."""
     store = Store.of_user(os.environ)
     state = scheduler(session.cluster).states([session])[session.job_id]
+    if state.phase is Phase.ENDED:
+        state = _how_ended(session, state)
     log = follow(session, store)
     ready = find_ready(session, state, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)

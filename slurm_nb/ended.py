@@ -88,12 +88,24 @@ def settle(
         state.end_time,
         state.node,
     )
+    if earlier and _knows_more(earlier, ended, state):
+        ended = earlier
     if state.phase is Phase.ENDED:
         if not state.foreign:
             store.forget_secrets(session)
         if ended != earlier:
             _save(ended, session, store)
     return ended
+
+
+def _knows_more(earlier: Ended, ended: Ended, state: JobState) -> bool:
+    """Whether accounting was asked about the same ending then, and not now."""
+    return (
+        state.by_uid is None
+        and state.end_time is not None
+        and (earlier.word, earlier.end_time) == (ended.word, ended.end_time)
+        and "unknown" not in {earlier.cause, ended.cause}
+    )
 
 
 def find_ended(store: Store, session: Session) -> Ended | None:

@@ -57,6 +57,30 @@ def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
     ]  # fmt: skip
 
 
+def test_who_does_not_ask_accounting_does_not_unlearn_what_it_said(store: Store) -> None:
+    """Root cancelled it, which sacct alone knows; an ending at another time is another one."""
+    cancelled = replace(TIMEOUT, word="CANCELLED", reason="")
+    by_root = settle(
+        SEVEN, replace(cancelled, by_uid=0), store, follow(SEVEN, store), now=lambda: 1000.0
+    )
+    again = settle(SEVEN, cancelled, store, follow(SEVEN, store))
+    later = replace(cancelled, end_time="2026-11-23T15:00:00")
+    other = settle(SEVEN, later, store, follow(SEVEN, store))
+
+    assert again == by_root
+    assert by_root.end_time == "2026-11-23T14:00:00"
+    assert other.end_time == "2026-11-23T15:00:00"
+    assert find_ended(store, SEVEN) == other
+
+
+def test_an_ending_from_before_the_submission_is_another_job_s(store: Store) -> None:
+    """Slurm that has lost its state gives the number again."""
+    settle(SEVEN, TIMEOUT, store, follow(SEVEN, store), now=lambda: 1000.0)
+
+    assert find_ended(store, replace(SEVEN, submitted_at=1001)) is None
+    assert find_ended(store, replace(SEVEN, submitted_at=1000)) is not None
+
+
 def test_what_is_learnt_later_is_added(store: Store) -> None:
     """The end of the output came late; when it was over stays as it was."""
     first = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1000.0)

@@ -117,8 +117,10 @@ class Slurm:
         asked = _states(job_ids, _where(known[0]), unexplained) if known else {}
         states = {session.job_id: _of(session, asked[session.job_id]) for session in known}
         lost = {
-            job_id for job_id, state in states.items() if state.foreign or state.word == "ENDED"
-        }
+            job_id
+            for job_id, state in states.items()
+            if state.phase is Phase.ENDED and (state.foreign or state.script is None)
+        }  # squeue does not know them by their script
         if lost if unexplained is None else lost.intersection(unexplained):
             strange = self._elsewhere(known[0])
             nobody_s = replace(_unknown(strange), foreign=True)

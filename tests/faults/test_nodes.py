@@ -13,7 +13,6 @@ from tests.faults.admin import (
     await_state,
     closed,
     end_wait,
-    kill_slurmd,
     occupied,
     pid_of,
     scontrol,
@@ -137,29 +136,33 @@ def test_a_session_of_a_node_that_is_set_down_comes_back_on_another(alice: Scien
     assert alice.token(job_id) != token
 
 
-def test_a_session_of_a_node_that_was_rebooted_comes_back(alice: Scientist) -> None:
+def test_a_session_of_a_node_that_is_rebooted_comes_back(alice: Scientist) -> None:
     """Everything on the node is killed, /tmp emptied: known as running (0) until Slurm finds out,
-    then put back, and there again with the same local port, a new token, and one directory."""
-    record = alice.submit("-w", "c1")
-    job_id, node = record["job_id"], alice.cluster.hosts["c1"]
+    then put back, and there on another node with the same local port and a new token; nothing is
+    left on the first."""
+    record = alice.submit()
+    job_id, node = record["job_id"], alice.cluster.hosts[record["node"]]
 
-    kill_slurmd(node)
-    node.run(["pkill", "-KILL", "slurmstepd"])
-    node.run(["pkill", "-KILL", "-u", "alice"])
-    node.run(["bash", "-c", "rm -rf /tmp/* /tmp/.[!.]*"])
-    before = alice.slurm_nb("status", job_id)
-    start_slurmd(node)
-    # What slurmctld does of itself after SlurmdTimeout; here its word to end the job has come
-    # through before the job starts again.
-    scontrol(alice.cluster, "update", "nodename=c1", "state=down", "reason=Not responding")
-    end_wait(alice.cluster, job_id)
-    wait = alice.slurm_nb("wait", job_id)
+    with without_slurmd(node):
+        node.run(["pkill", "-KILL", "slurmstepd"])
+        node.run(["pkill", "-KILL", "-u", "alice"])
+        node.run(["bash", "-c", "rm -rf /tmp/* /tmp/.[!.]*"])
+        before = alice.slurm_nb("status", job_id)
+        # What slurmctld does of itself after SlurmdTimeout.
+        down = ("state=down", "reason=Not responding")
+        scontrol(alice.cluster, "update", f"nodename={node.name}", *down)
+        end_wait(alice.cluster, job_id)
+        wait = alice.slurm_nb("wait", job_id)
     again = _tunnel(alice, job_id)
+    idle = ["sinfo", "-h", "-n", node.name, "-p", "main", "-t", "idle", "-o", "%D"]
+    await_that(lambda: alice.cluster.login.run(idle).stdout.strip() == "1", "the node to be back")
 
     assert _told(before, "State") == "RUNNING"
     assert wait.exit_code == 0, wait
+    assert {node.name, again["node"]} == {"c1", "c2"}
     assert again["local_port"] == record["local_port"]
     assert again["url"] != record["url"]
+    assert alice.processes(node.name) == ""
     assert len(alice.run_folders()) == 1
     with alice.tunnel(again["tunnel_command"]):
         assert alice.run_cell(again["url"], "print(6 * 7)")["output"] == "42\n"
