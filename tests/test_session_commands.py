@@ -20,6 +20,7 @@ from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
 from tests.conftest import AddProgram
 from tests.test_commands import (
+    GONE_WHEN_CANCELLED,
     READY,
     TOKEN,
     Run,
@@ -235,6 +236,20 @@ def test_a_session_is_cancelled_by_id_name_or_as_the_last(
     said = run("cancel", *words)
 
     assert (said.code, said.err) == (0, "cancelled job 7\n")
+    assert calls(slurm, "scancel") == ["7"]
+
+
+def test_cancel_all_of_a_cluster_leaves_the_others(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """-M narrows --all to the sessions there."""
+    running(store, NAMED)
+    slurm("squeue", GONE_WHEN_CANCELLED)
+
+    elsewhere, here = run("cancel", "--all", "-M", "big"), run("cancel", "--all", "-M", "hpc")
+
+    assert (elsewhere.code, elsewhere.err) == (0, "")
+    assert (here.code, here.err) == (0, "cancelled job 7\n")
     assert calls(slurm, "scancel") == ["7"]
 
 
