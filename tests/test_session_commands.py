@@ -291,6 +291,17 @@ def test_wait_does_not_take_an_earlier_runs_word(run: Run, store: Store, slurm: 
     assert "slurm-nb wait 7" in said.err
 
 
+def test_the_time_out_that_is_told_is_the_users(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Not what was left of it after a look at an earlier run's word."""
+    running(store, NAMED)
+    slurm("squeue", shown("PENDING", reason="BeginTime"))
+
+    nothing, one = (run("wait", "7", "--wait-timeout", each).err for each in ("0", "1"))
+
+    assert "slurm-nb: not ready after 0 s: " in nothing
+    assert "slurm-nb: not ready after 1 s: " in one
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 )
@@ -333,7 +344,7 @@ def test_logs_prints_the_output(run: Run, store: Store) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store, there: bool) -> None:
+def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store, *, there: bool) -> None:
     """Exit code 5, and how to learn more; slurm-nb itself makes the file, empty."""
     store.save(NAMED)
     if not there:
