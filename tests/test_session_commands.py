@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,40 @@ def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -
         in (said)
     )
     assert "number 2 of the 3 jobs that wait there" in said
+
+
+def test_a_job_that_is_held_has_no_place_in_the_queue(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """Held jobs have no priority; those of all users would be counted in the order of nothing."""
+    store.save(NAMED)
+    waits = shown("PENDING", reason="JobHeldUser")
+    slurm("squeue", f'case "$*" in *%P*) echo main;; *-p*main*) echo 7;; *) {waits};; esac')
+
+    said, record = run("status", "7").out, json.loads(run("status", "7", "--json").out)
+
+    assert "Queue:" not in said
+    assert record["place_in_queue"] is None
+
+
+def test_an_idle_stop_that_the_time_limit_is_before_is_not_told(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """The session ends before it could stop for that."""
+    running(store, NAMED)
+    now = int(time.time())
+    path = store.session_folder("hpc", "7") / "activity.json"
+
+    def line(ends_in_s: int) -> str:
+        end = datetime.fromtimestamp(now + ends_in_s).isoformat(timespec="seconds")  # noqa: DTZ006  local
+        slurm("squeue", shown("RUNNING", end))
+        lines = run("status", "7").out.splitlines()
+        return next(line for line in lines if line.startswith("Idle:"))
+
+    write_private(path, json.dumps({"active_at": now - 600, "idle_stop_at": now + 3000}))
+
+    assert "stops at" not in line(1800)
+    assert "stops at" in line(7200)
 
 
 def test_status_of_a_session_that_ended(run: Run, store: Store, slurm: AddProgram) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -170,6 +171,16 @@ def test_a_warning_of_the_time_is_said_everywhere(server: Server) -> None:
     assert server.logged == [f"slurm-nb: {warning.text}"]
     assert notices.recent() == [{"id": 1, "kind": "time", "text": warning.text}]
     assert [path for path, *_ in server.handlers] == ["/slurm-nb/notices"]
+
+
+def test_any_base_url_that_can_be_printed_has_the_notices_below_it(server: Server) -> None:
+    """A handler's path is a pattern, and a plus sign no repetition."""
+    server.base_url = "/user/al+ice/"
+    watched(server)
+
+    ((path, *_),) = server.handlers
+
+    assert re.fullmatch(path, "/user/al+ice/slurm-nb/notices")
 
 
 def test_memory_that_runs_short_is_said_before_it_is_used_up(server: Server) -> None:

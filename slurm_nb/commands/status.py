@@ -12,7 +12,7 @@ from slurm_nb.commands.options import json_option, session_argument
 from slurm_nb.commands.screen import answer_json, on_a_line, say_notices, slow_noted
 from slurm_nb.ended import Ended
 from slurm_nb.endings import explain
-from slurm_nb.listing import Entry, find_entry
+from slurm_nb.listing import Activity, Entry, find_entry
 from slurm_nb.ready import Progress
 from slurm_nb.scheduler import JobState, Phase, place_in_queue
 from slurm_nb.session import Session, Store
@@ -31,7 +31,7 @@ def command(*, session: Session, as_json: bool) -> None:
     store = Store.of_user(os.environ)
     with slow_noted():
         entry, problem = find_entry(store, session)
-        place = place_in_queue(session) if entry.state.phase is Phase.PENDING else None
+        place = place_in_queue(session) if _is_in_line(entry.state) else None
     log = follow(session, store)
     progress = log.read()
     now_s = time.time()
@@ -55,6 +55,11 @@ def command(*, session: Session, as_json: bool) -> None:
     if problem:
         age = f"; shown is what it said at {clock_time(entry.as_of)}" if entry.as_of else ""
         say_notices([f"Slurm does not answer ({problem}){age}"])
+
+
+def _is_in_line(state: JobState) -> bool:
+    """Whether it waits for its turn: a job that is held has no priority."""
+    return state.phase is Phase.PENDING and not state.reason.startswith("JobHeld")
 
 
 def _lines(
@@ -88,11 +93,18 @@ def _how_it_runs(entry: Entry, progress: Progress, now_s: float) -> list[tuple[s
         return [("Jupyter", f"not ready; to wait for it: slurm-nb wait {job_id}")]
     lines = [("Jupyter", f"ready; the way in: slurm-nb tunnel-cmd {job_id}")]
     if activity:
-        stop = f"; stops at {clock_time(activity.idle_stop_at)}" if activity.idle_stop_at else ""
-        lines.append(("Idle", f"{idle(entry, now_s)}{stop}"))
+        lines.append(("Idle", f"{idle(entry, now_s)}{_idle_stop(entry, activity, now_s)}"))
         if activity.memory_fraction is not None:
             lines.append(("Memory", f"{activity.memory_fraction:.0%} of its limit"))
     return lines + [("Warning", warning.text) for warning in progress.warnings]
+
+
+def _idle_stop(entry: Entry, activity: Activity, now_s: float) -> str:
+    """`; stops at 2026-11-23 14:00`, unless the time limit is before."""
+    at, left_s = activity.idle_stop_at, time_left_s(entry, now_s)
+    if at is None or (left_s is not None and at > now_s + left_s):
+        return ""
+    return f"; stops at {clock_time(at)}"
 
 
 def _how_it_came_back(entry: Entry, progress: Progress, tail: list[str]) -> str:

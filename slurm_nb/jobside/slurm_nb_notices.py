@@ -8,6 +8,7 @@ Self-contained: standard library, tornado and jupyter_server only, Python 3.8 an
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -53,5 +54,5 @@ class _Handler(APIHandler):
 
 def serve(app: Any, notices: Notices) -> None:
     """Answer at slurm-nb/notices; 403 without the token."""
-    path = app.base_url + "slurm-nb/notices"
+    path = re.escape(app.base_url) + "slurm-nb/notices"
     app.web_app.add_handlers(".*$", [(path, _Handler, {"notices": notices})])
