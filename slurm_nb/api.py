@@ -23,10 +23,12 @@ from slurm_nb.choose import choose
 from slurm_nb.connection import connect, find_login
 from slurm_nb.ended import job_ended, settle
 from slurm_nb.errors import BadValue, NotReady
+from slurm_nb.joblog import JobLog
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import JobState, Phase, scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.shared import SharedAnswers
+from slurm_nb.state_words import stands_still
 from slurm_nb.submission import render, submit
 from slurm_nb.tunnel import Connection, Login
 from slurm_nb.wait import wait_until_ready
@@ -111,11 +113,16 @@ def await_way_in(
             store.save(there)
         login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
         connection = connect(there, ready, store, login)
-        return WayIn(there, ready, state, connection, log.progress.notices)
+        return WayIn(there, ready, state, connection, _notices(there, state, log))
 
 
 def _how_ended(session: Session, state: JobState) -> JobState:
     return scheduler(session.cluster).how_ended({session.job_id: state}, session)[session.job_id]
+
+
+def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
+    """The job's own, after what Slurm's word means for its user."""
+    return (*stands_still(state, session.job_id), *log.progress.notices)
 
 
 def find_session(name: str, *, cluster: str | None = None) -> Session:
@@ -137,4 +144,4 @@ def find_way_in(session: Session, *, login: Login, local_port: int | None = None
     ready = find_ready(session, state, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
     connection = connect(session, ready, store, login)
-    return WayIn(session, ready, state, connection, log.progress.notices)
+    return WayIn(session, ready, state, connection, _notices(session, state, log))

@@ -22,6 +22,13 @@ def describe(state: JobState, job_id: str) -> str:
     return f"{state}" + (f": {words}" if words else "") + start
 
 
+def stands_still(state: JobState, job_id: str) -> list[str]:
+    """A sentence about a job whose processes Slurm has stopped, for others, or an admin has."""
+    if state.word not in {"SUSPENDED", "STOPPED"}:
+        return []
+    return [f"Jupyter does not answer while job {job_id} is {state}; it goes on when Slurm lets it"]
+
+
 def when(time: str) -> str:
     """`2026-11-23 14:00` of Slurm's `2026-11-23T14:00:00`, in local time as Slurm gives it."""
     return time.replace("T", " ")[:16]

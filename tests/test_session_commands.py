@@ -367,6 +367,20 @@ def test_a_job_that_can_not_start_is_said_to_be_one(
     assert "slurm-nb cancel 7" in said.err
 
 
+@pytest.mark.parametrize("command", ["wait", "tunnel-cmd", "url", "status"])
+def test_a_job_that_slurm_has_suspended_is_said_to_stand_still(
+    run: Run, store: Store, slurm: AddProgram, command: str
+) -> None:
+    """The way in is printed, but leads to a page that does not answer."""
+    running(store, NAMED)
+    slurm("squeue", shown("SUSPENDED"))
+
+    said = run(command, "7")
+
+    assert said.code == 0
+    assert "does not answer while job 7 is SUSPENDED" in said.out + said.err
+
+
 # --- logs ---
 
 

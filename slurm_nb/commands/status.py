@@ -16,7 +16,7 @@ from slurm_nb.listing import Activity, Entry, find_entry
 from slurm_nb.ready import Progress
 from slurm_nb.scheduler import JobState, Phase, place_in_queue
 from slurm_nb.session import Session, Store
-from slurm_nb.state_words import describe, duration, when
+from slurm_nb.state_words import describe, duration, stands_still, when
 from slurm_nb.whereabouts import follow
 
 _WIDTH = 11
@@ -91,7 +91,8 @@ def _how_it_runs(entry: Entry, progress: Progress, now_s: float) -> list[tuple[s
         return [("Jupyter", f"ending; what became of it: slurm-nb status {job_id}")]
     if progress.ready is None:
         return [("Jupyter", f"not ready; to wait for it: slurm-nb wait {job_id}")]
-    lines = [("Jupyter", f"ready; the way in: slurm-nb tunnel-cmd {job_id}")]
+    still = stands_still(entry.state, job_id)
+    lines = [("Jupyter", still[0] if still else f"ready; the way in: slurm-nb tunnel-cmd {job_id}")]
     if activity:
         lines.append(("Idle", f"{idle(entry, now_s)}{_idle_stop(entry, activity, now_s)}"))
         if activity.memory_fraction is not None:
