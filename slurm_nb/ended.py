@@ -76,6 +76,7 @@ def settle(
         mem=mem,
         time=limit,
         cancelled_by=_other_user(state.by_uid),
+        repeatable=bool(session.options),
     )
     ended = Ended(
         state.word,

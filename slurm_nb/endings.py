@@ -61,15 +61,17 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
     mem: str | None = None,
     time: str | None = None,
     cancelled_by: str | None = None,
+    repeatable: bool = True,
 ) -> Ending:
     """Why the job is over, by Slurm's word, its own, and the last lines of its output.
 
     mem, time: what it asked for, as sbatch takes it: `8G`, `2:00:00`. cancelled_by: who cancelled
-    it, unless it was the user: `root`.
+    it, unless it was the user: `root`. repeatable: whether `--again` knows its
+    options; not those of a job that was sbatched by hand.
     """
     job = _Job(job_id, state, progress, [line.rstrip("\r") for line in tail], cancelled_by)
     values = {
-        "again": f"slurm-nb submit --again {job_id}",
+        "again": f"slurm-nb submit --again {job_id}" if repeatable else "slurm-nb submit",
         "mem": _twice_mem(mem),
         "time": _twice_time(time),
         "who": _short(cancelled_by or ""),

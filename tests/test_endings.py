@@ -128,6 +128,13 @@ def test_every_row_has_a_recording(
     assert [each.explain(state) for each, state in cases] != before
 
 
+def test_a_job_that_was_sbatched_by_hand_is_not_to_be_submitted_again() -> None:
+    """Nobody knows its options, so --again would be an error."""
+    told = explain("7", JobState(Phase.ENDED, "OUT_OF_MEMORY"), Progress(), [], repeatable=False)
+
+    assert told.cure == "ask for more memory: `slurm-nb submit --mem SIZE`"
+
+
 def test_another_state_directory_knows_no_earlier_session() -> None:
     """Where the cure is another SLURM_NB_HOME, --again would find nothing there."""
     assert not [row for row in CAUSES if "SLURM_NB_HOME" in row.cure and "{again}" in row.cure]

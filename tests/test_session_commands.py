@@ -37,7 +37,12 @@ from tests.test_commands import (
 __all__ = ["run", "slurm"]  # fixtures
 
 NAMED = Session(
-    job_id="7", cluster="hpc", login_host="login", job_name="analysis", submitted_at=1_795_000_000
+    job_id="7",
+    cluster="hpc",
+    login_host="login",
+    job_name="analysis",
+    submitted_at=1_795_000_000,
+    options=("--notebook-dir=/home/alice",),
 )
 UNREACHABLE = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"
 
@@ -232,6 +237,18 @@ def test_status_of_a_session_that_ended(run: Run, store: Store, slurm: AddProgra
 
     assert "Why:       the time limit of the job was reached" in said
     assert "slurm-nb submit --again 7 --time" in said
+
+
+def test_a_cure_can_be_typed_for_a_job_that_was_sbatched_by_hand(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """Its options are not known, and --again of it is an error."""
+    store.save(Session(job_id="7", cluster="hpc"))
+    slurm("squeue", shown("CANCELLED", node="n/a"))
+
+    said = run("status", "7").out
+
+    assert "start another: `slurm-nb submit`" in said
 
 
 @pytest.mark.usefixtures("slurm")
