@@ -210,7 +210,7 @@ def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Pat
 
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; {check}"],
-        env=environ,
+        env={**environ, "PYTHONPATH": str(Path(START).parent)},
         capture_output=True,
         text=True,
         check=False,
