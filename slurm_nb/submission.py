@@ -64,7 +64,13 @@ def submit(  # noqa: PLR0913  all but the first have defaults
         python=str(python_of_node(spec)),
         job_name=spec.job_name,
         submitted_at=int(time.time()),
-        options=words_of(spec, template=template, local=local),
+        options=words_of(
+            spec,
+            template=template,
+            local=local,
+            login=str(login) if login else None,
+            local_port=local_port,
+        ),
     )
     intent: Path | None = None
 

@@ -25,13 +25,19 @@ def test_what_was_asked_for_comes_back_as_options() -> None:
     )
 
     assert words_of(spec, template="/home/alice/t.sh.j2", local=False) == (
+        "--job-name=slurm-nb",
         "--time=2:00:00",
         "--cpus-per-task=2",
+        "--ui=notebook",
+        "--listen=port",
         "--route=direct",
         "--tls",
+        "--auth=token",
+        "--no-allow-debugger",
         "--notebook-dir=/home/alice/a b",
         "--module=python/3.11",
         "--module=jupyter",
+        "--idle-timeout=60",
         "--template=/home/alice/t.sh.j2",
         "--",
         "--comment",
@@ -40,12 +46,20 @@ def test_what_was_asked_for_comes_back_as_options() -> None:
     )
 
 
-def test_defaults_say_nothing() -> None:
-    """But for the directory, which is where the user was."""
+def test_what_was_left_to_slurm_says_nothing() -> None:
+    """What slurm-nb itself decides is there: a config file may say otherwise by then."""
     spec = JobSpec(notebook_dir=HOME)
 
     assert words_of(spec, template=None, local=True) == (
+        "--job-name=slurm-nb",
+        "--ui=notebook",
+        "--listen=port",
+        "--route=jump",
+        "--no-tls",
+        "--auth=token",
+        "--no-allow-debugger",
         "--notebook-dir=/home/alice",
+        "--idle-timeout=60",
         "--cluster=local",
     )
 

@@ -20,6 +20,7 @@ from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
 from tests.conftest import AddProgram
 from tests.test_commands import (
+    GONE_WHEN_CANCELLED,
     READY,
     TOKEN,
     Run,
@@ -238,6 +239,20 @@ def test_a_session_is_cancelled_by_id_name_or_as_the_last(
     assert calls(slurm, "scancel") == ["7"]
 
 
+def test_cancel_all_of_a_cluster_leaves_the_others(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """-M narrows --all to the sessions there."""
+    running(store, NAMED)
+    slurm("squeue", GONE_WHEN_CANCELLED)
+
+    elsewhere, here = run("cancel", "--all", "-M", "big"), run("cancel", "--all", "-M", "hpc")
+
+    assert (elsewhere.code, elsewhere.err) == (0, "")
+    assert (here.code, here.err) == (0, "cancelled job 7\n")
+    assert calls(slurm, "scancel") == ["7"]
+
+
 # --- wait ---
 
 
@@ -399,12 +414,15 @@ def test_again_repeats_a_session_with_changes(run: Run, store: Store) -> None:
     run("submit", "--no-wait", "--again", "7", "--mem", "8G", "--module", "c")
 
     assert first == (
-        "--job-name=fit", "--time=90", "--mem=4G", "--route=direct", "--tls",
-        f"--notebook-dir={Path.cwd()}", "--module=a", "--module=b", "--", "--exclusive",
+        "--job-name=fit", "--time=90", "--mem=4G", "--ui=notebook", "--listen=port",
+        "--route=direct", "--tls", "--auth=token", "--no-allow-debugger",
+        f"--notebook-dir={Path.cwd()}", "--module=a", "--module=b", "--idle-timeout=60",
+        "--", "--exclusive",
     )  # fmt: skip
     assert options(store) == (
-        "--job-name=fit", "--time=90", "--mem=8G", "--route=direct", "--tls",
-        f"--notebook-dir={Path.cwd()}", "--module=c", "--", "--exclusive",
+        "--job-name=fit", "--time=90", "--mem=8G", "--ui=notebook", "--listen=port",
+        "--route=direct", "--tls", "--auth=token", "--no-allow-debugger",
+        f"--notebook-dir={Path.cwd()}", "--module=c", "--idle-timeout=60", "--", "--exclusive",
     )  # fmt: skip
 
 
@@ -417,6 +435,39 @@ def test_again_can_be_told_otherwise(run: Run, store: Store) -> None:
 
     assert options(store)[-2:] == ("--", "--nice=5")
     assert "--tls" not in options(store)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_again_does_not_fall_back_to_what_a_file_says(
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flag that had won over a file wins again, though its value is slurm-nb's own default."""
+    own = tmp_path / "slurm-nb" / "config.toml"
+    own.parent.mkdir()
+    own.write_text(
+        'allow-debugger = true\nlisten = "socket"\nidle-timeout = "0"\n', encoding="utf-8"
+    )
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    flags = ["--no-allow-debugger", "--listen", "port", "--idle-timeout", "60"]
+    run("submit", "--no-wait", *flags)
+    first = options(store)
+
+    run("submit", "--no-wait", "--again", "7")
+
+    assert options(store) == first
+    assert {"--no-allow-debugger", "--listen=port", "--idle-timeout=60"} <= {*first}
+
+
+@pytest.mark.usefixtures("slurm")
+def test_again_keeps_how_the_laptop_comes_in(run: Run, store: Store) -> None:
+    """The login host and the local port that the user named, but not an address found out."""
+    run("submit", "--no-wait", "--login-host", "login.hpc.edu:2222", "--local-port", "9999")
+    run("submit", "--no-wait", "--again", "7", "-t", "90")
+    again = store.load("7")
+    run("submit", "--no-wait")
+
+    assert (again.login_host, again.local_port) == ("login.hpc.edu:2222", 9999)
+    assert not any(word.startswith("--lo") for word in options(store))
 
 
 @pytest.mark.usefixtures("slurm")

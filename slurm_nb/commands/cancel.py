@@ -34,7 +34,7 @@ def command(*, names: tuple[str, ...], last: bool, clusters: str | None, cancel_
         raise click.UsageError("name the JOBIDs to cancel, or give --last or --all")
     store = Store.of_user(os.environ)
     failures: list[SlurmNbError] = []
-    sessions, unreadable = _all(store) if cancel_all else _chosen(store, names, clusters)
+    sessions, unreadable = _all(store, clusters) if cancel_all else _chosen(store, names, clusters)
     failures += unreadable
     with slow_noted("Slurm, or the end of a job, takes its time...", after_s=_SLOW_S):
         told = _told(cancel(sessions), quiet=cancel_all)
@@ -45,14 +45,18 @@ def command(*, names: tuple[str, ...], last: bool, clusters: str | None, cancel_
         raise failures[-1]
 
 
-def _all(store: Store) -> tuple[list[Session], list[BadValue]]:
-    """Every session that may not have ended, also one whose submission was cut off."""
+def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[BadValue]]:
+    """Every session that may not have ended, also one whose submission was cut off.
+
+    cluster: those on it alone.
+    """
     doubtful = adopt(store)
     sessions, broken = store.all()
     for intent in doubtful:
         say_notices([in_doubt(intent)])
     broken += unreadable(store)
-    return [each for each in sessions if not is_over(find_ended(store, each))], broken
+    there = [each for each in sessions if cluster in {None, each.cluster}]
+    return [each for each in there if not is_over(find_ended(store, each))], broken
 
 
 def _chosen(

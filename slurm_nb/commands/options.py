@@ -92,7 +92,10 @@ def complete_folder(
 
 last_option = click.option("--last", is_flag=True, help="The session that was submitted last.")
 clusters_option = click.option(
-    "-M", "--clusters", metavar="NAME", help="Its cluster, where its JOBID is on more than one."
+    "-M",
+    "--clusters",
+    metavar="NAME",
+    help="The cluster that is meant, where a JOBID is on more than one.",
 )
 job_ids_argument = click.argument(
     "names", metavar="[JOBID]...", nargs=-1, shell_complete=complete_session

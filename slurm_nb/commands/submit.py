@@ -161,7 +161,6 @@ def command(
     if dry_run:
         click.echo(render(spec, template=template), nl=False)
         return
-    login = login or find_login(os.environ)
     session: Session | None = None
 
     def saved(new: Session) -> None:
@@ -180,6 +179,7 @@ def command(
             note=lambda text: say_notices([text]),
         )
         clean_up(Store.of_user(os.environ))
+        login = login or find_login(os.environ)
         if no_wait:
             _answer_submitted(session, login, as_json=as_json)
         else:
