@@ -101,8 +101,8 @@ WHICH_CLUSTER = 2
 
 @pytest.mark.parametrize("count", [1, 100, 1000])
 def test_a_list_asks_once_however_long_it_is(alice: Scientist, count: int) -> None:
-    """One squeue and at most one sacct: of waiting, ended and forgotten jobs together. Where jobs are
-    gone, one scontrol tells whether this is their cluster at all.
+    """One squeue and at most one sacct: of waiting, ended and forgotten jobs together. Where jobs
+    are gone, one scontrol tells whether this is their cluster at all.
     """
     waiting = min(5, count)
     job_ids = pending(alice, waiting)
