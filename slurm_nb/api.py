@@ -80,13 +80,13 @@ def await_way_in(
     began = time.monotonic()
     stale: Ready | None = None
     while True:
-        left_s = None if timeout_s is None else timeout_s - (time.monotonic() - began)
         ready = wait_until_ready(
             log,
             ask=lambda max_age_s: shared.state(session, max_age_s=max_age_s),
             show=show,
-            timeout_s=left_s,
+            timeout_s=timeout_s,
             stale=stale,
+            began_at=began,
         )
         state = ready if isinstance(ready, JobState) else shared.ask([session])[session.job_id]
         if isinstance(ready, JobState) or state.phase is Phase.ENDED:

@@ -70,7 +70,11 @@ _AGAIN = "start another: `{again}`"
 _MEMORY = "ask for more memory: `{again} --mem {mem}`"
 _TIME = "ask for more time: `{again} --time {time}`"
 _NODE = "take another node: `{again}{exclude}`; if it goes on, tell your site"
-_SHARED = "set `SLURM_NB_HOME` to a directory that login and compute nodes share, then `{again}`"
+# Not --again: the session is in the state directory that it had.
+_SHARED = (
+    "set `SLURM_NB_HOME` to a directory that login and compute nodes share, then `slurm-nb submit`"
+    " with the same options"
+)
 _CANT = "Jupyter can't be started: {found}"
 _KILL = "something such as `kill` ended it"
 _STRAIN = "the node had no memory left, or a watch of your site's ended it"

@@ -65,7 +65,7 @@ def lines_of(
             break
         looks += 1
         # Asked before the last look, so that nothing is missed that was written in between.
-        ended = looks % _ASK_EVERY_LOOKS == 0 and over()
+        ended = looks % _ASK_EVERY_LOOKS == 1 and over()
         sleep(0 if ended else _LOOK_EVERY_S)
     if rest:
         yield rest.decode(errors="replace")

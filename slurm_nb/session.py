@@ -209,6 +209,8 @@ class Store:
         """
         folder = self.session_folder(session.cluster, session.job_id)
         shutil.rmtree(folder, ignore_errors=True)
+        if self.has(session.job_id):  # on another cluster, whose job has the same two files
+            return not folder.exists()
         for path in (self.script_path(session.job_id), self.log_path(session.job_id)):
             with suppress(OSError):
                 path.unlink()

@@ -13,11 +13,11 @@ from slurm_nb.scheduler import JobState, Phase
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
-def describe(state: JobState) -> str:
+def describe(state: JobState, job_id: str) -> str:
     """`PENDING (Priority): other jobs come first; Slurm expects it to start 2026-11-23 14:00`."""
     if state.phase is not Phase.PENDING:
         return str(state)
-    words = in_words(state.reason)
+    words = in_words(state.reason).replace("JOBID", job_id)
     start = f"; Slurm expects it to start {when(state.start_time)}" if state.start_time else ""
     return f"{state}" + (f": {words}" if words else "") + start
 

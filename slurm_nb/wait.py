@@ -44,6 +44,7 @@ def wait_until_ready(  # noqa: PLR0913  all but the first are by name
     show: Callable[[JobState | None, float], None],
     timeout_s: float | None = None,
     stale: Ready | None = None,
+    began_at: float | None = None,
     clock: Clock | None = None,
 ) -> Ready | JobState:
     """Follow `log` and, now and then, `ask` Slurm, until the log says where Jupyter listens.
@@ -51,14 +52,15 @@ def wait_until_ready(  # noqa: PLR0913  all but the first are by name
     Returns that, or the state of a job that ended. `ask` is given how many seconds old the answer
     may be; `show` is told the last known state and the seconds waited, again and again.
     stale: what the log says of an earlier run, which does not count (a requeued job appends to its
-    log). Raises `NotReady` after `timeout_s` (the job goes on).
+    log). began_at: of a wait that is taken up again, by the clock. Raises `NotReady` after
+    `timeout_s` (the job goes on).
     """
     clock = clock or Clock()
-    start = clock.now()
+    start = clock.now() if began_at is None else began_at
     state: JobState | None = None
     schedule = iter(_ASK_AFTER_S)
     pause_s = next(schedule)
-    next_ask = start + pause_s
+    next_ask = clock.now() + pause_s
     over = asked = False
     unproved_at: float | None = None
     while True:

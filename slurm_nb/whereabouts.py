@@ -31,7 +31,7 @@ def find_ready(session: Session, state: JobState, log: JobLog, store: Store) -> 
         raise job_ended(settle(session, state, store, log), session, store)
     if state.phase is Phase.PENDING:
         raise NotReady(
-            f"job {job_id} waits in the queue: {describe(state)}",
+            f"job {job_id} waits in the queue: {describe(state, job_id)}",
             hint=f"wait for it: slurm-nb wait {job_id}; or cancel it: slurm-nb cancel {job_id}",
         )
     progress = log.read()

@@ -128,6 +128,11 @@ def test_every_row_has_a_recording(
     assert [each.explain(state) for each, state in cases] != before
 
 
+def test_another_state_directory_knows_no_earlier_session() -> None:
+    """Where the cure is another SLURM_NB_HOME, --again would find nothing there."""
+    assert not [row for row in CAUSES if "SLURM_NB_HOME" in row.cure and "{again}" in row.cure]
+
+
 def test_recordings_hold_no_secret() -> None:
     """The nonce of the tests stands for theirs, and there is no token."""
     texts = [path.read_text(encoding="utf-8") for path in RECORDINGS]

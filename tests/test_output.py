@@ -99,6 +99,15 @@ def test_a_new_run_is_read_from_its_beginning(log: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_is_over_already_is_not_waited_for(log: Path) -> None:
+    """The log of a job that has ended is printed, and that is all."""
+    pauses: list[float] = []
+
+    list(lines_of(log, 0, over=lambda: True, sleep=pauses.append))
+
+    assert sum(pauses) == 0
+
+
 def test_a_file_that_appears_later_is_followed(tmp_path: Path) -> None:
     """A job that waits has none yet."""
     log = tmp_path / "7_0_log.out"

@@ -323,6 +323,22 @@ def test_secrets_are_forgotten_and_the_session_is_not(store: Store) -> None:
     assert store.load("7") == SESSION
 
 
+def test_what_two_clusters_share_goes_with_the_last_of_them(store: Store) -> None:
+    """Jobs of one id on two clusters write to one file: a session that is over leaves it."""
+    one, other = (Session(job_id="7", cluster=cluster) for cluster in ("hpc", "big"))
+    store.save(one)
+    store.save(other)
+    store.script_path("7").touch()
+
+    removed = store.remove(one)
+    there = store.log_path("7").exists(), store.script_path("7").exists()
+    store.remove(other)
+
+    assert removed
+    assert there == (True, True)
+    assert not store.log_path("7").exists()
+
+
 def test_a_file_that_cannot_be_written_keeps_its_old_text(store: Store) -> None:
     """What the disk refuses leaves the file as it was, and no half file beside it."""
     folder = store.folder / "taken"

@@ -291,6 +291,17 @@ def test_wait_does_not_take_an_earlier_runs_word(run: Run, store: Store, slurm: 
     assert "slurm-nb wait 7" in said.err
 
 
+def test_the_time_out_that_is_told_is_the_users(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Not what was left of it after a look at an earlier run's word."""
+    running(store, NAMED)
+    slurm("squeue", shown("PENDING", reason="BeginTime"))
+
+    nothing, one = (run("wait", "7", "--wait-timeout", each).err for each in ("0", "1"))
+
+    assert "slurm-nb: not ready after 0 s: " in nothing
+    assert "slurm-nb: not ready after 1 s: " in one
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 )
@@ -332,15 +343,41 @@ def test_logs_prints_the_output(run: Run, store: Store) -> None:
     assert run("logs", "7", "-n", "1").out == "three\n"
 
 
-def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store) -> None:
-    """Exit code 5, and how to learn more."""
+@pytest.mark.parametrize("there", [True, False])
+def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store, *, there: bool) -> None:
+    """Exit code 5, and how to learn more; slurm-nb itself makes the file, empty."""
     store.save(NAMED)
-    store.log_path("7").unlink()
+    if not there:
+        store.log_path("7").unlink()
 
     said = run("logs", "7")
 
-    assert said.code == 5
+    assert (said.code, said.out) == (5, "")
+    assert "job 7 has written nothing yet" in said.err
     assert "slurm-nb status 7" in said.err
+
+
+def test_logs_of_a_job_that_ended_without_a_word(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Why it ended is all there is to say, with the exit code of a job that has ended."""
+    store.save(NAMED)
+    slurm("squeue", shown("CANCELLED", node="n/a"))
+    run("list")
+
+    said = run("logs", "7")
+
+    assert (said.code, said.out) == (4, "")
+    assert "it was cancelled before it started" in said.err
+
+
+def test_logs_that_follow_nothing_say_so(run: Run, store: Store, slurm: AddProgram) -> None:
+    """An empty screen would look like a fault."""
+    store.save(NAMED)
+    slurm("squeue", shown("COMPLETED"))
+
+    said = run("logs", "-f", "7")
+
+    assert said.code == 0
+    assert said.err == "job 7 has written nothing yet\n"
 
 
 def test_logs_follows_until_the_job_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:

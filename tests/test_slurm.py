@@ -77,8 +77,8 @@ def test_every_recorded_line_of_squeue_is_read(line: str) -> None:
 
 
 def test_many_lines_of_squeue_are_read() -> None:
-    """One answer holds many jobs; the last line of a job holds."""
-    text = "".join(map(as_asked, recorded("squeue.txt")))
+    """One answer holds many jobs; the first line of a job holds."""
+    text = "".join(map(as_asked, reversed(recorded("squeue.txt"))))
 
     states = parse_squeue(text)
 
@@ -131,6 +131,14 @@ def test_a_reason_may_hold_anything() -> None:
     state = parse_squeue(row("7", "PENDING", reason="(a|b) c"))["7"]
 
     assert (state.reason, state.script) == ("(a|b) c", JOB_SCRIPT)
+
+
+def test_a_path_cannot_add_a_line_of_its_own() -> None:
+    """Slurm prints the newline in a script's path: who has our old id now could say it is ours."""
+    forged = row("7", "RUNNING", node="c1")
+    theirs = row("7", "RUNNING", user="mallory", script=f"/home/mallory/x\n{forged}".rstrip())
+
+    assert parse_squeue(theirs)["7"].user == "mallory"
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,16 @@ def test_a_job_that_waits_is_described_in_words() -> None:
     """Slurm's own word and reason first, then what that means, then when it is to start."""
     state = JobState(Phase.PENDING, "PENDING", "Priority", start_time="2026-11-23T14:00:00")
 
-    assert describe(state) == (
+    assert describe(state, "7") == (
         "PENDING (Priority): other jobs come first; Slurm expects it to start 2026-11-23 14:00"
     )
+
+
+def test_a_command_to_type_names_the_job() -> None:
+    """As it stands it can be typed."""
+    state = JobState(Phase.PENDING, "PENDING", "JobHeldUser")
+
+    assert describe(state, "7").endswith("to release it: scontrol release 7")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +41,7 @@ def test_a_job_that_waits_is_described_in_words() -> None:
 )
 def test_what_says_enough_is_left_as_it_is(state: JobState, text: str) -> None:
     """A reason that is not known, none, and the start of a job that has started, add nothing."""
-    assert describe(state) == text
+    assert describe(state, "7") == text
 
 
 def test_times_lose_what_nobody_reads() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
 from slurm_nb.commands.options import session_argument
 from slurm_nb.commands.screen import say, visible
+from slurm_nb.ended import find_ended, job_ended
 from slurm_nb.errors import NotReady
 from slurm_nb.output import lines_of, tail_of
 from slurm_nb.scheduler import Phase, scheduler
@@ -30,14 +32,25 @@ def command(*, session: Session, follow: bool, lines: int | None) -> None:
     def over() -> bool:
         return shared.state(session, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
 
-    if not path.exists() and not follow:
-        raise NotReady(
-            f"job {session.job_id} has written nothing yet: there is no {path}",
-            hint=f"how it stands: slurm-nb status {session.job_id}",
-        )
+    if not _size(path):
+        nothing = f"job {session.job_id} has written nothing yet"
+        if follow:
+            say(nothing)
+        elif ended := find_ended(store, session):
+            raise job_ended(ended, session, store)
+        else:
+            raise NotReady(nothing, hint=f"how it stands: slurm-nb status {session.job_id}")
     start = tail_of(path, lines) if lines is not None else 0
     try:
         for line in lines_of(path, start, over=over if follow else None):
             click.echo(visible(line))
     except KeyboardInterrupt:
         say(f"job {session.job_id} goes on")
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 where there is no file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -63,7 +63,7 @@ def _lines(
     session, state, ended = entry.session, entry.state, entry.ended
     name = f" ({session.job_name})" if session.job_name else ""
     lines = [("Job", f"{session.job_id}{name}, cluster {session.cluster}")]
-    lines.append(("State", describe(state)))
+    lines.append(("State", describe(state, session.job_id)))
     if session.submitted_at:
         lines.append(("Submitted", clock_time(session.submitted_at)))
     if place:

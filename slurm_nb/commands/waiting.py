@@ -125,7 +125,7 @@ class WaitingLine:
         self.state = state
         self._tell_of_length(state, waited_s)
         self._tell_of_no_start(state)
-        text = _in_words(state)
+        text = _in_words(state, self._job_id)
         news = (text, int(waited_s // (1 if self._live else _PLAIN_EVERY_S)))
         if news == self._shown or (state is None and not self._live):
             return
@@ -185,9 +185,9 @@ def _clock(seconds: float) -> str:
     return f"{whole} s" if whole < 120 else f"{whole // 60} min"
 
 
-def _in_words(state: JobState | None) -> str:
+def _in_words(state: JobState | None, job_id: str) -> str:
     if state is None:
         return "submitted"
     if state.word == "RUNNING":
         return "RUNNING, Jupyter is starting"
-    return describe(state)
+    return describe(state, job_id)

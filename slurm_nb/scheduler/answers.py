@@ -40,11 +40,12 @@ def parse_squeue(text: str) -> dict[str, JobState]:
     """From lines of `squeue -o SQUEUE_FORMAT`.
 
     `7|alice|RUNNING|2026-11-23T14:00:00|2026-11-23T12:00:00|c1|None|/home/alice/job.sh`
+    The first line of a job counts: the path of a script may hold a newline, which squeue prints.
     """
-    states = {}
+    states: dict[str, JobState] = {}
     for line in text.splitlines():
         job_id, *values = line.strip().split("|", 6)
-        if job_id.isascii() and job_id.isdigit() and len(values) == 6:
+        if job_id.isascii() and job_id.isdigit() and len(values) == 6 and job_id not in states:
             user, word, end_time, start_time, node, rest = values
             reason, _, script = rest.rpartition("|")  # an admin's reason may hold a bar
             states[job_id] = JobState(

@@ -44,6 +44,23 @@ def test_a_local_session_honours_its_time_limit(alice: Scientist) -> None:
     assert "notebook" not in alice.processes("login")
 
 
+def test_the_page_that_open_wrote_goes_with_the_job(alice: Scientist) -> None:
+    """It holds the token: the job's script removes both, though nobody asks slurm-nb any more."""
+    submitted = _local(alice, "submit", "--cluster", "local", "--json", "-t", "0:08")
+    folder = alice.state / "sessions/local" / json.loads(submitted.stdout)["job_id"]
+    opened = _local(alice, "open", "--last", env={"BROWSER": "/usr/bin/true"})
+    there = (folder / "open.html").exists()
+    log = alice.state / f"jobs/{folder.name}_0_log.out"
+    end = time.monotonic() + 30
+    while "exit_code" not in log.read_text(encoding="utf-8"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+    assert (opened.exit_code, there) == (0, True)
+    assert not (folder / "open.html").exists()
+    assert not (folder / "token").exists()
+
+
 def test_a_killed_leader_leaves_a_session_that_can_be_cancelled(alice: Scientist) -> None:
     """Jupyter goes on without the script that started it; cancel ends it all the same."""
     record = json.loads(_local(alice, "submit", "--cluster", "local", "--json").stdout)
@@ -68,7 +85,7 @@ def test_without_slurm_both_ways_out_are_named(alice: Scientist) -> None:
     assert "notebook" not in alice.processes("login")
 
 
-def _local(alice: Scientist, *words: str) -> Said:
+def _local(alice: Scientist, *words: str, env: dict[str, str] | None = None) -> Said:
     """Run slurm-nb where no command of Slurm's is on PATH."""
     tools = alice.home / "bin"
     tools.mkdir(exist_ok=True)
@@ -76,4 +93,4 @@ def _local(alice: Scientist, *words: str) -> Said:
         link = tools / name
         if not link.is_symlink():
             link.symlink_to(Path("/usr/bin", name))
-    return alice.slurm_nb(*words, env=NO_SLURM)
+    return alice.slurm_nb(*words, env={**NO_SLURM, **(env or {})})

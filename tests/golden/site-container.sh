@@ -44,7 +44,7 @@ session_dir=$state_dir/sessions/$cluster/$job_id
 (umask 077 && mkdir -p "$session_dir") || exit 1
 chmod 700 "${session_dir%/*}" "$session_dir" # a default ACL beats the umask
 # A token that was sent to where an earlier run listened opens nothing any more.
-rm -f "$session_dir/token" "$session_dir/activity.json"
+rm -f "$session_dir/token" "$session_dir/open.html" "$session_dir/activity.json"
 chmod 600 "$state_dir/jobs/${job_id}_0_log.out" 2>/dev/null
 
 # The job's own lines in its output carry this, so that what a program prints there is not
@@ -112,7 +112,7 @@ clean_up() {
   for pid in $asking $(ours); do
     kill -KILL "$pid" 2>/dev/null
   done
-  rm -f "$session_dir/token" "$session_dir/activity.json"
+  rm -f "$session_dir/token" "$session_dir/open.html" "$session_dir/activity.json"
   [ -z "$run_dir" ] || rm -rf "$run_dir"
   tell ended ", \"exit_code\": $code"
 }
