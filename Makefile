@@ -11,7 +11,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo     run Jupyter in a job (without Slurm: on this machine) and say how to look at it"
 	@echo "make test     run all tests; as root on Debian on a real Slurm cluster in namespaces"
-	@echo "make test-all the same on each Slurm release, without and with accounting; takes hours"
+	@echo "make test-all the same on each Slurm release, without and with accounting; an hour"
 	@echo "make check    lint, types, shellcheck"
 	@echo "make dist     build wheel and sdist, and try the wheel in a clean environment"
 	@echo "make bench    measure, against what can be expected"

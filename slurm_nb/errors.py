@@ -24,7 +24,9 @@ EXIT_CODES = {
     4: "the job ended before it was ready (or, for tunnel-cmd, has ended)",
     5: "waited long enough, or not ready yet; the job still lives",
     EXIT_BUG: "a fault of slurm-nb itself; the message names a file with details",
+    129: "the terminal was closed (SIGHUP); a submitted job goes on",
     EXIT_INTERRUPTED: "interrupted; a submitted job goes on",
+    143: "told to end (SIGTERM); a submitted job goes on",
 }
 
 

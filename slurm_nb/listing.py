@@ -103,23 +103,31 @@ def _of_cluster(
     saved = shared.load() if problems else Answers()
     entries = []
     for session in sessions:
-        ended, state = known[session.job_id], states.get(session.job_id)
-        as_of = None
-        if state and is_no_answer(state):
-            seen = saved.jobs.get(session.job_id)
-            state, as_of = (seen.state, seen.at) if seen else (state, None)
-        over = state is None or is_no_answer(state) or as_of or state.phase is Phase.ENDED
-        if ended and over and session.job_id not in fresh:
-            state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
-        state = state or _NOT_ASKED
-        if session.job_id in fresh:
+        state, ended = states.get(session.job_id), known[session.job_id]
+        if state and session.job_id in fresh:
             ended = settle(session, state, store, follow(session, store))
             broken += [] if state.foreign else store.forget_secrets(session)
-        elif state.phase is not Phase.ENDED:
-            ended = None  # also where it had ended, and was put back into the queue
-        activity = find_activity(store, session) if state.phase is Phase.RUNNING else None
-        entries.append(Entry(session, state, ended, activity, as_of))
+            entries.append(Entry(session, state, ended))
+        else:
+            entries.append(_entry(store, session, state, ended, saved))
     return entries, problems[0] if problems else ""
+
+
+def _entry(
+    store: Store, session: Session, state: JobState | None, ended: Ended | None, saved: Answers
+) -> Entry:
+    """A session of which no new ending is known. state: None where Slurm was not asked."""
+    as_of = None
+    if state and is_no_answer(state) and session.job_id in saved.jobs:
+        seen = saved.jobs[session.job_id]
+        state, as_of = seen.state, seen.at
+    state = state or _NOT_ASKED
+    if ended and (as_of or is_no_answer(state) or state.phase is Phase.ENDED):
+        state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
+        return Entry(session, state, ended, as_of=as_of)
+    # One that had ended, and was put back into the queue, has not ended.
+    activity = find_activity(store, session) if state.phase is Phase.RUNNING else None
+    return Entry(session, state, activity=activity, as_of=as_of)
 
 
 def _is_news(state: JobState, ended: Ended | None) -> bool:

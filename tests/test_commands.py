@@ -137,7 +137,7 @@ def test_every_error_has_a_documented_exit_code() -> None:
     codes = {kind.exit_code for kind in kinds if issubclass(kind, SlurmNbError)}
 
     assert codes == {1, 3, 4, 5}
-    assert set(EXIT_CODES) == {0, 2, *codes, EXIT_BUG, EXIT_INTERRUPTED}
+    assert set(EXIT_CODES) == {0, 2, *codes, EXIT_BUG, 129, EXIT_INTERRUPTED, 143}
 
 
 @pytest.mark.parametrize("name", ["submit", "tunnel-cmd", "cancel", "password"])

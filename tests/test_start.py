@@ -199,3 +199,22 @@ def test_jupyter_is_told_to_end_when_its_job_script_is_killed(
         assert job.stdout.readline() == "started\n"
         job.kill()
         assert job.stdout.read() == ""  # returns when nobody has it open any more
+
+
+def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Path) -> None:
+    """Write(2) succeeds with less than it was given, and fails only when it is called again."""
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (32768, 32768)); import slurm_nb_start"
+    )
+    check = f"slurm_nb_start._check_writable('your home', {str(tmp_path)!r})"
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {check}"],
+        env={**environ, "PYTHONPATH": str(Path(START).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert f"your home, {tmp_path}, can't be written on c1: File too large" in done.stderr
+    assert list(tmp_path.glob(".slurm-nb-probe-*")) == []

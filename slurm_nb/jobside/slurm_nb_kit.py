@@ -197,7 +197,8 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
         _give_back(app)
         ready = _ready(app, sockets[0])
     except Exception as error:  # whatever it is, nobody has seen that the server is safe
-        print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % error, flush=True)
+        why = str(error) or type(error).__name__
+        print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % why, flush=True)
         os._exit(1)
     _tell("ready", ready)
     _watch(app)

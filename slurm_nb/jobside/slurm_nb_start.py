@@ -146,7 +146,9 @@ def _check_writable(what: str, folder: str) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.write(handle, bytes(_PROBE_BYTES))
+            left = _PROBE_BYTES
+            while left:  # a disk with a little room takes a part, and says so
+                left -= os.write(handle, bytes(left))
         finally:
             os.close(handle)  # NFS says only here that the disk is full
             os.unlink(path)
