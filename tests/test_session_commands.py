@@ -419,7 +419,7 @@ def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store, *, there: bool
     said = run("logs", "7")
 
     assert (said.code, said.out) == (5, "")
-    assert "job 7 has written nothing yet" in said.err
+    assert f"job 7 has written nothing yet: {store.log_path('7')} is" in said.err
     assert "slurm-nb status 7" in said.err
 
 

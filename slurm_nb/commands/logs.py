@@ -39,7 +39,11 @@ def command(*, session: Session, follow: bool, lines: int | None) -> None:
         elif ended := find_ended(store, session):
             raise job_ended(ended, session, store)
         else:
-            raise NotReady(nothing, hint=f"how it stands: slurm-nb status {session.job_id}")
+            found = "is empty" if path.exists() else "is not there"
+            raise NotReady(
+                f"{nothing}: {path} {found}",
+                hint=f"how it stands: slurm-nb status {session.job_id}",
+            )
     start = tail_of(path, lines) if lines is not None else 0
     try:
         for line in lines_of(path, start, over=over if follow else None):
