@@ -67,7 +67,7 @@ def settle(
             store.forget_secrets(session)
         return earlier
     progress = log.read()
-    mem, limit = (option_of(session, name) for name in ("mem", "time"))
+    mem, limit, exclude = (option_of(session, name) for name in ("mem", "time", "exclude"))
     ending = explain(
         session.job_id,
         state,
@@ -75,6 +75,7 @@ def settle(
         log.tail(),
         mem=mem,
         time=limit,
+        exclude=exclude,
         cancelled_by=_other_user(state.by_uid),
         repeatable=bool(session.options),
     )

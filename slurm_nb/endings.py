@@ -6,6 +6,7 @@ Pure: no I/O, no clock.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -60,12 +61,14 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
     *,
     mem: str | None = None,
     time: str | None = None,
+    exclude: str | None = None,
     cancelled_by: str | None = None,
     repeatable: bool = True,
 ) -> Ending:
     """Why the job is over, by Slurm's word, its own, and the last lines of its output.
 
-    mem, time: what it asked for, as sbatch takes it: `8G`, `2:00:00`. cancelled_by: who cancelled
+    mem, time, exclude: what it asked for, as sbatch takes it: `8G`, `2:00:00`, `c[3-5]`.
+    cancelled_by: who cancelled
     it, unless it was the user: `root`. repeatable: whether `--again` knows its
     options; not those of a job that was sbatched by hand.
     """
@@ -76,7 +79,7 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
         "time": _twice_time(time),
         "who": _short(cancelled_by or ""),
         "node": _node(job) or "its node",
-        "exclude": f" --exclude {_node(job)}" if _node(job) else "",
+        "exclude": _exclude(_node(job), exclude),
         "exit_code": str(progress.exit_code),
         "cure": _short(progress.failure.cure if progress.failure else ""),
     }
@@ -149,6 +152,12 @@ def _said(state: JobState, progress: Progress) -> str:
 
 def _node(job: _Job) -> str | None:
     return job.state.node if job.state.node and is_node(job.state.node) else None
+
+
+def _exclude(node: str | None, already: str | None) -> str:
+    """` --exclude c1`, with what was excluded before: --again takes the last one alone."""
+    nodes = ",".join(filter(None, (already, node)))
+    return f" --exclude {shlex.quote(nodes)}" if node else ""
 
 
 def _twice_mem(mem: str | None) -> str:

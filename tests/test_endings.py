@@ -135,6 +135,17 @@ def test_a_job_that_was_sbatched_by_hand_is_not_to_be_submitted_again() -> None:
     assert told.cure == "ask for more memory: `slurm-nb submit --mem SIZE`"
 
 
+def test_nodes_that_were_excluded_before_stay_so() -> None:
+    """The cure's own --exclude takes the place of the first one, and stands as bash reads it."""
+    state = JobState(Phase.ENDED, "NODE_FAIL", node="c1")
+
+    first = explain("7", state, Progress(), [])
+    second = explain("7", state, Progress(), [], exclude="c[3-5]")
+
+    assert "`slurm-nb submit --again 7 --exclude c1`" in first.cure
+    assert "`slurm-nb submit --again 7 --exclude 'c[3-5],c1'`" in second.cure
+
+
 def test_another_state_directory_knows_no_earlier_session() -> None:
     """Where the cure is another SLURM_NB_HOME, --again would find nothing there."""
     assert not [row for row in CAUSES if "SLURM_NB_HOME" in row.cure and "{again}" in row.cure]
