@@ -68,9 +68,8 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
     """Why the job is over, by Slurm's word, its own, and the last lines of its output.
 
     mem, time, exclude: what it asked for, as sbatch takes it: `8G`, `2:00:00`, `c[3-5]`.
-    cancelled_by: who cancelled
-    it, unless it was the user: `root`. repeatable: whether `--again` knows its
-    options; not those of a job that was sbatched by hand.
+    cancelled_by: who cancelled it, unless it was the user: `root`. repeatable: whether `--again`
+    knows its options; not those of a job that was sbatched by hand.
     """
     job = _Job(job_id, state, progress, [line.rstrip("\r") for line in tail], cancelled_by)
     values = {
