@@ -101,7 +101,9 @@ clean_up() {
     tell_failed "what runs for --setup, --module or --env ended the job script on $node: exit code $code" \
       "it runs in the script's own shell, and must not call exit, nor leave set -e on"
   fi
-  for pid in $asking $(ours); do
+  # First what may start another program while the others are looked for.
+  [ -z "$asking" ] || kill -KILL "$asking" 2>/dev/null
+  for pid in $(ours); do
     kill -KILL "$pid" 2>/dev/null
   done
   rm -f "$session_dir/token" "$session_dir/open.html" "$session_dir/activity.json"
@@ -154,7 +156,7 @@ ask_end() { # asks Slurm, again before the last minutes and when it should be ov
 time_is_short() {
   interrupted=yes
   [ -z "$asking" ] || kill -KILL "$asking" 2>/dev/null
-  ask_end &
+  ask_end >/dev/null 2>&1 &
   asking=$!
 }
 trap time_is_short USR1
