@@ -320,6 +320,18 @@ def test_wait_prints_the_way_in_again(run: Run, store: Store) -> None:
     assert f"?token={TOKEN}" in said.out
 
 
+@pytest.mark.parametrize(("left_s", "times"), [(3500, 0), (7200, 1)])
+def test_the_idle_stop_is_told_where_it_can_come_first(
+    run: Run, store: Store, slurm: AddProgram, left_s: int, times: int
+) -> None:
+    """A time limit that comes sooner leaves nothing to be said of it."""
+    running(store, NAMED)
+    end = datetime.fromtimestamp(time.time() + left_s)  # noqa: DTZ006  local
+    slurm("squeue", shown("RUNNING", end.isoformat(timespec="seconds")))
+
+    assert run("wait", "7").out.count("or after 60 min without use") == times
+
+
 def test_wait_for_a_job_that_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:
     """Exit code 4 with the cause and the cure."""
     running(store, NAMED, "")

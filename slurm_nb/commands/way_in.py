@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from slurm_nb.api import WayIn
 from slurm_nb.ended import option_of
 from slurm_nb.ready import Ready
-from slurm_nb.scheduler import LOCAL, Phase
+from slurm_nb.scheduler import LOCAL, JobState, Phase
 from slurm_nb.session import Session
 from slurm_nb.spec import JobSpec, time_limit_s
-from slurm_nb.state_words import duration
+from slurm_nb.state_words import duration, seconds_until
 
 _HOST_KEY = """ The first time on a node, ssh asks
    whether you trust its key."""
@@ -34,18 +36,24 @@ Jupyter runs on {ready.node}, job {job_id}.
 
 {connection.url}
 {_beside_the_url(session, ready)}
-Ends:       {ends}{_idle_stop(session)}; then stop ssh (Ctrl-C)
+Ends:       {ends}{_idle_stop(session, state)}; then stop ssh (Ctrl-C)
 How it is:  slurm-nb status {job_id}
 See again:  slurm-nb tunnel-cmd {job_id}
 Cancel:     slurm-nb cancel {job_id}"""
 
 
-def _idle_stop(session: Session) -> str:
-    """`, or after 60 min without use`; nothing for a session that slurm-nb has not submitted."""
+def _idle_stop(session: Session, state: JobState) -> str:
+    """`, or after 60 min without use`; nothing where the time limit comes first.
+
+    Nor for a session that slurm-nb has not submitted.
+    """
     if session.submitted_at is None:
         return ""
     seconds = time_limit_s(option_of(session, "idle-timeout") or JobSpec.idle_timeout)
-    return f", or after {duration(seconds)} without use" if seconds else ""
+    left_s = seconds_until(state.end_time, time.time())
+    if not seconds or (left_s is not None and left_s <= seconds):
+        return ""
+    return f", or after {duration(seconds)} without use"
 
 
 def _beside_the_url(session: Session, ready: Ready) -> str:
