@@ -11,7 +11,9 @@ from .host import CommandError, Host
 from .users import CLUSTER_USERS
 
 ACCOUNT = "project"
-"""The account of all users; with accounting, any other is refused."""
+"""The account of all users, who take it where they name none."""
+OTHER_ACCOUNTS = ("poor", "one", "two")
+"""Accounts that they have besides; with accounting, any other is refused."""
 
 _DATA = "/var/spool/mysql"
 _RUN = "/run/mysqld"
@@ -57,12 +59,15 @@ def start(login: Host) -> None:
 
 
 def register(login: Host, cluster: str) -> None:
-    """Makes a cluster known, with the account and its users."""
+    """Makes a cluster known, with the accounts and their users."""
     users = ",".join(user.name for user in CLUSTER_USERS)
+    others = ",".join(OTHER_ACCOUNTS)
     for added in (
         ["cluster", cluster],
         ["account", ACCOUNT, f"cluster={cluster}", "description=tests", "organization=tests"],
         ["user", users, f"account={ACCOUNT}", f"cluster={cluster}"],
+        ["account", others, f"cluster={cluster}", "description=tests", "organization=tests"],
+        ["user", users, f"account={others}", f"cluster={cluster}"],
     ):
         login.run(["sacctmgr", "-i", "-Q", "add", *added])
 

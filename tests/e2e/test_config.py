@@ -263,7 +263,9 @@ def test_a_site_file_of_another_user_is_not_read(alice: Scientist) -> None:
 
 
 def test_config_init_asks_slurm(alice: Scientist) -> None:
-    """The partitions with their limits stand in the file; without accounting it says so."""
+    """The partitions with their limits stand in the file, and the accounts; without accounting it
+    says so.
+    """
     said = alice.slurm_nb("config", "init")
 
     text = (alice.home / USER_FILE).read_text()
@@ -272,8 +274,11 @@ def test_config_init_asks_slurm(alice: Scientist) -> None:
     assert "#   tiny: " in text
     assert "at most 00:10:00" in text
     assert '# partition = "main"' in text
-    assert "Not learnt from Slurm: accounts: " in text
-    assert "accounts: " in said.stderr
+    if alice.cluster.accounting:
+        assert re.search(r"^#   yours: .*\bproject\b", text, re.MULTILINE)
+    else:
+        assert "Not learnt from Slurm: accounts: " in text
+        assert "accounts: " in said.stderr
 
 
 def _log(job_id: str) -> str:
