@@ -84,7 +84,9 @@ def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
     doubtful = []
     for intent in lost:
         job = found.get(intent.script)
-        if job is None and time.time() - intent.began_at < _SETTLED_S:
+        # A home may be shared by two clusters, and this be the other one.
+        here = bool(clusters) or intent.session.cluster == own
+        if job is None and not (here and time.time() - intent.began_at >= _SETTLED_S):
             doubtful.append(intent)
             continue
         if job is not None:

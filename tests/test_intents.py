@@ -137,6 +137,15 @@ def test_what_became_no_job_is_forgotten_in_the_end(store: Store, cut: Cut) -> N
     assert not script.exists()
 
 
+def test_another_clusters_slurm_forgets_nothing(store: Store, slurm: AddProgram, cut: Cut) -> None:
+    """Where two clusters share the home, this one's squeue says nothing of the other one's jobs."""
+    slurm("scontrol", "printf 'ClusterName             = other\\n'")
+    cut(began_s_ago=100_000)
+
+    assert len(adopt(store)) == 1
+    assert len(list((store.folder / "submitting").iterdir())) == 1
+
+
 def test_a_slurm_that_does_not_answer_forgets_nothing(
     store: Store, slurm: AddProgram, cut: Cut
 ) -> None:

@@ -34,8 +34,8 @@ def command(*, names: tuple[str, ...], last: bool, clusters: str | None, cancel_
         raise click.UsageError("name the JOBIDs to cancel, or give --last or --all")
     store = Store.of_user(os.environ)
     failures: list[SlurmNbError] = []
-    sessions, unreadable = _all(store, clusters) if cancel_all else _chosen(store, names, clusters)
-    failures += unreadable
+    sessions, broken = _all(store, clusters) if cancel_all else _chosen(store, names, clusters)
+    failures += broken
     with slow_noted("Slurm, or the end of a job, takes its time...", after_s=_SLOW_S):
         told = _told(cancel(sessions), quiet=cancel_all)
         failures += [each.error for each in told if each.error]

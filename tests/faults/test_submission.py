@@ -278,7 +278,7 @@ def test_a_state_directory_that_is_no_directory_is_told(alice: Scientist) -> Non
     """SLURM_NB_HOME is a file, or below what may not be entered: exit 1 and the place; no job."""
     file = alice.home / "bin"
     file.write_text("")
-    for home, problem in (("/home/alice/bin", "File exists"), ("/root/x", "Permission denied")):
+    for home, problem in (("/home/alice/bin", "File exists"), ("/usr/x", "Permission denied")):
         said = alice.slurm_nb("submit", "-p", "closed", env={"SLURM_NB_HOME": home})
         assert said.exit_code == 1
         assert home in said.stderr
