@@ -73,7 +73,7 @@ def main() -> None:
             url = driver.current_url
 
             driver.get(f"{ADDRESS.scheme}://{ADDRESS.netloc}/{os.environ['NB_PATH']}")
-            patient = WebDriverWait(driver, 60, 1.0, [WebDriverException, StopIteration])
+            patient = WebDriverWait(driver, 120, 1.0, [WebDriverException, StopIteration])
             output = "\n".join(patient.until(run_first_cell))
             driver.save_screenshot(os.environ["NB_PICTURE"])
         except Exception:

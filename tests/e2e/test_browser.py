@@ -47,7 +47,7 @@ def _see(alice: Scientist, record: dict[str, Any], ui: str, password: str = "") 
                 "NB_PASSWORD": password,
             },
             stdin_text=CLIENT,
-            timeout_s=150,
+            timeout_s=240,
         )
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -217,7 +218,7 @@ def small_node(alice: Scientist) -> Iterator[None]:
     if not can_limit():
         pytest.skip("no control group with a memory limit can be made here")
     slurmd = alice.cluster.hosts["c2"].run(["cat", "/run/slurmd.pid"]).stdout
-    with limited("slurm-nb-test", [_outside(alice, int(slurmd))], MEMORY):
+    with limited(f"slurm-nb-test-{os.getpid()}", [_outside(alice, int(slurmd))], MEMORY):
         yield
         alice.cluster.cancel_jobs()
 
