@@ -31,6 +31,7 @@ check: .venv/developing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/shellcheck .ci/run tests/debian-packages
 	for ui in notebook lab; do $(BIN)/slurm-nb submit --dry-run --ui $$ui | $(BIN)/shellcheck - || exit; done
 
