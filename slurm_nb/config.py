@@ -11,11 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_nb.config_file import ConfigFile, Key, Setting, likely, parse
-from slurm_nb.errors import BadValue
-from slurm_nb.private import read_unshared
-
-SITE_CONFIG = Path("/etc/slurm-nb/config.toml")
+from slurm_nb.config_file import ConfigFile, Key, Setting, parse
+from slurm_nb.errors import BadValue, likely
+from slurm_nb.files import read_unshared
+from slurm_nb.paths import SITE_CONFIG, user_config_path
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,6 @@ class Config:
 
     def _profile_of(self, file: ConfigFile) -> Mapping[str, Setting]:
         return {} if self.profile is None else file.profiles.get(self.profile, {})
-
-
-def user_config_path(environ: Mapping[str, str]) -> Path:
-    """Where the user's file is looked for. A relative XDG_CONFIG_HOME is none (XDG base dirs)."""
-    base = Path(environ.get("XDG_CONFIG_HOME", ""))
-    if not base.is_absolute():
-        base = Path(os.path.expanduser("~/.config"))  # noqa: PTH111  where there is no home either
-    return base / "slurm-nb/config.toml"
 
 
 def load(

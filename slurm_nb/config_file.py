@@ -6,11 +6,10 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import BadValue, likely
 from slurm_nb.limits import MAXIMA, amount
 
 Kind = Literal["text", "number", "switch", "list"]
@@ -75,12 +74,6 @@ def parse(path: Path, text: str, keys: Collection[Key], *, is_site: bool) -> Con
     Raises `BadValue`, naming file, line and the likely meant key.
     """
     return _File(path, keys, is_site).parse(text)
-
-
-def likely(name: str, known: Collection[str]) -> str:
-    """The question whether one of `known` was meant, with a blank; empty when none is alike."""
-    close = get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}? " if close else ""
 
 
 @dataclass(frozen=True)

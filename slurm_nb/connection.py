@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 
 from slurm_nb.errors import BadValue, NotReady
-from slurm_nb.private import user_name
+from slurm_nb.files import user_name
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import LOCAL
 from slurm_nb.session import Session, Store

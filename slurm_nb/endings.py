@@ -14,7 +14,7 @@ from slurm_nb.causes import CAUSES, NAMING, Cause
 from slurm_nb.errors import BadValue
 from slurm_nb.ready import Progress, is_node
 from slurm_nb.scheduler import JobState, Phase
-from slurm_nb.spec import time_limit_s
+from slurm_nb.times import time_limit_s
 
 _CHARS = 500
 _LAST_LINES = 15

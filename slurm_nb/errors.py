@@ -13,6 +13,9 @@ slurm-nb's own fault with 70 (EX_SOFTWARE of sysexits.h).
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 EXIT_INTERRUPTED = 130
 EXIT_BUG = 70
 
@@ -77,3 +80,9 @@ class NotReady(SlurmNbError):
     """The job lives, but has not said yet where Jupyter listens."""
 
     exit_code = 5
+
+
+def likely(name: str, known: Collection[str]) -> str:
+    """The question whether one of `known` was meant, with a blank; empty when none is alike."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}? " if close else ""

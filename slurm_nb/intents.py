@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from slurm_nb.errors import BadValue, SchedulerError
-from slurm_nb.private import write_private
+from slurm_nb.files import write_private
 from slurm_nb.process import Process
 from slurm_nb.records import is_time, read_record
 from slurm_nb.scheduler import LOCAL

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from slurm_nb.private import refresh
+from slurm_nb.files import refresh
 from slurm_nb.ready import MARK, Progress, read_progress
 
 _CHUNK_BYTES = 1 << 20

@@ -9,7 +9,7 @@ import math
 import re
 
 from slurm_nb.errors import BadValue
-from slurm_nb.spec import time_limit_s
+from slurm_nb.times import time_limit_s
 
 MAXIMA = ("time", "mem", "cpus-per-task", "gpus", "idle-timeout")
 """The options that a site can set a maximum for."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from slurm_nb.private import refresh
+from slurm_nb.files import refresh
 
 _CHUNK_BYTES = 1 << 16
 _LINE_BYTES = 1 << 16

@@ -17,7 +17,6 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_nb.errors import BadValue
-from slurm_nb.private import (
+from slurm_nb.files import (
     SECRETS,
     check_ours,
     check_parent,
@@ -37,6 +36,7 @@ from slurm_nb.private import (
     refresh,
     write_private,
 )
+from slurm_nb.paths import _state_dir
 from slurm_nb.ready import Ready
 from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.spec import Auth
@@ -220,16 +220,6 @@ class Store:
 def is_job_id(text: str) -> bool:
     """Whether `text` can be the id of a session: `7`, `local-7`."""
     return _JOB_ID.fullmatch(text) is not None
-
-
-def _state_dir(environ: Mapping[str, str]) -> Path:
-    if environ.get("SLURM_NB_HOME"):
-        folder = Path(environ["SLURM_NB_HOME"])
-    elif Path(environ.get("XDG_STATE_HOME", "")).is_absolute():
-        folder = Path(environ["XDG_STATE_HOME"], "slurm-nb")
-    else:
-        folder = Path("~/.local/state/slurm-nb").expanduser()
-    return Path(os.path.abspath(folder))
 
 
 def _read(folder: Path) -> Session:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from slurm_nb.errors import BadValue
+from slurm_nb.times import time_limit_s
 
 Ui = Literal["notebook", "lab"]
 UIS: tuple[Ui, ...] = get_args(Ui)
@@ -21,15 +22,6 @@ ROUTES: tuple[Route, ...] = get_args(Route)
 Auth = Literal["token", "password"]
 AUTHS: tuple[Auth, ...] = get_args(Auth)
 
-_TIME_FORMS = "90 (minutes), 90:00, 2:00:00, 1-12, 1-12:30, 1-12:30:00 or UNLIMITED"
-_TIME = re.compile(
-    r"(?P<days>\d{1,12})-(?P<dh>\d{1,12})(:(?P<dm>\d{1,12})(:(?P<ds>\d{1,12}))?)?"
-    r"|(?P<h>\d{1,12}):(?P<m>\d{1,12}):(?P<s>\d{1,12})"
-    r"|(?P<min>\d{1,12})(:(?P<sec>\d{1,12}))?",
-    re.ASCII,
-)
-# Slurm keeps the limit as 32-bit minutes, the highest two standing for "none" and "unlimited".
-_MAX_TIME_S = (2**32 - 3) * 60
 _MEM = re.compile(r"\d{1,15}(?:[KMGT]B?)?", re.ASCII | re.IGNORECASE)
 _GPUS = re.compile(r"(?:[\w.+-]+:)?[1-9]\d*(?:,[\w.+-]+:[1-9]\d*)*", re.ASCII)
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://.", re.ASCII)
@@ -177,29 +169,6 @@ def _check_environment(spec: JobSpec) -> None:
     for option, texts in (("--module", spec.module), ("--setup", spec.setup)):
         if not all(text.strip() for text in texts):
             raise BadValue(f"{option} '': is empty")
-
-
-def time_limit_s(text: str, option: str = "--time") -> int | None:
-    """Seconds of a Slurm time limit such as `1-12:30:00`; None when it is unlimited.
-
-    The forms are those of sbatch(1), `--time` (22.05). Zero means no limit there, and here.
-    Raises `BadValue`, naming the option, for anything else.
-    """
-    if text.upper() in {"UNLIMITED", "INFINITE"}:
-        return None
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise BadValue(f"{option} {text!r}: not a time limit", hint=f"write {_TIME_FORMS}")
-    part = {name: int(value) for name, value in match.groupdict(default="0").items()}
-    seconds = (
-        part["days"] * 86400
-        + (part["dh"] + part["h"]) * 3600
-        + (part["dm"] + part["m"] + part["min"]) * 60
-        + (part["ds"] + part["s"] + part["sec"])
-    )
-    if seconds > _MAX_TIME_S:
-        raise BadValue(f"{option} {text!r}: longer than Slurm can count", hint="write UNLIMITED")
-    return seconds or None
 
 
 def refuse_control_characters(what: str, text: str) -> None:

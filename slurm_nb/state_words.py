@@ -5,12 +5,9 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from slurm_nb.reasons import in_words
 from slurm_nb.scheduler import JobState, Phase
-
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+from slurm_nb.times import when
 
 
 def describe(state: JobState, job_id: str) -> str:
@@ -27,32 +24,3 @@ def stands_still(state: JobState, job_id: str) -> list[str]:
     if state.word not in {"SUSPENDED", "STOPPED"}:
         return []
     return [f"Jupyter does not answer while job {job_id} is {state}; it goes on when Slurm lets it"]
-
-
-def when(time: str) -> str:
-    """`2026-11-23 14:00` of Slurm's `2026-11-23T14:00:00`, in local time as Slurm gives it."""
-    return time.replace("T", " ")[:16]
-
-
-def seconds_until(time: str | None, now_s: float) -> int | None:
-    """Until Slurm's `2026-11-23T14:00:00`, in this machine's time; 0 for one that is past.
-
-    None for no time, or something else.
-    """
-    try:
-        at = datetime.fromisoformat(time or "").timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return max(0, round(at - now_s))
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `90 min`, `3 h 05 min`, `2 d 4 h`."""
-    whole = int(seconds)
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    if whole < 2 * _HOUR_S:
-        return f"{whole // _MINUTE_S} min"
-    if whole < _DAY_S:
-        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02} min"
-    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ import jinja2
 from jinja2 import nodes
 from jinja2.runtime import BlockReference, Context
 
-from slurm_nb.config import SITE_CONFIG, user_config_path
-from slurm_nb.config_file import likely
-from slurm_nb.errors import BadValue, SlurmNbError
-from slurm_nb.private import check_unchangeable
+from slurm_nb.errors import BadValue, SlurmNbError, likely
+from slurm_nb.files import check_unchangeable
+from slurm_nb.paths import templates
 from slurm_nb.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
 
 BASE = "jupyter.sh.j2"
@@ -72,20 +70,6 @@ def fill_in(
             raise
         said = f"{error}" or type(error).__name__
         raise BadValue(f"{_line_of(error) or name}: {said}", hint=_hint(name)) from error
-
-
-def template_folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where a template is looked up by its name: the user's folder, the site's, the examples."""
-    site = Path(environ.get("SLURM_NB_SITE_CONFIG") or SITE_CONFIG).absolute()
-    beside = (user_config_path(environ), site)
-    return (*(path.parent / "templates" for path in beside), templates() / "sites")
-
-
-def templates() -> Path:
-    """The folder of job templates: beside the package, or one level up in a checkout."""
-    package = Path(str(resources.files("slurm_nb")))
-    inside = package / "job_templates"
-    return inside if inside.is_dir() else package.parent / "job_templates"
 
 
 class _Loader(jinja2.BaseLoader):

@@ -10,7 +10,7 @@ import pytest
 
 import slurm_nb
 from slurm_nb.errors import BadValue, JobEnded, SchedulerError
-from slurm_nb.private import write_private
+from slurm_nb.files import write_private
 from slurm_nb.session import Session, Store
 from slurm_nb.spec import JobSpec
 from slurm_nb.tunnel import Login

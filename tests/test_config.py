@@ -15,10 +15,11 @@ import pytest
 
 from slurm_nb.__main__ import main
 from slurm_nb.commands.configured import Configured, profile_option
-from slurm_nb.config import choose_profile, load, user_config_path
+from slurm_nb.config import choose_profile, load
 from slurm_nb.config_file import Key
 from slurm_nb.errors import BadValue
-from slurm_nb.private import write_private
+from slurm_nb.files import write_private
+from slurm_nb.paths import user_config_path
 from slurm_nb.session import Session, Store
 from tests.conftest import NONCE, AddProgram
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.ended import find_ended, is_certain, job_ended, option_of, settle
-from slurm_nb.private import write_private
+from slurm_nb.files import write_private
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from slurm_nb.ended import settle
+from slurm_nb.files import write_private
 from slurm_nb.listing import (
     Activity,
     clean_up,
@@ -17,7 +18,6 @@ from slurm_nb.listing import (
     list_sessions,
     prune,
 )
-from slurm_nb.private import write_private
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.errors import BadValue
-from slurm_nb.private import refresh, write_private
+from slurm_nb.files import refresh, write_private
 from slurm_nb.ready import Ready
 from slurm_nb.session import Session, Store, is_job_id
 

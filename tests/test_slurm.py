@@ -16,7 +16,7 @@ import pytest
 from submitit.slurm.slurm import SlurmExecutor
 
 from slurm_nb.errors import AnswerLost, SchedulerError
-from slurm_nb.private import user_name
+from slurm_nb.files import user_name
 from slurm_nb.scheduler import JobState, Phase, slurm
 from slurm_nb.scheduler.answers import PHASES, parse_place, parse_sacct, parse_squeue
 from slurm_nb.scheduler.command import Answer

@@ -19,9 +19,9 @@ from slurm_nb.commands.configured import (
 from slurm_nb.commands.earlier import AGAIN, key_of
 from slurm_nb.commands.options import json_option
 from slurm_nb.commands.screen import answer_json, say, visible
-from slurm_nb.config import user_config_path
 from slurm_nb.config_file import ConfigFile, Setting
 from slurm_nb.errors import BadValue
+from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler.access import Access, find_access
 from slurm_nb.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.starter import Entry, config_text
@@ -172,7 +172,7 @@ def _example(param: click.Parameter) -> object:
 
 def _write(path: Path, text: str) -> None:
     """The file, complete or not at all; an older one is kept beside it."""
-    from slurm_nb.private import write_private
+    from slurm_nb.files import write_private
 
     try:
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)

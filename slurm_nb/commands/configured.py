@@ -20,8 +20,8 @@ from click.shell_completion import CompletionItem
 
 from slurm_nb.commands.earlier import AGAIN, key_of, with_earlier
 from slurm_nb.config import Config, choose_profile, load
-from slurm_nb.config_file import Key, Kind, Setting, likely
-from slurm_nb.errors import BadValue, SlurmNbError
+from slurm_nb.config_file import Key, Kind, Setting
+from slurm_nb.errors import BadValue, SlurmNbError, likely
 from slurm_nb.site_rules import InForce, check_site, with_sbatch_variables
 
 PREFIX = "SLURM_NB_SUBMIT_"

@@ -10,7 +10,7 @@ from slurm_nb.intents import Intent
 from slurm_nb.listing import Entry
 from slurm_nb.scheduler import Phase
 from slurm_nb.shared import is_no_answer
-from slurm_nb.state_words import duration, seconds_until
+from slurm_nb.times import duration, seconds_until
 
 HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
 

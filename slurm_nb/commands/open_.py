@@ -13,7 +13,7 @@ from slurm_nb.commands.options import session_argument
 from slurm_nb.commands.screen import say, say_notices
 from slurm_nb.connection import find_login
 from slurm_nb.errors import BadValue
-from slurm_nb.private import write_private
+from slurm_nb.files import write_private
 from slurm_nb.scheduler import LOCAL
 from slurm_nb.session import Session, Store
 

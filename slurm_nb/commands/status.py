@@ -16,7 +16,8 @@ from slurm_nb.listing import Activity, Entry, find_entry
 from slurm_nb.ready import Progress
 from slurm_nb.scheduler import JobState, Phase, place_in_queue
 from slurm_nb.session import Session, Store
-from slurm_nb.state_words import describe, duration, stands_still, when
+from slurm_nb.state_words import describe, stands_still
+from slurm_nb.times import duration, when
 from slurm_nb.whereabouts import follow
 
 _WIDTH = 11

@@ -19,7 +19,8 @@ from slurm_nb.errors import JobEnded, NotReady
 from slurm_nb.reasons import never_starts
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session
-from slurm_nb.state_words import describe, seconds_until
+from slurm_nb.state_words import describe
+from slurm_nb.times import seconds_until
 from slurm_nb.tunnel import Login
 
 _PLAIN_EVERY_S = 60.0

@@ -9,8 +9,8 @@ from slurm_nb.ended import option_of
 from slurm_nb.ready import Ready
 from slurm_nb.scheduler import LOCAL, JobState, Phase
 from slurm_nb.session import Session
-from slurm_nb.spec import JobSpec, time_limit_s
-from slurm_nb.state_words import duration, seconds_until
+from slurm_nb.spec import JobSpec
+from slurm_nb.times import duration, seconds_until, time_limit_s
 
 _HOST_KEY = """ The first time on a node, ssh asks
    whether you trust its key."""

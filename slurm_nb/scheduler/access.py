@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from slurm_nb.errors import SchedulerError
-from slurm_nb.private import user_name
+from slurm_nb.files import user_name
 from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
 
 _FIELD = re.compile(r"(?:^|\s)([A-Za-z]+)=(\S*)")

@@ -16,12 +16,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from slurm_nb.errors import AnswerLost, BadValue, SchedulerError
-from slurm_nb.private import write_private
+from slurm_nb.files import write_private
 from slurm_nb.process import Process
 from slurm_nb.scheduler import LOCAL, JobState, Phase
 from slurm_nb.scheduler.crossing import crossing
 from slurm_nb.session import Session, Store
-from slurm_nb.spec import JobSpec, time_limit_s
+from slurm_nb.spec import JobSpec
+from slurm_nb.times import time_limit_s
 
 _KILL_AFTER_S = 30
 _POLL_S = 0.1

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm_nb.errors import AnswerLost, SchedulerError
-from slurm_nb.private import user_name
+from slurm_nb.files import user_name
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.scheduler.answers import (
     SACCT_COLUMNS,

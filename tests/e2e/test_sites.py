@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from slurm_nb.template import templates
+from slurm_nb.paths import templates
 from tests.cluster.container import APPTAINER_BIN
 from tests.e2e.scientist import Scientist
 from tests.e2e.test_config import with_etc
