@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_nb.again import words_of
 from slurm_nb.connection import find_login
 from slurm_nb.errors import AnswerLost, BadValue, SchedulerError, SlurmNbError
 from slurm_nb.intents import begin
-from slurm_nb.places import python_of_node
+from slurm_nb.job.resolve import python_of_node
+from slurm_nb.job.saved_options import words_of
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import LOCAL, scheduler
 from slurm_nb.session import Session, Store
-from slurm_nb.spec import JobSpec
 from slurm_nb.tunnel import Login
 
 
 def render(spec: JobSpec, *, template: str | None = None) -> str:
     """The job script that `submit` hands to sbatch. Raises `BadValue`."""
-    from slurm_nb import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
+    from slurm_nb.job import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
 
     store = Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():

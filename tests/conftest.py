@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.session import Store
-from slurm_nb.spec import JobSpec
 from tests.cluster import RELEASES, Cluster, ensure_environment, missing
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.script import render
-from slurm_nb.spec import JobSpec
+from slurm_nb.job.script import render
+from slurm_nb.job.spec import JobSpec
 from tests.conftest import AddProgram
 
 # In place of Jupyter: shows what the kit would find, and ends the job.

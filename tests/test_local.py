@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.errors import BadValue, SchedulerError
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import LOCAL, JobState, Phase, local, scheduler
 from slurm_nb.scheduler.local import Local, _claim
 from slurm_nb.session import Session, Store, is_job_id
-from slurm_nb.spec import JobSpec
 
 SESSION = Session(job_id="local-1", cluster=LOCAL)
 

@@ -14,7 +14,7 @@ REPORT = """<?xml version="1.0" encoding="utf-8"?>
  name="test_each_way_leads_to_a_kernel_on_the_node[socket]" time="7.9">
  <failure message="assert 1 == 2">assert 1 == 2</failure></testcase>
 <testcase classname="tests.e2e.test_main_job" name="test_other"><error message="x" /></testcase>
-<testcase classname="tests.test_spec" name="test_another"><skipped message="x" /></testcase>
+<testcase classname="tests.job.test_spec" name="test_another"><skipped message="x" /></testcase>
 </testsuite></testsuites>
 """
 

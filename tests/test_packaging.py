@@ -89,8 +89,8 @@ def test_a_script_renders_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; import slurm_nb\n"
-        "from slurm_nb.script import render; from slurm_nb.spec import JobSpec\n"
-        "from slurm_nb.template import templates\n"
+        "from slurm_nb.job.script import render; from slurm_nb.job.spec import JobSpec\n"
+        "from slurm_nb.job.template import templates\n"
         "spec = JobSpec(notebook_dir=Path('/n'), python=Path('/p'))\n"
         "print(slurm_nb.__file__, templates(), render(spec, state_dir=Path('/s')), sep='\\n')"
     )

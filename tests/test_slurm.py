@@ -17,12 +17,12 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.files import user_name
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import JobState, Phase, slurm
 from slurm_nb.scheduler.answers import PHASES, parse_place, parse_sacct, parse_squeue
 from slurm_nb.scheduler.command import Answer
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session import Session, Store
-from slurm_nb.spec import JobSpec
 from tests.conftest import AddProgram, recorded, recorded_json
 
 SCRIPT = "#!/bin/bash\n#SBATCH --time=5\necho é\n"

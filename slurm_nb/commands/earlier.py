@@ -7,14 +7,14 @@ import os
 import click
 from click.core import ParameterSource
 
-from slurm_nb.again import split_words
 from slurm_nb.choose import choose
 from slurm_nb.commands.options import complete_session
 from slurm_nb.errors import BadValue
+from slurm_nb.job.saved_options import split_words
 from slurm_nb.session import Store
 
 AGAIN = "again"
-_META = "slurm_nb.again"
+_META = "slurm_nb.job.saved_options"
 
 
 def key_of(param: click.Parameter) -> str:

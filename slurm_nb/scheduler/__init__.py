@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from slurm_nb.errors import AnswerLost
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.session import Session, Store
-from slurm_nb.spec import JobSpec
 
 LOCAL = "local"
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.files import user_name
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.scheduler.answers import (
     SACCT_COLUMNS,
@@ -28,7 +29,6 @@ from slurm_nb.scheduler.answers import (
 from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
 from slurm_nb.scheduler.crossing import clusters_asked_for, environ_for_sbatch
 from slurm_nb.session import Session, Store
-from slurm_nb.spec import JobSpec
 
 # A job whose answer was lost: a controller that hung may need a moment to show it.
 _LOOKS = 4

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from slurm_nb.errors import BadValue
-from slurm_nb.spec import JobSpec, refuse_control_characters
+from slurm_nb.job.spec import JobSpec, refuse_control_characters
 from slurm_nb.times import time_limit_s
 from tests.conftest import recorded_json
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.again import split_words, words_of
-from slurm_nb.spec import JobSpec
+from slurm_nb.job.saved_options import split_words, words_of
+from slurm_nb.job.spec import JobSpec
 
 HOME = Path("/home/alice")
 

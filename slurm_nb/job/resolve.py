@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from slurm_nb.errors import BadValue
-from slurm_nb.spec import JobSpec
+from slurm_nb.job.spec import JobSpec
 
 
 def find_notebook_dir(option: str | None) -> Path:

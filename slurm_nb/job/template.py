@@ -17,8 +17,8 @@ from jinja2.runtime import BlockReference, Context
 
 from slurm_nb.errors import BadValue, SlurmNbError, likely
 from slurm_nb.files import check_unchangeable
+from slurm_nb.job.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
 from slurm_nb.paths import templates
-from slurm_nb.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
 
 BASE = "jupyter.sh.j2"
 _SUFFIX = ".sh.j2"

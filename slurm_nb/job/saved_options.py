@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from slurm_nb.spec import JobSpec
+from slurm_nb.job.spec import JobSpec
 
 
 def words_of(

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.errors import BadValue
+from slurm_nb.job.quoting import quote
+from slurm_nb.job.script import render
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.paths import template_folders, templates
-from slurm_nb.quoting import quote
-from slurm_nb.script import render
-from slurm_nb.spec import JobSpec
-from tests.test_script import HOSTILE
+from tests.job.test_script import HOSTILE
 
 SPEC = JobSpec(notebook_dir=Path("/home/alice"), python=Path("/p"), account="project")
 EXTENDS = '{% extends "jupyter.sh.j2" %}\n'

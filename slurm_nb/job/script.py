@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 
 from slurm_nb.errors import BadValue
+from slurm_nb.job.quoting import on_disk
+from slurm_nb.job.spec import JobSpec
+from slurm_nb.job.template import fill_in
 from slurm_nb.paths import template_folders
-from slurm_nb.quoting import on_disk
-from slurm_nb.spec import JobSpec
-from slurm_nb.template import fill_in
 
 _KIT = (
     "jupyter_config.py",

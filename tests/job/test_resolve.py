@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.errors import BadValue
-from slurm_nb.places import find_env, find_image, find_python, python_of_node
-from slurm_nb.spec import JobSpec
+from slurm_nb.job.resolve import find_env, find_image, find_python, python_of_node
+from slurm_nb.job.spec import JobSpec
 
 
 @pytest.fixture

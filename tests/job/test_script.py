@@ -21,11 +21,11 @@ import jinja2.meta
 import pytest
 
 from slurm_nb.errors import BadValue
+from slurm_nb.job.quoting import quote_directive, quote_sh
+from slurm_nb.job.script import _KIT, render
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.paths import templates
-from slurm_nb.quoting import quote_directive, quote_sh
 from slurm_nb.ready import read_progress
-from slurm_nb.script import _KIT, render
-from slurm_nb.spec import JobSpec
 from tests.conftest import ROOT, recorded_json
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -1,0 +1,1 @@
+"""The job as it is asked for, rendered as bash."""
