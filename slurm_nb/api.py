@@ -23,8 +23,8 @@ from slurm_nb.choose import choose
 from slurm_nb.connection import connect, find_login
 from slurm_nb.ended import job_ended, settle
 from slurm_nb.errors import BadValue, NotReady
-from slurm_nb.joblog import JobLog
-from slurm_nb.ready import Ready
+from slurm_nb.joblog.events import Ready
+from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler import JobState, Phase, scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.shared import SharedAnswers

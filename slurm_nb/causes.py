@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slurm_nb.ready import StoppingKind
+from slurm_nb.joblog.events import StoppingKind
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from slurm_nb.endings import explain
 from slurm_nb.errors import BadValue, JobEnded
 from slurm_nb.files import user_name, write_private
-from slurm_nb.joblog import JobLog
+from slurm_nb.joblog.reader import JobLog
 from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.session import Session, Store

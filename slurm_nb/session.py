@@ -37,8 +37,8 @@ from slurm_nb.files import (
     write_private,
 )
 from slurm_nb.job.spec import Auth
+from slurm_nb.joblog.events import Ready
 from slurm_nb.paths import _state_dir
-from slurm_nb.ready import Ready
 from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 
 _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from slurm_nb.errors import BadValue
-from slurm_nb.ready import Ready, is_node
+from slurm_nb.joblog.events import Ready, is_node
 
 # "Bad port" list of the WHATWG Fetch standard (section 2.9, November 2026), above 1023.
 BROWSER_REFUSED_PORTS = frozenset(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slurm_nb.errors import NotReady
-from slurm_nb.joblog import JobLog
-from slurm_nb.ready import Ready
+from slurm_nb.joblog.events import Ready
+from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler import JobState, Phase
 
 # Seconds until the next look at the job's output, by how long it has been waited for.

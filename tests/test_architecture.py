@@ -48,7 +48,7 @@ PURE_IMPORTS = {
     "__future__", "collections.abc", "dataclasses", "difflib", "ipaddress", "json", "math",
     "pathlib", "posixpath", "re", "shlex", "textwrap", "tomllib", "typing", "zlib",
     "slurm_nb.causes", "slurm_nb.config_file", "slurm_nb.errors", "slurm_nb.limits",
-    "slurm_nb.ready", "slurm_nb.scheduler", "slurm_nb.job.spec",
+    "slurm_nb.joblog.events", "slurm_nb.scheduler", "slurm_nb.job.spec",
 }  # fmt: skip
 IO_NAMES = {
     "open", "print", "input", "exec", "eval", "__import__", "read_text", "read_bytes", "write_text",

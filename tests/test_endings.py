@@ -14,8 +14,8 @@ import pytest
 from slurm_nb import endings
 from slurm_nb.causes import CAUSES, NAMING, rows
 from slurm_nb.endings import Ending, explain
-from slurm_nb.joblog import JobLog
-from slurm_nb.ready import Failure, Progress, Stopping
+from slurm_nb.joblog.events import Failure, Progress, Stopping
+from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.scheduler.answers import PHASES, parse_sacct, parse_squeue
 from tests.conftest import DATA, NONCE

@@ -21,8 +21,8 @@ import slurm_nb_watch
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
+from slurm_nb.joblog.events import Progress, Ready, read_progress
 from slurm_nb.jobside import slurm_nb_kit
-from slurm_nb.ready import Progress, Ready, read_progress
 from tests.conftest import NONCE
 
 KIT = Path(slurm_nb_kit.__file__).parent

@@ -13,7 +13,7 @@ import pytest
 
 from slurm_nb.errors import BadValue
 from slurm_nb.files import refresh, write_private
-from slurm_nb.ready import Ready
+from slurm_nb.joblog.events import Ready
 from slurm_nb.session import Session, Store, is_job_id
 
 TOKEN = "0123456789abcdef" * 4

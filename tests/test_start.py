@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.ready import Failure, read_progress
+from slurm_nb.joblog.events import Failure, read_progress
 from tests.conftest import NONCE
 
 START = Path(str(resources.files("slurm_nb.jobside"))) / "slurm_nb_start.py"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from slurm_nb.errors import BadValue
-from slurm_nb.ready import Ready
+from slurm_nb.joblog.events import Ready
 from slurm_nb.tunnel import (
     BROWSER_REFUSED_PORTS,
     Connection,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.errors import NotReady
-from slurm_nb.joblog import JobLog
-from slurm_nb.ready import Ready
+from slurm_nb.joblog.events import Ready
+from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler import JobState, Phase
 from slurm_nb.wait import Clock, wait_until_ready
 from tests.conftest import NONCE

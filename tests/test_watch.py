@@ -22,7 +22,7 @@ from slurm_nb_idle import Activity
 from slurm_nb_memory import Usage
 from slurm_nb_notices import Notices
 
-from slurm_nb.ready import Progress, SessionWarning, Stopping, read_progress
+from slurm_nb.joblog.events import Progress, SessionWarning, Stopping, read_progress
 from tests.conftest import NONCE
 
 KERNEL = Path(slurm_nb_watch.__file__).with_name("slurm_nb_kernel.py")

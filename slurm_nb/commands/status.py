@@ -12,8 +12,8 @@ from slurm_nb.commands.options import json_option, session_argument
 from slurm_nb.commands.screen import answer_json, on_a_line, say_notices, slow_noted
 from slurm_nb.ended import Ended
 from slurm_nb.endings import explain
+from slurm_nb.joblog.events import Progress
 from slurm_nb.listing import Activity, Entry, find_entry
-from slurm_nb.ready import Progress
 from slurm_nb.scheduler import JobState, Phase, place_in_queue
 from slurm_nb.session import Session, Store
 from slurm_nb.state_words import describe, stands_still

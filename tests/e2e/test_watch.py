@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.ready import Progress, Stopping, read_progress
+from slurm_nb.joblog.events import Progress, Stopping, read_progress
 from tests.cluster import ensure_tools
 from tests.cluster.memory import can_limit, limited
 from tests.e2e.scientist import Scientist

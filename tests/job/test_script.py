@@ -24,8 +24,8 @@ from slurm_nb.errors import BadValue
 from slurm_nb.job.quoting import quote_directive, quote_sh
 from slurm_nb.job.script import _KIT, render
 from slurm_nb.job.spec import JobSpec
+from slurm_nb.joblog.events import read_progress
 from slurm_nb.paths import templates
-from slurm_nb.ready import read_progress
 from tests.conftest import ROOT, recorded_json
 
 GOLDEN = Path(__file__).parent / "golden"

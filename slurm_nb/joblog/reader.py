@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slurm_nb.files import refresh
-from slurm_nb.ready import MARK, Progress, read_progress
+from slurm_nb.joblog.events import MARK, Progress, read_progress
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_LINES = 15

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.joblog import JobLog
-from slurm_nb.ready import Progress, Ready
+from slurm_nb.joblog.events import Progress, Ready
+from slurm_nb.joblog.reader import JobLog
 from tests.conftest import NONCE
 
 WHO = f'{{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}"'.encode()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.ready import (
+from slurm_nb.joblog.events import (
     Failure,
     Progress,
     Ready,
@@ -208,7 +208,7 @@ def test_an_untrue_ready_line_does_not_undo_the_end() -> None:
 def test_a_long_hostile_path_does_not_take_for_ever() -> None:
     """A path that almost matches is refused at once, not after trying every way to split it."""
     code = (
-        "import sys; from slurm_nb.ready import read_progress;"
+        "import sys; from slurm_nb.joblog.events import read_progress;"
         f" print(read_progress([sys.argv[1]], who={WHO}).ready)"
     )
 

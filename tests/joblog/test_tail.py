@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.output import lines_of, tail_of
+from slurm_nb.joblog.tail import lines_of, tail_of
 
 TEXT = "one\ntwo\n\nthree\nfour"
 
