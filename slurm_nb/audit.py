@@ -16,8 +16,8 @@ from pathlib import Path
 
 from slurm_nb.errors import NotReady, SchedulerError
 from slurm_nb.joblog.events import Ready
-from slurm_nb.scheduler import LOCAL
-from slurm_nb.scheduler.on_node import run_on_node, shown_by_slurm
+from slurm_nb.scheduler.job import LOCAL
+from slurm_nb.scheduler.srun import run_on_node, shown_by_slurm
 from slurm_nb.session import Session, Store
 
 # As jobside/slurm_nb_audit.py names them, in its order.

@@ -10,7 +10,8 @@ from itertools import groupby
 
 from slurm_nb.ended import settle
 from slurm_nb.errors import BadValue, SchedulerError, SlurmNbError
-from slurm_nb.scheduler import JobState, Phase, Scheduler, scheduler
+from slurm_nb.scheduler import scheduler
+from slurm_nb.scheduler.job import JobState, Phase, Scheduler
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.files import user_name
 from slurm_nb.joblog.events import Ready
-from slurm_nb.scheduler import LOCAL
+from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session import Session, Store
 from slurm_nb.tunnel import Connection, Login, connection, default_local_port
 

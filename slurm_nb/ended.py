@@ -17,7 +17,7 @@ from slurm_nb.errors import BadValue, JobEnded
 from slurm_nb.files import user_name, write_private
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
 
 # The end of the output may reach the login node this much later (NFS, Lustre).

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from slurm_nb.causes import CAUSES, NAMING, Cause
 from slurm_nb.errors import BadValue
 from slurm_nb.joblog.events import Progress, is_node
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.times import time_limit_s
 
 _CHARS = 500

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from slurm_nb.errors import BadValue, SchedulerError
 from slurm_nb.files import write_private
-from slurm_nb.process import Process
 from slurm_nb.records import is_time, read_record
-from slurm_nb.scheduler import LOCAL
+from slurm_nb.scheduler.job import LOCAL
+from slurm_nb.scheduler.process import Process
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session import Session, Store, from_record
 

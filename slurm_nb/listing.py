@@ -12,7 +12,8 @@ from slurm_nb.ended import FORGOTTEN, Ended, find_ended, is_certain, settle
 from slurm_nb.errors import BadValue
 from slurm_nb.intents import Intent, adopt, sweep, unreadable
 from slurm_nb.records import is_time, read_record
-from slurm_nb.scheduler import JobState, Phase, scheduler
+from slurm_nb.scheduler import scheduler
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.shared import Answers, SharedAnswers, is_no_answer
 from slurm_nb.whereabouts import follow

@@ -19,7 +19,7 @@ from typing import Any
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
 from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
-from slurm_nb.scheduler import JobState, Phase, Scheduler
+from slurm_nb.scheduler.job import JobState, Phase, Scheduler
 from slurm_nb.session import Session, Store
 
 _TURN_S = 40.0

@@ -16,7 +16,8 @@ from slurm_nb.intents import begin
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import words_of
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.scheduler import LOCAL, scheduler
+from slurm_nb.scheduler import scheduler
+from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session import Session, Store
 from slurm_nb.tunnel import Login
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slurm_nb.errors import NotReady
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 
 # Seconds until the next look at the job's output, by how long it has been waited for.
 _LOG_EVERY_S = ((15.0, 0.05), (120.0, 0.25), (900.0, 1.0), (float("inf"), 5.0))

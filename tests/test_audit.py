@@ -24,7 +24,7 @@ from slurm_nb.errors import SchedulerError
 from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.jobside import slurm_nb_knock, slurm_nb_processes, slurm_nb_versions
-from slurm_nb.scheduler.on_node import run_on_node
+from slurm_nb.scheduler.srun import run_on_node
 from slurm_nb.session import Session, Store
 from tests.conftest import AddProgram
 

@@ -7,7 +7,7 @@ import pytest
 from slurm_nb.choose import choose, choose_last, newest_first
 from slurm_nb.ended import settle
 from slurm_nb.errors import BadValue
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
 

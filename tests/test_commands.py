@@ -26,7 +26,7 @@ from slurm_nb.commands.waiting import WaitingLine
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 from slurm_nb.files import user_name, write_private
 from slurm_nb.joblog.events import Ready
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
 from tests.conftest import NONCE, AddProgram
 

@@ -16,10 +16,10 @@ from slurm_nb.causes import CAUSES, NAMING, rows
 from slurm_nb.endings import Ending, explain
 from slurm_nb.joblog.events import Failure, Progress, Stopping
 from slurm_nb.joblog.reader import JobLog
-from slurm_nb.scheduler import JobState, Phase
-from slurm_nb.scheduler.answers import PHASES, parse_sacct, parse_squeue
+from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.parse import PHASES, parse_sacct, parse_squeue
 from tests.conftest import DATA, NONCE
-from tests.test_slurm_releases import as_asked
+from tests.scheduler.test_slurm_releases import as_asked
 
 RECORDINGS = sorted((DATA / "endings").glob("*.txt"))
 GOLDEN = Path(__file__).parent / "golden/endings.txt"

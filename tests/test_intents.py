@@ -13,7 +13,7 @@ import pytest
 
 from slurm_nb import intents
 from slurm_nb.intents import adopt, begin, sweep
-from slurm_nb.process import Process
+from slurm_nb.scheduler.process import Process
 from slurm_nb.session import Session, Store
 from tests.conftest import AddProgram
 

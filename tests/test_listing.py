@@ -18,7 +18,7 @@ from slurm_nb.listing import (
     list_sessions,
     prune,
 )
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
 from tests.conftest import AddProgram

@@ -16,7 +16,7 @@ import pytest
 
 from slurm_nb.ended import settle
 from slurm_nb.files import write_private
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
 from tests.conftest import AddProgram

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.scheduler.local import Local
 from slurm_nb.session import Session, Store
 from slurm_nb.shared import Answers, SharedAnswers

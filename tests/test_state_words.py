@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.state_words import describe
 from slurm_nb.times import duration, seconds_until, when
 

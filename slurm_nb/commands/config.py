@@ -22,7 +22,7 @@ from slurm_nb.commands.screen import answer_json, say, visible
 from slurm_nb.config_file import ConfigFile, Setting
 from slurm_nb.errors import BadValue
 from slurm_nb.paths import user_config_path
-from slurm_nb.scheduler.access import Access, find_access
+from slurm_nb.scheduler.accounts import Access, find_access
 from slurm_nb.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.starter import Entry, config_text
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from slurm_nb.intents import Intent
 from slurm_nb.listing import Entry
-from slurm_nb.scheduler import Phase
+from slurm_nb.scheduler.job import Phase
 from slurm_nb.shared import is_no_answer
 from slurm_nb.times import duration, seconds_until
 

@@ -12,7 +12,8 @@ from slurm_nb.commands.screen import say, visible
 from slurm_nb.ended import find_ended, job_ended
 from slurm_nb.errors import NotReady
 from slurm_nb.joblog.tail import lines_of, tail_of
-from slurm_nb.scheduler import Phase, scheduler
+from slurm_nb.scheduler import scheduler
+from slurm_nb.scheduler.job import Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.shared import SharedAnswers
 

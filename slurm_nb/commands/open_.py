@@ -14,7 +14,7 @@ from slurm_nb.commands.screen import say, say_notices
 from slurm_nb.connection import find_login
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
-from slurm_nb.scheduler import LOCAL
+from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session import Session, Store
 
 _PAGE = """<!DOCTYPE html>

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.scheduler import JobState
+from slurm_nb.scheduler.job import JobState
 from slurm_nb.session import Session, Store
 from slurm_nb.tunnel import Connection, Login
 

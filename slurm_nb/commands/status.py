@@ -14,7 +14,8 @@ from slurm_nb.ended import Ended
 from slurm_nb.endings import explain
 from slurm_nb.joblog.events import Progress
 from slurm_nb.listing import Activity, Entry, find_entry
-from slurm_nb.scheduler import JobState, Phase, place_in_queue
+from slurm_nb.scheduler import place_in_queue
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.state_words import describe, stands_still
 from slurm_nb.times import duration, when

@@ -18,9 +18,9 @@ from pathlib import Path
 from slurm_nb.errors import AnswerLost, BadValue, SchedulerError
 from slurm_nb.files import write_private
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.process import Process
-from slurm_nb.scheduler import LOCAL, JobState, Phase
-from slurm_nb.scheduler.crossing import crossing
+from slurm_nb.scheduler.environment import crossing
+from slurm_nb.scheduler.job import LOCAL, JobState, Phase
+from slurm_nb.scheduler.process import Process
 from slurm_nb.session import Session, Store
 from slurm_nb.times import time_limit_s
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.scheduler import JobState, Phase
-from slurm_nb.scheduler.answers import (
+from slurm_nb.scheduler.environment import clusters_asked_for, environ_for_sbatch
+from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.parse import (
     SACCT_COLUMNS,
     SQUEUE_FORMAT,
     parse_place,
@@ -26,8 +27,7 @@ from slurm_nb.scheduler.answers import (
     parse_squeue,
     unreadable,
 )
-from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
-from slurm_nb.scheduler.crossing import clusters_asked_for, environ_for_sbatch
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, ask
 from slurm_nb.session import Session, Store
 
 # A job whose answer was lost: a controller that hung may need a moment to show it.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slurm_nb.ended import settle
 from slurm_nb.joblog.events import Ready
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
 from slurm_nb.whereabouts import follow
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from slurm_nb.errors import NotReady
-from slurm_nb.scheduler import JobState
+from slurm_nb.scheduler.job import JobState
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session import Session, Store
 from slurm_nb.shared import SharedAnswers

@@ -6,7 +6,7 @@ import os
 import subprocess
 from dataclasses import replace
 
-from slurm_nb.process import Process
+from slurm_nb.scheduler.process import Process
 
 
 def test_this_process_lives() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_nb.scheduler.crossing import (
+from slurm_nb.scheduler.environment import (
     clusters_asked_for,
     crossing,
     environ_for_sbatch,

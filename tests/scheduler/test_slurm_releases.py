@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_nb.scheduler import JobState, Phase
-from slurm_nb.scheduler.answers import parse_sacct, parse_squeue
+from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.parse import parse_sacct, parse_squeue
 from tests.conftest import recorded_json
 
 SAID: list[tuple[str, str, int, str, str]] = [tuple(row) for row in recorded_json("releases.txt")]

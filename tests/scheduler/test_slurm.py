@@ -18,9 +18,10 @@ from submitit.slurm.slurm import SlurmExecutor
 from slurm_nb.errors import AnswerLost, SchedulerError
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.scheduler import JobState, Phase, slurm
-from slurm_nb.scheduler.answers import PHASES, parse_place, parse_sacct, parse_squeue
-from slurm_nb.scheduler.command import Answer
+from slurm_nb.scheduler import slurm
+from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.parse import PHASES, parse_place, parse_sacct, parse_squeue
+from slurm_nb.scheduler.run import Answer
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session import Session, Store
 from tests.conftest import AddProgram, recorded, recorded_json

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from slurm_nb.errors import SchedulerError
 from slurm_nb.files import user_name
-from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, ask
 
 _FIELD = re.compile(r"(?:^|\s)([A-Za-z]+)=(\S*)")
 _ALL = frozenset({"ALL", "(null)", ""})

@@ -18,7 +18,8 @@ import pytest
 
 from slurm_nb.errors import BadValue, SchedulerError
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.scheduler import LOCAL, JobState, Phase, local, scheduler
+from slurm_nb.scheduler import local, scheduler
+from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.scheduler.local import Local, _claim
 from slurm_nb.session import Session, Store, is_job_id
 

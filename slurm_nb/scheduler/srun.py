@@ -6,8 +6,8 @@ Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 from __future__ import annotations
 
 from slurm_nb.errors import SchedulerError
-from slurm_nb.scheduler import LOCAL
-from slurm_nb.scheduler.command import QUERY_TIMEOUT_S, ask
+from slurm_nb.scheduler.job import LOCAL
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, ask
 from slurm_nb.session import Session
 
 _TIMEOUT_S = 120.0

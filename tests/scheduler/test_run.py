@@ -7,7 +7,7 @@ import os
 import pytest
 
 from slurm_nb.errors import SchedulerError
-from slurm_nb.scheduler.command import Answer, ask, query_environ
+from slurm_nb.scheduler.run import Answer, ask, query_environ
 from tests.conftest import AddProgram
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_nb.scheduler.access import find_access, parse_associations, parse_partitions
+from slurm_nb.scheduler.accounts import find_access, parse_associations, parse_partitions
 from tests.conftest import AddProgram
 
 MAIN = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from slurm_nb.joblog.events import is_node
-from slurm_nb.scheduler import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase
 
 # squeue(1) and sacct(1), "JOB STATE CODES"; a word that is not here is UNKNOWN. A job that is
 # COMPLETING may be on its way back into the queue (requeue), so it has not ended yet.
