@@ -10,42 +10,16 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-from slurm_nb.endings import explain
+from slurm_nb.diagnosis.explain import explain
+from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended
 from slurm_nb.errors import BadValue, JobEnded
 from slurm_nb.files import user_name, write_private
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
-
-# The end of the output may reach the login node this much later (NFS, Lustre).
-_LATE_S = 120
-FORGOTTEN = "ENDED"
-"""In place of Slurm's word, of a job that Slurm does not know."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What became of a session."""
-
-    word: str
-    """Slurm's own: `TIMEOUT`."""
-    reason: str
-    cause: str
-    """A word for programs: `time-limit`; `unknown`."""
-    text: str
-    """A sentence: what the cause was."""
-    evidence: str
-    """What shows it: a line of the output, or Slurm's words."""
-    cure: str
-    """What to do next."""
-    at: int
-    """Seconds since the epoch at which it was known to be over."""
-    end_time: str | None = None
-    """Of the job, as Slurm had it, in local time."""
-    node: str | None = None
 
 
 def settle(
@@ -123,11 +97,6 @@ def find_ended(store: Store, session: Session) -> Ended | None:
     texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
     sound = is_text(*texts) and is_text_or_none(ended.end_time, ended.node) and is_time(ended.at)
     return ended if sound and ended.at >= (session.submitted_at or 0) else None
-
-
-def is_certain(ended: Ended, *, now: Callable[[], float] = time.time) -> bool:
-    """Whether nothing more will be learnt of it."""
-    return ended.cause != "unknown" or now() - ended.at > _LATE_S
 
 
 def job_ended(

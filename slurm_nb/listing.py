@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from slurm_nb.choose import newest_first
-from slurm_nb.ended import FORGOTTEN, Ended, find_ended, is_certain, settle
+from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended, _is_certain, is_certain, is_over
+from slurm_nb.ended import find_ended, settle
 from slurm_nb.errors import BadValue
 from slurm_nb.intents import Intent, adopt, sweep, unreadable
 from slurm_nb.records import is_time, read_record
@@ -20,8 +21,6 @@ from slurm_nb.whereabouts import follow
 
 _KEPT_S = 30 * 86400
 _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
-# A job that ended can be put back into the queue by hand for as long as Slurm knows it.
-_REQUEUED_WITHIN_S = 3600
 
 
 @dataclass(frozen=True)
@@ -138,15 +137,6 @@ def _is_news(state: JobState, ended: Ended | None) -> bool:
     return not _is_certain(ended) or (
         ended is not None and state.word not in {FORGOTTEN, ended.word}
     )
-
-
-def _is_certain(ended: Ended | None) -> bool:
-    return ended is not None and is_certain(ended)
-
-
-def is_over(ended: Ended | None, *, now: Callable[[], float] = time.time) -> bool:
-    """Whether a session need not be asked after: it can't be put back into the queue any more."""
-    return _is_certain(ended) and ended is not None and now() - ended.at > _REQUEUED_WITHIN_S
 
 
 def find_activity(store: Store, session: Session) -> Activity | None:

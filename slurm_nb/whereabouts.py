@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from slurm_nb.diagnosis.describe import describe
 from slurm_nb.ended import job_ended, settle
 from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
-from slurm_nb.state_words import describe
 
 
 def follow(session: Session, store: Store) -> JobLog:

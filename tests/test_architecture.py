@@ -47,7 +47,7 @@ STARTING_CALLS = {
 PURE_IMPORTS = {
     "__future__", "collections.abc", "dataclasses", "difflib", "ipaddress", "json", "math",
     "pathlib", "posixpath", "re", "shlex", "textwrap", "tomllib", "typing", "zlib",
-    "slurm_nb.causes", "slurm_nb.config_file", "slurm_nb.errors", "slurm_nb.limits",
+    "slurm_nb.diagnosis.causes", "slurm_nb.config_file", "slurm_nb.errors", "slurm_nb.limits",
     "slurm_nb.joblog.events", "slurm_nb.scheduler", "slurm_nb.job.spec",
 }  # fmt: skip
 IO_NAMES = {

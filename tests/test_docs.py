@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from slurm_nb import causes, reasons
 from slurm_nb.commands import cli
+from slurm_nb.diagnosis import causes, reasons
 from slurm_nb.errors import EXIT_CODES
 from slurm_nb.session import Session, Store
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.ended import find_ended, is_certain, job_ended, option_of, settle
+from slurm_nb.diagnosis.outcome import is_certain
+from slurm_nb.ended import find_ended, job_ended, option_of, settle
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store

@@ -10,14 +10,14 @@ import click
 from slurm_nb.commands.entries import clock_time, idle, record, time_left_s
 from slurm_nb.commands.options import json_option, session_argument
 from slurm_nb.commands.screen import answer_json, on_a_line, say_notices, slow_noted
-from slurm_nb.ended import Ended
-from slurm_nb.endings import explain
+from slurm_nb.diagnosis.describe import describe, stands_still
+from slurm_nb.diagnosis.explain import explain
+from slurm_nb.diagnosis.outcome import Ended
 from slurm_nb.joblog.events import Progress
 from slurm_nb.listing import Activity, Entry, find_entry
 from slurm_nb.scheduler import place_in_queue
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session, Store
-from slurm_nb.state_words import describe, stands_still
 from slurm_nb.times import duration, when
 from slurm_nb.whereabouts import follow
 

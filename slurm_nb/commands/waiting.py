@@ -15,11 +15,11 @@ import click
 from slurm_nb.api import await_way_in
 from slurm_nb.commands.screen import answer_json, report, say_notices, visible
 from slurm_nb.commands.way_in import way_in
+from slurm_nb.diagnosis.describe import describe
+from slurm_nb.diagnosis.reasons import never_starts
 from slurm_nb.errors import JobEnded, NotReady
-from slurm_nb.reasons import never_starts
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session import Session
-from slurm_nb.state_words import describe
 from slurm_nb.times import seconds_until
 from slurm_nb.tunnel import Login
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_nb.reasons import REASONS, in_words, never_starts
+from slurm_nb.diagnosis.reasons import REASONS, in_words, never_starts
 from tests.conftest import recorded
 
 

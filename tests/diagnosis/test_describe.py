@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
+from slurm_nb.diagnosis.describe import describe
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.state_words import describe
 from slurm_nb.times import duration, seconds_until, when
 
 AT = datetime(2026, 11, 23, 14, 0)  # noqa: DTZ001  local

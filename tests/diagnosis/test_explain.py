@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb import endings
-from slurm_nb.causes import CAUSES, NAMING, rows
-from slurm_nb.endings import Ending, explain
+from slurm_nb.diagnosis import explain as endings
+from slurm_nb.diagnosis.causes import CAUSES, NAMING, rows
+from slurm_nb.diagnosis.explain import explain
+from slurm_nb.diagnosis.outcome import Ending
 from slurm_nb.joblog.events import Failure, Progress, Stopping
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler.job import JobState, Phase

@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slurm_nb.causes import CAUSES, NAMING, Cause
+from slurm_nb.diagnosis.causes import CAUSES, NAMING, Cause
+from slurm_nb.diagnosis.outcome import Ending
 from slurm_nb.errors import BadValue
 from slurm_nb.joblog.events import Progress, is_node
 from slurm_nb.scheduler.job import JobState, Phase
@@ -19,22 +20,6 @@ from slurm_nb.times import time_limit_s
 _CHARS = 500
 _LAST_LINES = 15
 _MEM = re.compile(r"([1-9]\d{0,14})([KMGT]?B?)", re.ASCII | re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why a job is over."""
-
-    cause: str
-    """For programs: `out-of-memory`; `unknown`."""
-    text: str
-    """`the job ran out of memory`; may hold text of the job's, not to be trusted."""
-    evidence: str
-    """The line of the output, or Slurm's words, that shows it; where the cause is not known the
-    last lines. Not to be trusted; empty where `text` says all."""
-    cure: str
-    """What to do next: "ask for more memory: `slurm-nb submit --again 7 --mem 16G`"."""
-    known: bool = True
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-from slurm_nb.reasons import in_words
+from slurm_nb.diagnosis.reasons import in_words
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.times import when
 
