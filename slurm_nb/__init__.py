@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         submit,
     )
     from slurm_nb.job.spec import JobSpec
-    from slurm_nb.session import Session
+    from slurm_nb.session.session import Session
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "render",
     "submit",
 ]
-_ELSEWHERE = {"JobSpec": "slurm_nb.job.spec", "Session": "slurm_nb.session"}
+_ELSEWHERE = {"JobSpec": "slurm_nb.job.spec", "Session": "slurm_nb.session.session"}
 
 
 def __getattr__(name: str) -> object:

@@ -22,18 +22,19 @@ from slurm_nb.cancellation import Cancelled, cancel
 from slurm_nb.choose import choose
 from slurm_nb.connection import connect, find_login
 from slurm_nb.diagnosis.describe import stands_still
-from slurm_nb.ended import job_ended, settle
 from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.shared import SharedAnswers
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import job_ended, settle
+from slurm_nb.session.state_cache import SharedAnswers
+from slurm_nb.session.store import Store, follow
 from slurm_nb.submission import render, submit
 from slurm_nb.tunnel import Connection, Login
 from slurm_nb.wait import wait_until_ready
-from slurm_nb.whereabouts import check_node, find_ready, follow
+from slurm_nb.whereabouts import check_node, find_ready
 
 __all__ = [
     "Cancelled",

@@ -18,7 +18,8 @@ from slurm_nb.errors import NotReady, SchedulerError
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.scheduler.srun import run_on_node, shown_by_slurm
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 
 # As jobside/slurm_nb_audit.py names them, in its order.
 NODE_CHECKS = (

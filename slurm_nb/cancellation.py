@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from slurm_nb.ended import settle
 from slurm_nb.errors import BadValue, SchedulerError, SlurmNbError
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase, Scheduler
-from slurm_nb.session import Session, Store
-from slurm_nb.whereabouts import follow
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import settle
+from slurm_nb.session.store import Store, follow
 
 # Seconds between looks whether a cancelled job is gone: KillWait is 30 s by default
 # (slurm.conf(5)), and most jobs go at once.

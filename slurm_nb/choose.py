@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from slurm_nb.ended import find_ended
 from slurm_nb.errors import BadValue
-from slurm_nb.intents import adopt
 from slurm_nb.job.spec import refuse_control_characters
-from slurm_nb.session import Session, Store, is_job_id
+from slurm_nb.session.pending import adopt
+from slurm_nb.session.session import Session, is_job_id
+from slurm_nb.session.store import Store, find_ended
 
 _LISTED = "they are listed by: slurm-nb list"
 _MENTIONED = 5

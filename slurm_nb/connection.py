@@ -10,7 +10,8 @@ from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.files import user_name
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from slurm_nb.tunnel import Connection, Login, connection, default_local_port
 
 

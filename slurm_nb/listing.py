@@ -9,31 +9,17 @@ from itertools import groupby
 
 from slurm_nb.choose import newest_first
 from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended, _is_certain, is_certain, is_over
-from slurm_nb.ended import find_ended, settle
 from slurm_nb.errors import BadValue
-from slurm_nb.intents import Intent, adopt, sweep, unreadable
-from slurm_nb.records import is_time, read_record
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.shared import Answers, SharedAnswers, is_no_answer
-from slurm_nb.whereabouts import follow
+from slurm_nb.session.pending import Intent, adopt, sweep, unreadable
+from slurm_nb.session.session import Activity, Session
+from slurm_nb.session.settle import settle
+from slurm_nb.session.state_cache import Answers, SharedAnswers, is_no_answer
+from slurm_nb.session.store import Store, find_activity, find_ended, follow
 
 _KEPT_S = 30 * 86400
 _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
-
-
-@dataclass(frozen=True)
-class Activity:
-    """What the job notes of itself in activity.json; not to be trusted."""
-
-    active_at: int | None
-    """When something last ran in it, seconds since the epoch; None: right now."""
-    idle_stop_at: int | None = None
-    """When it would stop for that, if nothing happens."""
-    memory_fraction: float | None = None
-    """Of its limit."""
-    kernels: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,19 +123,6 @@ def _is_news(state: JobState, ended: Ended | None) -> bool:
     return not _is_certain(ended) or (
         ended is not None and state.word not in {FORGOTTEN, ended.word}
     )
-
-
-def find_activity(store: Store, session: Session) -> Activity | None:
-    """What the job of a session has noted; None where there is nothing, or nothing sound."""
-    path = store.session_folder(session.cluster, session.job_id) / "activity.json"
-    try:
-        activity = Activity(**read_record(path))
-    except (OSError, ValueError, TypeError):
-        return None
-    whole = (activity.active_at, activity.idle_stop_at, activity.kernels)
-    numbers = (*whole, activity.memory_fraction)
-    sound = all(each is None or is_time(each) for each in numbers)
-    return activity if sound and all(each is None or type(each) is int for each in whole) else None
 
 
 def prune(store: Store, listing: Listing) -> Listing:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from slurm_nb.connection import find_login
 from slurm_nb.errors import AnswerLost, BadValue, SchedulerError, SlurmNbError
-from slurm_nb.intents import begin
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import words_of
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.session import Session, Store
+from slurm_nb.session.pending import begin
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from slurm_nb.tunnel import Login
 
 

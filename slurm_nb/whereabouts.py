@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from slurm_nb.diagnosis.describe import describe
-from slurm_nb.ended import job_ended, settle
 from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-
-
-def follow(session: Session, store: Store) -> JobLog:
-    """The output of the session's job."""
-    return JobLog(
-        store.log_path(session.job_id),
-        cluster=session.cluster,
-        job_id=session.job_id,
-        nonce=lambda: store.nonce(session),
-    )
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import job_ended, settle
+from slurm_nb.session.store import Store
 
 
 def find_ready(session: Session, state: JobState, log: JobLog, store: Store) -> Ready:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.session import Store
+from slurm_nb.session.store import Store
 from tests.cluster import RELEASES, Cluster, ensure_environment, missing
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import slurm_nb
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 
 PACKAGE = Path(slurm_nb.__file__).parent
 MODULES = {

@@ -25,7 +25,8 @@ from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.jobside import slurm_nb_knock, slurm_nb_processes, slurm_nb_versions
 from slurm_nb.scheduler.srun import run_on_node
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 
 TOKEN = "ab" * 32

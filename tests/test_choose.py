@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from slurm_nb.choose import choose, choose_last, newest_first
-from slurm_nb.ended import settle
 from slurm_nb.errors import BadValue
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.whereabouts import follow
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import settle
+from slurm_nb.session.store import Store, follow
 
 SEVEN = Session(job_id="7", cluster="hpc", job_name="analysis", submitted_at=1000)
 EIGHT = Session(job_id="8", cluster="hpc", job_name="fit", submitted_at=2000)

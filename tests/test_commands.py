@@ -27,7 +27,8 @@ from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 from slurm_nb.files import user_name, write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
 
 ROOT = Path(__file__).resolve().parents[1]

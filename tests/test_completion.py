@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.commands.completion import SHELLS
-from slurm_nb.ended import settle
 from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.whereabouts import follow
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import settle
+from slurm_nb.session.store import Store, follow
 
 # Notes what it is called with, unless it is asked for completions.
 PROGRAM = """#!/bin/bash

@@ -20,7 +20,8 @@ from slurm_nb.config_file import Key
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
 from slurm_nb.paths import user_config_path
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
 
 KEYS = [Key("partition", "text"), Key("profile", "text")]

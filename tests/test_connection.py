@@ -12,7 +12,8 @@ from slurm_nb.connection import connect, find_login
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name, write_private
 from slurm_nb.joblog.events import Ready
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from slurm_nb.tunnel import Login, default_local_port
 
 TOKEN = "ab" * 32

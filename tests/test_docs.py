@@ -15,7 +15,8 @@ import pytest
 from slurm_nb.commands import cli
 from slurm_nb.diagnosis import causes, reasons
 from slurm_nb.errors import EXIT_CODES
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -8,19 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_nb.ended import settle
 from slurm_nb.files import write_private
-from slurm_nb.listing import (
-    Activity,
-    clean_up,
-    find_activity,
-    find_entry,
-    list_sessions,
-    prune,
-)
+from slurm_nb.listing import clean_up, find_entry, list_sessions, prune
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.whereabouts import follow
+from slurm_nb.session.session import Activity, Session
+from slurm_nb.session.settle import settle
+from slurm_nb.session.store import Store, find_activity, follow
 from tests.conftest import AddProgram
 
 ENDED = JobState(Phase.ENDED, "COMPLETED")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.ended import settle
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.whereabouts import follow
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import settle
+from slurm_nb.session.store import Store, follow
 from tests.conftest import AddProgram
 from tests.test_commands import (
     GONE_WHEN_CANCELLED,

@@ -13,10 +13,10 @@ from slurm_nb.commands.entries import in_doubt
 from slurm_nb.commands.options import clusters_option, job_ids_argument, last_option
 from slurm_nb.commands.screen import complain, say, say_notices, slow_noted
 from slurm_nb.diagnosis.outcome import is_over
-from slurm_nb.ended import find_ended
 from slurm_nb.errors import BadValue, SlurmNbError
-from slurm_nb.intents import adopt, unreadable
-from slurm_nb.session import Session, Store
+from slurm_nb.session.pending import adopt, unreadable
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store, find_ended
 
 _SLOW_S = 12.0  # kernels are given 10 s to shut down
 

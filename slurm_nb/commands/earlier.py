@@ -11,7 +11,7 @@ from slurm_nb.choose import choose
 from slurm_nb.commands.options import complete_session
 from slurm_nb.errors import BadValue
 from slurm_nb.job.saved_options import split_words
-from slurm_nb.session import Store
+from slurm_nb.session.store import Store
 
 AGAIN = "again"
 _META = "slurm_nb.job.saved_options"

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from slurm_nb.intents import Intent
 from slurm_nb.listing import Entry
 from slurm_nb.scheduler.job import Phase
-from slurm_nb.shared import is_no_answer
+from slurm_nb.session.pending import Intent
+from slurm_nb.session.state_cache import is_no_answer
 from slurm_nb.times import duration, seconds_until
 
 HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")

@@ -9,13 +9,14 @@ import click
 
 from slurm_nb.commands.options import session_argument
 from slurm_nb.commands.screen import say, visible
-from slurm_nb.ended import find_ended, job_ended
 from slurm_nb.errors import NotReady
 from slurm_nb.joblog.tail import lines_of, tail_of
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.shared import SharedAnswers
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import job_ended
+from slurm_nb.session.state_cache import SharedAnswers
+from slurm_nb.session.store import Store, find_ended
 
 _ASK_EVERY_S = 29.0
 

@@ -15,7 +15,8 @@ from slurm_nb.connection import find_login
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 
 _PAGE = """<!DOCTYPE html>
 <html><head><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">

@@ -9,7 +9,7 @@ import click
 from slurm_nb.commands.screen import say
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
-from slurm_nb.session import Store
+from slurm_nb.session.store import Store
 
 _SHORTEST = 8
 

@@ -14,12 +14,12 @@ from slurm_nb.diagnosis.describe import describe, stands_still
 from slurm_nb.diagnosis.explain import explain
 from slurm_nb.diagnosis.outcome import Ended
 from slurm_nb.joblog.events import Progress
-from slurm_nb.listing import Activity, Entry, find_entry
+from slurm_nb.listing import Entry, find_entry
 from slurm_nb.scheduler import place_in_queue
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Activity, Session
+from slurm_nb.session.store import Store, follow
 from slurm_nb.times import duration, when
-from slurm_nb.whereabouts import follow
 
 _WIDTH = 11
 _PUT_BACK = ("preempted", "node-failed")

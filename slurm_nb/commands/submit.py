@@ -31,7 +31,8 @@ from slurm_nb.job.resolve import find_env, find_image, find_notebook_dir, find_p
 from slurm_nb.job.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
 from slurm_nb.listing import clean_up
 from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from slurm_nb.tunnel import Login
 
 

@@ -17,7 +17,7 @@ from slurm_nb.commands.waiting import (
 )
 from slurm_nb.connection import find_login
 from slurm_nb.errors import EXIT_INTERRUPTED
-from slurm_nb.session import Session
+from slurm_nb.session.session import Session
 from slurm_nb.tunnel import Login
 
 

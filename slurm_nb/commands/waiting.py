@@ -19,7 +19,7 @@ from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts
 from slurm_nb.errors import JobEnded, NotReady
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session
+from slurm_nb.session.session import Session
 from slurm_nb.times import seconds_until
 from slurm_nb.tunnel import Login
 

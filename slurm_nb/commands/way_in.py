@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 from slurm_nb.api import WayIn
-from slurm_nb.ended import option_of
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
-from slurm_nb.session import Session
+from slurm_nb.session.session import Session, option_of
 from slurm_nb.times import duration, seconds_until, time_limit_s
 
 _HOST_KEY = """ The first time on a node, ssh asks

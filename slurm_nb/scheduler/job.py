@@ -10,7 +10,8 @@ from typing import Protocol
 
 from slurm_nb.errors import AnswerLost
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 
 LOCAL = "local"
 

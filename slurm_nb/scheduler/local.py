@@ -21,7 +21,8 @@ from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler.environment import crossing
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.scheduler.process import Process
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from slurm_nb.times import time_limit_s
 
 _KILL_AFTER_S = 30

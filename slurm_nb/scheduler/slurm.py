@@ -28,7 +28,8 @@ from slurm_nb.scheduler.parse import (
     unreadable,
 )
 from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, ask
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 
 # A job whose answer was lost: a controller that hung may need a moment to show it.
 _LOOKS = 4

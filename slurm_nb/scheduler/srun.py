@@ -8,7 +8,7 @@ from __future__ import annotations
 from slurm_nb.errors import SchedulerError
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, ask
-from slurm_nb.session import Session
+from slurm_nb.session.session import Session
 
 _TIMEOUT_S = 120.0
 # Should srun be killed at the timeout above, Slurm ends what it started (minutes).

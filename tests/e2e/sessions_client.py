@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-from slurm_nb.ended import settle
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.whereabouts import follow
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import settle
+from slurm_nb.session.store import Store, follow
 
 # Far above the ids that the test cluster gives.
 _FIRST_ID = 5_000_000

@@ -21,7 +21,8 @@ from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import local, scheduler
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.scheduler.local import Local, _claim
-from slurm_nb.session import Session, Store, is_job_id
+from slurm_nb.session.session import Session, is_job_id
+from slurm_nb.session.store import Store
 
 SESSION = Session(job_id="local-1", cluster=LOCAL)
 

@@ -23,7 +23,8 @@ from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.scheduler.parse import PHASES, parse_place, parse_sacct, parse_squeue
 from slurm_nb.scheduler.run import Answer
 from slurm_nb.scheduler.slurm import Slurm
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 from tests.conftest import AddProgram, recorded, recorded_json
 
 SCRIPT = "#!/bin/bash\n#SBATCH --time=5\necho é\n"

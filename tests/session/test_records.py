@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.records import is_time, read_record
+from slurm_nb.session.records import is_time, read_record
 
 
 def test_a_record_is_read(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
-from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.scheduler.job import JobState, Phase, Scheduler
-from slurm_nb.session import Session, Store
+from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
 
 _TURN_S = 40.0
 _KEPT_S = 30 * 86400.0

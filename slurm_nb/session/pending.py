@@ -17,11 +17,12 @@ from pathlib import Path
 
 from slurm_nb.errors import BadValue, SchedulerError
 from slurm_nb.files import write_private
-from slurm_nb.records import is_time, read_record
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.scheduler.process import Process
 from slurm_nb.scheduler.slurm import Slurm
-from slurm_nb.session import Session, Store, from_record
+from slurm_nb.session.records import is_time, read_record
+from slurm_nb.session.session import Session, from_record
+from slurm_nb.session.store import Store
 
 # sbatch is given up after 90 s, and Slurm may show the job a little later.
 _SETTLED_S = 600.0

@@ -14,8 +14,9 @@ import pytest
 
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.scheduler.local import Local
-from slurm_nb.session import Session, Store
-from slurm_nb.shared import Answers, SharedAnswers
+from slurm_nb.session.session import Session
+from slurm_nb.session.state_cache import Answers, SharedAnswers
+from slurm_nb.session.store import Store
 
 SEVEN = Session(job_id="7", cluster="hpc")
 EIGHT = Session(job_id="8", cluster="hpc")

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb import intents
-from slurm_nb.intents import adopt, begin, sweep
 from slurm_nb.scheduler.process import Process
-from slurm_nb.session import Session, Store
+from slurm_nb.session.pending import adopt, begin, sweep
+from slurm_nb.session.session import Session
+from slurm_nb.session.session import pending as intents
+from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 
 PLAN = Session(

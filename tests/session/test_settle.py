@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.diagnosis.outcome import is_certain
-from slurm_nb.ended import find_ended, job_ended, option_of, settle
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
-from slurm_nb.whereabouts import follow
+from slurm_nb.session.session import Session, option_of
+from slurm_nb.session.settle import job_ended, settle
+from slurm_nb.session.store import Store, find_ended, follow
 from tests.conftest import NONCE
 
 SEVEN = Session(job_id="7", cluster="hpc", options=("--mem=4G", "--time=90", "--mem=8G"))

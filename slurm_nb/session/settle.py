@@ -5,21 +5,18 @@ STATE/sessions/CLUSTER/7/ended.json, 0600: `{"word": "TIMEOUT", "cause": "time-l
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 from slurm_nb.diagnosis.explain import explain
 from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended
-from slurm_nb.errors import BadValue, JobEnded
-from slurm_nb.files import user_name, write_private
+from slurm_nb.errors import JobEnded
+from slurm_nb.files import user_name
 from slurm_nb.joblog.reader import JobLog
-from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session import Session, Store
+from slurm_nb.session.session import Session, option_of
+from slurm_nb.session.store import Store, _save, find_ended
 
 
 def settle(
@@ -84,21 +81,6 @@ def _knows_more(earlier: Ended, ended: Ended, state: JobState) -> bool:
     )
 
 
-def find_ended(store: Store, session: Session) -> Ended | None:
-    """What was saved; None while nothing is, it can't be read, or it is of an earlier job.
-
-    Slurm that has lost its state numbers its jobs anew.
-    """
-    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
-    try:
-        ended = Ended(**read_record(path))
-    except (OSError, ValueError, TypeError):
-        return None
-    texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
-    sound = is_text(*texts) and is_text_or_none(ended.end_time, ended.node) and is_time(ended.at)
-    return ended if sound and ended.at >= (session.submitted_at or 0) else None
-
-
 def job_ended(
     ended: Ended, session: Session, store: Store, *, before_ready: bool = False
 ) -> JobEnded:
@@ -118,19 +100,6 @@ def job_ended(
     )
 
 
-def option_of(session: Session, name: str) -> str | None:
-    """The value of an option that the session was submitted with: `4G` for `mem`."""
-    start = f"--{name}="
-    found = [word for word in session.options if word.startswith(start)]
-    return found[-1].removeprefix(start) if found else None
-
-
 def _other_user(uid: int | None) -> str | None:
     """The name of somebody else."""
     return None if uid in {None, os.geteuid()} else user_name(uid)
-
-
-def _save(ended: Ended, session: Session, store: Store) -> None:
-    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
-    with contextlib.suppress(BadValue):  # a full disk: it is found out anew next time
-        write_private(path, json.dumps(asdict(ended)))

@@ -1,21 +1,8 @@
-"""Sessions on disk: what a later process needs to find a job, its output and its token.
-
-STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm-nb,
-                                 else ~/.local/state/slurm-nb
-  jobs/7_submission.sh           the job script as submitted
-  jobs/7_0_log.out               the job's output (names as submitit makes them)
-  submitting/                    0700, submissions that have no answer yet: intents.py
-  answers/CLUSTER.json           0600, what Slurm said last: answers.py
-  sessions/CLUSTER/7/            0700
-    session.json                 0600, written by slurm-nb on the login node
-    ended.json                   0600, how it ended, once that is known
-    activity.json                0600, written by the job: how idle it is
-    token                        0600, written by the job
-    nonce                        0600, written by the job
-"""
+"""The state directory: the files of every session."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -23,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from slurm_nb.diagnosis.outcome import Ended
 from slurm_nb.errors import BadValue
 from slurm_nb.files import (
     SECRETS,
@@ -36,43 +23,14 @@ from slurm_nb.files import (
     refresh,
     write_private,
 )
-from slurm_nb.job.spec import Auth
-from slurm_nb.joblog.events import Ready
+from slurm_nb.joblog.reader import JobLog
 from slurm_nb.paths import _state_dir
-from slurm_nb.records import is_text, is_text_or_none, is_time, read_record
+from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
+from slurm_nb.session.session import _JOB_ID, Activity, Session, from_record, is_job_id
 
-_JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
 _OURS = frozenset({"jobs", "sessions", "submitting", "answers", "error.log", "password"})
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """One submitted job."""
-
-    job_id: str
-    """`7`, or `local-7` without Slurm."""
-    cluster: str
-    """Slurm's ClusterName, or `local`."""
-    other_cluster: bool = False
-    """Whether Slurm must be asked with `-M cluster`: it is not the login node's own."""
-    login_host: str | None = None
-    """`HOST` or `HOST:PORT` as the laptop reaches it; None: never found out."""
-    local_port: int | None = None
-    """The port that the user wants on the laptop; None: the job's own."""
-    auth: Auth = "token"
-    """Whether the URL carries the token, or Jupyter asks for the password."""
-    python: str | None = None
-    """Path of an interpreter that the node has: what looks at the session there is run by it."""
-    script: str | None = None
-    """Path that Slurm shows of the submitted script (squeue's %o): no other job's."""
-    job_name: str | None = None
-    submitted_at: int | None = None
-    """Seconds since the epoch."""
-    options: tuple[str, ...] = ()
-    """The words of a command line that submits the same again: `("--time=90",)`."""
-    ready: Ready | None = None
 
 
 @dataclass(frozen=True)
@@ -217,11 +175,6 @@ class Store:
         return not folder.exists()
 
 
-def is_job_id(text: str) -> bool:
-    """Whether `text` can be the id of a session: `7`, `local-7`."""
-    return _JOB_ID.fullmatch(text) is not None
-
-
 def _read(folder: Path) -> Session:
     """The session in `folder`; also one that only the job knows of, being sbatched by hand."""
     path = folder / "session.json"
@@ -245,22 +198,45 @@ def _own(session: Session, folder: Path) -> Session:
     return session
 
 
-def from_record(record: dict[str, Any]) -> Session:
-    """From what `session.json` holds; raises `ValueError`, `TypeError` or `KeyError`."""
-    values = dict(record)
-    if values.pop("version") != 1:
-        raise ValueError("version")
-    ready = values.pop("ready")
-    options = tuple(values.pop("options", ()))
-    session = Session(**values, options=options, ready=Ready(**ready) if ready else None)
-    texts = (session.job_id, session.cluster, session.auth, *options)
-    if not is_text(*texts) or not is_text_or_none(
-        session.login_host, session.python, session.script, session.job_name
-    ):
-        raise TypeError("text")
-    if not (session.submitted_at is None or is_time(session.submitted_at)):
-        raise TypeError("time")
-    ports = (session.local_port or 0, (session.ready.port or 0) if session.ready else 0)
-    if not all(type(port) is int for port in ports):
-        raise TypeError("port")
-    return session
+def follow(session: Session, store: Store) -> JobLog:
+    """The output of the session's job."""
+    return JobLog(
+        store.log_path(session.job_id),
+        cluster=session.cluster,
+        job_id=session.job_id,
+        nonce=lambda: store.nonce(session),
+    )
+
+
+def find_activity(store: Store, session: Session) -> Activity | None:
+    """What the job of a session has noted; None where there is nothing, or nothing sound."""
+    path = store.session_folder(session.cluster, session.job_id) / "activity.json"
+    try:
+        activity = Activity(**read_record(path))
+    except (OSError, ValueError, TypeError):
+        return None
+    whole = (activity.active_at, activity.idle_stop_at, activity.kernels)
+    numbers = (*whole, activity.memory_fraction)
+    sound = all(each is None or is_time(each) for each in numbers)
+    return activity if sound and all(each is None or type(each) is int for each in whole) else None
+
+
+def find_ended(store: Store, session: Session) -> Ended | None:
+    """What was saved; None while nothing is, it can't be read, or it is of an earlier job.
+
+    Slurm that has lost its state numbers its jobs anew.
+    """
+    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
+    try:
+        ended = Ended(**read_record(path))
+    except (OSError, ValueError, TypeError):
+        return None
+    texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
+    sound = is_text(*texts) and is_text_or_none(ended.end_time, ended.node) and is_time(ended.at)
+    return ended if sound and ended.at >= (session.submitted_at or 0) else None
+
+
+def _save(ended: Ended, session: Session, store: Store) -> None:
+    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
+    with contextlib.suppress(BadValue):  # a full disk: it is found out anew next time
+        write_private(path, json.dumps(asdict(ended)))

@@ -14,7 +14,8 @@ import pytest
 from slurm_nb.errors import BadValue
 from slurm_nb.files import refresh, write_private
 from slurm_nb.joblog.events import Ready
-from slurm_nb.session import Session, Store, is_job_id
+from slurm_nb.session.session import Session, is_job_id
+from slurm_nb.session.store import Store
 
 TOKEN = "0123456789abcdef" * 4
 SESSION = Session(job_id="7", cluster="hpc")
