@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from slurm_nb.api import (
         Cancelled,
-        WayIn,
         await_way_in,
         cancel,
         find_session,
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
         render,
         submit,
     )
+    from slurm_nb.connection.connection import WayIn
     from slurm_nb.job.spec import JobSpec
     from slurm_nb.session.session import Session
 

@@ -16,11 +16,14 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_nb.cancellation import Cancelled, cancel
 from slurm_nb.choose import choose
-from slurm_nb.connection import connect, find_login
+from slurm_nb.connection.connection import WayIn, connect
+from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.readiness import check_node, find_ready
+from slurm_nb.connection.wait import wait_until_ready
 from slurm_nb.diagnosis.describe import stands_still
 from slurm_nb.errors import BadValue, NotReady
 from slurm_nb.joblog.events import Ready
@@ -32,9 +35,6 @@ from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.state_cache import SharedAnswers
 from slurm_nb.session.store import Store, follow
 from slurm_nb.submission import render, submit
-from slurm_nb.tunnel import Connection, Login
-from slurm_nb.wait import wait_until_ready
-from slurm_nb.whereabouts import check_node, find_ready
 
 __all__ = [
     "Cancelled",
@@ -50,21 +50,6 @@ __all__ = [
 # An output that names another node than Slurm may be an earlier run's: NFS is up to a minute late.
 _NEW_RUN_S = 60.0
 _RUNNING = JobState(Phase.RUNNING, "RUNNING")
-
-
-@dataclass(frozen=True)
-class WayIn:
-    """How the laptop reaches a session that is ready."""
-
-    session: Session
-    ready: Ready
-    """The node, and the port or socket there."""
-    state: JobState
-    """Of the job, as Slurm says it; with the local time at which it ends."""
-    connection: Connection
-    """The ssh command for the laptop, and the URL; the URL holds the token."""
-    notices: tuple[str, ...]
-    """What the job has to tell its user."""
 
 
 def await_way_in(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_nb.connection import find_login
+from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import AnswerLost, BadValue, SchedulerError, SlurmNbError
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import words_of
@@ -20,7 +20,6 @@ from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.pending import begin
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from slurm_nb.tunnel import Login
 
 
 def render(spec: JobSpec, *, template: str | None = None) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import slurm_nb
+from slurm_nb.connection.login import Login
 from slurm_nb.errors import BadValue, JobEnded, SchedulerError
 from slurm_nb.files import write_private
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from slurm_nb.tunnel import Login
 from tests.conftest import AddProgram
 from tests.test_commands import TOKEN, has_token, running, shown, slurm
 

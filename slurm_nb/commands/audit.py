@@ -11,10 +11,10 @@ import click
 from slurm_nb.audit import Check, audit
 from slurm_nb.commands.options import json_option, session_argument
 from slurm_nb.commands.screen import answer_json, on_a_line, say
+from slurm_nb.connection.readiness import find_ready
 from slurm_nb.scheduler import scheduler
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store, follow
-from slurm_nb.whereabouts import find_ready
 
 _EXIT_FAILED = 1
 

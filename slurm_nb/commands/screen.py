@@ -13,11 +13,12 @@ from typing import Any
 
 import click
 
+from slurm_nb.connection.login import Login
+from slurm_nb.connection.tunnel import Connection
 from slurm_nb.errors import SlurmNbError
 from slurm_nb.scheduler.job import JobState
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from slurm_nb.tunnel import Connection, Login
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SLOW_S = 3.0

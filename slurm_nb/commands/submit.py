@@ -25,7 +25,7 @@ from slurm_nb.commands.waiting import (
     wait_for_way_in,
     wait_timeout_option,
 )
-from slurm_nb.connection import find_login
+from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost
 from slurm_nb.job.resolve import find_env, find_image, find_notebook_dir, find_python
 from slurm_nb.job.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
@@ -33,7 +33,6 @@ from slurm_nb.listing import clean_up
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from slurm_nb.tunnel import Login
 
 
 @click.command(

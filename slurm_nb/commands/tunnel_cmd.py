@@ -14,10 +14,9 @@ from slurm_nb.commands.options import (
     session_argument,
 )
 from slurm_nb.commands.screen import answer_json, report, say, say_notices, slow_noted
-from slurm_nb.connection import find_login
+from slurm_nb.connection.login import Login, find_login
 from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
-from slurm_nb.tunnel import Login
 
 
 @click.command("tunnel-cmd")

@@ -15,10 +15,9 @@ from slurm_nb.commands.waiting import (
     wait_for_way_in,
     wait_timeout_option,
 )
-from slurm_nb.connection import find_login
+from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import EXIT_INTERRUPTED
 from slurm_nb.session.session import Session
-from slurm_nb.tunnel import Login
 
 
 @click.command("wait")

@@ -15,13 +15,13 @@ import click
 from slurm_nb.api import await_way_in
 from slurm_nb.commands.screen import answer_json, report, say_notices, visible
 from slurm_nb.commands.way_in import way_in
+from slurm_nb.connection.login import Login
 from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts
 from slurm_nb.errors import JobEnded, NotReady
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.times import seconds_until
-from slurm_nb.tunnel import Login
 
 _PLAIN_EVERY_S = 60.0
 _LONG_S = 300.0

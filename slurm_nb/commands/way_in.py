@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from slurm_nb.api import WayIn
+from slurm_nb.connection.connection import WayIn
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase

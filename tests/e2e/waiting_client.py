@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
+from slurm_nb.connection.wait import Clock, wait_until_ready
 from slurm_nb.errors import NotReady
 from slurm_nb.scheduler.job import JobState
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session.session import Session
 from slurm_nb.session.state_cache import SharedAnswers
 from slurm_nb.session.store import Store, follow
-from slurm_nb.wait import Clock, wait_until_ready
 
 _NEXT_TERMINAL_S = 3.7
 _START_S = 1_000_000.0

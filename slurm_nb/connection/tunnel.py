@@ -5,14 +5,13 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-import re
 import shlex
 import zlib
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 
+from slurm_nb.connection.login import Login
 from slurm_nb.errors import BadValue
-from slurm_nb.joblog.events import Ready, is_node
+from slurm_nb.joblog.events import Ready
 
 # "Bad port" list of the WHATWG Fetch standard (section 2.9, November 2026), above 1023.
 BROWSER_REFUSED_PORTS = frozenset(
@@ -24,8 +23,6 @@ BROWSER_REFUSED_PORTS = frozenset(
 _FIRST_LOCAL_PORT = 12_000
 _LOCAL_PORTS = 20_000
 
-# Without what IPv6Address would let pass in the zone behind a percent sign.
-_IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", re.ASCII)
 # Without the first, a busy local port leads the browser to whatever program holds it;
 # the keepalives find a dead connection in 90 s (ssh_config(5), OpenSSH 9.2).
 _SSH = [
@@ -38,35 +35,6 @@ _SSH = [
 # and ::1 is free, and the browser may go to the other, where another user of the laptop listens
 # (seen with OpenSSH 9.2 and Chromium). And named, for GatewayPorts would open it to the network.
 _HERE = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class Login:
-    """The host that the laptop's ssh reaches."""
-
-    host: str
-    """A name or an IP address: `login.hpc.edu`, `10.1.2.3`, `fd00::1`."""
-    port: int = 22
-
-    @classmethod
-    def parse(cls, text: str) -> Login:
-        """From `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address; raises `BadValue`."""
-        match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text, re.ASCII)
-        if match:
-            host, port = match[1] or match[3], int(match[2] or match[4] or 22)
-        else:
-            host, port = text, 22
-        if not (is_node(host) or _is_ipv6(host)) or not 0 < port < 65536:
-            raise BadValue(
-                f"--login-host {text!r}: not a host name or address",
-                hint="write the name that you give ssh on your laptop: login.hpc.edu",
-            )
-        return cls(host, port)
-
-    def __str__(self) -> str:
-        if self.port == 22:
-            return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -143,13 +111,3 @@ def _far_end(ready: Ready) -> str:
 def _jump_host(login: Login) -> str:
     """`-J` takes an IPv6 address in brackets only (ssh(1), OpenSSH 9.2)."""
     return f"[{login.host}]" if ":" in login.host and login.port == 22 else str(login)
-
-
-def _is_ipv6(text: str) -> bool:
-    if not _IPV6_LETTERS.fullmatch(text):
-        return False
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True

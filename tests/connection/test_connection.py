@@ -8,13 +8,14 @@ import socket
 
 import pytest
 
-from slurm_nb.connection import connect, find_login
+from slurm_nb.connection.connection import connect
+from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.tunnel import default_local_port
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name, write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from slurm_nb.tunnel import Login, default_local_port
 
 TOKEN = "ab" * 32
 READY = Ready("c1", 40123, "/lab")

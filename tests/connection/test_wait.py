@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from slurm_nb.connection.wait import Clock, wait_until_ready
 from slurm_nb.errors import NotReady
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.wait import Clock, wait_until_ready
 from tests.conftest import NONCE
 
 WHO = f'{{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}"'

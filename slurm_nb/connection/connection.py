@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-from collections.abc import Mapping
+from dataclasses import dataclass
 
-from slurm_nb.errors import BadValue, NotReady
+from slurm_nb.connection.login import Login
+from slurm_nb.connection.tunnel import Connection, connection, default_local_port
+from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name
 from slurm_nb.joblog.events import Ready
-from slurm_nb.scheduler.job import LOCAL
+from slurm_nb.scheduler.job import LOCAL, JobState
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from slurm_nb.tunnel import Connection, Login, connection, default_local_port
 
 
 def connect(session: Session, ready: Ready, store: Store, login: Login) -> Connection:
@@ -35,14 +34,16 @@ def connect(session: Session, ready: Ready, store: Store, login: Login) -> Conne
     )
 
 
-def find_login(environ: Mapping[str, str]) -> Login:
-    """This host as the laptop reaches it: the address it came in by, else its full name.
+@dataclass(frozen=True)
+class WayIn:
+    """How the laptop reaches a session that is ready."""
 
-    SSH_CONNECTION is `CLIENT-IP CLIENT-PORT SERVER-IP SERVER-PORT` (ssh(1), ENVIRONMENT).
-    """
-    match environ.get("SSH_CONNECTION", "").split():
-        case [_, _, address, port]:
-            with contextlib.suppress(BadValue):  # sshd says UNKNOWN of what is no TCP
-                return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
-    name = socket.getfqdn()
-    return Login(socket.gethostname() if name.startswith("localhost") else name)
+    session: Session
+    ready: Ready
+    """The node, and the port or socket there."""
+    state: JobState
+    """Of the job, as Slurm says it; with the local time at which it ends."""
+    connection: Connection
+    """The ssh command for the laptop, and the URL; the URL holds the token."""
+    notices: tuple[str, ...]
+    """What the job has to tell its user."""

@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_nb.errors import BadValue
-from slurm_nb.joblog.events import Ready
-from slurm_nb.tunnel import (
+from slurm_nb.connection.login import Login
+from slurm_nb.connection.tunnel import (
     BROWSER_REFUSED_PORTS,
     Connection,
-    Login,
     check_local_port,
     connection,
     default_local_port,
 )
+from slurm_nb.errors import BadValue
+from slurm_nb.joblog.events import Ready
 
 READY = Ready("c1", 40123, "/tree")
 TOKEN = "0123456789abcdef" * 4

@@ -1,0 +1,1 @@
+"""From a session that runs to the browser on the laptop."""

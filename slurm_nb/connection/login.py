@@ -1,0 +1,68 @@
+"""The login node, as the laptop reaches it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from slurm_nb.errors import BadValue
+from slurm_nb.joblog.events import is_node
+
+# Without what IPv6Address would let pass in the zone behind a percent sign.
+_IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Login:
+    """The host that the laptop's ssh reaches."""
+
+    host: str
+    """A name or an IP address: `login.hpc.edu`, `10.1.2.3`, `fd00::1`."""
+    port: int = 22
+
+    @classmethod
+    def parse(cls, text: str) -> Login:
+        """From `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address; raises `BadValue`."""
+        match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text, re.ASCII)
+        if match:
+            host, port = match[1] or match[3], int(match[2] or match[4] or 22)
+        else:
+            host, port = text, 22
+        if not (is_node(host) or _is_ipv6(host)) or not 0 < port < 65536:
+            raise BadValue(
+                f"--login-host {text!r}: not a host name or address",
+                hint="write the name that you give ssh on your laptop: login.hpc.edu",
+            )
+        return cls(host, port)
+
+    def __str__(self) -> str:
+        if self.port == 22:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_ipv6(text: str) -> bool:
+    if not _IPV6_LETTERS.fullmatch(text):
+        return False
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def find_login(environ: Mapping[str, str]) -> Login:
+    """This host as the laptop reaches it: the address it came in by, else its full name.
+
+    SSH_CONNECTION is `CLIENT-IP CLIENT-PORT SERVER-IP SERVER-PORT` (ssh(1), ENVIRONMENT).
+    """
+    match environ.get("SSH_CONNECTION", "").split():
+        case [_, _, address, port]:
+            with contextlib.suppress(BadValue):  # sshd says UNKNOWN of what is no TCP
+                return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+    name = socket.getfqdn()
+    return Login(socket.gethostname() if name.startswith("localhost") else name)
