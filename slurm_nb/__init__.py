@@ -9,17 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slurm_nb.api import (
-        Cancelled,
-        await_way_in,
-        cancel,
-        find_session,
-        find_way_in,
-        render,
-        submit,
-    )
+    from slurm_nb.api import Cancelled, cancel, render, submit
     from slurm_nb.connection.connection import WayIn
     from slurm_nb.job.spec import JobSpec
+    from slurm_nb.operations.connect import await_way_in, find_way_in
+    from slurm_nb.operations.lookup import find_session
     from slurm_nb.session.session import Session
 
 __version__ = "0.1.0"

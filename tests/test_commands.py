@@ -581,7 +581,7 @@ def test_a_job_of_another_user_leaves_the_token(
 @pytest.fixture
 def no_new_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """An output that names another node is not waited on."""
-    monkeypatch.setattr("slurm_nb.api._NEW_RUN_S", 0.0)
+    monkeypatch.setattr("slurm_nb.operations.connect._NEW_RUN_S", 0.0)
 
 
 @pytest.mark.usefixtures("no_new_run")

@@ -7,10 +7,10 @@ import os
 import click
 from click.core import ParameterSource
 
-from slurm_nb.choose import choose
 from slurm_nb.commands.options import complete_session
 from slurm_nb.errors import BadValue
 from slurm_nb.job.saved_options import split_words
+from slurm_nb.operations.lookup import choose
 from slurm_nb.session.store import Store
 
 AGAIN = "again"

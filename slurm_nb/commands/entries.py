@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from slurm_nb.listing import Entry
+from slurm_nb.operations.listing import Entry
 from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.pending import Intent
 from slurm_nb.session.state_cache import is_no_answer

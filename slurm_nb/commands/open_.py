@@ -8,12 +8,12 @@ import webbrowser
 
 import click
 
-from slurm_nb.api import find_way_in
 from slurm_nb.commands.options import session_argument
 from slurm_nb.commands.screen import say, say_notices
 from slurm_nb.connection.login import find_login
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
+from slurm_nb.operations.connect import find_way_in
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from slurm_nb.choose import choose, choose_last, newest_first
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import check_local_port
 from slurm_nb.errors import SlurmNbError
+from slurm_nb.operations.lookup import choose, choose_last, newest_first
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store, find_ended
 

@@ -14,7 +14,7 @@ from slurm_nb.diagnosis.describe import describe, stands_still
 from slurm_nb.diagnosis.explain import explain
 from slurm_nb.diagnosis.outcome import Ended
 from slurm_nb.joblog.events import Progress
-from slurm_nb.listing import Entry, find_entry
+from slurm_nb.operations.listing import Entry, find_entry
 from slurm_nb.scheduler import place_in_queue
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Activity, Session

@@ -29,7 +29,7 @@ from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost
 from slurm_nb.job.resolve import find_env, find_image, find_notebook_dir, find_python
 from slurm_nb.job.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
-from slurm_nb.listing import clean_up
+from slurm_nb.operations.prune import clean_up
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store

@@ -6,7 +6,6 @@ import os
 
 import click
 
-from slurm_nb.api import find_way_in
 from slurm_nb.commands.options import (
     json_option,
     local_port_option,
@@ -15,6 +14,7 @@ from slurm_nb.commands.options import (
 )
 from slurm_nb.commands.screen import answer_json, report, say, say_notices, slow_noted
 from slurm_nb.connection.login import Login, find_login
+from slurm_nb.operations.connect import find_way_in
 from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
 

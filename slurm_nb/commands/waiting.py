@@ -12,13 +12,13 @@ from contextlib import contextmanager
 
 import click
 
-from slurm_nb.api import await_way_in
 from slurm_nb.commands.screen import answer_json, report, say_notices, visible
 from slurm_nb.commands.way_in import way_in
 from slurm_nb.connection.login import Login
 from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts
 from slurm_nb.errors import JobEnded, NotReady
+from slurm_nb.operations.connect import await_way_in
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.times import seconds_until

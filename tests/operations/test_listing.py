@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from slurm_nb.files import write_private
-from slurm_nb.listing import clean_up, find_entry, list_sessions, prune
+from slurm_nb.operations.listing import find_entry, list_sessions
+from slurm_nb.operations.prune import clean_up, prune
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
-from slurm_nb.choose import newest_first
-from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended, _is_certain, is_certain, is_over
+from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended, _is_certain, is_over
 from slurm_nb.errors import BadValue
+from slurm_nb.operations.lookup import newest_first
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session.pending import Intent, adopt, sweep, unreadable
+from slurm_nb.session.pending import Intent, adopt, unreadable
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.state_cache import Answers, SharedAnswers, is_no_answer
 from slurm_nb.session.store import Store, find_activity, find_ended, follow
 
-_KEPT_S = 30 * 86400
 _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
 
 
@@ -123,36 +122,3 @@ def _is_news(state: JobState, ended: Ended | None) -> bool:
     return not _is_certain(ended) or (
         ended is not None and state.word not in {FORGOTTEN, ended.word}
     )
-
-
-def prune(store: Store, listing: Listing) -> Listing:
-    """Remove what is kept of all sessions of `listing` that have ended; what is left of it.
-
-    Only those are removed of which it is certain that they are over, and that they stay so.
-    """
-    return replace(
-        listing,
-        entries=[
-            entry
-            for entry in listing.entries
-            if not (_stays_over(entry, listing) and store.remove(entry.session))
-        ],
-    )
-
-
-def _stays_over(entry: Entry, listing: Listing) -> bool:
-    if entry.ended is None or not is_certain(entry.ended):
-        return False
-    return is_over(entry.ended) or entry.session.cluster not in listing.unanswered
-
-
-def clean_up(store: Store) -> None:
-    """Remove what is kept of sessions that ended long ago, and what was left half-written.
-
-    Nothing is asked of Slurm.
-    """
-    sweep(store)
-    for session in store.all()[0]:
-        ended = find_ended(store, session)
-        if ended and is_certain(ended) and time.time() - ended.at > _KEPT_S:
-            store.remove(session)

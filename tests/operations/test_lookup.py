@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_nb.choose import choose, choose_last, newest_first
 from slurm_nb.errors import BadValue
+from slurm_nb.operations.lookup import choose, choose_last, newest_first
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle

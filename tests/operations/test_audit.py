@@ -19,11 +19,11 @@ import pytest
 import zmq
 
 from slurm_nb.__main__ import main
-from slurm_nb.audit import LISTENER, NODE_CHECKS, Check, audit, node_program, parse_node
 from slurm_nb.errors import SchedulerError
 from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.jobside import slurm_nb_knock, slurm_nb_processes, slurm_nb_versions
+from slurm_nb.operations.audit import LISTENER, NODE_CHECKS, Check, audit, node_program, parse_node
 from slurm_nb.scheduler.srun import run_on_node
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store

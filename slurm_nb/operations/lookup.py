@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from slurm_nb.errors import BadValue
 from slurm_nb.job.spec import refuse_control_characters
 from slurm_nb.session.pending import adopt
@@ -61,3 +63,12 @@ def _one_of(sessions: list[Session], text: str) -> Session:
         f"{text!r} is the name of {len(ids)} sessions: {', '.join(ids[:_MENTIONED])}{more}",
         hint=f"say which one by its job id; {_LISTED}",
     )
+
+
+def find_session(name: str, *, cluster: str | None = None) -> Session:
+    """The session of a job id, or of a job name.
+
+    cluster: for an id that is a session's on more than one. Raises `BadValue` when there is none,
+    when it is not clear which one is meant, or when it is not to be trusted.
+    """
+    return choose(Store.of_user(os.environ), name, cluster=cluster)

@@ -1,0 +1,101 @@
+"""Connect to a session: wait until it is ready, or say why it is not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from slurm_nb.connection.connection import WayIn, connect
+from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.readiness import check_node, find_ready
+from slurm_nb.connection.wait import wait_until_ready
+from slurm_nb.diagnosis.describe import stands_still
+from slurm_nb.errors import BadValue, NotReady
+from slurm_nb.joblog.events import Ready
+from slurm_nb.joblog.reader import JobLog
+from slurm_nb.scheduler import scheduler
+from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.session.session import Session
+from slurm_nb.session.settle import job_ended, settle
+from slurm_nb.session.state_cache import SharedAnswers
+from slurm_nb.session.store import Store, follow
+
+# An output that names another node than Slurm may be an earlier run's: NFS is up to a minute late.
+_NEW_RUN_S = 60.0
+_RUNNING = JobState(Phase.RUNNING, "RUNNING")
+
+
+def await_way_in(
+    session: Session,
+    *,
+    timeout_s: float | None = None,
+    show: Callable[[JobState | None, float], None] = lambda *_: None,
+) -> WayIn:
+    """Return when Jupyter is ready.
+
+    show: called often, with the job's state and the seconds waited. Raises `JobEnded`, or
+    `NotReady` after `timeout_s`: the job lives on then.
+    """
+    store = Store.of_user(os.environ)
+    shared = SharedAnswers(store, scheduler(session.cluster), session.cluster)
+    log = follow(session, store)
+    began = time.monotonic()
+    stale: Ready | None = None
+    while True:
+        ready = wait_until_ready(
+            log,
+            ask=lambda max_age_s: shared.state(session, max_age_s=max_age_s),
+            show=show,
+            timeout_s=timeout_s,
+            stale=stale,
+            began_at=began,
+        )
+        state = ready if isinstance(ready, JobState) else shared.ask([session])[session.job_id]
+        if isinstance(ready, JobState) or state.phase is Phase.ENDED:
+            ended = settle(session, _how_ended(session, state), store, log)
+            raise job_ended(ended, session, store, before_ready=session.ready is None)
+        if state.phase is Phase.PENDING:
+            stale = ready  # of a run before the job was put back into the queue
+            continue
+        if stale is None and state.node not in {None, ready.node}:
+            with suppress(NotReady):  # the new run has not written yet, or somebody else has
+                wait_until_ready(
+                    log,
+                    ask=lambda _: _RUNNING,
+                    show=show,
+                    timeout_s=_NEW_RUN_S,
+                    stale=ready,
+                )
+                continue
+        check_node(ready, state, log)
+        there = replace(session, ready=ready)
+        with suppress(BadValue):  # a full or read-only disk: the output says it again
+            store.save(there)
+        login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
+        connection = connect(there, ready, store, login)
+        return WayIn(there, ready, state, connection, _notices(there, state, log))
+
+
+def _how_ended(session: Session, state: JobState) -> JobState:
+    return scheduler(session.cluster).how_ended({session.job_id: state}, session)[session.job_id]
+
+
+def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
+    """The job's own, after what Slurm's word means for its user."""
+    return (*stands_still(state, session.job_id), *log.progress.notices)
+
+
+def find_way_in(session: Session, *, login: Login, local_port: int | None = None) -> WayIn:
+    """The way into a session now. Raises `JobEnded`, or `NotReady` before Jupyter listens."""
+    store = Store.of_user(os.environ)
+    state = scheduler(session.cluster).states([session])[session.job_id]
+    if state.phase is Phase.ENDED:
+        state = _how_ended(session, state)
+    log = follow(session, store)
+    ready = find_ready(session, state, log, store)
+    session = replace(session, ready=ready, local_port=local_port or session.local_port)
+    connection = connect(session, ready, store, login)
+    return WayIn(session, ready, state, connection, _notices(session, state, log))

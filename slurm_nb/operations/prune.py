@@ -1,0 +1,46 @@
+"""Remove what is kept of sessions that have ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from slurm_nb.diagnosis.outcome import is_certain, is_over
+from slurm_nb.operations.listing import Entry, Listing
+from slurm_nb.session.pending import sweep
+from slurm_nb.session.store import Store, find_ended
+
+_KEPT_S = 30 * 86400
+
+
+def prune(store: Store, listing: Listing) -> Listing:
+    """Remove what is kept of all sessions of `listing` that have ended; what is left of it.
+
+    Only those are removed of which it is certain that they are over, and that they stay so.
+    """
+    return replace(
+        listing,
+        entries=[
+            entry
+            for entry in listing.entries
+            if not (_stays_over(entry, listing) and store.remove(entry.session))
+        ],
+    )
+
+
+def _stays_over(entry: Entry, listing: Listing) -> bool:
+    if entry.ended is None or not is_certain(entry.ended):
+        return False
+    return is_over(entry.ended) or entry.session.cluster not in listing.unanswered
+
+
+def clean_up(store: Store) -> None:
+    """Remove what is kept of sessions that ended long ago, and what was left half-written.
+
+    Nothing is asked of Slurm.
+    """
+    sweep(store)
+    for session in store.all()[0]:
+        ended = find_ended(store, session)
+        if ended and is_certain(ended) and time.time() - ended.at > _KEPT_S:
+            store.remove(session)
