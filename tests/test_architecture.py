@@ -48,7 +48,7 @@ STARTING_CALLS = {
 PURE_IMPORTS = {
     "__future__", "collections.abc", "dataclasses", "difflib", "ipaddress", "json", "math",
     "pathlib", "posixpath", "re", "shlex", "textwrap", "tomllib", "typing", "zlib",
-    "slurm_nb.diagnosis.causes", "slurm_nb.config_file", "slurm_nb.errors", "slurm_nb.limits",
+    "slurm_nb.diagnosis.causes", "slurm_nb.config.layers.toml_file", "slurm_nb.errors", "slurm_nb.config.amounts",
     "slurm_nb.joblog.events", "slurm_nb.scheduler", "slurm_nb.job.spec",
 }  # fmt: skip
 IO_NAMES = {

@@ -19,12 +19,12 @@ from slurm_nb.commands.configured import (
 from slurm_nb.commands.earlier import AGAIN, key_of
 from slurm_nb.commands.options import json_option
 from slurm_nb.commands.screen import answer_json, say, visible
-from slurm_nb.config_file import ConfigFile, Setting
+from slurm_nb.config.sample import Entry, config_text
+from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
+from slurm_nb.config.toml_file import ConfigFile, Setting
 from slurm_nb.errors import BadValue
 from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler.accounts import Access, find_access
-from slurm_nb.site_rules import InForce, check_site, shown, with_sbatch_variables
-from slurm_nb.starter import Entry, config_text
 
 # Of one call, and nobody's defaults.
 _NOT_FOR_FILES = frozenset({AGAIN, "profile", "dry-run", "json"})

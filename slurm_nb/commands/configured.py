@@ -19,13 +19,13 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from slurm_nb.commands.earlier import AGAIN, key_of, with_earlier
-from slurm_nb.config import Config, choose_profile, load
-from slurm_nb.config_file import Key, Kind, Setting
+from slurm_nb.config.layers import Config, choose_profile, load
+from slurm_nb.config.site_rules import InForce, check_site, with_sbatch_variables
+from slurm_nb.config.toml_file import Key, Kind, Setting
 from slurm_nb.errors import BadValue, SlurmNbError, likely
-from slurm_nb.site_rules import InForce, check_site, with_sbatch_variables
 
 PREFIX = "SLURM_NB_SUBMIT_"
-_META = "slurm_nb.config"
+_META = "slurm_nb.config.layers"
 
 
 class _Lines(click.types.StringParamType):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.config_file import ConfigFile, Place, Setting
+from slurm_nb.config.site_rules import InForce, check_site
+from slurm_nb.config.toml_file import ConfigFile, Place, Setting
 from slurm_nb.errors import BadValue
-from slurm_nb.site_rules import InForce, check_site
 
 FILE = Path("/etc/slurm-nb/config.toml")
 LOCK = Place(FILE, 3)

@@ -15,8 +15,8 @@ import pytest
 
 from slurm_nb.__main__ import main
 from slurm_nb.commands.configured import Configured, profile_option
-from slurm_nb.config import choose_profile, load
-from slurm_nb.config_file import Key
+from slurm_nb.config.layers import choose_profile, load
+from slurm_nb.config.toml_file import Key
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
 from slurm_nb.paths import user_config_path

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from slurm_nb.config.amounts import amount, gpus_of_gres
 from slurm_nb.errors import BadValue
-from slurm_nb.limits import amount, gpus_of_gres
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from slurm_nb.config.amounts import MAXIMA, amount
 from slurm_nb.errors import BadValue, likely
-from slurm_nb.limits import MAXIMA, amount
 
 Kind = Literal["text", "number", "switch", "list"]
 Value = str | int | bool | tuple[str, ...]

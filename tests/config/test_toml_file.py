@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.config_file import ConfigFile, Key, parse
+from slurm_nb.config.toml_file import ConfigFile, Key, parse
 from slurm_nb.errors import BadValue
 
 FILE = Path("/etc/slurm-nb/config.toml")

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_nb.config_file import ConfigFile, Key, Setting, parse
+from slurm_nb.config.toml_file import ConfigFile, Key, Setting, parse
 from slurm_nb.errors import BadValue, likely
 from slurm_nb.files import read_unshared
 from slurm_nb.paths import SITE_CONFIG, user_config_path

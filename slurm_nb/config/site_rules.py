@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from slurm_nb.config_file import ConfigFile, Place, Setting
+from slurm_nb.config.amounts import amount, gpus_of_gres
+from slurm_nb.config.toml_file import ConfigFile, Place, Setting
 from slurm_nb.errors import BadValue
 from slurm_nb.job.spec import short_options
-from slurm_nb.limits import amount, gpus_of_gres
 
 # sbatch(1), INPUT ENVIRONMENT VARIABLES (22.05).
 _VARIABLES = {

@@ -1,0 +1,1 @@
+"""Config files, their layers, and a site's rules."""
