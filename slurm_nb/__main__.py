@@ -17,7 +17,7 @@ def main() -> None:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the program
     try:
-        from slurm_nb.commands import run  # noqa: PLC0415  Ctrl-C while it loads is no traceback
+        from slurm_nb.cli.main import run  # noqa: PLC0415  Ctrl-C while it loads is no traceback
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted; nothing was submitted.\n")
         sys.exit(130)

@@ -15,8 +15,8 @@ from slurm_nb.files import write_private
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
+from tests.cli.test_commands import TOKEN, has_token, running, shown, slurm
 from tests.conftest import AddProgram
-from tests.test_commands import TOKEN, has_token, running, shown, slurm
 
 __all__ = ["slurm"]  # a fixture, for pytest to find here
 LOGIN = Login("login.hpc.edu")

@@ -145,13 +145,13 @@ def test_click_is_the_commands_own() -> None:
 def test_commands_do_not_import_each_other() -> None:
     """What two commands share stands in options or screen, or below the commands."""
     for name in COMMANDS:
-        others = {f"slurm_nb.commands.{Path(other).stem}" for other in COMMANDS if other != name}
+        others = {f"slurm_nb.cli.main.{Path(other).stem}" for other in COMMANDS if other != name}
         assert not others & imports(name)
 
 
 def test_nothing_below_imports_the_commands() -> None:
     """The way of the data goes down only."""
-    users = set(users_of("slurm_nb.commands")) - {"__main__.py"}
+    users = set(users_of("slurm_nb.cli.main")) - {"__main__.py"}
 
     assert all(name.startswith("commands/") for name in users)
 

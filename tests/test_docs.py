@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from slurm_nb.commands import cli
+from slurm_nb.cli.main import cli
 from slurm_nb.diagnosis import causes, reasons
 from slurm_nb.errors import EXIT_CODES
 from slurm_nb.session.session import Session

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
-from typing import Protocol
-
-from slurm_nb.errors import AnswerLost
-from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler.job import LOCAL, Scheduler
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
 
 
 def scheduler(cluster: str) -> Scheduler:

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from slurm_nb.__main__ import main
-from slurm_nb.commands.configured import Configured, profile_option
+from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.config.layers import choose_profile, load
 from slurm_nb.config.toml_file import Key
 from slurm_nb.errors import BadValue
@@ -557,7 +557,7 @@ def test_config_init_can_replace_a_broken_file(files: Files, run: Run, program: 
 @pytest.mark.parametrize(("page", "write"), [("site-admins", "site"), ("usage", "user")])
 def test_the_files_of_the_docs_are_good_ones(files: Files, run: Run, page: str, write: str) -> None:
     """Each TOML block, in the file that its page is about, with each of its profiles."""
-    text = (Path(__file__).parents[1] / f"docs/{page}.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / f"docs/{page}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
     assert blocks

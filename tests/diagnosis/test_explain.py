@@ -23,7 +23,7 @@ from tests.conftest import DATA, NONCE
 from tests.scheduler.test_slurm_releases import as_asked
 
 RECORDINGS = sorted((DATA / "endings").glob("*.txt"))
-GOLDEN = Path(__file__).parent / "golden/endings.txt"
+GOLDEN = Path(__file__).parents[1] / "golden/endings.txt"
 FAILED = JobState(Phase.ENDED, "FAILED", "NonZeroExitCode", node="c1")
 FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
 STEPD = "slurmstepd: error: *** JOB 7 ON c1 CANCELLED AT 2026-11-26T04:26:40 DUE TO TIME LIMIT ***"

@@ -28,7 +28,7 @@ from slurm_nb.joblog.events import read_progress
 from slurm_nb.paths import templates
 from tests.conftest import ROOT, recorded_json
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = ROOT / "tests/golden"
 KIT_FILE = re.compile(
     r"""^(cat >"\$run_dir/kit/(\S+)" <<'END-OF-KIT' .*?\n).*?^(END-OF-KIT)$""",
     re.MULTILINE | re.DOTALL,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.scheduler.process import Process
+from slurm_nb.session import pending as intents
 from slurm_nb.session.pending import adopt, begin, sweep
 from slurm_nb.session.session import Session
-from slurm_nb.session.session import pending as intents
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 

@@ -7,9 +7,9 @@ import time
 
 import click
 
-from slurm_nb.commands.entries import clock_time, idle, record, time_left_s
-from slurm_nb.commands.options import json_option, session_argument
-from slurm_nb.commands.screen import answer_json, on_a_line, say_notices, slow_noted
+from slurm_nb.cli.console import answer_json, on_a_line, say_notices, slow_noted
+from slurm_nb.cli.options import json_option, session_argument
+from slurm_nb.cli.views import clock_time, idle, record, time_left_s
 from slurm_nb.diagnosis.describe import describe, stands_still
 from slurm_nb.diagnosis.explain import explain
 from slurm_nb.diagnosis.outcome import Ended

@@ -18,7 +18,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from slurm_nb.commands.earlier import AGAIN, key_of, with_earlier
+from slurm_nb.cli.again_option import AGAIN, key_of, with_earlier
 from slurm_nb.config.layers import Config, choose_profile, load
 from slurm_nb.config.site_rules import InForce, check_site, with_sbatch_variables
 from slurm_nb.config.toml_file import Key, Kind, Setting

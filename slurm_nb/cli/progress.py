@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import click
 
-from slurm_nb.commands.screen import answer_json, report, say_notices, visible
-from slurm_nb.commands.way_in import way_in
+from slurm_nb.cli.console import answer_json, say_notices, visible
+from slurm_nb.cli.views import report, way_in
 from slurm_nb.connection.login import Login
 from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts

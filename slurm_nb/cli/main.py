@@ -10,6 +10,7 @@ import click
 from slurm_nb import __version__
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 
+_PACKAGE = "slurm_nb.cli.commands"
 _COMMANDS = {
     "submit": "submit",
     "wait": "wait",
@@ -36,7 +37,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"{__name__}.{_COMMANDS[cmd_name]}").command
+        command: click.Command = import_module(f"{_PACKAGE}.{_COMMANDS[cmd_name]}").command
         return command
 
 
@@ -65,7 +66,7 @@ def run() -> int:
         click.echo(f"Interrupted{nothing}.", err=True)
         return EXIT_INTERRUPTED
     except SlurmNbError as error:
-        from slurm_nb.commands.screen import complain
+        from slurm_nb.cli.console import complain
 
         complain(error)
         return error.exit_code
@@ -73,7 +74,7 @@ def run() -> int:
         click.echo(f"slurm-nb: {error.strerror}: {error.filename or 'output'}", err=True)
         return 1
     except Exception:  # noqa: BLE001  the one catch-all: no traceback on the user's screen
-        from slurm_nb.commands.screen import report_bug
+        from slurm_nb.cli.console import report_bug
 
         report_bug()
         return EXIT_BUG

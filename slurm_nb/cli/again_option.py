@@ -7,7 +7,7 @@ import os
 import click
 from click.core import ParameterSource
 
-from slurm_nb.commands.options import complete_session
+from slurm_nb.cli.options import complete_session
 from slurm_nb.errors import BadValue
 from slurm_nb.job.saved_options import split_words
 from slurm_nb.operations.lookup import choose

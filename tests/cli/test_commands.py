@@ -20,9 +20,9 @@ import pytest
 
 from slurm_nb import __version__, errors
 from slurm_nb.__main__ import main
-from slurm_nb.commands import cli
-from slurm_nb.commands.screen import visible
-from slurm_nb.commands.waiting import WaitingLine
+from slurm_nb.cli.console import visible
+from slurm_nb.cli.main import cli
+from slurm_nb.cli.progress import WaitingLine
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 from slurm_nb.files import user_name, write_private
 from slurm_nb.joblog.events import Ready
@@ -31,7 +31,7 @@ from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "ab" * 32
 SEVEN = Session(job_id="7", cluster="hpc", login_host="login")
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
@@ -230,7 +230,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         def command() -> None:
             raise error
 
-        monkeypatch.setattr("slurm_nb.commands.cancel.command", command)
+        monkeypatch.setattr("slurm_nb.cli.commands.cancel.command", command)
 
     return fail
 
@@ -699,7 +699,7 @@ def test_a_slow_slurm_is_said_to_be_slow(
 ) -> None:
     """Who waits for an answer is told what for."""
     running(store)
-    monkeypatch.setattr("slurm_nb.commands.screen._SLOW_S", 0.01)
+    monkeypatch.setattr("slurm_nb.cli.console._SLOW_S", 0.01)
     slurm("squeue", "read -t 0.3 < <(:); exec 3<>/dev/ptmx; read -t 0.3 -u 3;"
           + shown("RUNNING"))  # fmt: skip
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 
-from slurm_nb.commands.configured import (
+from slurm_nb.cli.again_option import AGAIN, key_of
+from slurm_nb.cli.config_options import (
     complete_profile,
     config_of,
     submit_command,
     submit_context,
     values_in_force,
 )
-from slurm_nb.commands.earlier import AGAIN, key_of
-from slurm_nb.commands.options import json_option
-from slurm_nb.commands.screen import answer_json, say, visible
+from slurm_nb.cli.console import answer_json, say, visible
+from slurm_nb.cli.options import json_option
 from slurm_nb.config.sample import Entry, config_text
 from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.config.toml_file import ConfigFile, Setting

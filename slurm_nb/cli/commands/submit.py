@@ -8,28 +8,24 @@ from typing import Any
 
 import click
 
-from slurm_nb.api import render, submit
-from slurm_nb.commands.configured import Configured, profile_option
-from slurm_nb.commands.earlier import again_option
-from slurm_nb.commands.options import (
+from slurm_nb.cli.again_option import again_option
+from slurm_nb.cli.config_options import Configured, profile_option
+from slurm_nb.cli.console import answer_json, complain, say, say_notices
+from slurm_nb.cli.options import (
     complete_file,
     complete_folder,
     json_option,
     local_port_option,
     login_host_option,
 )
-from slurm_nb.commands.screen import answer_json, complain, report, say, say_notices
-from slurm_nb.commands.waiting import (
-    come_back,
-    notify_option,
-    wait_for_way_in,
-    wait_timeout_option,
-)
+from slurm_nb.cli.progress import come_back, notify_option, wait_for_way_in, wait_timeout_option
+from slurm_nb.cli.views import report
 from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost
 from slurm_nb.job.resolve import find_env, find_image, find_notebook_dir, find_python
 from slurm_nb.job.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
 from slurm_nb.operations.prune import clean_up
+from slurm_nb.operations.submit import render, submit
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store

@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 import click
 
-from slurm_nb.commands.options import json_option, session_argument
-from slurm_nb.commands.screen import answer_json, on_a_line, say
+from slurm_nb.cli.console import answer_json, on_a_line, say
+from slurm_nb.cli.options import json_option, session_argument
 from slurm_nb.connection.readiness import find_ready
 from slurm_nb.operations.audit import Check, audit
 from slurm_nb.scheduler import scheduler

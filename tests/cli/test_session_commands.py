@@ -19,8 +19,7 @@ from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store, follow
-from tests.conftest import AddProgram
-from tests.test_commands import (
+from tests.cli.test_commands import (
     GONE_WHEN_CANCELLED,
     READY,
     TOKEN,
@@ -33,6 +32,7 @@ from tests.test_commands import (
     slurm,
     told,
 )
+from tests.conftest import AddProgram
 
 __all__ = ["run", "slurm"]  # fixtures
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from slurm_nb.api import Cancelled, cancel
-from slurm_nb.commands.entries import in_doubt
-from slurm_nb.commands.options import clusters_option, job_ids_argument, last_option
-from slurm_nb.commands.screen import complain, say, say_notices, slow_noted
+from slurm_nb.cli.console import complain, say, say_notices, slow_noted
+from slurm_nb.cli.options import clusters_option, job_ids_argument, last_option
+from slurm_nb.cli.views import in_doubt
 from slurm_nb.diagnosis.outcome import is_over
 from slurm_nb.errors import BadValue, SlurmNbError
+from slurm_nb.operations.cancel import Cancelled, cancel
 from slurm_nb.operations.lookup import choose, choose_last
 from slurm_nb.session.pending import adopt, unreadable
 from slurm_nb.session.session import Session

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from slurm_nb.commands.screen import say
+from slurm_nb.cli.console import say
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private
 from slurm_nb.session.store import Store

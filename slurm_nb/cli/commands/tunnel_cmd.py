@@ -6,13 +6,9 @@ import os
 
 import click
 
-from slurm_nb.commands.options import (
-    json_option,
-    local_port_option,
-    login_host_option,
-    session_argument,
-)
-from slurm_nb.commands.screen import answer_json, report, say, say_notices, slow_noted
+from slurm_nb.cli.console import answer_json, say, say_notices, slow_noted
+from slurm_nb.cli.options import json_option, local_port_option, login_host_option, session_argument
+from slurm_nb.cli.views import report
 from slurm_nb.connection.login import Login, find_login
 from slurm_nb.operations.connect import find_way_in
 from slurm_nb.scheduler.job import Phase
@@ -40,7 +36,7 @@ def command(
     if session.login_host:
         login = login or Login.parse(session.login_host)
     elif login is None or local_port is None:  # sbatched by hand: submit has resolved nothing
-        from slurm_nb.commands.configured import submit_context
+        from slurm_nb.cli.config_options import submit_context
 
         submit = submit_context(ctx).params
         login = login or submit["login"]

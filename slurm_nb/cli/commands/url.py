@@ -6,8 +6,8 @@ import os
 
 import click
 
-from slurm_nb.commands.options import local_port_option, session_argument
-from slurm_nb.commands.screen import say_notices, slow_noted
+from slurm_nb.cli.console import say_notices, slow_noted
+from slurm_nb.cli.options import local_port_option, session_argument
 from slurm_nb.connection.login import Login, find_login
 from slurm_nb.operations.connect import find_way_in
 from slurm_nb.session.session import Session

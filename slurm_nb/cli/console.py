@@ -13,11 +13,7 @@ from typing import Any
 
 import click
 
-from slurm_nb.connection.login import Login
-from slurm_nb.connection.tunnel import Connection
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.scheduler.job import JobState
-from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -62,31 +58,6 @@ def report_bug() -> None:
     except (SlurmNbError, OSError) as error:
         say(f"slurm-nb: a fault of slurm-nb itself, and no place to note it: {error}")
     say("  jobs that were submitted go on: see `squeue --me`")
-
-
-def report(
-    session: Session,
-    state: JobState | None,
-    *,
-    connection: Connection | None = None,
-    login: Login | None = None,
-) -> dict[str, Any]:
-    """The object that `--json` prints."""
-    ready = session.ready if connection else None
-    return {
-        "job_id": session.job_id,
-        "cluster": session.cluster,
-        "state": state.word if state else None,
-        "reason": state.reason if state else None,
-        "node": ready.node if ready else None,
-        "port": ready.port if ready else None,
-        "socket": ready.socket if ready else None,
-        "fingerprint": ready.fingerprint if ready else None,
-        "local_port": connection.local_port if connection else None,
-        "login_host": str(login) if login else None,
-        "tunnel_command": connection.command if connection else None,
-        "url": connection.url if connection else None,
-    }
 
 
 def answer_json(record: dict[str, Any]) -> None:

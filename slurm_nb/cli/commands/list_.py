@@ -7,9 +7,9 @@ import time
 
 import click
 
-from slurm_nb.commands.entries import HEADINGS, clock_time, in_doubt, record, row
-from slurm_nb.commands.options import json_option
-from slurm_nb.commands.screen import answer_json, complain, on_a_line, say, say_notices, slow_noted
+from slurm_nb.cli.console import answer_json, complain, on_a_line, say, say_notices, slow_noted
+from slurm_nb.cli.options import json_option
+from slurm_nb.cli.views import HEADINGS, clock_time, in_doubt, record, row
 from slurm_nb.operations.listing import Listing, list_sessions
 from slurm_nb.operations.prune import clean_up, prune
 from slurm_nb.session.store import Store

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from slurm_nb.commands.options import session_argument
-from slurm_nb.commands.screen import say, visible
+from slurm_nb.cli.console import say, visible
+from slurm_nb.cli.options import session_argument
 from slurm_nb.errors import NotReady
 from slurm_nb.joblog.tail import lines_of, tail_of
 from slurm_nb.scheduler import scheduler

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.commands.completion import SHELLS
+from slurm_nb.cli.commands.completion import SHELLS
 from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import JobState, Phase
@@ -58,7 +58,7 @@ def shell_environ(store: Store, tmp_path: Path) -> dict[str, str]:
         "TERM": "dumb",
         "LANG": "C.UTF-8",
         "PYTHON": sys.executable,
-        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "CALLED": str(tmp_path / "called"),
         "SLURM_NB_HOME": str(store.folder),
         "XDG_CONFIG_HOME": os.environ["XDG_CONFIG_HOME"],
@@ -236,7 +236,7 @@ def test_profiles_are_completed_from_the_files(
 def test_completing_asks_no_slurm_and_loads_little(shell_environ: dict[str, str]) -> None:
     """No program is run, and what takes long to load is left alone."""
     code = (
-        "import sys; from slurm_nb.commands import run\n"
+        "import sys; from slurm_nb.cli.main import run\n"
         "try: run()\n"
         "except SystemExit: pass\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"

@@ -7,14 +7,9 @@ import sys
 
 import click
 
-from slurm_nb.commands.options import json_option, session_argument
-from slurm_nb.commands.screen import say
-from slurm_nb.commands.waiting import (
-    come_back,
-    notify_option,
-    wait_for_way_in,
-    wait_timeout_option,
-)
+from slurm_nb.cli.console import say
+from slurm_nb.cli.options import json_option, session_argument
+from slurm_nb.cli.progress import come_back, notify_option, wait_for_way_in, wait_timeout_option
 from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import EXIT_INTERRUPTED
 from slurm_nb.session.session import Session

@@ -8,8 +8,8 @@ import webbrowser
 
 import click
 
-from slurm_nb.commands.options import session_argument
-from slurm_nb.commands.screen import say, say_notices
+from slurm_nb.cli.console import say, say_notices
+from slurm_nb.cli.options import session_argument
 from slurm_nb.connection.login import find_login
 from slurm_nb.errors import BadValue
 from slurm_nb.files import write_private

@@ -1,0 +1,1 @@
+"""The commands of `slurm-nb --help`, a module each."""
