@@ -1,4 +1,4 @@
-"""The rules of docs/design.md, checked by walking the imports."""
+"""The shape of the package: what the import contracts in pyproject.toml cannot say."""
 
 from __future__ import annotations
 
@@ -19,37 +19,16 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 COMMANDS = [
-    name
+    Path(name).stem
     for name in MODULES
-    if name.startswith("commands/")
-    and Path(name).stem
-    not in {
-        "__init__",
-        "configured",
-        "earlier",
-        "entries",
-        "options",
-        "screen",
-        "waiting",
-        "way_in",
-    }
+    if name.startswith("cli/commands/") and not name.endswith("__init__.py")
 ]
 
-STARTERS = {
-    "subprocess", "pty", "multiprocessing", "concurrent", "popen2", "sh", "plumbum",
-}  # fmt: skip
 STARTING_CALLS = {
     "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile",
     "create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell",
     *(f"{kind}{ending}" for kind in ("exec", "spawn") for ending in
       ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
-}  # fmt: skip
-# What the pure modules may import. None of these does I/O, but for pathlib's methods.
-PURE_IMPORTS = {
-    "__future__", "collections.abc", "dataclasses", "difflib", "ipaddress", "json", "math",
-    "pathlib", "posixpath", "re", "shlex", "textwrap", "tomllib", "typing", "zlib",
-    "slurm_nb.diagnosis.causes", "slurm_nb.config.layers.toml_file", "slurm_nb.errors", "slurm_nb.config.amounts",
-    "slurm_nb.joblog.events", "slurm_nb.scheduler", "slurm_nb.job.spec",
 }  # fmt: skip
 IO_NAMES = {
     "open", "print", "input", "exec", "eval", "__import__", "read_text", "read_bytes", "write_text",
@@ -57,33 +36,29 @@ IO_NAMES = {
     "home", "expanduser", "mkdir", "unlink", "rename", "iterdir", "glob", "rglob", "touch",
     "samefile", "chmod", "owner", "readlink",
 }  # fmt: skip
+IO_MODULES = {"os", "io", "time", "shutil", "socket", "subprocess", "tempfile", "pwd", "grp"}
+PURE = [
+    "times.py", "job/spec.py", "job/quoting.py", "job/saved_options.py", "joblog/events.py",
+    "connection/tunnel.py", "connection/connection.py", "config/toml_file.py", "config/amounts.py",
+    "config/site_rules.py", "config/sample.py", "diagnosis/reasons.py", "diagnosis/causes.py",
+    "diagnosis/explain.py", "diagnosis/describe.py", "scheduler/environment.py",
+    "scheduler/parse.py",
+]  # fmt: skip
 
 
 def imports(name: str) -> set[str]:
-    """Every module that a module names in an import, wherever in it; `a.b` of `from a import b`."""
+    """Return the top package of everything that a module imports."""
     found = set()
     for node in ast.walk(MODULES[name]):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name} imports relatively"
-            module = node.module or ""
-            found.add(module)
-            found |= {f"{module}.{alias.name}" for alias in node.names}
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").partition(".")[0])
     return found
 
 
-def users_of(package: str) -> set[str]:
-    """The modules of slurm_nb that import a package, or something in it."""
-    return {
-        name
-        for name in MODULES
-        if any(module == package or module.startswith(f"{package}.") for module in imports(name))
-    }
-
-
 def calls(name: str) -> set[str]:
-    """The last part of the name of everything that a module calls."""
+    """Return the last part of the name of everything that a module calls."""
     called = [node.func for node in ast.walk(MODULES[name]) if isinstance(node, ast.Call)]
     return {
         func.attr if isinstance(func, ast.Attribute) else func.id
@@ -92,30 +67,38 @@ def calls(name: str) -> set[str]:
     }
 
 
-def test_there_is_something_to_check() -> None:
-    """The walk sees the package, so that the rules below are not kept by an empty list."""
-    assert {"spec.py", "scheduler/command.py", "jobside/slurm_nb_kit.py"} <= set(MODULES)
+def test_the_rules_below_see_the_package() -> None:
+    """The walk finds modules, so an empty list keeps no rule."""
+    assert {"job/spec.py", "scheduler/run.py", "cli/commands/submit.py"} <= set(MODULES)
     assert len(COMMANDS) >= 3
 
 
-def test_programs_are_started_in_the_scheduler_only() -> None:
-    """One package knows how a program is run, given up and kept from Ctrl-C."""
-    starting = {name for name in MODULES if STARTING_CALLS & calls(name)}
-    for package in STARTERS:
-        starting |= users_of(package)
+def test_the_package_root_holds_only_packages_and_six_modules() -> None:
+    """A reader finds every other module in the package named for its subject."""
+    assert {path.name for path in PACKAGE.glob("*.py")} == {
+        "__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "times.py",
+    }  # fmt: skip
 
-    assert starting
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in PACKAGE.rglob("*.py")}), ids=lambda path: path.name
+)
+def test_a_folder_holds_at_most_14_modules(folder: Path) -> None:
+    """A longer list is no longer read; it wants another package."""
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+
+    assert len(modules) <= 14
+
+
+def test_only_the_scheduler_forks_and_executes() -> None:
+    """One package knows how to run a program, give it up and keep it from Ctrl-C."""
+    starting = {name for name in MODULES if STARTING_CALLS & calls(name)}
+
     assert all(name.startswith("scheduler/") for name in starting)
 
 
-def test_only_the_kit_waits_for_several_things_at_once() -> None:
-    """The server's own event loop is the one loop; slurm-nb itself does one thing at a time."""
-    assert users_of("asyncio")
-    assert all(name.startswith("jobside/") for name in users_of("asyncio"))
-
-
-def test_no_shell_is_asked() -> None:
-    """Programs get lists of words: nothing that a user typed is read by a shell here."""
+def test_no_program_is_run_by_a_shell() -> None:
+    """Programs get lists of words: no shell reads what a user typed."""
     keywords = {
         (name, keyword.arg)
         for name, tree in MODULES.items()
@@ -123,91 +106,27 @@ def test_no_shell_is_asked() -> None:
         if isinstance(keyword, ast.keyword)
     }
 
-    assert ("scheduler/command.py", "timeout") in keywords
+    assert ("scheduler/run.py", "timeout") in keywords
     assert not [name for name, argument in keywords if argument == "shell"]
-
-
-@pytest.mark.parametrize(
-    ("package", "users"),
-    [("submitit", {"scheduler/sbatch.py"}), ("jinja2", {"template.py"})],
-)
-def test_a_library_has_one_user(package: str, users: set[str]) -> None:
-    """What is slow to import, or leant on with care, stands in one file."""
-    assert users_of(package) == users
-
-
-def test_click_is_the_commands_own() -> None:
-    """What does the work knows nothing of the command line."""
-    assert users_of("click")
-    assert all(name.startswith("commands/") for name in users_of("click"))
-
-
-def test_commands_do_not_import_each_other() -> None:
-    """What two commands share stands in options or screen, or below the commands."""
-    for name in COMMANDS:
-        others = {f"slurm_nb.cli.main.{Path(other).stem}" for other in COMMANDS if other != name}
-        assert not others & imports(name)
-
-
-def test_nothing_below_imports_the_commands() -> None:
-    """The way of the data goes down only."""
-    users = set(users_of("slurm_nb.cli.main")) - {"__main__.py"}
-
-    assert all(name.startswith("commands/") for name in users)
-
-
-PURE = [
-    "spec.py", "quoting.py", "ready.py", "tunnel.py", "config_file.py", "limits.py",
-    "site_rules.py", "starter.py", "reasons.py", "causes.py", "endings.py", "scheduler/crossing.py",
-    "again.py",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_does_no_input_or_output(name: str) -> None:
-    """They are functions of their arguments: no file, no clock, no process."""
-    modules = {
-        module
-        for module in imports(name)
-        if module.rpartition(".")[0] not in PURE_IMPORTS  # a name out of an allowed module
-    }
-
-    assert modules <= PURE_IMPORTS
+    """Its functions depend on their arguments alone: no file, no clock, no process."""
+    assert not imports(name) & IO_MODULES
     assert not calls(name) & IO_NAMES
-
-
-def test_the_kit_imports_nothing_of_slurm_nb() -> None:
-    """Compute nodes have no slurm_nb; jupyter_server, with its tornado, and the standard library
-    are all there is, and pyzmq and ipykernel in the kernel's own environment.
-    """
-    files = [name for name in MODULES if name.startswith("jobside/")]
-    beside = {Path(name).stem for name in files if not name.endswith("__init__.py")}
-    allowed = {*sys.stdlib_module_names, "jupyter_server", "tornado", "traitlets", *beside}
-
-    kernel_s = {"jobside/slurm_nb_kernel.py": {"zmq", "ipykernel", "IPython"}}
-
-    assert len(files) >= 2
-    for name in files:
-        modules = {module.partition(".")[0] for module in imports(name)}
-        assert modules <= allowed | kernel_s.get(name, set())
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_can_be_read_in_one_sitting(name: str) -> None:
-    """No module has 300 lines."""
-    assert len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) < 300
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_says_what_it_is(name: str) -> None:
-    """Every module begins with what it is for; the file that Jupyter loads does so in a comment."""
+    """Every module begins with what it is for; a file that Jupyter loads says it in a comment."""
     first_line = (PACKAGE / name).read_text(encoding="utf-8").partition("\n")[0]
 
     assert ast.get_docstring(MODULES[name]) or first_line.startswith("# ")
 
 
 def loaded_by(code: str, tmp_path: Path) -> set[str]:
-    """The top packages that a fresh interpreter has loaded after `code`."""
+    """Return the top packages that a fresh interpreter has loaded after `code`."""
     report = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"],
@@ -228,12 +147,12 @@ def command_line(*arguments: str) -> str:
     )
 
 
-@pytest.mark.parametrize("name", [Path(command).stem for command in COMMANDS])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_loads_jupyter(name: str, tmp_path: Path) -> None:
     """Jupyter takes a second to import, and only the job needs it."""
-    asked = command_line(name.strip("_").replace("_", "-"), "--help")
+    help_page = command_line(name.strip("_").replace("_", "-"), "--help")
 
-    loaded = loaded_by(f"import slurm_nb.commands.{name}\n{asked}", tmp_path)
+    loaded = loaded_by(f"import slurm_nb.cli.commands.{name}\n{help_page}", tmp_path)
 
     assert "slurm_nb" in loaded
     assert not loaded & {"jupyter_server", "notebook", "jupyterlab", "jupyter_core", "traitlets"}
@@ -243,8 +162,10 @@ def test_no_command_loads_jupyter(name: str, tmp_path: Path) -> None:
     "arguments",
     [["--version"], ["--help"], ["tunnel-cmd", "--help"], ["list"], ["status", "7"]],
 )
-def test_what_answers_at_once_loads_little(arguments: list[str], tmp_path: Path) -> None:
-    """Neither the template engine nor submitit is loaded where it is not used."""
+def test_a_quick_command_loads_neither_jinja2_nor_submitit(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    """Only a submission needs the template engine and submitit."""
     Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")}).save(
         Session(job_id="7", cluster="hpc")
     )
@@ -256,8 +177,8 @@ def test_what_answers_at_once_loads_little(arguments: list[str], tmp_path: Path)
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["tunnel-cmd", "--help"], ["list"]])
-def test_what_needs_no_config_loads_no_toml(arguments: list[str], tmp_path: Path) -> None:
-    """Config files are for submit, config, and sessions that submit has not saved."""
+def test_a_command_without_config_loads_no_toml(arguments: list[str], tmp_path: Path) -> None:
+    """Only submit, config and sessions that submit has not saved read config files."""
     assert "tomllib" not in loaded_by(command_line(*arguments), tmp_path)
 
 
