@@ -3,10 +3,10 @@
 Sessions from Python: what the commands do, without their words.
 
     from pathlib import Path
-    from slurm_nb import JobSpec, await_way_in, submit
+    from slurm_nb import JobSpec, submit, wait_until_ready
     session = submit(JobSpec(notebook_dir=Path.home(), time="2:00:00", account="project"))
-    way_in = await_way_in(session)
-    print(way_in.connection.command, way_in.connection.url)
+    connection = wait_until_ready(session)
+    print(connection.tunnel.command, connection.tunnel.url)
 
 Everything raises `slurm_nb.errors.SlurmNbError`, whose text says what failed and whose `hint` what
 to do next. Config files are the commands' business: a `JobSpec` holds what it is given.
@@ -18,12 +18,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slurm_nb.connection.connection import WayIn as WayIn
+    from slurm_nb.connection.connection import Connection as Connection
+    from slurm_nb.connection.tunnel import Tunnel as Tunnel
     from slurm_nb.job.spec import JobSpec as JobSpec
     from slurm_nb.operations.cancel import Cancelled as Cancelled
     from slurm_nb.operations.cancel import cancel as cancel
-    from slurm_nb.operations.connect import await_way_in as await_way_in
-    from slurm_nb.operations.connect import find_way_in as find_way_in
+    from slurm_nb.operations.connect import connect as connect
+    from slurm_nb.operations.connect import wait_until_ready as wait_until_ready
     from slurm_nb.operations.lookup import find_session as find_session
     from slurm_nb.operations.submit import render as render
     from slurm_nb.operations.submit import submit as submit
@@ -32,15 +33,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _PUBLIC = {
     "Cancelled": "operations.cancel",
+    "Connection": "connection.connection",
     "JobSpec": "job.spec",
     "Session": "session.session",
-    "WayIn": "connection.connection",
-    "await_way_in": "operations.connect",
+    "Tunnel": "connection.tunnel",
     "cancel": "operations.cancel",
+    "connect": "operations.connect",
     "find_session": "operations.lookup",
-    "find_way_in": "operations.connect",
     "render": "operations.submit",
     "submit": "operations.submit",
+    "wait_until_ready": "operations.connect",
 }
 """The public names, and where each is defined."""
 __all__ = tuple(_PUBLIC)

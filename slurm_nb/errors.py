@@ -1,9 +1,9 @@
 """What can go wrong, and the exit code that each kind ends the program with.
 
     SlurmNbError
-    ├── BadValue          1    an option's value, a job id or a file is wrong
+    ├── UserError          1    an option's value, a job id or a file is wrong
     ├── SchedulerError    3    Slurm refused, or can't be reached
-    │   └── AnswerLost    3    sbatch did not say whether there is a job
+    │   └── SubmissionUnknown    3    sbatch did not say whether there is a job
     ├── JobEnded          4    the job ended before it was ready
     └── NotReady          5    waited long enough; the job still lives
 
@@ -43,7 +43,7 @@ class SlurmNbError(Exception):
         self.hint = hint
 
 
-class BadValue(SlurmNbError):
+class UserError(SlurmNbError):
     """A value that the user gave, or a file that was read, can't be right."""
 
     exit_code = 1
@@ -55,7 +55,7 @@ class SchedulerError(SlurmNbError):
     exit_code = 3
 
 
-class AnswerLost(SchedulerError):
+class SubmissionUnknown(SchedulerError):
     """sbatch ended without an answer, so the job may exist all the same."""
 
     def __init__(self, message: str, *, script: str, clusters: str = "") -> None:
@@ -82,7 +82,7 @@ class NotReady(SlurmNbError):
     exit_code = 5
 
 
-def likely(name: str, known: Collection[str]) -> str:
+def did_you_mean(name: str, known: Collection[str]) -> str:
     """The question whether one of `known` was meant, with a blank; empty when none is alike."""
     close = get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]}? " if close else ""

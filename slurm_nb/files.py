@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 
 SECRETS = ("token", "open.html")
 """Files of a session's directory that hold its token."""
@@ -31,7 +31,7 @@ def user_name(uid: int | None = None) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a 0600 file, complete or not at all; raises `BadValue` when the disk refuses."""
+    """Write a 0600 file, complete or not at all; raises `UserError` when the disk refuses."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         fresh.unlink(missing_ok=True)
@@ -45,20 +45,20 @@ def write_private(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):  # a read-only disk refuses that too
             fresh.unlink()
-        raise BadValue(f"{path}: can't be written: {error.strerror}") from error
+        raise UserError(f"{path}: can't be written: {error.strerror}") from error
 
 
-def keep_private(path: Path) -> None:
-    """Make an empty 0600 file, or give the one that is there that mode; raises `BadValue`."""
+def touch_private(path: Path) -> None:
+    """Make an empty 0600 file, or give the one that is there that mode; raises `UserError`."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         os.fchmod(handle, 0o600)
         os.close(handle)
     except OSError as error:
-        raise BadValue(f"{path}: can't be written: {error.strerror}") from error
+        raise UserError(f"{path}: can't be written: {error.strerror}") from error
 
 
-def refresh(folder: Path) -> None:
+def refresh_nfs(folder: Path) -> None:
     """Have NFS look at `folder` again: opening a directory revalidates its cached entries.
 
     Seen in Open OnDemand, session.rb, `connect_file`.
@@ -69,41 +69,41 @@ def refresh(folder: Path) -> None:
         return
 
 
-def check_ours(folder: Path, names: frozenset[str]) -> None:
-    """Raise `BadValue` for a directory that others may enter, and that holds more than `names`."""
+def check_directory_is_ours(folder: Path, names: frozenset[str]) -> None:
+    """Raise `UserError` for a directory that others may enter, and that holds more than `names`."""
     try:
         closed = stat.S_IMODE(folder.stat().st_mode) == 0o700
         foreign = [path.name for path in folder.iterdir() if path.name not in names]
     except OSError:
         return  # not made yet, or to be refused for that
     if foreign and not closed:
-        raise BadValue(
+        raise UserError(
             f"{folder} holds other things ({foreign[0]}) and is open to other users",
             hint="set SLURM_NB_HOME to a directory of its own",
         )
 
 
 def make_private(folder: Path) -> None:
-    """Make a 0700 directory of the user's, if it is not there; raises `BadValue`."""
+    """Make a 0700 directory of the user's, if it is not there; raises `UserError`."""
     try:
         _make(folder)
         status, link = folder.stat(), folder.lstat()
         if {status.st_uid, link.st_uid} != {os.geteuid()}:
-            raise BadValue(
+            raise UserError(
                 f"{folder} belongs to another user, or is a link of another user's",
                 hint="set SLURM_NB_HOME to a directory of your own",
             )
         if stat.S_IMODE(status.st_mode) != 0o700:
             folder.chmod(0o700)
     except OSError as error:
-        raise BadValue(
+        raise UserError(
             f"{folder}: can't be made: {error.strerror}",
             hint="set SLURM_NB_HOME to a directory that login and compute nodes share",
         ) from error
 
 
 def check_parent(folder: Path) -> None:
-    """Raise `BadValue` where somebody else could put another directory in the place of ours.
+    """Raise `UserError` where somebody else could put another directory in the place of ours.
 
     The group that a user has alone, as many systems make it, is the user (useradd(8),
     USERGROUPS_ENAB).
@@ -117,14 +117,14 @@ def check_parent(folder: Path) -> None:
         problem = "can be changed by other users"
     else:
         return
-    raise BadValue(
+    raise UserError(
         f"{folder} {problem}, so the state directory in it is not safe",
         hint="set SLURM_NB_HOME to a directory in your home",
     )
 
 
-def check_unchangeable(path: Path) -> None:
-    """Raise `BadValue` where others than its owner and root could change what `path` holds.
+def check_only_owner_can_write(path: Path) -> None:
+    """Raise `UserError` where others than its owner and root could change what `path` holds.
 
     Of a link, both where it lies and where it leads count.
     """
@@ -133,12 +133,12 @@ def check_unchangeable(path: Path) -> None:
         try:
             status = place.stat()
         except OSError as error:
-            raise BadValue(f"{place}: can't be read: {error.strerror}") from error
+            raise UserError(f"{place}: can't be read: {error.strerror}") from error
         mode = stat.S_IMODE(status.st_mode)
         sticky = mode & stat.S_ISVTX and place not in {path, real}
         group = mode & 0o020 and not _is_own_group(status.st_gid)
         if (mode & 0o002 or group) and not sticky:
-            raise BadValue(
+            raise UserError(
                 f"{path} is not to be trusted: other users can change {place}",
                 hint=f"chmod go-w {place}; or copy the file to a directory of your own",
             )
@@ -152,10 +152,10 @@ def _is_own_group(gid: int) -> bool:
     return group.gr_name == user_name() and set(group.gr_mem) <= {user_name()}
 
 
-def read_unshared(path: Path, owners: Collection[int]) -> str | None:
+def read_trusted(path: Path, owners: Collection[int]) -> str | None:
     """The text of a file that belongs to one of `owners`; None when there is none.
 
-    Raises `BadValue` when it belongs to somebody else, when others may change it, or when it
+    Raises `UserError` when it belongs to somebody else, when others may change it, or when it
     can't be read.
     """
     try:
@@ -164,16 +164,16 @@ def read_unshared(path: Path, owners: Collection[int]) -> str | None:
             status = os.fstat(file.fileno())
             mode = stat.S_IMODE(status.st_mode)
             if not stat.S_ISREG(status.st_mode):
-                raise BadValue(f"{path}: is not a file")
+                raise UserError(f"{path}: is not a file")
             if status.st_uid not in owners:
                 names = " or ".join(user_name(uid) for uid in sorted(owners))
-                raise BadValue(
+                raise UserError(
                     f"{path} belongs to {user_name(status.st_uid)}, so it is not read",
                     hint=f"it must belong to {names}",
                 )
             group = mode & 0o020 and status.st_gid != 0 and not _is_own_group(status.st_gid)
             if mode & 0o002 or group:
-                raise BadValue(
+                raise UserError(
                     f"{path} can be changed by other users, so it is not read",
                     hint=f"look what is in it, then: chmod go-w {shlex.quote(str(path))}",
                 )
@@ -181,9 +181,9 @@ def read_unshared(path: Path, owners: Collection[int]) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise BadValue(f"{path}: can't be read: {error.strerror}") from error
+        raise UserError(f"{path}: can't be read: {error.strerror}") from error
     except ValueError as error:
-        raise BadValue(f"{path}: is not text in UTF-8") from error
+        raise UserError(f"{path}: is not text in UTF-8") from error
 
 
 def _make(folder: Path) -> None:
@@ -195,7 +195,7 @@ def _make(folder: Path) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Raise `BadValue` unless `folder` and what it holds can be changed by the user alone."""
+    """Raise `UserError` unless `folder` and what it holds can be changed by the user alone."""
     # This is done for each of a thousand sessions, so no Path is made for each file.
     for path in chain((str(folder.parent), str(folder)), _inside(folder)):
         try:
@@ -210,18 +210,18 @@ def check_private(folder: Path) -> None:
             problem = "can be changed or read by other users"
         else:
             continue
-        raise BadValue(
+        raise UserError(
             f"{path} {problem}: its session is not to be trusted",
             hint=f"cancel the job with `scancel {folder.name}`, then remove {folder}",
         )
 
 
 def _inside(folder: Path) -> Iterator[str]:
-    """The paths of what a directory holds; nothing where it is none. Raises `BadValue`."""
+    """The paths of what a directory holds; nothing where it is none. Raises `UserError`."""
     try:
         with os.scandir(folder) as found:
             yield from [entry.path for entry in found]
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise BadValue(f"{folder}: can't be read: {error.strerror}") from error
+        raise UserError(f"{folder}: can't be read: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Return the paths of slurm-nb's own files: state directory, config files, job templates."""
+"""Paths of slurm-nb's own files: state directory, config files, job templates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 SITE_CONFIG = Path("/etc/slurm-nb/config.toml")
 
 
-def _state_dir(environ: Mapping[str, str]) -> Path:
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """Return SLURM_NB_HOME, else $XDG_STATE_HOME/slurm-nb, else ~/.local/state/slurm-nb."""
     if environ.get("SLURM_NB_HOME"):
         folder = Path(environ["SLURM_NB_HOME"])
     elif Path(environ.get("XDG_STATE_HOME", "")).is_absolute():
@@ -32,10 +33,10 @@ def template_folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Where a template is looked up by its name: the user's folder, the site's, the examples."""
     site = Path(environ.get("SLURM_NB_SITE_CONFIG") or SITE_CONFIG).absolute()
     beside = (user_config_path(environ), site)
-    return (*(path.parent / "templates" for path in beside), templates() / "sites")
+    return (*(path.parent / "templates" for path in beside), templates_folder() / "sites")
 
 
-def templates() -> Path:
+def templates_folder() -> Path:
     """The folder of job templates: beside the package, or one level up in a checkout."""
     package = Path(str(resources.files("slurm_nb")))
     inside = package / "job_templates"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
@@ -25,13 +25,13 @@ def time_limit_s(text: str, option: str = "--time") -> int | None:
     """Seconds of a Slurm time limit such as `1-12:30:00`; None when it is unlimited.
 
     The forms are those of sbatch(1), `--time` (22.05). Zero means no limit there, and here.
-    Raises `BadValue`, naming the option, for anything else.
+    Raises `UserError`, naming the option, for anything else.
     """
     if text.upper() in {"UNLIMITED", "INFINITE"}:
         return None
     match = _TIME.fullmatch(text)
     if match is None:
-        raise BadValue(f"{option} {text!r}: not a time limit", hint=f"write {_TIME_FORMS}")
+        raise UserError(f"{option} {text!r}: not a time limit", hint=f"write {_TIME_FORMS}")
     part = {name: int(value) for name, value in match.groupdict(default="0").items()}
     seconds = (
         part["days"] * 86400
@@ -40,7 +40,7 @@ def time_limit_s(text: str, option: str = "--time") -> int | None:
         + (part["ds"] + part["s"] + part["sec"])
     )
     if seconds > _MAX_TIME_S:
-        raise BadValue(f"{option} {text!r}: longer than Slurm can count", hint="write UNLIMITED")
+        raise UserError(f"{option} {text!r}: longer than Slurm can count", hint="write UNLIMITED")
     return seconds or None
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import slurm_nb
 from slurm_nb.connection.login import Login
-from slurm_nb.errors import BadValue, JobEnded, SchedulerError
+from slurm_nb.errors import JobEnded, SchedulerError, UserError
 from slurm_nb.files import write_private
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.session.session import Session
@@ -84,11 +84,11 @@ def test_the_way_in_is_waited_for(store: Store) -> None:
     """Command and URL, the job's state, and the session as it is saved."""
     session = running(store)
 
-    reached = slurm_nb.await_way_in(session)
+    reached = slurm_nb.wait_until_ready(session)
 
     assert (reached.ready.node, reached.ready.port) == ("c1", 40123)
-    assert reached.connection.command.endswith("@c1")
-    assert reached.connection.url.endswith(f"/tree?token={TOKEN}")
+    assert reached.tunnel.command.endswith("@c1")
+    assert reached.tunnel.url.endswith(f"/tree?token={TOKEN}")
     assert reached.state.end_time == "2026-11-23T14:00:00"
     assert store.load("7") == reached.session
 
@@ -98,9 +98,9 @@ def test_the_way_in_is_found_again(store: Store) -> None:
     """By another program, for another port of the laptop."""
     running(store)
 
-    reached = slurm_nb.find_way_in(slurm_nb.find_session("7"), login=LOGIN, local_port=12345)
+    reached = slurm_nb.connect(slurm_nb.find_session("7"), login=LOGIN, local_port=12345)
 
-    assert "-L 127.0.0.1:12345:127.0.0.1:40123 " in reached.connection.command
+    assert "-L 127.0.0.1:12345:127.0.0.1:40123 " in reached.tunnel.command
 
 
 def test_a_job_that_has_ended_has_no_way_in(slurm: AddProgram, store: Store) -> None:
@@ -109,7 +109,7 @@ def test_a_job_that_has_ended_has_no_way_in(slurm: AddProgram, store: Store) -> 
     slurm("squeue", shown("COMPLETED"))
 
     with pytest.raises(JobEnded, match="job 7 has ended"):
-        slurm_nb.find_way_in(slurm_nb.find_session("7"), login=LOGIN)
+        slurm_nb.connect(slurm_nb.find_session("7"), login=LOGIN)
     assert not has_token(store)
 
 
@@ -128,7 +128,7 @@ def test_cancel_tells_what_became_of_each_session(slurm: AddProgram, store: Stor
 def test_an_unknown_session_is_an_exception(store: Store) -> None:
     """As of a job that slurm-nb did not start."""
     assert store.all() == ([], [])
-    with pytest.raises(BadValue, match="job 9 was not started by slurm-nb"):
+    with pytest.raises(UserError, match="job 9 was not started by slurm-nb"):
         slurm_nb.find_session("9")
 
 
@@ -143,7 +143,7 @@ def test_a_password_that_is_missing_is_told_before_anything_is_submitted(
 ) -> None:
     """Also where no command is in between."""
     spec = JobSpec(notebook_dir=tmp_path, auth="password")
-    with pytest.raises(BadValue, match="there is no password"):
+    with pytest.raises(UserError, match="there is no password"):
         slurm_nb.submit(spec, login=LOGIN)
 
     write_private(store.password_path, "argon2:x")

@@ -90,9 +90,9 @@ def test_a_script_renders_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path)
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; import slurm_nb\n"
         "from slurm_nb.job.script import render; from slurm_nb.job.spec import JobSpec\n"
-        "from slurm_nb.job.template import templates\n"
+        "from slurm_nb.paths import templates_folder\n"
         "spec = JobSpec(notebook_dir=Path('/n'), python=Path('/p'))\n"
-        "print(slurm_nb.__file__, templates(), render(spec, state_dir=Path('/s')), sep='\\n')"
+        "print(slurm_nb.__file__, templates_folder(), render(spec, state_dir=Path('/s')), sep='\\n')"
     )
 
     done = subprocess.run(

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from slurm_nb.cli.options import complete_session
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.saved_options import split_words
 from slurm_nb.operations.lookup import choose
 from slurm_nb.session.store import Store
@@ -27,7 +27,7 @@ def with_earlier(command: click.Command, args: list[str]) -> list[str]:
     """`args` after the options of the session that `--again` names in them.
 
     Of an option that stands twice click takes the last; lists would add up, so the earlier one
-    goes. Raises `BadValue` when there is no such session, or its options are not known.
+    goes. Raises `UserError` when there is no such session, or its options are not known.
     """
     probe = click.Context(command, resilient_parsing=True, **command.context_settings)
     click.Command.parse_args(command, probe, list(args))
@@ -40,7 +40,7 @@ def with_earlier(command: click.Command, args: list[str]) -> list[str]:
         return args
     session = choose(Store.of_user(os.environ), probe.meta[_META])
     if not session.options:
-        raise BadValue(
+        raise UserError(
             f"--{AGAIN} {session.job_id}: how that job was submitted is not known",
             hint="give the options anew: slurm-nb submit",
         )

@@ -22,7 +22,7 @@ from slurm_nb.cli.again_option import AGAIN, key_of, with_earlier
 from slurm_nb.config.layers import Config, choose_profile, load
 from slurm_nb.config.site_rules import InForce, check_site, with_sbatch_variables
 from slurm_nb.config.toml_file import Key, Kind, Setting
-from slurm_nb.errors import BadValue, SlurmNbError, likely
+from slurm_nb.errors import SlurmNbError, UserError, did_you_mean
 
 PREFIX = "SLURM_NB_SUBMIT_"
 _META = "slurm_nb.config.layers"
@@ -45,7 +45,7 @@ class _Words(click.types.StringParamType):
         try:
             return shlex.split(rv)
         except ValueError as error:
-            raise BadValue(
+            raise UserError(
                 f"{self.variable}: {rv!r} can't be split into words: {error}",
                 hint="quote it as you would for the shell",
             ) from error
@@ -171,7 +171,7 @@ def _load(command: Configured) -> Config:
                 try:
                     params[setting.key].type_cast_value(plain, setting.value)
                 except click.BadParameter as error:
-                    raise BadValue(f"{setting.place}: {setting.key}: {error.message}") from error
+                    raise UserError(f"{setting.place}: {setting.key}: {error.message}") from error
     return config
 
 
@@ -212,9 +212,9 @@ def _refuse_unknown_variables(command: Configured) -> None:
     known = {str(param.envvar) for param in command.keys().values()}
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known:
-            raise BadValue(
+            raise UserError(
                 f"{name}: there is no such option of submit",
-                hint=f"{likely(name, known)}or unset it: unset {name}",
+                hint=f"{did_you_mean(name, known)}or unset it: unset {name}",
             )
 
 
@@ -227,8 +227,8 @@ def _blamed(ctx: click.Context, command: Configured) -> Iterator[None]:
         source = source_of(ctx, error.param) if error.param else None
         if error.param is None or not str(source).startswith(PREFIX):
             raise
-        raise BadValue(f"{source}: {error.message}") from error
-    except BadValue as error:
+        raise UserError(f"{source}: {error.message}") from error
+    except UserError as error:
         places = []
         for key, param in command.keys().items():
             source = source_of(ctx, param) if _META in ctx.meta else None
@@ -239,7 +239,7 @@ def _blamed(ctx: click.Context, command: Configured) -> Iterator[None]:
                 places.append(place)
         if not places:
             raise
-        raise BadValue(f"{', '.join(places)}: {error}", hint=error.hint) from error
+        raise UserError(f"{', '.join(places)}: {error}", hint=error.hint) from error
 
 
 def _names(message: str, key: str, value: object) -> bool:

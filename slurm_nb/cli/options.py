@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import check_local_port
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.operations.lookup import choose, choose_last, newest_first
+from slurm_nb.operations.lookup import choose, find_last_session, newest_first
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store, find_ended
 
@@ -70,7 +70,7 @@ def session_argument(function: _Function) -> _Function:
         session = (
             choose(store, name, cluster=clusters)
             if name is not None
-            else choose_last(store, cluster=clusters)
+            else find_last_session(store, cluster=clusters)
         )
         return function(*args, session=session, **kwargs)
 

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 import click
 
 from slurm_nb.cli.console import answer_json, say_notices, visible
-from slurm_nb.cli.views import report, way_in
+from slurm_nb.cli.views import connection_block, report
 from slurm_nb.connection.login import Login
 from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts
 from slurm_nb.errors import JobEnded, NotReady
-from slurm_nb.operations.connect import await_way_in
+from slurm_nb.operations.connect import wait_until_ready
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.times import seconds_until
@@ -37,7 +37,7 @@ notify_option = click.option(
 )
 
 
-def wait_for_way_in(
+def wait_for_connection(
     session: Session, login: Login, *, timeout_s: float | None, as_json: bool, notify: bool
 ) -> None:
     """Wait, showing what goes on, and print the way in.
@@ -48,7 +48,7 @@ def wait_for_way_in(
     line = WaitingLine(session.job_id)
     try:
         with _told_when_stopped(session, line):
-            reached = await_way_in(session, timeout_s=timeout_s, show=line.show)
+            reached = wait_until_ready(session, timeout_s=timeout_s, show=line.show)
     except NotReady as error:
         if as_json:
             answer_json(report(session, line.state, login=login))
@@ -60,11 +60,9 @@ def wait_for_way_in(
         line.clear()
     say_notices(reached.notices)
     if as_json:
-        answer_json(
-            report(reached.session, reached.state, connection=reached.connection, login=login)
-        )
+        answer_json(report(reached.session, reached.state, tunnel=reached.tunnel, login=login))
     else:
-        click.echo(way_in(reached))
+        click.echo(connection_block(reached))
     _notify(f"job {session.job_id} is ready", wanted=notify)
 
 

@@ -7,14 +7,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from slurm_nb.connection.connection import WayIn
+from slurm_nb.connection.connection import Connection
 from slurm_nb.connection.login import Login
-from slurm_nb.connection.tunnel import Connection
+from slurm_nb.connection.tunnel import Tunnel
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.joblog.events import Ready
-from slurm_nb.operations.listing import Entry
+from slurm_nb.operations.listing import SessionStatus
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
-from slurm_nb.session.pending import Intent
+from slurm_nb.session.pending import PendingSubmission
 from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.state_cache import is_no_answer
 from slurm_nb.times import duration, seconds_until, time_limit_s
@@ -26,7 +26,7 @@ _HOST_KEY = """ The first time on a node, ssh asks
 HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
 
 
-def row(entry: Entry, now_s: float) -> tuple[str, ...]:
+def row(entry: SessionStatus, now_s: float) -> tuple[str, ...]:
     """`("7", "analysis", "RUNNING", "c1", "3 h 05 min", "12 min")`, for HEADINGS."""
     session, state = entry.session, entry.state
     word = state.word if is_no_answer(state) else str(state)
@@ -43,7 +43,7 @@ def row(entry: Entry, now_s: float) -> tuple[str, ...]:
     )
 
 
-def record(entry: Entry, now_s: float) -> dict[str, Any]:
+def record(entry: SessionStatus, now_s: float) -> dict[str, Any]:
     """The object that `--json` prints of a session."""
     session, state, activity = entry.session, entry.state, entry.activity
     return {
@@ -66,21 +66,21 @@ def record(entry: Entry, now_s: float) -> dict[str, Any]:
     }
 
 
-def time_left_s(entry: Entry, now_s: float) -> int | None:
+def time_left_s(entry: SessionStatus, now_s: float) -> int | None:
     """Until the time limit ends a job that runs."""
     if entry.state.phase is not Phase.RUNNING:
         return None
     return seconds_until(entry.state.end_time, now_s)
 
 
-def idle_s(entry: Entry, now_s: float) -> int | None:
+def idle_s(entry: SessionStatus, now_s: float) -> int | None:
     """For how long nothing happened; None where that is not known."""
     if entry.activity is None:
         return None
     return max(0, int(now_s - (entry.activity.active_at or now_s)))
 
 
-def idle(entry: Entry, now_s: float) -> str:
+def idle(entry: SessionStatus, now_s: float) -> str:
     """`active`, `12 min`, or `-`."""
     seconds = idle_s(entry, now_s)
     if seconds is None:
@@ -93,7 +93,7 @@ def clock_time(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006  local
 
 
-def in_doubt(intent: Intent) -> str:
+def unresolved_line(intent: PendingSubmission) -> str:
     """What to know of a submission that nobody knows the outcome of."""
     where = f"-M {intent.clusters} " if intent.clusters else ""
     return (
@@ -102,7 +102,7 @@ def in_doubt(intent: Intent) -> str:
     )
 
 
-def _ended(entry: Entry) -> dict[str, Any] | None:
+def _ended(entry: SessionStatus) -> dict[str, Any] | None:
     if entry.ended is None:
         return None
     kept = ("cause", "text", "evidence", "cure", "at")
@@ -113,11 +113,11 @@ def report(
     session: Session,
     state: JobState | None,
     *,
-    connection: Connection | None = None,
+    tunnel: Tunnel | None = None,
     login: Login | None = None,
 ) -> dict[str, Any]:
     """The object that `--json` prints."""
-    ready = session.ready if connection else None
+    ready = session.ready if tunnel else None
     return {
         "job_id": session.job_id,
         "cluster": session.cluster,
@@ -127,17 +127,17 @@ def report(
         "port": ready.port if ready else None,
         "socket": ready.socket if ready else None,
         "fingerprint": ready.fingerprint if ready else None,
-        "local_port": connection.local_port if connection else None,
+        "local_port": tunnel.local_port if tunnel else None,
         "login_host": str(login) if login else None,
-        "tunnel_command": connection.command if connection else None,
-        "url": connection.url if connection else None,
+        "tunnel_command": tunnel.command if tunnel else None,
+        "url": tunnel.url if tunnel else None,
     }
 
 
-def way_in(reached: WayIn) -> str:
+def connection_block(reached: Connection) -> str:
     """The lines for stdout: the command, the URL and what to know of them, and what comes next."""
     session, ready, state = reached.session, reached.ready, reached.state
-    connection, job_id = reached.connection, session.job_id
+    tunnel, job_id = reached.tunnel, session.job_id
     host_key = "" if ready.address else _HOST_KEY
     ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
     if state.phase is Phase.UNKNOWN:
@@ -148,11 +148,11 @@ Jupyter runs on {ready.node}, job {job_id}.
 1. On your laptop, run this and leave it running.{host_key}
    It prints nothing:
 
-{connection.command}
+{tunnel.command}
 
 2. Open in the laptop's browser:
 
-{connection.url}
+{tunnel.url}
 {_beside_the_url(session, ready)}
 Ends:       {ends}{_idle_stop(session, state)}; then stop ssh (Ctrl-C)
 How it is:  slurm-nb status {job_id}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.times import time_limit_s
 
 MAXIMA = ("time", "mem", "cpus-per-task", "gpus", "idle-timeout")
@@ -22,21 +22,21 @@ _COUNT = re.compile(r"(?:^|:)(\d{1,9})$", re.ASCII)
 def amount(key: str, text: str) -> float:
     """How much `text` is: seconds, MiB, CPUs or GPUs; infinite for no limit.
 
-    `text` is as sbatch takes it: `1-12`, `4G`, `a100:2`. Raises `BadValue`.
+    `text` is as sbatch takes it: `1-12`, `4G`, `a100:2`. Raises `UserError`.
     """
     if key in {"time", "idle-timeout"}:
         return time_limit_s(text, f"--{key}") or math.inf
     if key == "mem":
         match = _MEM.fullmatch(text)
         if match is None:
-            raise BadValue(f"--mem {text!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
+            raise UserError(f"--mem {text!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
         # Zero is all that the node has (sbatch(1), --mem).
         return int(match[1]) * _MIB[(match[2] or "M").upper()] or math.inf
     counts = [_COUNT.search(part) for part in text.split(",")]
     if key == "cpus-per-task" and not text.isdecimal():
         counts = [None]
     if None in counts:
-        raise BadValue(f"--{key} {text!r}: not a number")
+        raise UserError(f"--{key} {text!r}: not a number")
     return sum(int(count[1]) for count in counts if count)
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_nb.config.toml_file import ConfigFile, Key, Setting, parse
-from slurm_nb.errors import BadValue, likely
-from slurm_nb.files import read_unshared
+from slurm_nb.errors import UserError, did_you_mean
+from slurm_nb.files import read_trusted
 from slurm_nb.paths import SITE_CONFIG, user_config_path
 
 
@@ -55,21 +55,21 @@ def load(
 ) -> Config:
     """Both files as `environ` names them; no profile is chosen yet.
 
-    Raises `BadValue`, naming file and line, for what is wrong in either.
+    Raises `UserError`, naming file and line, for what is wrong in either.
     """
     named = environ.get("SLURM_NB_SITE_CONFIG")
     owners = {0, os.geteuid()}
     site_path = Path(named) if named else site_path
-    site = read_unshared(site_path, owners if named else {0})
+    site = read_trusted(site_path, owners if named else {0})
     if named and site is None:
-        raise BadValue(
+        raise UserError(
             f"SLURM_NB_SITE_CONFIG {named!r}: there is no such file",
             hint="ask your site, or unset it: unset SLURM_NB_SITE_CONFIG",
         )
     user_path = user_config_path(environ)
     return Config(
         site=parse(site_path, site or "", keys, is_site=True),
-        user=parse(user_path, read_unshared(user_path, owners) or "", keys, is_site=False),
+        user=parse(user_path, read_trusted(user_path, owners) or "", keys, is_site=False),
         profile=None,
     )
 
@@ -77,7 +77,7 @@ def load(
 def choose_profile(config: Config, asked: str | None) -> Config:
     """`config` with the profile that was asked for, else the one that the files name.
 
-    Raises `BadValue` when neither file has it.
+    Raises `UserError` when neither file has it.
     """
     named = config.user.settings.get("profile") or config.site.settings.get("profile")
     profile = asked if asked is not None else str(named.value) if named else None
@@ -85,8 +85,8 @@ def choose_profile(config: Config, asked: str | None) -> Config:
     if profile is not None and profile not in known:
         where = "--profile" if asked is not None or named is None else f"{named.place}: profile"
         listed = f"the profiles are {', '.join(known)}" if known else "no file has any profile"
-        raise BadValue(
+        raise UserError(
             f"{where} {profile!r}: there is no such profile",
-            hint=f"{likely(profile, known)}{listed} ({config.site.path}, {config.user.path})",
+            hint=f"{did_you_mean(profile, known)}{listed} ({config.site.path}, {config.user.path})",
         )
     return Config(config.site, config.user, profile)

@@ -24,7 +24,7 @@ _TAIL = """\
 
 
 @dataclass(frozen=True)
-class Entry:
+class SampleEntry:
     """One option in the file."""
 
     key: str
@@ -35,7 +35,7 @@ class Entry:
     """What Slurm said of it, a line each."""
 
 
-def config_text(entries: Iterable[Entry], unanswered: Iterable[str]) -> str:
+def config_text(entries: Iterable[SampleEntry], unanswered: Iterable[str]) -> str:
     """The text of the file; `unanswered` is what Slurm did not say."""
     parts = [_HEAD]
     missing = [_comment(f"Not learnt from Slurm: {' '.join(text.split())}") for text in unanswered]

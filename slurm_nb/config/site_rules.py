@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from slurm_nb.config.amounts import amount, gpus_of_gres
 from slurm_nb.config.toml_file import ConfigFile, Place, Setting
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.spec import short_options
 
 # sbatch(1), INPUT ENVIRONMENT VARIABLES (22.05).
@@ -60,7 +60,7 @@ def with_sbatch_variables(
 
 
 def check_site(site: ConfigFile, values: Mapping[str, InForce]) -> None:
-    """Raise `BadValue` for the first of `values` that is locked otherwise, or over its maximum.
+    """Raise `UserError` for the first of `values` that is locked otherwise, or over its maximum.
 
     The same options among those of sbatch are refused too, as far as their names tell.
     """
@@ -90,7 +90,7 @@ def _given(value: object) -> object:
 def _check_locked(option: InForce, place: Place) -> None:
     if option.source is None or _given(option.value) == _given(option.site_value):
         return
-    raise BadValue(
+    raise UserError(
         f"{option.key} is locked to {shown(option.site_value) or 'its default'} by {place},"
         f" but {option.origin} says {shown(option.value) or 'nothing'}",
         hint=f"leave {option.key} out; who looks after {place.path} can unlock it",
@@ -112,7 +112,7 @@ def _compare(option: InForce, text: str, maximum: Setting) -> None:
     if amount(maximum.key, text) > amount(maximum.key, str(maximum.value)):
         from_sbatch = option.source in _VARIABLES.values()
         name = option.source if from_sbatch else f"--{option.key}"
-        raise BadValue(
+        raise UserError(
             f"{name} {shown(option.value)}: more than {maximum.value}, the maximum that"
             f" {maximum.place} sets",
             hint="ask for less",
@@ -129,7 +129,7 @@ def _check_passed_on(site: ConfigFile, values: Mapping[str, InForce]) -> None:
     for word in words if passed_on.value != passed_on.site_value else ():
         for key, place in places.items():
             if _is(word, values[key]):
-                raise BadValue(
+                raise UserError(
                     f"sbatch option {word!r} can't be passed on: {place} rules what {key} may be",
                     hint=f"give it before the --, as an option of slurm-nb: --{key}",
                 )

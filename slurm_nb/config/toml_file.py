@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slurm_nb.config.amounts import MAXIMA, amount
-from slurm_nb.errors import BadValue, likely
+from slurm_nb.errors import UserError, did_you_mean
 
 Kind = Literal["text", "number", "switch", "list"]
 Value = str | int | bool | tuple[str, ...]
@@ -71,7 +71,7 @@ class ConfigFile:
 def parse(path: Path, text: str, keys: Collection[Key], *, is_site: bool) -> ConfigFile:
     """What `text`, read from `path`, says; a site's file has keys that a user's has not.
 
-    Raises `BadValue`, naming file, line and the likely meant key.
+    Raises `UserError`, naming file, line and the likely meant key.
     """
     return _File(path, keys, is_site).parse(text)
 
@@ -90,7 +90,7 @@ class _File:
         except (ValueError, RecursionError) as error:  # also numbers and brackets without end
             found = _LINE.search(str(error))
             line = int(found[1]) if found and found[1] else text.rstrip("\n").count("\n") + 1
-            raise BadValue(
+            raise UserError(
                 f"{Place(self.path, line)}: is not TOML: {_LINE.sub('', str(error))}",
                 hint='text stands in quotes, one value on a line: partition = "core"',
             ) from error
@@ -99,14 +99,14 @@ class _File:
         for name, default in self._apart().items():
             if not isinstance(apart[name], type(default)):
                 wanted = '["..."]' if name == "locked" else f"[{name}]"
-                raise BadValue(
+                raise UserError(
                     f"{self._place(lines, name)}: {name} is no {_of_toml(default)}",
                     hint=f"write {wanted}",
                 )
         profiles = {}
         for name, table in apart["profiles"].items():
             if not isinstance(table, dict):
-                raise BadValue(
+                raise UserError(
                     f"{self._place(lines, 'profiles', name)}: a profile is a table",
                     hint=f'write [profiles.NAME], and under it {name} = "..."',
                 )
@@ -149,21 +149,22 @@ class _File:
             where = "stands at the top of a file, outside of profiles"
             if not inside:
                 where = "is a key of the site's file"
-            raise BadValue(f"{place}: {name} can't stand here: it {where}")
+            raise UserError(f"{place}: {name} can't stand here: it {where}")
         long = next((key.name for key in self.keys if key.short == name), name)
         names = {*known, *(() if inside else self._apart())}
-        raise BadValue(
+        raise UserError(
             f"{place}: unknown key {name!r}",
-            hint=f"{likely(long.replace('_', '-'), names)}the keys are listed by: slurm-nb config",
+            hint=f"{did_you_mean(long.replace('_', '-'), names)}"
+            "the keys are listed by: slurm-nb config",
         )
 
     def _locked(self, names: list[Any], place: Place) -> dict[str, Place]:
         known = {key.name for key in self.keys}
         for name in names:
             if not isinstance(name, str) or name not in known:
-                raise BadValue(
+                raise UserError(
                     f"{place}: locked: unknown key {name!r}",
-                    hint=f"{likely(str(name), known)}the keys are listed by: slurm-nb config",
+                    hint=f"{did_you_mean(str(name), known)}the keys are listed by: slurm-nb config",
                 )
         return dict.fromkeys(names, place)
 
@@ -174,15 +175,15 @@ class _File:
         for name, value in table.items():
             place = self._place(lines, "maximum", name)
             if name not in MAXIMA:
-                raise BadValue(
+                raise UserError(
                     f"{place}: maximum: unknown key {name!r}",
-                    hint=f"{likely(name, MAXIMA)}there can be one of {', '.join(MAXIMA)}",
+                    hint=f"{did_you_mean(name, MAXIMA)}there can be one of {', '.join(MAXIMA)}",
                 )
             checked = _value(Key(name, "text"), value, place)
             try:
                 amount(name, str(checked))
-            except BadValue as error:
-                raise BadValue(f"{place}: maximum: {error}", hint=error.hint) from error
+            except UserError as error:
+                raise UserError(f"{place}: maximum: {error}", hint=error.hint) from error
             settings[name] = Setting(name, checked, place)
         return settings
 
@@ -201,7 +202,7 @@ def _value(key: Key, value: object, place: Place) -> Value:
         case "list", list() if all(isinstance(item, str) for item in value):
             return tuple(value)
     wanted = _WANTED[key.kind].format(key=key.name)
-    raise BadValue(
+    raise UserError(
         f"{place}: {key.name} is a {_of_toml(value)}, which it can't be", hint=f"write {wanted}"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slurm_nb.connection.login import Login
-from slurm_nb.connection.tunnel import Connection, connection, default_local_port
+from slurm_nb.connection.tunnel import Tunnel, default_local_port, make_tunnel
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name
 from slurm_nb.joblog.events import Ready
@@ -14,7 +14,7 @@ from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
 
-def connect(session: Session, ready: Ready, store: Store, login: Login) -> Connection:
+def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tunnel:
     """The tunnel command and URL of `session`; raises `NotReady` when its token is not there."""
     token = store.token(session)
     if token is None:
@@ -24,7 +24,7 @@ def connect(session: Session, ready: Ready, store: Store, login: Login) -> Conne
             f" no way in any more: slurm-nb cancel {session.job_id}, and submit anew",
         )
     port = session.local_port or default_local_port(session.cluster, session.job_id)
-    return connection(
+    return make_tunnel(
         ready,
         user=user_name(),
         login=login,
@@ -35,7 +35,7 @@ def connect(session: Session, ready: Ready, store: Store, login: Login) -> Conne
 
 
 @dataclass(frozen=True)
-class WayIn:
+class Connection:
     """How the laptop reaches a session that is ready."""
 
     session: Session
@@ -43,7 +43,7 @@ class WayIn:
     """The node, and the port or socket there."""
     state: JobState
     """Of the job, as Slurm says it; with the local time at which it ends."""
-    connection: Connection
+    tunnel: Tunnel
     """The ssh command for the laptop, and the URL; the URL holds the token."""
     notices: tuple[str, ...]
     """What the job has to tell its user."""

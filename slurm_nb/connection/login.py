@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import is_node
 
 # Without what IPv6Address would let pass in the zone behind a percent sign.
@@ -26,14 +26,14 @@ class Login:
 
     @classmethod
     def parse(cls, text: str) -> Login:
-        """From `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address; raises `BadValue`."""
+        """From `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address; raises `UserError`."""
         match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text, re.ASCII)
         if match:
             host, port = match[1] or match[3], int(match[2] or match[4] or 22)
         else:
             host, port = text, 22
         if not (is_node(host) or _is_ipv6(host)) or not 0 < port < 65536:
-            raise BadValue(
+            raise UserError(
                 f"--login-host {text!r}: not a host name or address",
                 hint="write the name that you give ssh on your laptop: login.hpc.edu",
             )
@@ -62,7 +62,7 @@ def find_login(environ: Mapping[str, str]) -> Login:
     """
     match environ.get("SSH_CONNECTION", "").split():
         case [_, _, address, port]:
-            with contextlib.suppress(BadValue):  # sshd says UNKNOWN of what is no TCP
+            with contextlib.suppress(UserError):  # sshd says UNKNOWN of what is no TCP
                 return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     name = socket.getfqdn()
     return Login(socket.gethostname() if name.startswith("localhost") else name)

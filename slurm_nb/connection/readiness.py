@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slurm_nb.diagnosis.describe import describe
-from slurm_nb.errors import BadValue, NotReady
+from slurm_nb.errors import NotReady, UserError
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler.job import JobState, Phase
@@ -12,7 +12,7 @@ from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.store import Store
 
 
-def find_ready(session: Session, state: JobState, log: JobLog, store: Store) -> Ready:
+def require_ready(session: Session, state: JobState, log: JobLog, store: Store) -> Ready:
     """By the job's own output, `log`; the token of a job that is over is removed.
 
     Raises `JobEnded`, or `NotReady` while the job waits or Jupyter starts.
@@ -45,9 +45,9 @@ def find_ready(session: Session, state: JobState, log: JobLog, store: Store) -> 
 
 
 def check_node(ready: Ready, state: JobState, log: JobLog) -> None:
-    """Raise `BadValue` when the job's output names another node than Slurm does."""
+    """Raise `UserError` when the job's output names another node than Slurm does."""
     if state.node and state.node != ready.node:
-        raise BadValue(
+        raise UserError(
             f"the job's output says that Jupyter is on {ready.node}, but Slurm has the job on"
             f" {state.node}: no way in is printed",
             hint=f"something wrote to the job's output: {log.path}",

@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 
 from slurm_nb.connection.login import Login
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import Ready
 
 # "Bad port" list of the WHATWG Fetch standard (section 2.9, November 2026), above 1023.
@@ -38,7 +38,7 @@ _HERE = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Connection:
+class Tunnel:
     """What the user types and opens on the laptop."""
 
     command: str
@@ -49,11 +49,11 @@ class Connection:
 
 
 def check_local_port(port: int) -> int:
-    """`port` itself when a browser opens it and no root is needed; raises `BadValue`."""
+    """`port` itself when a browser opens it and no root is needed; raises `UserError`."""
     if not 1024 <= port <= 65535:
-        raise BadValue(f"--local-port {port}: must be from 1024 to 65535")
+        raise UserError(f"--local-port {port}: must be from 1024 to 65535")
     if port in BROWSER_REFUSED_PORTS:
-        raise BadValue(
+        raise UserError(
             f"--local-port {port}: browsers refuse this port",
             hint="choose another one, or leave it to slurm-nb",
         )
@@ -66,9 +66,9 @@ def default_local_port(cluster: str, job_id: str) -> int:
     return _FIRST_LOCAL_PORT + (zlib.crc32(cluster.encode()) + number) % _LOCAL_PORTS
 
 
-def connection(  # noqa: PLR0913  all of them are in the two lines
+def make_tunnel(  # noqa: PLR0913  all of them are in the two lines
     ready: Ready, *, user: str, login: Login, local_port: int, token: str | None, here: bool = False
-) -> Connection:
+) -> Tunnel:
     """The command and URL for a session; `token` None: Jupyter asks for the password.
 
     here: the session runs on the login host itself.
@@ -80,7 +80,7 @@ def connection(  # noqa: PLR0913  all of them are in the two lines
     scheme = "https" if ready.fingerprint else "http"
     query = f"?token={token}" if token else ""
     url = f"{scheme}://{_HERE}:{local_port}{ready.path}{query}"
-    return Connection(shlex.join(route), local_port, url)
+    return Tunnel(shlex.join(route), local_port, url)
 
 
 def _jump(ready: Ready, *, user: str, login: Login, local_port: int) -> list[str]:

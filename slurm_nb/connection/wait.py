@@ -37,7 +37,7 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
-def wait_until_ready(  # noqa: PLR0913  all but the first are by name
+def follow_until_ready(  # noqa: PLR0913  all but the first are by name
     log: JobLog,
     *,
     ask: Callable[[float], JobState],

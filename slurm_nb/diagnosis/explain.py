@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from slurm_nb.diagnosis.causes import CAUSES, NAMING, Cause
 from slurm_nb.diagnosis.outcome import Ending
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import Progress, is_node
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.times import time_limit_s
@@ -152,7 +152,7 @@ def _twice_mem(mem: str | None) -> str:
 def _twice_time(time: str | None) -> str:
     try:
         seconds = time_limit_s(time) if time else None
-    except BadValue:
+    except UserError:
         seconds = None
     if seconds is None:
         return "TIME"

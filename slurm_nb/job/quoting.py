@@ -9,7 +9,7 @@ import re
 import shlex
 from pathlib import Path
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.spec import refuse_control_characters
 
 _SPECIAL = re.compile(r"[^\w@%+=:,./-]")
@@ -28,7 +28,7 @@ def quote(value: object) -> Quoted:
 
     With backslashes, and not in quotes: so that the value runs nothing either where the author of
     a template has put `"{{ value }}"`, within which bash reads `'$(id)'` as a command.
-    Raises `BadValue` for None, whose absence the template must ask after, and for a mapping.
+    Raises `UserError` for None, whose absence the template must ask after, and for a mapping.
     """
     if isinstance(value, Quoted):
         return value
@@ -43,7 +43,7 @@ def quote(value: object) -> Quoted:
 def quote_sh(value: object) -> Quoted:
     """One word for bash, easy on the eye: `/home/it's` becomes `'/home/it'"'"'s'`.
 
-    Of a tuple each item is one. Raises `BadValue` as `quote` does.
+    Of a tuple each item is one. Raises `UserError` as `quote` does.
     """
     if isinstance(value, tuple | list):
         return Quoted(" ".join(quote_sh(item) for item in value))
@@ -54,7 +54,7 @@ def quote_directive(value: object) -> Quoted:
     """One word of an #SBATCH line: `--comment=a b` becomes `--comment='a b'`; of a tuple, each.
 
     There a `#` begins a comment, and a backslash escapes also within single quotes (seen
-    on 22.05), so bash's quoting would not do. Raises `BadValue` as `quote` does.
+    on 22.05), so bash's quoting would not do. Raises `UserError` as `quote` does.
     """
     if isinstance(value, tuple | list):
         return Quoted(" ".join(quote_directive(item) for item in value))
@@ -84,7 +84,7 @@ def leave_raw(value: object) -> Quoted:
 def _text(value: object, what: str = "value for the job script") -> str:
     _refuse_none(value)
     if isinstance(value, dict):
-        raise BadValue("a mapping can't stand in the job script", hint="name one of its values")
+        raise UserError("a mapping can't stand in the job script", hint="name one of its values")
     text = on_disk(value) if isinstance(value, Path) else str(value)
     refuse_control_characters(what, text)
     return text
@@ -92,4 +92,4 @@ def _text(value: object, what: str = "value for the job script") -> str:
 
 def _refuse_none(value: object) -> None:
     if value is None:
-        raise BadValue("a value is not set", hint="ask for it first: {% if spec.account %}")
+        raise UserError("a value is not set", hint="ask for it first: {% if spec.account %}")

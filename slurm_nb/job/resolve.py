@@ -7,21 +7,21 @@ import shutil
 import sys
 from pathlib import Path
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.spec import JobSpec
 
 
-def find_notebook_dir(option: str | None) -> Path:
-    """`option`, absolute, or where the user is; raises `BadValue` for no directory."""
+def resolve_notebook_dir(option: str | None) -> Path:
+    """`option`, absolute, or where the user is; raises `UserError` for no directory."""
     if option is None:
         return _current_folder()
     folder = _absolute("--notebook-dir", option)
     if not folder.is_dir():
-        raise BadValue(f"--notebook-dir {option!r}: there is no such directory")
+        raise UserError(f"--notebook-dir {option!r}: there is no such directory")
     return folder
 
 
-def find_python(option: str | None, *, looked_up_there: bool) -> Path | None:
+def resolve_python(option: str | None, *, looked_up_there: bool) -> Path | None:
     """The interpreter; a bare name stays one where the node has an environment to look it up in."""
     if option is None:
         return None
@@ -32,7 +32,7 @@ def find_python(option: str | None, *, looked_up_there: bool) -> Path | None:
     )
 
 
-def find_env(option: str | None) -> str | None:
+def resolve_env(option: str | None) -> str | None:
     """An environment that is here by its path; another name is a conda environment's."""
     if option is None:
         return None
@@ -40,7 +40,7 @@ def find_env(option: str | None) -> str | None:
     return str(_absolute("--env", option)) if here or os.sep in option else option
 
 
-def find_image(option: str | None) -> str | None:
+def resolve_image(option: str | None) -> str | None:
     """An image's absolute path, or its URI as it is."""
     if option is None or "://" in option:
         return option
@@ -65,15 +65,15 @@ def _current_folder() -> Path:
     try:
         return Path.cwd()
     except OSError as error:
-        raise BadValue(
+        raise UserError(
             "the current directory is gone", hint="cd to another one, or use --notebook-dir"
         ) from error
 
 
 def _absolute(option: str, path: str) -> Path:
     if not path:
-        raise BadValue(f"{option} '': is empty")
+        raise UserError(f"{option} '': is empty")
     try:
         return Path(os.path.abspath(Path(path).expanduser()))
     except RuntimeError as error:
-        raise BadValue(f"{option} {path!r}: there is no such user") from error
+        raise UserError(f"{option} {path!r}: there is no such user") from error

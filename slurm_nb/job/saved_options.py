@@ -10,7 +10,7 @@ from dataclasses import fields
 from slurm_nb.job.spec import JobSpec
 
 
-def words_of(
+def to_argv(
     spec: JobSpec,
     *,
     template: str | None,

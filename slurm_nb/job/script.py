@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.quoting import on_disk
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.job.template import fill_in
@@ -50,7 +50,7 @@ def render(
     `state_dir` is absolute and seen by login and compute nodes alike. template: a path or a name,
     looked up in `folders` (by default those of `template_folders`); None: the base template.
     own_python: the interpreter for a job that names none, by default slurm-nb's own.
-    Raises `BadValue` when a value holds a control character, or for a template with a fault.
+    Raises `UserError` when a value holds a control character, or for a template with a fault.
     """
     variables = {
         "spec": spec,
@@ -66,11 +66,11 @@ def render(
 def log_pattern(state_dir: Path) -> str:
     """sbatch's `--output`: `/home/u/.local/state/slurm-nb/jobs/%j_0_log.out`.
 
-    The name is submitit's own (JobPaths.stdout). Raises `BadValue` for a percent sign or a
+    The name is submitit's own (JobPaths.stdout). Raises `UserError` for a percent sign or a
     backslash in it: submitit and sbatch read them as more than characters.
     """
     if set("%\\") & set(str(state_dir)):
-        raise BadValue(
+        raise UserError(
             f"the state directory {str(state_dir)!r} holds a percent sign or a backslash",
             hint="set SLURM_NB_HOME to a directory without one",
         )

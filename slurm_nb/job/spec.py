@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.times import time_limit_s
 
 Ui = Literal["notebook", "lab"]
@@ -41,7 +41,7 @@ _SHORT_FLAGS = frozenset("HIkKOQsv")
 class JobSpec:
     """One job as the user asked for it. `None` leaves the choice to Slurm.
 
-    Raises `BadValue`, naming option and value, for what sbatch can never accept.
+    Raises `UserError`, naming option and value, for what sbatch can never accept.
     """
 
     job_name: str = "slurm-nb"
@@ -101,14 +101,14 @@ class JobSpec:
             time_limit_s(self.time)
         time_limit_s(self.idle_timeout, "--idle-timeout")
         if self.cpus_per_task is not None and self.cpus_per_task < 1:
-            raise BadValue(f"--cpus-per-task {self.cpus_per_task}: must be 1 or more")
+            raise UserError(f"--cpus-per-task {self.cpus_per_task}: must be 1 or more")
         if self.mem is not None and not _MEM.fullmatch(self.mem):
-            raise BadValue(f"--mem {self.mem!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
+            raise UserError(f"--mem {self.mem!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
         if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
-            raise BadValue(f"--gpus {self.gpus!r}: not a number of GPUs", hint="write 1 or a100:2")
+            raise UserError(f"--gpus {self.gpus!r}: not a number of GPUs", hint="write 1 or a100:2")
         _check_ways(self)
         if not self.notebook_dir.is_absolute():
-            raise BadValue(f"--notebook-dir {str(self.notebook_dir)!r}: must be an absolute path")
+            raise UserError(f"--notebook-dir {str(self.notebook_dir)!r}: must be an absolute path")
         _check_environment(self)
         _check_sbatch_options(self.sbatch_options)
 
@@ -135,15 +135,15 @@ def _check_ways(spec: JobSpec) -> None:
         ("--auth", spec.auth, AUTHS),
     ):
         if value not in words:
-            raise BadValue(f"{option} {value!r}: must be {' or '.join(words)}")
+            raise UserError(f"{option} {value!r}: must be {' or '.join(words)}")
     if spec.listen == "socket" and spec.route == "direct":
-        raise BadValue(
+        raise UserError(
             "--listen socket and --route direct exclude each other: over the cluster's"
             " network only a port is reached",
             hint="leave one of them out",
         )
     if spec.tls and spec.route != "direct":
-        raise BadValue(
+        raise UserError(
             "--tls without --route direct: the jump route is encrypted to the node by ssh"
         )
 
@@ -151,28 +151,28 @@ def _check_ways(spec: JobSpec) -> None:
 def _check_environment(spec: JobSpec) -> None:
     python = spec.python
     if python is not None and not python.is_absolute() and len(python.parts) != 1:
-        raise BadValue(f"--python {str(python)!r}: must be an absolute path, or a name")
+        raise UserError(f"--python {str(python)!r}: must be an absolute path, or a name")
     if spec.env is not None and spec.container is not None:
-        raise BadValue(
+        raise UserError(
             "--env and --container exclude each other",
             hint="name the interpreter within the image: --python /PATH/IN/THE/IMAGE/bin/python",
         )
     if spec.env is not None and "/" in spec.env and not spec.env.startswith("/"):
-        raise BadValue(f"--env {spec.env!r}: must be an absolute path, or a name")
+        raise UserError(f"--env {spec.env!r}: must be an absolute path, or a name")
     image = spec.container
     if image is not None and not image.startswith("/") and not _URI.match(image):
-        raise BadValue(f"--container {image!r}: must be an absolute path, or a URI")
+        raise UserError(f"--container {image!r}: must be an absolute path, or a URI")
     names = [("--env", spec.env or ""), *(("--module", name) for name in spec.module)]
     for option, name in names:
         if name.startswith("-"):
-            raise BadValue(f"{option} {name!r}: must not begin with a dash")
+            raise UserError(f"{option} {name!r}: must not begin with a dash")
     for option, texts in (("--module", spec.module), ("--setup", spec.setup)):
         if not all(text.strip() for text in texts):
-            raise BadValue(f"{option} '': is empty")
+            raise UserError(f"{option} '': is empty")
 
 
 def refuse_control_characters(what: str, text: str) -> None:
-    """Raise `BadValue` when `text` holds a newline or another character that can't be printed.
+    """Raise `UserError` when `text` holds a newline or another character that can't be printed.
 
     A newline in a job name is accepted by sbatch and splits squeue's lines (seen on 22.05);
     in a job script it would start a line of its own. A lone surrogate is a byte that is not
@@ -181,7 +181,7 @@ def refuse_control_characters(what: str, text: str) -> None:
     if any(
         ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000 for char in text
     ):
-        raise BadValue(
+        raise UserError(
             f"{what} {text!r}: holds a newline, a control character or a byte that is not UTF-8",
             hint="" if text.isascii() else "is your locale UTF-8? see `locale charmap`",
         )
@@ -197,17 +197,17 @@ def _check_text(option: str, value: object) -> None:
         if isinstance(text, str | Path):
             refuse_control_characters(option, str(text))
         if isinstance(text, str) and not text.strip() and not isinstance(value, tuple):
-            raise BadValue(f"{option} {text!r}: is empty")
+            raise UserError(f"{option} {text!r}: is empty")
 
 
 def _check_sbatch_options(words: tuple[str, ...]) -> None:
     if words and not words[0].startswith("-"):
-        raise BadValue(
+        raise UserError(
             f"{words[0]!r} is not an option", hint="options of sbatch go after `--`: -- --exclusive"
         )
     for word in words:
         if _is_reserved(word):
-            raise BadValue(
+            raise UserError(
                 f"sbatch option {word!r} can't be passed on: slurm-nb needs one job per"
                 " submission, with its output where slurm-nb reads it",
                 hint="leave it out, or take `slurm-nb submit --dry-run` and sbatch it yourself",

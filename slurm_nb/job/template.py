@@ -15,10 +15,10 @@ import jinja2
 from jinja2 import nodes
 from jinja2.runtime import BlockReference, Context
 
-from slurm_nb.errors import BadValue, SlurmNbError, likely
-from slurm_nb.files import check_unchangeable
+from slurm_nb.errors import SlurmNbError, UserError, did_you_mean
+from slurm_nb.files import check_only_owner_can_write
 from slurm_nb.job.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
-from slurm_nb.paths import templates
+from slurm_nb.paths import templates_folder
 
 BASE = "jupyter.sh.j2"
 _SUFFIX = ".sh.j2"
@@ -31,7 +31,7 @@ def fill_in(
 ) -> str:
     """The text that `template` makes of `variables`; None: the base.
 
-    template: a file's path, or a name that is looked up in `folders`. Raises `BadValue`, which
+    template: a file's path, or a name that is looked up in `folders`. Raises `UserError`, which
     names file and line, when it can't be found, read or filled in, or when others may change it.
     """
     name = BASE if template is None else str(_find(template, folders))
@@ -52,24 +52,26 @@ def fill_in(
         return environment.get_template(name).render(variables)
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.filename or error.name}, line {error.lineno}"
-        raise BadValue(f"{where}: {error.message}", hint=_hint(name)) from error
+        raise UserError(f"{where}: {error.message}", hint=_hint(name)) from error
     except jinja2.TemplateNotFound as error:
         where = _line_of(error) or name
-        raise BadValue(f"{where}: there is no template {error.name!r}", hint=_hint(name)) from error
+        raise UserError(
+            f"{where}: there is no template {error.name!r}", hint=_hint(name)
+        ) from error
     except SlurmNbError as error:
         line = _line_of(error)
-        if line is None or line.startswith(f"{templates() / BASE},"):
+        if line is None or line.startswith(f"{templates_folder() / BASE},"):
             raise
-        raise BadValue(f"{line}: {error}", hint=error.hint) from error
+        raise UserError(f"{line}: {error}", hint=error.hint) from error
     except RecursionError as error:
         said = f"{name}: comes to itself again, by include, extends or a macro"
-        raise BadValue(said, hint=_hint(name)) from error
+        raise UserError(said, hint=_hint(name)) from error
     except Exception as error:
         # Whatever an expression of the author's raises; of our own templates it is our fault.
         if name == BASE:
             raise
         said = f"{error}" or type(error).__name__
-        raise BadValue(f"{_line_of(error) or name}: {said}", hint=_hint(name)) from error
+        raise UserError(f"{_line_of(error) or name}: {said}", hint=_hint(name)) from error
 
 
 class _Loader(jinja2.BaseLoader):
@@ -82,19 +84,19 @@ class _Loader(jinja2.BaseLoader):
         self, environment: jinja2.Environment, template: str
     ) -> tuple[str, str, Callable[[], bool]]:
         if template in _BASE_NAMES:
-            path = templates() / BASE
+            path = templates_folder() / BASE
         elif Path(template).is_absolute():
             path = Path(template)
         else:
             path = _look_up(template, self._folders) or Path()
             if path == Path():
                 raise jinja2.TemplateNotFound(template)
-        if templates() not in path.parents:
-            check_unchangeable(path)
+        if templates_folder() not in path.parents:
+            check_only_owner_can_write(path)
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeError) as error:
-            raise BadValue(f"{path}: the template can't be read: {error}") from error
+            raise UserError(f"{path}: the template can't be read: {error}") from error
         _check_directives(environment, text, path)
         return text, str(path), lambda: True
 
@@ -132,14 +134,14 @@ def _find(template: str, folders: Sequence[Path]) -> Path:
     if os.sep in template:
         path = Path(os.path.abspath(os.path.expanduser(template)))  # noqa: PTH111  keeps symlinks
         if not path.is_file():
-            raise BadValue(f"--template {template!r}: there is no such file")
+            raise UserError(f"--template {template!r}: there is no such file")
         return path
     found = _look_up(template, folders)
     if found is None and Path(template).is_file():
         found = Path.cwd() / template
     if found is None:
         places = ", ".join(str(folder) for folder in folders)
-        raise BadValue(
+        raise UserError(
             f"--template {template!r}: there is no template of this name",
             hint=f"looked for {template}{_SUFFIX} in {places}; a file needs a slash: ./{template}",
         )
@@ -162,7 +164,7 @@ def _check_directives(environment: jinja2.Environment, text: str, path: Path) ->
             begun, expression = number, []
         elif kind == "variable_end":
             if _DIRECTIVE.match(line) and expression[-2:] != ["|", "directive"]:
-                raise BadValue(
+                raise UserError(
                     f"{path}, line {begun}: a value in an #SBATCH line needs the filter"
                     " `directive`",
                     hint='write {{ ("--account=" ~ spec.account) | directive }}',
@@ -185,7 +187,7 @@ def _check_chain(environment: jinja2.Environment, loader: _Loader, name: str) ->
         except jinja2.TemplateNotFound:
             return  # jinja2 names the line that wants it
         if path in {each for each, _ in chain}:
-            raise BadValue(
+            raise UserError(
                 f"{wanted_by}: {name!r} extends this one", hint=f"let one of them extend {BASE}"
             )
         tree = environment.parse(text, name, path)
@@ -209,15 +211,15 @@ def _check_extending(tree: nodes.Template, path: str, known: set[str]) -> None:
     for node in tree.body:
         is_below = is_below or isinstance(node, nodes.Extends)
         if isinstance(node, nodes.Block) and node.name not in known:
-            raise BadValue(
+            raise UserError(
                 f"{path}, line {node.lineno}: there is no block {node.name!r} to override",
-                hint=f"{likely(node.name, known)}{hint}",
+                hint=f"{did_you_mean(node.name, known)}{hint}",
             )
         for part in node.nodes if is_below and isinstance(node, nodes.Output) else ():
             text = part.data if isinstance(part, nodes.TemplateData) else "{{"
             if text.strip():
                 line = part.lineno + text[: -len(text.lstrip())].count("\n")
-                raise BadValue(
+                raise UserError(
                     f"{path}, line {line}: text outside of a block would be left out", hint=hint
                 )
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from slurm_nb.files import refresh
+from slurm_nb.files import refresh_nfs
 from slurm_nb.joblog.events import MARK, Progress, read_progress
 
 _CHUNK_BYTES = 1 << 20
@@ -35,7 +35,7 @@ class JobLog:
 
     def read(self) -> Progress:
         """Take in what was written since the last call."""
-        refresh(self.path.parent)
+        refresh_nfs(self.path.parent)
         try:
             with self.path.open("rb") as file:
                 if file.seek(0, 2) < self._offset:  # truncated: another run began

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from slurm_nb.files import refresh
+from slurm_nb.files import refresh_nfs
 
 _CHUNK_BYTES = 1 << 16
 _LINE_BYTES = 1 << 16
@@ -55,7 +55,7 @@ def lines_of(
     looks = 0
     ended = False
     while True:
-        refresh(path.parent)
+        refresh_nfs(path.parent)
         before = at
         complete, at, rest = _read(path, at, rest)
         yield from complete

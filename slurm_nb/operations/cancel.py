@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from slurm_nb.errors import BadValue, SchedulerError, SlurmNbError
+from slurm_nb.errors import SchedulerError, SlurmNbError, UserError
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase, Scheduler
 from slurm_nb.session.session import Session
@@ -71,7 +71,7 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
     yield from (Cancelled(session, None) for session in lasting)
 
 
-def _left(store: Store, session: Session, state: JobState) -> BadValue | None:
+def _left(store: Store, session: Session, state: JobState) -> UserError | None:
     """Why a secret of a session that is over stays."""
     left = [] if state.foreign else store.forget_secrets(session)
     return left[0] if left else None

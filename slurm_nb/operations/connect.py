@@ -8,19 +8,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from slurm_nb.connection.connection import WayIn, connect
+from slurm_nb.connection.connection import Connection, tunnel_of
 from slurm_nb.connection.login import Login, find_login
-from slurm_nb.connection.readiness import check_node, find_ready
-from slurm_nb.connection.wait import wait_until_ready
+from slurm_nb.connection.readiness import check_node, require_ready
+from slurm_nb.connection.wait import follow_until_ready
 from slurm_nb.diagnosis.describe import stands_still
-from slurm_nb.errors import BadValue, NotReady
+from slurm_nb.errors import NotReady, UserError
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended, settle
-from slurm_nb.session.state_cache import SharedAnswers
+from slurm_nb.session.state_cache import JobStateCache
 from slurm_nb.session.store import Store, follow
 
 # An output that names another node than Slurm may be an earlier run's: NFS is up to a minute late.
@@ -28,24 +28,24 @@ _NEW_RUN_S = 60.0
 _RUNNING = JobState(Phase.RUNNING, "RUNNING")
 
 
-def await_way_in(
+def wait_until_ready(
     session: Session,
     *,
     timeout_s: float | None = None,
     show: Callable[[JobState | None, float], None] = lambda *_: None,
-) -> WayIn:
+) -> Connection:
     """Return when Jupyter is ready.
 
     show: called often, with the job's state and the seconds waited. Raises `JobEnded`, or
     `NotReady` after `timeout_s`: the job lives on then.
     """
     store = Store.of_user(os.environ)
-    shared = SharedAnswers(store, scheduler(session.cluster), session.cluster)
+    shared = JobStateCache(store, scheduler(session.cluster), session.cluster)
     log = follow(session, store)
     began = time.monotonic()
     stale: Ready | None = None
     while True:
-        ready = wait_until_ready(
+        ready = follow_until_ready(
             log,
             ask=lambda max_age_s: shared.state(session, max_age_s=max_age_s),
             show=show,
@@ -62,7 +62,7 @@ def await_way_in(
             continue
         if stale is None and state.node not in {None, ready.node}:
             with suppress(NotReady):  # the new run has not written yet, or somebody else has
-                wait_until_ready(
+                follow_until_ready(
                     log,
                     ask=lambda _: _RUNNING,
                     show=show,
@@ -72,11 +72,11 @@ def await_way_in(
                 continue
         check_node(ready, state, log)
         there = replace(session, ready=ready)
-        with suppress(BadValue):  # a full or read-only disk: the output says it again
+        with suppress(UserError):  # a full or read-only disk: the output says it again
             store.save(there)
         login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
-        connection = connect(there, ready, store, login)
-        return WayIn(there, ready, state, connection, _notices(there, state, log))
+        tunnel = tunnel_of(there, ready, store, login)
+        return Connection(there, ready, state, tunnel, _notices(there, state, log))
 
 
 def _how_ended(session: Session, state: JobState) -> JobState:
@@ -88,14 +88,14 @@ def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
     return (*stands_still(state, session.job_id), *log.progress.notices)
 
 
-def find_way_in(session: Session, *, login: Login, local_port: int | None = None) -> WayIn:
+def connect(session: Session, *, login: Login, local_port: int | None = None) -> Connection:
     """The way into a session now. Raises `JobEnded`, or `NotReady` before Jupyter listens."""
     store = Store.of_user(os.environ)
     state = scheduler(session.cluster).states([session])[session.job_id]
     if state.phase is Phase.ENDED:
         state = _how_ended(session, state)
     log = follow(session, store)
-    ready = find_ready(session, state, log, store)
+    ready = require_ready(session, state, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
-    connection = connect(session, ready, store, login)
-    return WayIn(session, ready, state, connection, _notices(session, state, log))
+    tunnel = tunnel_of(session, ready, store, login)
+    return Connection(session, ready, state, tunnel, _notices(session, state, log))

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended, _is_certain, is_over
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.operations.lookup import newest_first
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session.pending import Intent, adopt, unreadable
+from slurm_nb.session.pending import PendingSubmission, recover, unreadable
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.state_cache import Answers, SharedAnswers, is_no_answer
+from slurm_nb.session.state_cache import CachedStates, JobStateCache, is_no_answer
 from slurm_nb.session.store import Store, find_activity, find_ended, follow
 
 _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
 
 
 @dataclass(frozen=True)
-class Entry:
+class SessionStatus:
     """One session, as it stands."""
 
     session: Session
@@ -37,10 +37,10 @@ class Entry:
 class Listing:
     """Every session, the newest first."""
 
-    entries: list[Entry]
-    broken: list[BadValue]
+    entries: list[SessionStatus]
+    broken: list[UserError]
     """What is wrong with sessions and submissions that can't be read."""
-    doubtful: list[Intent]
+    doubtful: list[PendingSubmission]
     """Submissions of which nobody knows yet whether there is a job."""
     unanswered: dict[str, str]
     """Clusters that did not answer, and why."""
@@ -48,9 +48,9 @@ class Listing:
 
 def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> Listing:
     """All sessions; each cluster is asked once, and its accounting once, if at all."""
-    doubtful = adopt(store)
+    doubtful = recover(store)
     sessions, broken = store.all()
-    entries: list[Entry] = []
+    entries: list[SessionStatus] = []
     unanswered: dict[str, str] = {}
     ordered = sorted(sessions, key=lambda each: each.cluster)
     for cluster, group in groupby(ordered, key=lambda each: each.cluster):
@@ -64,7 +64,7 @@ def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> List
     return Listing(entries, broken + unreadable(store), doubtful, unanswered)
 
 
-def find_entry(store: Store, session: Session) -> tuple[Entry, str]:
+def find_entry(store: Store, session: Session) -> tuple[SessionStatus, str]:
     """One session as it stands, and why Slurm did not answer (empty when it did)."""
     (entry,), problem = _of_cluster(store, session.cluster, [session], time.time, [])
     return entry, problem
@@ -75,32 +75,32 @@ def _of_cluster(
     cluster: str,
     sessions: list[Session],
     now: Callable[[], float],
-    broken: list[BadValue],
-) -> tuple[list[Entry], str]:
+    broken: list[UserError],
+) -> tuple[list[SessionStatus], str]:
     """The entries, and why the cluster did not answer; to `broken` what could not be removed."""
     known = {each.job_id: find_ended(store, each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
-    shared = SharedAnswers(store, scheduler(cluster), cluster, now=now)
+    shared = JobStateCache(store, scheduler(cluster), cluster, now=now)
     open_ended = {each.job_id for each in asked if not _is_certain(known[each.job_id])}
     states = shared.ask(asked, unexplained=open_ended) if asked else {}
     fresh = {job_id for job_id, state in states.items() if _is_news(state, known[job_id])}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
-    saved = shared.load() if problems else Answers()
+    saved = shared.load() if problems else CachedStates()
     entries = []
     for session in sessions:
         state, ended = states.get(session.job_id), known[session.job_id]
         if state and session.job_id in fresh:
             ended = settle(session, state, store, follow(session, store))
             broken += [] if state.foreign else store.forget_secrets(session)
-            entries.append(Entry(session, state, ended))
+            entries.append(SessionStatus(session, state, ended))
         else:
             entries.append(_entry(store, session, state, ended, saved))
     return entries, problems[0] if problems else ""
 
 
 def _entry(
-    store: Store, session: Session, state: JobState | None, ended: Ended | None, saved: Answers
-) -> Entry:
+    store: Store, session: Session, state: JobState | None, ended: Ended | None, saved: CachedStates
+) -> SessionStatus:
     """A session of which no new ending is known. state: None where Slurm was not asked."""
     as_of = None
     if state and is_no_answer(state) and session.job_id in saved.jobs:
@@ -109,10 +109,10 @@ def _entry(
     state = state or _NOT_ASKED
     if ended and (as_of or is_no_answer(state) or state.phase is Phase.ENDED):
         state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
-        return Entry(session, state, ended, as_of=as_of)
+        return SessionStatus(session, state, ended, as_of=as_of)
     # One that had ended, and was put back into the queue, has not ended.
     activity = find_activity(store, session) if state.phase is Phase.RUNNING else None
-    return Entry(session, state, activity=activity, as_of=as_of)
+    return SessionStatus(session, state, activity=activity, as_of=as_of)
 
 
 def _is_news(state: JobState, ended: Ended | None) -> bool:

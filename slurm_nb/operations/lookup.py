@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.spec import refuse_control_characters
-from slurm_nb.session.pending import adopt
+from slurm_nb.session.pending import recover
 from slurm_nb.session.session import Session, is_job_id
 from slurm_nb.session.store import Store, find_ended
 
@@ -18,28 +18,28 @@ def choose(store: Store, text: str, *, cluster: str | None = None) -> Session:
     """The session of a job id (`7`, `local-7`) or of a name, as `submit --job-name` gave it.
 
     cluster: where there is one of that id on more than one. Of several with one name the only one
-    that has not ended is meant. Raises `BadValue` when there is none, or it is not clear.
+    that has not ended is meant. Raises `UserError` when there is none, or it is not clear.
     """
     refuse_control_characters("session", text)
     if is_job_id(text):
         if not store.has(text):
-            adopt(store)
+            recover(store)
         return store.load(text, cluster=cluster)
     named = [each for each in _all(store, cluster) if each.job_name == text]
     going = [each for each in named if find_ended(store, each) is None]
     if not named:
-        raise BadValue(f"{text!r} is no job id and no session's name", hint=_LISTED)
+        raise UserError(f"{text!r} is no job id and no session's name", hint=_LISTED)
     if len(going or named) == 1:
         return (going or named)[0]
     return _one_of(going or named, text)
 
 
-def choose_last(store: Store, *, cluster: str | None = None) -> Session:
-    """The session that was submitted last. Raises `BadValue` when there is none."""
-    adopt(store)
+def find_last_session(store: Store, *, cluster: str | None = None) -> Session:
+    """The session that was submitted last. Raises `UserError` when there is none."""
+    recover(store)
     sessions = _all(store, cluster)
     if not sessions:
-        raise BadValue("--last: there is no session", hint="start one: slurm-nb submit")
+        raise UserError("--last: there is no session", hint="start one: slurm-nb submit")
     return sessions[0]
 
 
@@ -59,7 +59,7 @@ def _all(store: Store, cluster: str | None) -> list[Session]:
 def _one_of(sessions: list[Session], text: str) -> Session:
     ids = [each.job_id for each in sessions]
     more = f" and {len(ids) - _MENTIONED} more" if len(ids) > _MENTIONED else ""
-    raise BadValue(
+    raise UserError(
         f"{text!r} is the name of {len(ids)} sessions: {', '.join(ids[:_MENTIONED])}{more}",
         hint=f"say which one by its job id; {_LISTED}",
     )
@@ -68,7 +68,7 @@ def _one_of(sessions: list[Session], text: str) -> Session:
 def find_session(name: str, *, cluster: str | None = None) -> Session:
     """The session of a job id, or of a job name.
 
-    cluster: for an id that is a session's on more than one. Raises `BadValue` when there is none,
+    cluster: for an id that is a session's on more than one. Raises `UserError` when there is none,
     when it is not clear which one is meant, or when it is not to be trusted.
     """
     return choose(Store.of_user(os.environ), name, cluster=cluster)

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from slurm_nb.diagnosis.outcome import is_certain, is_over
-from slurm_nb.operations.listing import Entry, Listing
+from slurm_nb.operations.listing import Listing, SessionStatus
 from slurm_nb.session.pending import sweep
 from slurm_nb.session.store import Store, find_ended
 
@@ -28,7 +28,7 @@ def prune(store: Store, listing: Listing) -> Listing:
     )
 
 
-def _stays_over(entry: Entry, listing: Listing) -> bool:
+def _stays_over(entry: SessionStatus, listing: Listing) -> bool:
     if entry.ended is None or not is_certain(entry.ended):
         return False
     return is_over(entry.ended) or entry.session.cluster not in listing.unanswered

@@ -11,24 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm_nb.connection.login import Login, find_login
-from slurm_nb.errors import AnswerLost, BadValue, SchedulerError, SlurmNbError
+from slurm_nb.errors import SchedulerError, SlurmNbError, SubmissionUnknown, UserError
 from slurm_nb.job.resolve import python_of_node
-from slurm_nb.job.saved_options import words_of
+from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.session.pending import begin
+from slurm_nb.session.pending import record
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
 
 def render(spec: JobSpec, *, template: str | None = None) -> str:
-    """The job script that `submit` hands to sbatch. Raises `BadValue`."""
+    """The job script that `submit` hands to sbatch. Raises `UserError`."""
     from slurm_nb.job import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
 
     store = Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
-        raise BadValue("--auth password: there is no password", hint="set one: slurm-nb password")
+        raise UserError("--auth password: there is no password", hint="set one: slurm-nb password")
     return script.render(spec, state_dir=store.folder, template=template)
 
 
@@ -47,8 +47,8 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     template: a file or a name, see docs/site-admins.md. login: the login node as the laptop reaches
     it, by default the address that the user came in by. local: on this machine, without Slurm.
     saved: called with the session before a signal such as Ctrl-C can get between. note: called with
-    words of Slurm's beside its answer. Raises `BadValue`; `SchedulerError` when Slurm refuses;
-    `AnswerLost` when nobody knows whether there is a job.
+    words of Slurm's beside its answer. Raises `UserError`; `SchedulerError` when Slurm refuses;
+    `SubmissionUnknown` when nobody knows whether there is a job.
     """
     store = Store.of_user(os.environ)
     if template is not None and os.sep in template:
@@ -65,7 +65,7 @@ def submit(  # noqa: PLR0913  all but the first have defaults
         python=str(python_of_node(spec)),
         job_name=spec.job_name,
         submitted_at=int(time.time()),
-        options=words_of(
+        options=to_argv(
             spec,
             template=template,
             local=local,
@@ -78,7 +78,7 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     def before(script: Path) -> None:
         nonlocal intent
         if not local:  # a local job is found again by its processes
-            intent = begin(store, script, plan, clusters=spec.clusters or "")
+            intent = record(store, script, plan, clusters=spec.clusters or "")
 
     def keep(job: Session) -> Session:
         session = replace(
@@ -101,7 +101,7 @@ def submit(  # noqa: PLR0913  all but the first have defaults
         for words in beside:
             note(words)
         return session  # noqa: TRY300  what is lost is lost above
-    except AnswerLost as lost:
+    except SubmissionUnknown as lost:
         note(f"{lost}; looking whether the job exists all the same")
         return keep(jobs.recover(lost, cluster=cluster))
     except SchedulerError:
@@ -120,7 +120,7 @@ def _save(store: Store, session: Session) -> None:
     except SlurmNbError as error:
         scancel = f"scancel -M {session.cluster}" if session.other_cluster else "scancel"
         cancel = "slurm-nb cancel" if session.cluster == LOCAL else scancel
-        raise BadValue(
+        raise UserError(
             f"job {session.job_id} was submitted, but its session was not saved: {error}",
             hint="when that is mended, it is found by: slurm-nb list;"
             f" or cancel it with: {cancel} {session.job_id}",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from slurm_nb.errors import SchedulerError
 from slurm_nb.files import user_name
-from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, ask
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, run
 
 _FIELD = re.compile(r"(?:^|\s)([A-Za-z]+)=(\S*)")
 _ALL = frozenset({"ALL", "(null)", ""})
@@ -124,7 +124,7 @@ def _groups() -> tuple[str, ...]:
 
 def _try(argv: list[str], what: str, unanswered: list[str]) -> str:
     try:
-        answer = ask(argv, timeout_s=QUERY_TIMEOUT_S)
+        answer = run(argv, timeout_s=QUERY_TIMEOUT_S)
     except SchedulerError as error:
         unanswered.append(f"{what}: {error}")
         return ""

@@ -48,7 +48,7 @@ _NAMED_OTHERWISE = {
 }  # fmt: skip
 
 
-def environ_for_sbatch(
+def sbatch_environment(
     environ: Mapping[str, str], options: list[str], *, commands: str | None
 ) -> dict[str, str]:
     """The environment that sbatch, and so the job, is given.
@@ -69,11 +69,11 @@ def environ_for_sbatch(
             for name, value in kept.items()
             if name in _CROSS or not name.startswith(_AROUND)
         }
-    crossed = crossing(kept, also=named, commands=commands)
+    crossed = job_environment(kept, also=named, commands=commands)
     return crossed | {name: value for name, value in kept.items() if name.startswith("SBATCH_")}
 
 
-def crossing(
+def job_environment(
     environ: Mapping[str, str], *, also: Iterable[str] = (), commands: str | None = None
 ) -> dict[str, str]:
     """The part of `environ` that a job is given, PATH cut down to what a login has.

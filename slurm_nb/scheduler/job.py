@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from slurm_nb.errors import AnswerLost
+from slurm_nb.errors import SubmissionUnknown
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -81,10 +81,10 @@ class Scheduler(Protocol):
         is ready but nothing is submitted yet. `tell` is given what was said beside the answer, a
         line each.
 
-        Raises `SchedulerError` when it is refused, `AnswerLost` when nobody knows.
+        Raises `SchedulerError` when it is refused, `SubmissionUnknown` when nobody knows.
         """
 
-    def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
+    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Session:
         """Find the job whose answer was lost; raises `lost` when it is not found in a while."""
 
     def states(

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from slurm_nb.errors import AnswerLost, BadValue, SchedulerError
+from slurm_nb.errors import SchedulerError, SubmissionUnknown, UserError
 from slurm_nb.files import write_private
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.scheduler.environment import crossing
+from slurm_nb.scheduler.environment import job_environment
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.scheduler.process import Process
 from slurm_nb.session.session import Session
@@ -55,7 +55,7 @@ class Local:
     ) -> Session:
         """Start `script`; it goes on when this process and its shell are gone."""
         if spec.sbatch_options:
-            raise BadValue(
+            raise UserError(
                 f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with --cluster local"
             )
         session = Session(job_id=_claim(store), cluster=cluster)
@@ -80,7 +80,7 @@ class Local:
         _start(argv, store.log_path(session.job_id), spec.notebook_dir, lead)
         return session
 
-    def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
+    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Session:
         """Never called: no answer is lost between a process and its child."""
         raise lost
 
@@ -125,7 +125,7 @@ def _start(argv: list[str], log: Path, folder: Path, lead: Callable[[], None]) -
         lead()
         _unblock_signals()
 
-    environ = crossing(os.environ, also={"TMPDIR"})  # this machine's own, and so the job's
+    environ = job_environment(os.environ, also={"TMPDIR"})  # this machine's own, and so the job's
     try:
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
             subprocess.Popen(
@@ -139,7 +139,7 @@ def _start(argv: list[str], log: Path, folder: Path, lead: Callable[[], None]) -
                 preexec_fn=prepare,  # noqa: PLW1509  this program has one thread
             )
     except subprocess.SubprocessError as error:
-        raise BadValue(
+        raise UserError(
             f"{log.parent.parent}: can't be written", hint="nothing was started; is the disk full?"
         ) from error
     except OSError as error:
@@ -163,7 +163,7 @@ def _claim(store: Store) -> str:
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise BadValue(f"{folder}: can't be written: {error.strerror}") from error
+            raise UserError(f"{folder}: can't be written: {error.strerror}") from error
         else:
             return f"local-{number}"
 
@@ -180,13 +180,13 @@ def _record(store: Store, session: Session) -> _Leader | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        raise BadValue(f"{path}: can't be read", hint="remove the folder it is in") from error
+        raise UserError(f"{path}: can't be read", hint="remove the folder it is in") from error
 
 
 def _state(store: Store, session: Session) -> JobState:
     try:
         record = _record(store, session)
-    except BadValue as error:
+    except UserError as error:
         return JobState(Phase.UNKNOWN, "UNKNOWN", str(error))
     if record and record.elsewhere():
         return JobState(Phase.UNKNOWN, "UNKNOWN", f"it was started on {record.host}")

@@ -61,7 +61,7 @@ def parse_squeue(text: str) -> dict[str, JobState]:
     return states
 
 
-def unreadable(text: str) -> str | None:
+def unreadable_line(text: str) -> str | None:
     """The first line that is none of `squeue -o SQUEUE_FORMAT`; None where all can be read."""
     for line in text.splitlines():
         if line.strip() and line.count("|") < SQUEUE_FORMAT.count("|"):

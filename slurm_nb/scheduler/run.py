@@ -17,7 +17,7 @@ QUERY_TIMEOUT_S = 25.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class Result:
     """What a program said."""
 
     exit_code: int
@@ -33,14 +33,14 @@ class Answer:
         return " ".join((self.stderr or self.stdout).split()) or ended
 
 
-def ask(
+def run(
     argv: list[str],
     *,
     timeout_s: float,
     stdin: str = "",
     cwd: str | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Answer:
+) -> Result:
     """Run `argv` in a session of its own, so that Ctrl-C at the terminal does not reach it.
 
     `stdin` is all that it reads. `SQUEUE_FORMAT` and its like, and the variables of a job that
@@ -67,7 +67,7 @@ def ask(
         raise SchedulerError(f"{argv[0]} did not answer within {timeout_s:g} s") from error
     except OSError as error:
         raise SchedulerError(f"{argv[0]} can't be run: {error.strerror}") from error
-    return Answer(done.returncode, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 def query_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from slurm_nb.errors import AnswerLost, BadValue, SchedulerError
+from slurm_nb.errors import SchedulerError, SubmissionUnknown, UserError
 
 # sbatch gives up after 10 s by itself when the controller hangs; MessageTimeout may be longer.
 _SBATCH_TIMEOUT_S = 90
@@ -62,8 +62,8 @@ class Sbatch(SlurmExecutor):
     def submit_script(self) -> Submitted:
         """Submit with `environ` as sbatch's whole environment.
 
-        Raises `SchedulerError` with sbatch's own words, `AnswerLost`, or `BadValue` when the disk
-        refuses.
+        Raises `SchedulerError` with sbatch's own words, `SubmissionUnknown`, or `UserError` when
+        the disk refuses.
         """
         with tempfile.TemporaryDirectory(prefix="slurm-nb-") as heard, _environment(self._environ):
             self._heard = Path(heard)
@@ -93,7 +93,7 @@ class Sbatch(SlurmExecutor):
             submission_file_path.write_text(self._script, encoding="utf-8")
         except OSError as error:
             submission_file_path.unlink(missing_ok=True)
-            raise BadValue(
+            raise UserError(
                 f"{submission_file_path}: can't be written: {error.strerror}",
                 hint="nothing was submitted",
             ) from error
@@ -126,7 +126,7 @@ class Sbatch(SlurmExecutor):
         killed = code < 0 or code == _TIMED_OUT or code in _KILLED
         # "Socket timed out on send/recv operation" was seen with exit code 1, and the job ran.
         if code == 0 or killed or "timed out" in words.lower():
-            return AnswerLost(
+            return SubmissionUnknown(
                 f"sbatch gave no job id: {words}",
                 script=str(self.script_path),
                 clusters=self._clusters,

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_nb.errors import AnswerLost, SchedulerError
+from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.scheduler.environment import clusters_asked_for, environ_for_sbatch
+from slurm_nb.scheduler.environment import clusters_asked_for, sbatch_environment
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.scheduler.parse import (
     SACCT_COLUMNS,
@@ -25,9 +25,9 @@ from slurm_nb.scheduler.parse import (
     parse_place,
     parse_sacct,
     parse_squeue,
-    unreadable,
+    unreadable_line,
 )
-from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, ask
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, run
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
@@ -52,7 +52,7 @@ class Slurm:
                 " with `slurm-nb submit --cluster local`",
             )
         try:
-            answer = ask(["scontrol", "show", "config"], timeout_s=QUERY_TIMEOUT_S)
+            answer = run(["scontrol", "show", "config"], timeout_s=QUERY_TIMEOUT_S)
         except SchedulerError as error:
             raise SchedulerError(str(error), hint="nothing was submitted; try later") from error
         match = re.search(r"^ClusterName\s*=\s*([\w.-]+)\s*$", answer.stdout, re.MULTILINE)
@@ -75,7 +75,7 @@ class Slurm:
         """Submit `script` with sbatch, to the clusters that -M names, else to `cluster`.
 
         Raises `SchedulerError`, with sbatch's own words, when there is no job, and
-        `AnswerLost` when there may be one.
+        `SubmissionUnknown` when there may be one.
         """
         from slurm_nb.scheduler.sbatch import Sbatch  # noqa: PLC0415  submitit takes its time
 
@@ -86,7 +86,7 @@ class Slurm:
         submission = Sbatch(
             store.folder / "jobs",
             script,
-            environ=environ_for_sbatch(
+            environ=sbatch_environment(
                 os.environ, options, commands=str(Path(path).parent) if path else None
             ),
             clusters=clusters_asked_for(os.environ, options),
@@ -98,7 +98,7 @@ class Slurm:
             submitted.job_id, submitted.cluster, str(submission.script_path), own=cluster
         )
 
-    def recover(self, lost: AnswerLost, *, cluster: str) -> Session:
+    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Session:
         """Find the job by the path of its script, which is unlike any other's."""
         for look in range(_LOOKS):
             if look:
@@ -158,17 +158,17 @@ class Slurm:
         where = _where(session)
         with contextlib.suppress(SchedulerError):
             asked = ["squeue", *where, "-h", "-j", session.job_id, "-o", "%P"]
-            partition = ask(asked, timeout_s=QUERY_TIMEOUT_S).stdout.strip()
+            partition = run(asked, timeout_s=QUERY_TIMEOUT_S).stdout.strip()
             if partition:
                 queue = ["squeue", *where, "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
-                answer = ask([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
+                answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
                 return parse_place(answer.stdout, session.job_id)
         return None
 
     def find(self, scripts: Collection[str], *, clusters: str, own: str) -> dict[str, Session]:
         """The jobs that run one of `scripts`, by script. Raises `SchedulerError` for no answer."""
         where = ["-M", clusters] if clusters else []
-        answer = ask(
+        answer = run(
             ["squeue", *where, "--me", "-t", "all", "-o", "%i|%o"], timeout_s=_LOOK_TIMEOUT_S
         )
         if answer.exit_code:
@@ -184,7 +184,7 @@ class Slurm:
 
     def cancel(self, session: Session) -> None:
         """Have Slurm end the job with scancel; one that is over is no error."""
-        answer = ask(["scancel", *_where(session), session.job_id], timeout_s=QUERY_TIMEOUT_S)
+        answer = run(["scancel", *_where(session), session.job_id], timeout_s=QUERY_TIMEOUT_S)
         if answer.exit_code and "Invalid job id" not in answer.stderr:
             raise SchedulerError(
                 f"scancel {session.job_id}: {answer.words}",
@@ -234,7 +234,7 @@ def _states(
     which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
     try:
         # -t all: also jobs that ended within MinJobAge (slurm.conf(5)).
-        answer = ask(
+        answer = run(
             ["squeue", *where, "-h", "-t", "all", *which, "-o", SQUEUE_FORMAT],
             timeout_s=QUERY_TIMEOUT_S,
         )
@@ -243,7 +243,7 @@ def _states(
             return dict.fromkeys(job_ids, _unknown(f"{by}{answer.words}"))
         found = parse_squeue(answer.stdout)
         gone = [job_id for job_id in job_ids if job_id not in found]
-        strange = unreadable(answer.stdout)
+        strange = unreadable_line(answer.stdout)
         if gone and strange:  # of a wrapper of the site's, say: a job may be in it
             unknown = _unknown(f"squeue's answer can't be read: {strange[:_SHOWN_CHARS]!r}")
             return found | dict.fromkeys(gone, unknown) | _accounting(gone, where)
@@ -267,7 +267,7 @@ def _unknown(reason: str) -> JobState:
 def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
     """What sacct says of jobs; nothing where there is no accounting, or it does not answer."""
     with contextlib.suppress(SchedulerError):
-        answer = ask(
+        answer = run(
             ["sacct", *where, "-n", "-P", "-X", "-o", SACCT_COLUMNS, "-j", ",".join(job_ids)],
             timeout_s=QUERY_TIMEOUT_S,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from slurm_nb.errors import SchedulerError
 from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, ask
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, run
 from slurm_nb.session.session import Session
 
 _TIMEOUT_S = 120.0
@@ -31,7 +31,7 @@ def run_on_node(session: Session, *, node: str, program: str) -> str:
             "--ntasks=1", f"--nodelist={node}", "--chdir=/", "--quiet", "--mpi=none",
             f"--time={_STEP_MINUTES}", *argv,
         ]  # fmt: skip
-    answer = ask(argv, timeout_s=_TIMEOUT_S, stdin=program, cwd="/")
+    answer = run(argv, timeout_s=_TIMEOUT_S, stdin=program, cwd="/")
     if answer.exit_code:
         raise SchedulerError(
             f"nothing could be run in job {session.job_id} on {node}: {answer.words}",
@@ -52,7 +52,7 @@ def shown_by_slurm(session: Session) -> dict[str, str]:
         ["scontrol", *where, "-d", "show", "job", job_id],
         ["squeue", *where, "-t", "all", "-j", job_id, "-o", "%all"],
     ):
-        answer = ask(argv, timeout_s=QUERY_TIMEOUT_S)
+        answer = run(argv, timeout_s=QUERY_TIMEOUT_S)
         if answer.exit_code:
             raise SchedulerError(f"{argv[0]} does not show job {job_id}: {answer.words}")
         shown[" ".join(argv)] = answer.stdout

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from slurm_nb.errors import BadValue, SchedulerError
+from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.scheduler.process import Process
@@ -32,7 +32,7 @@ _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
-class Intent:
+class PendingSubmission:
     """A submission that was begun."""
 
     path: Path
@@ -48,8 +48,8 @@ class Intent:
     """All that is known of it but the job's id."""
 
 
-def begin(store: Store, script: Path, session: Session, *, clusters: str) -> Path:
-    """Note what is about to be submitted; the note's path. Raises `BadValue`."""
+def record(store: Store, script: Path, session: Session, *, clusters: str) -> Path:
+    """Note what is about to be submitted; the note's path. Raises `UserError`."""
     path = store.folder / "submitting" / f"{os.urandom(8).hex()}.json"
     record = {
         "script": str(script),
@@ -62,7 +62,7 @@ def begin(store: Store, script: Path, session: Session, *, clusters: str) -> Pat
     return path
 
 
-def adopt(store: Store) -> list[Intent]:
+def recover(store: Store) -> list[PendingSubmission]:
     """Save a session for each job whose submission was cut off; those that are in doubt still.
 
     Slurm is asked only where there are any. One that has no job, long after, is forgotten.
@@ -75,7 +75,7 @@ def adopt(store: Store) -> list[Intent]:
     return doubtful
 
 
-def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
+def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[PendingSubmission]:
     try:
         jobs = Slurm()
         own = jobs.cluster()
@@ -101,7 +101,7 @@ def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
             )
             try:
                 store.save(session)
-            except BadValue:  # a full or read-only disk
+            except UserError:  # a full or read-only disk
                 doubtful.append(intent)
                 continue
         else:
@@ -112,7 +112,7 @@ def _adopt(store: Store, clusters: str, lost: list[Intent]) -> list[Intent]:
     return doubtful
 
 
-def _keep_script(store: Store, intent: Intent, job: Session) -> None:
+def _keep_script(store: Store, intent: PendingSubmission, job: Session) -> None:
     """Have the script where a session has it; a link there is submitit's, to the new name."""
     script = Path(intent.script)
     with suppress(OSError):
@@ -136,14 +136,14 @@ def sweep(store: Store) -> None:
                 path.unlink()
 
 
-def _goes_on(intent: Intent) -> bool:
+def _goes_on(intent: PendingSubmission) -> bool:
     """Whether the process that submits may still be at it."""
     if intent.process.elsewhere():
         return time.time() - intent.began_at < _ELSEWHERE_S
     return intent.process.alive()
 
 
-def _all(store: Store) -> Iterator[Intent]:
+def _all(store: Store) -> Iterator[PendingSubmission]:
     for path in _notes(store):
         with suppress(*_UNREADABLE):
             intent = _read(path)
@@ -151,7 +151,7 @@ def _all(store: Store) -> Iterator[Intent]:
                 yield intent
 
 
-def unreadable(store: Store) -> list[BadValue]:
+def unreadable(store: Store) -> list[UserError]:
     """What is wrong with notes that can't be read: jobs of theirs may exist."""
     broken = []
     for path in _notes(store):
@@ -161,7 +161,7 @@ def unreadable(store: Store) -> list[BadValue]:
             continue
         except _UNREADABLE:
             broken.append(
-                BadValue(
+                UserError(
                     f"{path}: is no note of a submission: it may have a job that is not listed",
                     hint="see what runs a script that you don't find here: squeue --me -o '%i %o';"
                     " cancel it with scancel; then remove that file",
@@ -174,11 +174,11 @@ def _notes(store: Store) -> list[Path]:
     return sorted((store.folder / "submitting").glob("*.json"))
 
 
-def _read(path: Path) -> Intent:
+def _read(path: Path) -> PendingSubmission:
     record = read_record(path)
     if not is_time(record["began_at"]):
         raise ValueError("began_at")
-    return Intent(
+    return PendingSubmission(
         path,
         str(record["script"]),
         str(record["clusters"]),

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import JobState, Phase, Scheduler
 from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
@@ -29,7 +29,7 @@ _TRY_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
-class Seen:
+class CachedState:
     """A job as Slurm had it at some time."""
 
     state: JobState
@@ -38,17 +38,17 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Answers:
+class CachedStates:
     """The last answers about a cluster's jobs."""
 
-    jobs: Mapping[str, Seen] = field(default_factory=dict)
+    jobs: Mapping[str, CachedState] = field(default_factory=dict)
     """By job id."""
     failed_at: float | None = None
     """When Slurm last did not answer, if that was later; seconds since the epoch."""
     failure: str = ""
 
 
-class SharedAnswers:
+class JobStateCache:
     """The answers about one cluster's jobs, for one user."""
 
     def __init__(
@@ -89,15 +89,18 @@ class SharedAnswers:
         with self._turn():
             return self._ask(list(sessions), self.load(), unexplained)
 
-    def load(self) -> Answers:
+    def load(self) -> CachedStates:
         """What was saved; nothing where that can't be read."""
         try:
             return _answers(read_record(self._path))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return Answers()
+            return CachedStates()
 
     def _ask(
-        self, sessions: list[Session], saved: Answers, unexplained: Collection[str] | None = None
+        self,
+        sessions: list[Session],
+        saved: CachedStates,
+        unexplained: Collection[str] | None = None,
     ) -> dict[str, JobState]:
         states = self._jobs.states(sessions, unexplained=unexplained)
         unknown = [state for state in states.values() if is_no_answer(state)]
@@ -110,17 +113,19 @@ class SharedAnswers:
                 for job_id, seen in saved.jobs.items()
                 if self._is_young(seen.at, _KEPT_S)
             }
-            new = Answers({**kept, **{job_id: Seen(state, at) for job_id, state in states.items()}})
-        with contextlib.suppress(BadValue):  # a full disk: then nothing is shared
+            new = CachedStates(
+                {**kept, **{job_id: CachedState(state, at) for job_id, state in states.items()}}
+            )
+        with contextlib.suppress(UserError):  # a full disk: then nothing is shared
             write_private(self._path, json.dumps(asdict(new), default=_phase))
         return states
 
-    def _others(self, saved: Answers, session: Session) -> Iterator[Session]:
+    def _others(self, saved: CachedStates, session: Session) -> Iterator[Session]:
         """Sessions that were asked for lately and have not ended."""
         for job_id, seen in saved.jobs.items():
             waited_for = self._is_young(seen.at, _TURN_S) and seen.state.phase is not Phase.ENDED
             if job_id != session.job_id and waited_for:
-                with contextlib.suppress(BadValue):
+                with contextlib.suppress(UserError):
                     yield self._store.load(job_id, cluster=self._cluster)
 
     def _is_young(self, at: float | None, max_age_s: float) -> bool:
@@ -169,18 +174,18 @@ def _phase(value: object) -> str:
     raise TypeError(type(value).__name__)
 
 
-def _answers(record: dict[str, Any]) -> Answers:
+def _answers(record: dict[str, Any]) -> CachedStates:
     jobs = {str(job_id): _seen(each) for job_id, each in record["jobs"].items()}
     failed_at = record["failed_at"]
     if failed_at is not None and not is_time(failed_at):
         raise ValueError("failed_at")
-    return Answers(jobs, failed_at, str(record["failure"]))
+    return CachedStates(jobs, failed_at, str(record["failure"]))
 
 
-def _seen(record: dict[str, Any]) -> Seen:
+def _seen(record: dict[str, Any]) -> CachedState:
     values, at = record["state"], record["at"]
     state = JobState(**{**values, "phase": Phase(values["phase"])})
     maybe = (state.script, state.user, state.node, state.end_time, state.start_time)
     if not (is_text(state.word, state.reason) and is_text_or_none(*maybe) and is_time(at)):
         raise ValueError("state")
-    return Seen(state, at)
+    return CachedState(state, at)

@@ -12,19 +12,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slurm_nb.diagnosis.outcome import Ended
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.files import (
     SECRETS,
-    check_ours,
+    check_directory_is_ours,
     check_parent,
     check_private,
-    keep_private,
     make_private,
-    refresh,
+    refresh_nfs,
+    touch_private,
     write_private,
 )
 from slurm_nb.joblog.reader import JobLog
-from slurm_nb.paths import _state_dir
+from slurm_nb.paths import state_dir
 from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.session.session import _JOB_ID, Activity, Session, from_record, is_job_id
 
@@ -43,10 +43,10 @@ class Store:
     def of_user(cls, environ: Mapping[str, str]) -> Store:
         """The store that `environ` names, made if need be.
 
-        Raises `BadValue` when the directory can't be made or belongs to somebody else.
+        Raises `UserError` when the directory can't be made or belongs to somebody else.
         """
-        store = cls(_state_dir(environ))
-        check_ours(store.folder, _OURS)
+        store = cls(state_dir(environ))
+        check_directory_is_ours(store.folder, _OURS)
         make_private(store.folder)
         for name in ("jobs", "sessions", "submitting", "answers"):
             make_private(store.folder / name)
@@ -72,7 +72,7 @@ class Store:
         return self.folder / "password"
 
     def save(self, session: Session) -> None:
-        """Write `session` in one step; raises `BadValue` when the disk refuses.
+        """Write `session` in one step; raises `UserError` when the disk refuses.
 
         Its job's output is made as well, where Slurm has not done so by the job's umask yet.
         """
@@ -80,28 +80,28 @@ class Store:
         make_private(folder.parent)
         make_private(folder)
         write_private(folder / "session.json", json.dumps({"version": 1, **asdict(session)}))
-        keep_private(self.log_path(session.job_id))
+        touch_private(self.log_path(session.job_id))
 
     def load(self, job_id: str, *, cluster: str | None = None) -> Session:
-        """The session of a job id; raises `BadValue` when there is none, or its file is broken.
+        """The session of a job id; raises `UserError` when there is none, or its file is broken.
 
         cluster: where sessions of more than one cluster have the same id.
         """
         if not is_job_id(job_id):
-            raise BadValue(
+            raise UserError(
                 f"{job_id!r} is not a job id",
                 hint="it is the number that `slurm-nb submit` printed",
             )
         found = sorted(self.folder.glob(f"sessions/*/{job_id}"))
         folders = [each for each in found if cluster in {None, each.parent.name}]
         if not folders:
-            raise BadValue(
+            raise UserError(
                 f"job {job_id} was not started by slurm-nb: there is no session in {self.folder}",
                 hint="is SLURM_NB_HOME or the cluster another one than when you submitted?",
             )
         if len(folders) > 1:
             clusters = " and ".join(folder.parent.name for folder in folders)
-            raise BadValue(
+            raise UserError(
                 f"job {job_id} is a session on more than one cluster: {clusters}",
                 hint=f"say which one you mean: -M {folders[0].parent.name}",
             )
@@ -111,14 +111,14 @@ class Store:
         """Whether there is a session of a job id."""
         return any(self.folder.glob(f"sessions/*/{job_id}"))
 
-    def all(self) -> tuple[list[Session], list[BadValue]]:
+    def all(self) -> tuple[list[Session], list[UserError]]:
         """Every session, also of ended jobs, and what is wrong with those that can't be read."""
         sessions, broken = [], []
         for folder in sorted(self.folder.glob("sessions/*/*")):
             if _JOB_ID.fullmatch(folder.name):
                 try:
                     sessions.append(_read(folder))
-                except BadValue as error:
+                except UserError as error:
                     if folder.exists():  # else another slurm-nb has just pruned it
                         broken.append(error)
         return sessions, broken
@@ -126,28 +126,28 @@ class Store:
     def token(self, session: Session) -> str | None:
         """The session's token; None when it is gone, or not made yet."""
         folder = self.session_folder(session.cluster, session.job_id)
-        refresh(folder)
+        refresh_nfs(folder)
         try:
             token = (folder / "token").read_text(encoding="ascii")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeError) as error:
-            raise BadValue(f"{folder / 'token'}: can't be read") from error
+            raise UserError(f"{folder / 'token'}: can't be read") from error
         if not _TOKEN.fullmatch(token):
-            raise BadValue(f"{folder / 'token'}: does not hold a token of slurm-nb")
+            raise UserError(f"{folder / 'token'}: does not hold a token of slurm-nb")
         return token
 
     def nonce(self, session: Session) -> str | None:
         """What the job's own lines in its output carry; None when it is not made yet."""
         folder = self.session_folder(session.cluster, session.job_id)
-        refresh(folder)
+        refresh_nfs(folder)
         try:
             nonce = (folder / "nonce").read_text(encoding="ascii")
         except (OSError, UnicodeError):
             return None
         return nonce if _NONCE.fullmatch(nonce) else None
 
-    def forget_secrets(self, session: Session) -> list[BadValue]:
+    def forget_secrets(self, session: Session) -> list[UserError]:
         """Remove the token of a job that is over, and the page that holds it; why one stays."""
         folder = self.session_folder(session.cluster, session.job_id)
         left = []
@@ -157,7 +157,7 @@ class Store:
             except OSError as error:
                 if path.exists():  # a read-only disk refuses what is not there, too
                     hint = f"when the disk can be written again: slurm-nb cancel {session.job_id}"
-                    left.append(BadValue(f"{path}: can't be removed: {error.strerror}", hint=hint))
+                    left.append(UserError(f"{path}: can't be removed: {error.strerror}", hint=hint))
         return left
 
     def remove(self, session: Session) -> bool:
@@ -184,12 +184,12 @@ def _read(folder: Path) -> Session:
         return _own(from_record(read_record(path)), folder)
     except FileNotFoundError as error:
         if not folder.exists():
-            raise BadValue(f"{folder}: is gone", hint="see what is left: slurm-nb list") from error
+            raise UserError(f"{folder}: is gone", hint="see what is left: slurm-nb list") from error
         return Session(job_id=folder.name, cluster=folder.parent.name)
     except OSError as error:
-        raise BadValue(f"{path}: can't be read: {error.strerror}", hint=hint) from error
+        raise UserError(f"{path}: can't be read: {error.strerror}", hint=hint) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise BadValue(f"{path}: is not a session file of this version", hint=hint) from error
+        raise UserError(f"{path}: is not a session file of this version", hint=hint) from error
 
 
 def _own(session: Session, folder: Path) -> Session:
@@ -238,5 +238,5 @@ def find_ended(store: Store, session: Session) -> Ended | None:
 
 def _save(ended: Ended, session: Session, store: Store) -> None:
     path = store.session_folder(session.cluster, session.job_id) / "ended.json"
-    with contextlib.suppress(BadValue):  # a full disk: it is found out anew next time
+    with contextlib.suppress(UserError):  # a full disk: it is found out anew next time
         write_private(path, json.dumps(asdict(ended)))

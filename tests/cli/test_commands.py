@@ -239,7 +239,7 @@ Failing = Callable[[BaseException], None]
 
 
 @pytest.mark.parametrize(
-    "kind", [errors.BadValue, errors.SchedulerError, errors.JobEnded, errors.NotReady]
+    "kind", [errors.UserError, errors.SchedulerError, errors.JobEnded, errors.NotReady]
 )
 def test_an_expected_error_is_its_words_and_its_code(
     run: Run, failing: Failing, kind: type[SlurmNbError]

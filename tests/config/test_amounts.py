@@ -7,7 +7,7 @@ import math
 import pytest
 
 from slurm_nb.config.amounts import amount, gpus_of_gres
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_amounts_compare_by_what_they_are_not_by_how_they_are_written(
 )
 def test_what_is_no_amount_is_refused_with_its_option(key: str, text: str) -> None:
     """It is not taken for little."""
-    with pytest.raises(BadValue, match=f"--{key}"):
+    with pytest.raises(UserError, match=f"--{key}"):
         amount(key, text)
 
 

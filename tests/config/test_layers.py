@@ -17,7 +17,7 @@ from slurm_nb.__main__ import main
 from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.config.layers import choose_profile, load
 from slurm_nb.config.toml_file import Key
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
 from slurm_nb.paths import user_config_path
 from slurm_nb.session.session import Session
@@ -105,7 +105,7 @@ def test_no_files_are_no_settings(tmp_path: Path) -> None:
 
 def test_a_site_file_that_a_variable_names_must_be_there(tmp_path: Path) -> None:
     """It may carry the site's locks: that they went missing is said."""
-    with pytest.raises(BadValue, match=r"SLURM_NB_SITE_CONFIG '.*none': there is no such file"):
+    with pytest.raises(UserError, match=r"SLURM_NB_SITE_CONFIG '.*none': there is no such file"):
         load({"SLURM_NB_SITE_CONFIG": str(tmp_path / "none")}, KEYS)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from slurm_nb.config.site_rules import InForce, check_site
 from slurm_nb.config.toml_file import ConfigFile, Place, Setting
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 
 FILE = Path("/etc/slurm-nb/config.toml")
 LOCK = Place(FILE, 3)
@@ -35,7 +35,7 @@ def test_the_locked_value_itself_may_be_given() -> None:
 
 def test_another_value_than_the_locked_one_is_refused() -> None:
     """The error names who locked it, and who says otherwise."""
-    with pytest.raises(BadValue, match=rf"listen is locked to socket by {FILE}:3, but --listen"):
+    with pytest.raises(UserError, match=rf"listen is locked to socket by {FILE}:3, but --listen"):
         check(ConfigFile(FILE, locked={"listen": LOCK}), option("listen", "port", "socket"))
 
 
@@ -49,7 +49,7 @@ def test_switching_off_what_is_off_overrides_nothing() -> None:
 )
 def test_more_than_the_maximum_is_refused(key: str, maximum: str, value: str) -> None:
     """The error names value, maximum, file and line."""
-    with pytest.raises(BadValue, match=rf"--{key} {value}: more than {maximum}, .* {FILE}:3 sets"):
+    with pytest.raises(UserError, match=rf"--{key} {value}: more than {maximum}, .* {FILE}:3 sets"):
         check(limited(key, maximum), option(key, value))
 
 
@@ -61,14 +61,14 @@ def test_the_maximum_itself_and_no_value_at_all_pass() -> None:
 
 def test_gpus_are_counted_in_gres_too() -> None:
     """The maximum of GPUs has no way round by the other option."""
-    with pytest.raises(BadValue, match="--gres gpu:a100:4: more than 2"):
+    with pytest.raises(UserError, match="--gres gpu:a100:4: more than 2"):
         check(limited("gpus", "2"), option("gpus", None), option("gres", "gpu:a100:4"))
 
 
 @pytest.mark.parametrize("word", ["--mem=1T", "--mem", "--me=1T", "--mem-per-cpu=1T", "-m1T", "-m"])
 def test_what_is_ruled_does_not_go_past_slurm_nb_to_sbatch(word: str) -> None:
     """Neither long nor short, nor shortened, nor per CPU."""
-    with pytest.raises(BadValue, match=rf"'{word}' can't be passed on: {FILE}:3 rules"):
+    with pytest.raises(UserError, match=rf"'{word}' can't be passed on: {FILE}:3 rules"):
         check(
             limited("mem", "4G"),
             option("mem", None, short="-m"),
@@ -80,7 +80,7 @@ def test_what_is_ruled_does_not_go_past_slurm_nb_to_sbatch(word: str) -> None:
 def test_a_short_option_behind_others_in_one_word_is_seen(word: str) -> None:
     """sbatch takes `-H -t6` as `-Ht6`, too; the value of another option is none."""
     time = option("time", None, short="-t")
-    with pytest.raises(BadValue, match=f"'{word}' can't be passed on"):
+    with pytest.raises(UserError, match=f"'{word}' can't be passed on"):
         check(limited("time", "5"), time, option("sbatch-options", (word,)))
     check(limited("time", "5"), time, option("sbatch-options", ("-Jt6",)))
 
@@ -91,7 +91,7 @@ def test_a_short_option_behind_others_in_one_word_is_seen(word: str) -> None:
 )
 def test_a_maximum_of_gpus_is_not_passed_by(word: str, cure: str) -> None:
     """All the names by which sbatch gives GPUs are counted among slurm-nb's own options alone."""
-    with pytest.raises(BadValue, match=f"'{word}' can't be passed on") as caught:
+    with pytest.raises(UserError, match=f"'{word}' can't be passed on") as caught:
         check(limited("gpus", "2"), option("gpus", None), option("sbatch-options", (word,)))
 
     assert caught.value.hint.endswith(f": {cure}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.config.toml_file import ConfigFile, Key, parse
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 
 FILE = Path("/etc/slurm-nb/config.toml")
 KEYS = [
@@ -114,7 +114,7 @@ def test_what_is_wrong_is_told_with_file_line_and_the_likely_meant(
     text: str, message: str, hint: str
 ) -> None:
     """One line that names file, line and key, and a hint what to write."""
-    with pytest.raises(BadValue) as caught:
+    with pytest.raises(UserError) as caught:
         site(text)
 
     assert f"{FILE}:{message}" in str(caught.value)
@@ -125,5 +125,5 @@ def test_what_is_wrong_is_told_with_file_line_and_the_likely_meant(
 @pytest.mark.parametrize("text", ['locked = ["tls"]', "[maximum]\ntime = 5"])
 def test_only_a_site_locks_and_limits(text: str) -> None:
     """A user's file can't, and is told that these are the site's keys."""
-    with pytest.raises(BadValue, match=r"1: (locked|maximum) can't stand here: .* site's file"):
+    with pytest.raises(UserError, match=r"1: (locked|maximum) can't stand here: .* site's file"):
         parse(FILE, text, KEYS, is_site=False)

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from slurm_nb.connection.connection import connect
+from slurm_nb.connection.connection import tunnel_of
 from slurm_nb.connection.login import Login, find_login
 from slurm_nb.connection.tunnel import default_local_port
 from slurm_nb.errors import NotReady
@@ -32,7 +32,7 @@ def test_a_slurm_session_is_reached_over_the_login_node(store: Store) -> None:
     """A job of Slurm is reached by a jump, with the session's token and its own local port."""
     session = saved(store, Session(job_id="7", cluster="hpc"))
 
-    connection = connect(session, READY, store, Login("login"))
+    connection = tunnel_of(session, READY, store, Login("login"))
 
     port = default_local_port("hpc", "7")
     user = pwd.getpwuid(os.geteuid()).pw_name
@@ -44,7 +44,7 @@ def test_a_local_session_is_reached_directly(store: Store) -> None:
     """A session of this machine is one hop away."""
     session = saved(store, Session(job_id="local-7", cluster="local"))
 
-    connection = connect(session, READY, store, Login("login"))
+    connection = tunnel_of(session, READY, store, Login("login"))
 
     assert " -J " not in connection.command
     assert connection.command.endswith("@login")
@@ -54,7 +54,7 @@ def test_the_users_own_local_port_is_kept(store: Store) -> None:
     """The port that the user asked for is the one that is forwarded and opened."""
     session = saved(store, Session(job_id="7", cluster="hpc", local_port=9999))
 
-    connection = connect(session, READY, store, Login("login"))
+    connection = tunnel_of(session, READY, store, Login("login"))
 
     assert connection.local_port == 9999
     assert " -L 127.0.0.1:9999:127.0.0.1:40123 " in connection.command
@@ -66,7 +66,7 @@ def test_without_a_token_it_is_not_ready(store: Store) -> None:
     session = saved(store, Session(job_id="7", cluster="hpc"), token=None)
 
     with pytest.raises(NotReady, match="its token has not appeared"):
-        connect(session, READY, store, Login("login"))
+        tunnel_of(session, READY, store, Login("login"))
 
 
 @pytest.mark.parametrize(

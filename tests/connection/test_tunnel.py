@@ -10,12 +10,12 @@ import pytest
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import (
     BROWSER_REFUSED_PORTS,
-    Connection,
+    Tunnel,
     check_local_port,
-    connection,
     default_local_port,
+    make_tunnel,
 )
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import Ready
 
 READY = Ready("c1", 40123, "/tree")
@@ -27,12 +27,12 @@ FETCH_BAD_PORTS = [
 ]  # fmt: skip
 
 
-def through_jump(login: str, *, user: str = "alice", ready: Ready = READY) -> Connection:
-    return connection(ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN)
+def through_jump(login: str, *, user: str = "alice", ready: Ready = READY) -> Tunnel:
+    return make_tunnel(ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN)
 
 
-def through_one_hop(login: str, *, user: str = "alice", ready: Ready = READY) -> Connection:
-    return connection(
+def through_one_hop(login: str, *, user: str = "alice", ready: Ready = READY) -> Tunnel:
+    return make_tunnel(
         ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN, here=True
     )
 
@@ -164,7 +164,7 @@ def test_a_login_host_is_written_as_it_is_read(login: Login) -> None:
 )
 def test_other_login_hosts_are_refused(text: str) -> None:
     """What ssh could take for an option, a command or another user is refused by name."""
-    with pytest.raises(BadValue, match="--login-host") as caught:
+    with pytest.raises(UserError, match="--login-host") as caught:
         Login.parse(text)
 
     assert repr(text) in str(caught.value)
@@ -175,7 +175,7 @@ def test_other_login_hosts_are_refused(text: str) -> None:
 )
 def test_the_zone_of_an_address_holds_no_shell_characters(text: str) -> None:
     """Older ssh hands the jump host to a shell, so an IPv6 zone is to be as harmless as a name."""
-    with pytest.raises(BadValue):
+    with pytest.raises(UserError):
         Login.parse(text)
 
 
@@ -223,14 +223,14 @@ def test_a_local_port_of_ones_own(port: int) -> None:
 @pytest.mark.parametrize("port", [-1, 0, 80, 1023, 65536, 10**9])
 def test_a_local_port_out_of_range_is_refused(port: int) -> None:
     """A port that needs root, or does not exist, is refused by name."""
-    with pytest.raises(BadValue, match=f"--local-port {port}:"):
+    with pytest.raises(UserError, match=f"--local-port {port}:"):
         check_local_port(port)
 
 
 @pytest.mark.parametrize("port", FETCH_BAD_PORTS)
 def test_a_local_port_that_browsers_refuse_is_refused(port: int) -> None:
     """The user is told before the browser shows ERR_UNSAFE_PORT."""
-    with pytest.raises(BadValue, match=f"--local-port {port}: browsers refuse this port"):
+    with pytest.raises(UserError, match=f"--local-port {port}: browsers refuse this port"):
         check_local_port(port)
 
 
@@ -271,7 +271,7 @@ def test_a_socket_on_this_machine_is_one_hop_away() -> None:
 )
 @pytest.mark.parametrize("through", [through_jump, through_one_hop])
 def test_the_direct_route_has_one_hop_to_the_address(
-    through: Callable[..., Connection], login: str, end: str
+    through: Callable[..., Tunnel], login: str, end: str
 ) -> None:
     """The login node reaches the one address that the server has bound, not the node's name."""
     way = through(login, ready=DIRECT)
@@ -298,7 +298,7 @@ def test_a_certificate_makes_the_url_https() -> None:
 )
 def test_with_a_password_the_url_holds_no_secret(ready: Ready, url: str) -> None:
     """Jupyter asks for the password, and the URL may be bookmarked."""
-    way = connection(ready, user="alice", login=Login("login"), local_port=12345, token=None)
+    way = make_tunnel(ready, user="alice", login=Login("login"), local_port=12345, token=None)
 
     assert way.url == url
 
@@ -307,7 +307,7 @@ def test_with_a_password_the_url_holds_no_secret(ready: Ready, url: str) -> None
 @pytest.mark.parametrize("here", [False, True])
 def test_nothing_listens_but_on_the_laptops_loopback(ready: Ready, here: bool) -> None:  # noqa: FBT001  a column
     """No way opens a port for others, neither on the laptop nor on the login node."""
-    way = connection(
+    way = make_tunnel(
         ready, user="alice", login=Login("login"), local_port=12345, token=TOKEN, here=here
     )
 

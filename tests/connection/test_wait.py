@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.connection.wait import Clock, wait_until_ready
+from slurm_nb.connection.wait import Clock, follow_until_ready
 from slurm_nb.errors import NotReady
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
@@ -45,7 +45,7 @@ class Story:
 
     def wait(self, timeout_s: float | None = None, stale: Ready | None = None) -> Ready | JobState:
         self._write()
-        return wait_until_ready(
+        return follow_until_ready(
             JobLog(self.path, cluster="hpc", job_id="7", nonce=lambda: self.nonce),
             ask=self._ask,
             show=lambda state, waited: self.shown.append((state.word if state else None, waited)),

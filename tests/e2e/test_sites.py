@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from slurm_nb.paths import templates
+from slurm_nb.paths import templates_folder
 from tests.cluster.container import APPTAINER_BIN
 from tests.e2e.scientist import Scientist
 from tests.e2e.test_config import with_etc
@@ -33,7 +33,7 @@ def session_of(
 
     changes: what an admin changes in the copy, and to what; each stands in it.
     """
-    text = (templates() / f"sites/{name}.sh.j2").read_text(encoding="utf-8")
+    text = (templates_folder() / f"sites/{name}.sh.j2").read_text(encoding="utf-8")
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)

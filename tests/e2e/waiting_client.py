@@ -14,12 +14,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
-from slurm_nb.connection.wait import Clock, wait_until_ready
+from slurm_nb.connection.wait import Clock, follow_until_ready
 from slurm_nb.errors import NotReady
 from slurm_nb.scheduler.job import JobState
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session.session import Session
-from slurm_nb.session.state_cache import SharedAnswers
+from slurm_nb.session.state_cache import JobStateCache
 from slurm_nb.session.store import Store, follow
 
 _NEXT_TERMINAL_S = 3.7
@@ -88,9 +88,9 @@ def main(seconds: float, job_ids: list[str]) -> None:
     ended = []
 
     def wait(session: Session) -> None:
-        shared = SharedAnswers(store, jobs, session.cluster, now=clock.now)
+        shared = JobStateCache(store, jobs, session.cluster, now=clock.now)
         try:
-            wait_until_ready(
+            follow_until_ready(
                 follow(session, store),
                 ask=lambda max_age_s: shared.state(session, max_age_s=max_age_s),
                 show=lambda *_: None,

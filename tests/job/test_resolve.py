@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.errors import BadValue
-from slurm_nb.job.resolve import find_env, find_image, find_python, python_of_node
+from slurm_nb.errors import UserError
+from slurm_nb.job.resolve import python_of_node, resolve_env, resolve_image, resolve_python
 from slurm_nb.job.spec import JobSpec
 
 
@@ -27,28 +27,28 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", ["venv", "conda", "./other", "a/b"])
 def test_an_environment_here_is_a_path(here: Path, name: str) -> None:
     """So is whatever holds a slash, whether it is there or not: the node may see more."""
-    assert find_env(name) == str(here / name.removeprefix("./"))
+    assert resolve_env(name) == str(here / name.removeprefix("./"))
 
 
 @pytest.mark.usefixtures("here")
 def test_another_name_is_a_conda_environments() -> None:
     """A directory that is no environment does not count."""
-    assert find_env("analysis") == "analysis"
-    assert find_env("~/x") == "/home/alice/x"
-    assert find_env(None) is None
+    assert resolve_env("analysis") == "analysis"
+    assert resolve_env("~/x") == "/home/alice/x"
+    assert resolve_env(None) is None
 
 
 def test_an_image_is_a_path_or_a_uri(here: Path) -> None:
     """A URI stays as it is."""
-    assert find_image("x.sif") == str(here / "x.sif")
-    assert find_image("docker://x/y:1") == "docker://x/y:1"
+    assert resolve_image("x.sif") == str(here / "x.sif")
+    assert resolve_image("docker://x/y:1") == "docker://x/y:1"
 
 
 def test_an_interpreters_name_is_looked_up_where_jupyter_runs(here: Path) -> None:
     """Here, unless the node brings an environment to look it up in."""
-    assert find_python("python3.99", looked_up_there=True) == Path("python3.99")
-    assert find_python("no-such", looked_up_there=False) == here / "no-such"
-    assert find_python("bin/python", looked_up_there=True) == here / "bin/python"
+    assert resolve_python("python3.99", looked_up_there=True) == Path("python3.99")
+    assert resolve_python("no-such", looked_up_there=False) == here / "no-such"
+    assert resolve_python("bin/python", looked_up_there=True) == here / "bin/python"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_audit_runs_on_an_interpreter_that_the_node_has(
 @pytest.mark.usefixtures("here")
 def test_an_empty_path_is_not_the_current_directory() -> None:
     """As an unset variable of the user's shell gives one."""
-    with pytest.raises(BadValue, match="--container '': is empty"):
-        find_image("")
-    with pytest.raises(BadValue, match="--python '': is empty"):
-        find_python("", looked_up_there=False)
+    with pytest.raises(UserError, match="--container '': is empty"):
+        resolve_image("")
+    with pytest.raises(UserError, match="--python '': is empty"):
+        resolve_python("", looked_up_there=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.job.saved_options import split_words, words_of
+from slurm_nb.job.saved_options import split_words, to_argv
 from slurm_nb.job.spec import JobSpec
 
 HOME = Path("/home/alice")
@@ -24,7 +24,7 @@ def test_what_was_asked_for_comes_back_as_options() -> None:
         sbatch_options=("--comment", "it's", "--exclusive"),
     )
 
-    assert words_of(spec, template="/home/alice/t.sh.j2", local=False) == (
+    assert to_argv(spec, template="/home/alice/t.sh.j2", local=False) == (
         "--job-name=slurm-nb",
         "--time=2:00:00",
         "--cpus-per-task=2",
@@ -50,7 +50,7 @@ def test_what_was_left_to_slurm_says_nothing() -> None:
     """What slurm-nb itself decides is there: a config file may say otherwise by then."""
     spec = JobSpec(notebook_dir=HOME)
 
-    assert words_of(spec, template=None, local=True) == (
+    assert to_argv(spec, template=None, local=True) == (
         "--job-name=slurm-nb",
         "--ui=notebook",
         "--listen=port",

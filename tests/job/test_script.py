@@ -20,12 +20,12 @@ import jinja2
 import jinja2.meta
 import pytest
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.quoting import quote_directive, quote_sh
 from slurm_nb.job.script import _KIT, render
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.joblog.events import read_progress
-from slurm_nb.paths import templates
+from slurm_nb.paths import templates_folder
 from tests.conftest import ROOT, recorded_json
 
 GOLDEN = ROOT / "tests/golden"
@@ -279,20 +279,20 @@ def test_slurm_reads_every_option_of_the_script_back() -> None:
 @pytest.mark.parametrize("char", ["\n", "\r", "\0", "\x1b", "\udcff"])
 def test_a_control_character_is_never_written(quote: Callable[[object], str], char: str) -> None:
     """No value can start a line of its own, whichever filter it goes through."""
-    with pytest.raises(BadValue):
+    with pytest.raises(UserError):
         quote(f"a{char}b")
 
 
 def test_a_control_character_in_the_state_directory_is_refused() -> None:
     """SLURM_NB_HOME is checked like any other value."""
-    with pytest.raises(BadValue):
+    with pytest.raises(UserError):
         render(PLAIN, state_dir=Path("/home/a\nb"))
 
 
 @pytest.mark.parametrize("folder", ["/home/a\\b", "/home/100%", "/home/%j"])
 def test_a_state_directory_that_slurm_or_submitit_would_change_is_refused(folder: str) -> None:
     """A backslash switches %j off (seen on 22.05), and submitit fills in a %j wherever it is."""
-    with pytest.raises(BadValue, match="percent sign or a backslash"):
+    with pytest.raises(UserError, match="percent sign or a backslash"):
         render(PLAIN, state_dir=Path(folder))
 
 
@@ -365,7 +365,7 @@ def bare_environment() -> jinja2.Environment:
 
 def test_a_value_that_the_template_misses_is_an_error() -> None:
     """A misspelt variable fails, rather than leaving an empty word in a job script."""
-    source = (templates() / "jupyter.sh.j2").read_text(encoding="utf-8")
+    source = (templates_folder() / "jupyter.sh.j2").read_text(encoding="utf-8")
 
     with pytest.raises(jinja2.UndefinedError):
         bare_environment().from_string(source).render(spec=PLAIN)
@@ -373,7 +373,7 @@ def test_a_value_that_the_template_misses_is_an_error() -> None:
 
 def test_the_first_comment_of_the_template_lists_its_variables() -> None:
     """Whoever writes a site's template finds every variable and block in its first comment."""
-    source = (templates() / "jupyter.sh.j2").read_text(encoding="utf-8")
+    source = (templates_folder() / "jupyter.sh.j2").read_text(encoding="utf-8")
     first_comment = source[: source.index("-#}")]
 
     used = jinja2.meta.find_undeclared_variables(bare_environment().parse(source))

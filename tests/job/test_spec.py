@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.spec import JobSpec, refuse_control_characters
 from slurm_nb.times import time_limit_s
 from tests.conftest import recorded_json
@@ -70,7 +70,7 @@ def test_no_limit_is_none(text: str) -> None:
 )
 def test_a_time_that_sbatch_refused_is_refused(text: str) -> None:
     """No time reaches sbatch that a real sbatch refused or turned into an invalid limit."""
-    with pytest.raises(BadValue):
+    with pytest.raises(UserError):
         job(time=text)
 
 
@@ -102,13 +102,13 @@ def test_a_time_means_what_slurm_made_of_it(text: str, limit: str) -> None:
 )
 def test_other_times_are_refused(text: str) -> None:
     """Forms that sbatch(1) does not name are refused, also with digits that are not ASCII."""
-    with pytest.raises(BadValue):
+    with pytest.raises(UserError):
         job(time=text)
 
 
 def test_a_time_beyond_slurms_counter_is_refused() -> None:
     """More minutes than Slurm's 32 bits hold are refused with the way to say unlimited."""
-    with pytest.raises(BadValue, match="longer than Slurm can count") as caught:
+    with pytest.raises(UserError, match="longer than Slurm can count") as caught:
         job(time=f"{2**32 - 2}")
 
     assert "UNLIMITED" in caught.value.hint
@@ -117,7 +117,7 @@ def test_a_time_beyond_slurms_counter_is_refused() -> None:
 
 def test_a_refused_time_is_named_and_the_forms_shown() -> None:
     """The error for a time names the option, the value and the forms that are right."""
-    with pytest.raises(BadValue) as caught:
+    with pytest.raises(UserError) as caught:
         job(time="2h")
 
     assert str(caught.value).startswith("--time '2h'")
@@ -134,7 +134,7 @@ def test_a_size_that_sbatch_takes_is_taken(size: str) -> None:
 @pytest.mark.parametrize("size", [v for v, complaint in RECORDED_SIZES if complaint])
 def test_a_size_that_sbatch_refused_is_refused(size: str) -> None:
     """No memory size reaches sbatch that a real sbatch called invalid."""
-    with pytest.raises(BadValue, match="--mem"):
+    with pytest.raises(UserError, match="--mem"):
         job(mem=size)
 
 
@@ -147,14 +147,14 @@ def test_gpus_are_a_number_with_or_without_a_type(gpus: str) -> None:
 @pytest.mark.parametrize("gpus", ["0", "-1", "a100", "a100:", ":2", "a100:0", "1.5", "1 2", "2;id"])
 def test_other_gpus_are_refused(gpus: str) -> None:
     """GPUs that are no positive number are refused by name."""
-    with pytest.raises(BadValue, match=re.escape(f"--gpus {gpus!r}")):
+    with pytest.raises(UserError, match=re.escape(f"--gpus {gpus!r}")):
         job(gpus=gpus)
 
 
 @pytest.mark.parametrize("cpus", [0, -1])
 def test_fewer_than_one_cpu_is_refused(cpus: int) -> None:
     """A job has at least one CPU."""
-    with pytest.raises(BadValue, match=f"--cpus-per-task {cpus}:"):
+    with pytest.raises(UserError, match=f"--cpus-per-task {cpus}:"):
         job(cpus_per_task=cpus)
 
 
@@ -162,7 +162,7 @@ def test_fewer_than_one_cpu_is_refused(cpus: int) -> None:
 @pytest.mark.parametrize("blank", ["", " ", "\u3000"])
 def test_an_empty_value_is_refused(field: str, blank: str) -> None:
     """An option given with nothing in it is refused by its name on the command line."""
-    with pytest.raises(BadValue, match=f"^--{field.replace('_', '-')} "):
+    with pytest.raises(UserError, match=f"^--{field.replace('_', '-')} "):
         job(**{field: blank})
 
 
@@ -170,7 +170,7 @@ def test_an_empty_value_is_refused(field: str, blank: str) -> None:
 @pytest.mark.parametrize("char", ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x85", "\udcff"])
 def test_a_control_character_is_refused(field: str, char: str) -> None:
     """A character that could start a line of its own or steer a terminal is refused everywhere."""
-    with pytest.raises(BadValue, match=f"^--{field.replace('_', '-')} ") as caught:
+    with pytest.raises(UserError, match=f"^--{field.replace('_', '-')} ") as caught:
         job(**{field: f"1{char}"})
 
     assert char not in str(caught.value)
@@ -180,13 +180,13 @@ def test_a_control_character_is_refused(field: str, char: str) -> None:
 @pytest.mark.parametrize("char", ["\n", "\x1b", "\udc80"])
 def test_a_control_character_in_a_path_is_refused(field: str, char: str) -> None:
     """Paths are refused like other text, for they stand in the job script."""
-    with pytest.raises(BadValue, match=field.replace("_", "-")):
+    with pytest.raises(UserError, match=field.replace("_", "-")):
         job(**{field: Path(f"/home/a{char}b")})
 
 
 def test_a_control_character_in_an_sbatch_option_is_refused() -> None:
     """What follows `--` can't smuggle a line into the job script either."""
-    with pytest.raises(BadValue, match="holds a newline"):
+    with pytest.raises(UserError, match="holds a newline"):
         job(sbatch_options=("--comment=a\n#SBATCH --array=1-99",))
 
 
@@ -207,13 +207,13 @@ def test_printable_text_is_let_through(text: str) -> None:
 )
 def test_a_relative_path_is_refused(field: str, path: str) -> None:
     """Paths are absolute, since the job starts in a directory of its own."""
-    with pytest.raises(BadValue, match="must be an absolute path"):
+    with pytest.raises(UserError, match="must be an absolute path"):
         job(**{field: Path(path)})
 
 
 def test_an_unknown_ui_is_refused() -> None:
     """Only the user interfaces that slurm-nb can start are taken."""
-    with pytest.raises(BadValue, match="--ui 'classic': must be notebook or lab"):
+    with pytest.raises(UserError, match="--ui 'classic': must be notebook or lab"):
         job(ui="classic")
 
 
@@ -258,7 +258,7 @@ def test_an_unknown_ui_is_refused() -> None:
 )
 def test_an_option_that_slurm_nb_stands_on_is_reserved(words: tuple[str, ...]) -> None:
     """Output, array and the like can't be passed on, however they are spelt."""
-    with pytest.raises(BadValue, match="can't be passed on") as caught:
+    with pytest.raises(UserError, match="can't be passed on") as caught:
         job(sbatch_options=words)
 
     assert any(repr(word) in str(caught.value) for word in words)
@@ -295,7 +295,7 @@ def test_other_options_of_sbatch_are_passed_on(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("word", ["script.sh", "", "c1"])
 def test_words_after_dashes_must_start_with_an_option(word: str) -> None:
     """A script's name after `--` is refused: the script is slurm-nb's own."""
-    with pytest.raises(BadValue, match="is not an option"):
+    with pytest.raises(UserError, match="is not an option"):
         job(sbatch_options=(word,))
 
 
@@ -357,7 +357,7 @@ def test_a_spec_does_not_change() -> None:
 )
 def test_an_environment_that_can_not_be_is_refused(changes: dict[str, Any], said: str) -> None:
     """Before a job is submitted for it; the option and the value are named."""
-    with pytest.raises(BadValue, match=re.escape(said)):
+    with pytest.raises(UserError, match=re.escape(said)):
         job(**changes)
 
 

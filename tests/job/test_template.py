@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.job.quoting import quote
 from slurm_nb.job.script import render
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.paths import template_folders, templates
+from slurm_nb.paths import template_folders, templates_folder
 from tests.job.test_script import HOSTILE
 
 SPEC = JobSpec(notebook_dir=Path("/home/alice"), python=Path("/p"), account="project")
@@ -93,7 +93,7 @@ def test_the_first_folder_wins_and_can_extend_the_next(write: Write, tmp_path: P
 def test_the_folders_are_the_users_the_sites_and_the_examples() -> None:
     """Beside either configuration, then those that come with slurm-nb."""
     assert template_folders({"XDG_CONFIG_HOME": "/x", "SLURM_NB_SITE_CONFIG": "/sw/nb/c.toml"}) == (
-        Path("/x/slurm-nb/templates"), Path("/sw/nb/templates"), templates() / "sites"
+        Path("/x/slurm-nb/templates"), Path("/sw/nb/templates"), templates_folder() / "sites"
     )  # fmt: skip
     assert template_folders({})[1] == Path("/etc/slurm-nb/templates")
 
@@ -166,7 +166,7 @@ def test_a_fault_is_told_with_file_and_line(write: Write, text: str, line: int, 
     """Whoever wrote the template is led to the very line, and sees no traceback."""
     path = write(in_block(text))
 
-    with pytest.raises(BadValue) as caught:
+    with pytest.raises(UserError) as caught:
         filled(path)
 
     assert str(caught.value).startswith(f"{path}, line {line}: ")
@@ -189,7 +189,7 @@ def test_what_would_be_left_out_without_a_word_is_a_fault(
     above = write('{% extends "mine" %}{% block before_server %}x{% endblock %}', "above.sh.j2")
 
     for each in (path, above):
-        with pytest.raises(BadValue) as caught:
+        with pytest.raises(UserError) as caught:
             filled(each)
         assert str(caught.value).startswith(f"{path}, line {line}: {said}")
     assert "environment" in caught.value.hint
@@ -211,7 +211,9 @@ def test_templates_that_extend_each_other_are_refused(write: Write) -> None:
     path = write('{% extends "other" %}')
     write('\n{% extends "mine" %}', "other.sh.j2")
 
-    with pytest.raises(BadValue, match=r"other\.sh\.j2, line 2: 'mine' extends this one") as caught:
+    with pytest.raises(
+        UserError, match=r"other\.sh\.j2, line 2: 'mine' extends this one"
+    ) as caught:
         filled(path)
 
     assert "jupyter.sh.j2" in caught.value.hint
@@ -221,7 +223,7 @@ def test_a_template_that_includes_itself_is_refused(write: Write) -> None:
     """In one line with its name, for the circle has no one line."""
     path = write(in_block('{% include "mine" %}'))
 
-    with pytest.raises(BadValue, match="comes to itself again") as caught:
+    with pytest.raises(UserError, match="comes to itself again") as caught:
         filled(path)
 
     assert str(caught.value).startswith(f"{path}: ")
@@ -248,7 +250,7 @@ def test_the_base_can_be_asked_for_by_name(write: Write, name: str) -> None:
 @pytest.mark.parametrize("name", ["none", "./none", "/none.sh.j2", "~nobody-here/x"])
 def test_an_unknown_template_is_refused(name: str) -> None:
     """The error names it, and a bare name's hint the folders that were looked through."""
-    with pytest.raises(BadValue, match="--template") as caught:
+    with pytest.raises(UserError, match="--template") as caught:
         render(SPEC, state_dir=Path("/s"), template=name, folders=(Path("/some/folder"),))
 
     assert "/some/folder" in caught.value.hint or "/" in name
@@ -260,7 +262,7 @@ def test_a_template_that_others_can_write_is_refused(write: Write, mode: int) ->
     path = write(in_block("x"))
     path.chmod(mode)
 
-    with pytest.raises(BadValue, match="other users can change") as caught:
+    with pytest.raises(UserError, match="other users can change") as caught:
         filled(path)
 
     assert f"chmod go-w {path}" in caught.value.hint
@@ -271,7 +273,7 @@ def test_a_template_in_a_folder_that_others_can_write_is_refused(write: Write) -
     path = write(in_block("x"))
     path.parent.chmod(0o777)
 
-    with pytest.raises(BadValue, match=f"can change {path.parent}"):
+    with pytest.raises(UserError, match=f"can change {path.parent}"):
         filled(path)
 
 
@@ -286,7 +288,7 @@ def test_a_link_to_a_template_that_others_can_replace_is_refused(
     link = tmp_path / "templates/mine.sh.j2"
     link.symlink_to(public / "real.sh.j2")
 
-    with pytest.raises(BadValue, match=f"can change {public}"):
+    with pytest.raises(UserError, match=f"can change {public}"):
         filled(link)
 
 
@@ -295,5 +297,5 @@ def test_a_template_that_is_not_text_is_refused(write: Write) -> None:
     path = write("")
     path.write_bytes(b"\xff\xfe")
 
-    with pytest.raises(BadValue, match="can't be read"):
+    with pytest.raises(UserError, match="can't be read"):
         filled(path)

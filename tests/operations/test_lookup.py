@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_nb.errors import BadValue
-from slurm_nb.operations.lookup import choose, choose_last, newest_first
+from slurm_nb.errors import UserError
+from slurm_nb.operations.lookup import choose, find_last_session, newest_first
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
@@ -43,7 +43,7 @@ def test_a_name_of_several_is_not_clear(store: Store) -> None:
     """Their ids are named, the newest first, and where to look."""
     save(store, EIGHT, THERE)
 
-    with pytest.raises(BadValue, match="'fit' is the name of 2 sessions: 7, 8") as caught:
+    with pytest.raises(UserError, match="'fit' is the name of 2 sessions: 7, 8") as caught:
         choose(store, "fit")
 
     assert "slurm-nb list" in caught.value.hint
@@ -56,7 +56,7 @@ def test_of_a_name_the_one_that_has_not_ended_is_meant(store: Store) -> None:
 
     assert choose(store, "fit") == THERE
     end(store, THERE)
-    with pytest.raises(BadValue):
+    with pytest.raises(UserError):
         choose(store, "fit")
 
 
@@ -70,7 +70,7 @@ def test_a_long_list_is_cut(store: Store) -> None:
         ),
     )
 
-    with pytest.raises(BadValue, match="40 sessions: 40, 39, 38, 37, 36 and 35 more"):
+    with pytest.raises(UserError, match="40 sessions: 40, 39, 38, 37, 36 and 35 more"):
         choose(store, "x")
 
 
@@ -80,7 +80,7 @@ def test_the_cluster_tells_two_of_one_id_apart(store: Store) -> None:
 
     assert choose(store, "7", cluster="big") == THERE
     assert choose(store, "analysis", cluster="hpc") == SEVEN
-    with pytest.raises(BadValue, match="more than one cluster") as caught:
+    with pytest.raises(UserError, match="more than one cluster") as caught:
         choose(store, "7")
     assert "-M big" in caught.value.hint
 
@@ -100,7 +100,7 @@ def test_what_is_no_session_is_said_to_be_none(store: Store, name: str, words: s
     """No path, no pattern, nothing else."""
     save(store, SEVEN)
 
-    with pytest.raises(BadValue, match=words):
+    with pytest.raises(UserError, match=words):
         choose(store, name)
 
 
@@ -108,14 +108,14 @@ def test_the_last_one_is_that_submitted_last(store: Store) -> None:
     """Not that of the highest id: ids begin anew, and clusters have their own."""
     save(store, SEVEN, EIGHT, THERE)
 
-    assert choose_last(store) == THERE
-    assert choose_last(store, cluster="hpc") == EIGHT
+    assert find_last_session(store) == THERE
+    assert find_last_session(store, cluster="hpc") == EIGHT
 
 
 def test_without_a_session_there_is_no_last(store: Store) -> None:
     """The error says how to get one."""
-    with pytest.raises(BadValue, match="there is no session") as caught:
-        choose_last(store)
+    with pytest.raises(UserError, match="there is no session") as caught:
+        find_last_session(store)
 
     assert "slurm-nb submit" in caught.value.hint
 

@@ -6,9 +6,9 @@ import pytest
 
 from slurm_nb.scheduler.environment import (
     clusters_asked_for,
-    crossing,
-    environ_for_sbatch,
+    job_environment,
     option_value,
+    sbatch_environment,
 )
 
 LOGIN = {
@@ -25,7 +25,7 @@ JOB = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "PMI_RANK": "0", "SLURM_NB_SESS
 
 def test_only_what_a_login_has_crosses() -> None:
     """The user, their language and places, the proxies: yes. The rest of a shell: no."""
-    assert crossing(LOGIN | SHELL | JOB) == LOGIN
+    assert job_environment(LOGIN | SHELL | JOB) == LOGIN
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_only_what_a_login_has_crosses() -> None:
 )  # fmt: skip
 def test_path_is_a_logins(path: str, crosses: str) -> None:
     """The system's folders, the user's own and that of Slurm's commands, in the user's order."""
-    crossed = crossing({"HOME": "/home/alice", "PATH": path}, commands="/opt/slurm/bin")
+    crossed = job_environment({"HOME": "/home/alice", "PATH": path}, commands="/opt/slurm/bin")
 
     assert crossed["PATH"] == crosses
 
@@ -51,7 +51,7 @@ def test_what_sbatch_reads_reaches_it() -> None:
     """SBATCH_* are the user's defaults; where Slurm is, a command must know."""
     environ = {"SBATCH_ACCOUNT": "a", "SLURM_CONF": "/etc/s.conf", "SLURM_CLUSTERS": "big"}
 
-    assert environ_for_sbatch(environ | SHELL | JOB, [], commands=None) == environ
+    assert sbatch_environment(environ | SHELL | JOB, [], commands=None) == environ
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_sbatch_reads_reaches_it() -> None:
 )
 def test_what_the_user_names_crosses(options: list[str], more: set[str]) -> None:
     """A name of --export, or all; never what the job around this one was told."""
-    crossed = environ_for_sbatch(LOGIN | SHELL | JOB, options, commands=None)
+    crossed = sbatch_environment(LOGIN | SHELL | JOB, options, commands=None)
 
     assert set(crossed) - set(LOGIN) == more
 
@@ -76,15 +76,15 @@ def test_the_users_variable_of_export_counts_unless_the_flag_is_given() -> None:
     """SBATCH_EXPORT is --export for every job of the user's."""
     environ = LOGIN | SHELL | {"SBATCH_EXPORT": "SECRET"}
 
-    assert "SECRET" in environ_for_sbatch(environ, [], commands=None)
-    assert "SECRET" not in environ_for_sbatch(environ, ["--export=NONE"], commands=None)
+    assert "SECRET" in sbatch_environment(environ, [], commands=None)
+    assert "SECRET" not in sbatch_environment(environ, ["--export=NONE"], commands=None)
 
 
 def test_a_path_that_is_named_is_not_cut() -> None:
     """Who names PATH wants their own."""
     environ = {"HOME": "/home/alice", "PATH": "/c/bin:/bin"}
 
-    crossed = environ_for_sbatch(environ, ["--export=PATH"], commands=None)
+    crossed = sbatch_environment(environ, ["--export=PATH"], commands=None)
 
     assert crossed["PATH"] == "/c/bin:/bin"
 
@@ -94,7 +94,7 @@ def test_the_clusters_of_a_flag_beat_both_variables(option: str) -> None:
     """sbatch reads SBATCH_CLUSTERS and SLURM_CLUSTERS, and both would beat the script."""
     environ = {"SBATCH_CLUSTERS": "a", "SLURM_CLUSTERS": "b"}
 
-    assert environ_for_sbatch(environ, [option, "big"], commands=None) == {}
+    assert sbatch_environment(environ, [option, "big"], commands=None) == {}
 
 
 @pytest.mark.parametrize(

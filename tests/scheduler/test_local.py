@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.errors import BadValue, SchedulerError
+from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import local, scheduler
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
@@ -193,7 +193,7 @@ def test_options_for_sbatch_have_no_place_here(store: Store) -> None:
         notebook_dir=Path("/"), python=Path("/usr/bin/python3"), sbatch_options=("--exclusive",)
     )
 
-    with pytest.raises(BadValue, match="'--exclusive': there is no sbatch"):
+    with pytest.raises(UserError, match="'--exclusive': there is no sbatch"):
         Local().submit(
             "exit", spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _lines: None
         )
@@ -230,7 +230,7 @@ def test_a_job_that_cannot_be_noted_is_not_started(
     monkeypatch.setattr(local, "_record_path", refuse)
     spec = replace(spec, notebook_dir=tmp_path)
     script = f"touch {tmp_path}/started"
-    with pytest.raises(BadValue, match="can't be written"):
+    with pytest.raises(UserError, match="can't be written"):
         Local().submit(
             script, spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _: None
         )

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from slurm_nb.errors import SchedulerError
-from slurm_nb.scheduler.run import Answer, ask, query_environ
+from slurm_nb.scheduler.run import Result, query_environ, run
 from tests.conftest import AddProgram
 
 
@@ -15,14 +15,14 @@ def test_a_program_is_run_for_its_answer(program: AddProgram) -> None:
     """Exit code and both outputs come back, whatever bytes they hold."""
     program("squeue", "printf 'out \\xff'; echo err >&2; exit 3")
 
-    assert ask(["squeue"], timeout_s=5) == Answer(3, "out \ufffd", "err\n")
+    assert run(["squeue"], timeout_s=5) == Result(3, "out \ufffd", "err\n")
 
 
 @pytest.mark.usefixtures("program")
 def test_a_program_that_is_missing_is_named() -> None:
     """The user learns which program is not there."""
     with pytest.raises(SchedulerError, match="no-such-program is not on PATH"):
-        ask(["no-such-program"], timeout_s=5)
+        run(["no-such-program"], timeout_s=5)
 
 
 def test_a_program_that_hangs_is_given_up(program: AddProgram) -> None:
@@ -30,14 +30,14 @@ def test_a_program_that_hangs_is_given_up(program: AddProgram) -> None:
     program("squeue", "exec /bin/sleep 60")
 
     with pytest.raises(SchedulerError, match=r"squeue did not answer within 0\.2 s"):
-        ask(["squeue"], timeout_s=0.2)
+        run(["squeue"], timeout_s=0.2)
 
 
 def test_a_program_reads_nothing_and_is_out_of_reach_of_ctrl_c(program: AddProgram) -> None:
     """It has no terminal to wait for, and a session of its own."""
     program("squeue", "cat; ps -o sid= -p $$")
 
-    answer = ask(["squeue"], timeout_s=5)
+    answer = run(["squeue"], timeout_s=5)
 
     assert int(answer.stdout) != os.getsid(0)
 
@@ -66,12 +66,12 @@ def test_queries_do_not_inherit_formats_or_the_job_around_them() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(1, "out\n", "slurm: error:\n  two   lines\n"), "slurm: error: two lines"),
-        (Answer(1, "out\n", ""), "out"),
-        (Answer(3, "", ""), "exit code 3"),
-        (Answer(3, "", "\n"), "exit code 3"),
+        (Result(1, "out\n", "slurm: error:\n  two   lines\n"), "slurm: error: two lines"),
+        (Result(1, "out\n", ""), "out"),
+        (Result(3, "", ""), "exit code 3"),
+        (Result(3, "", "\n"), "exit code 3"),
     ],
 )
-def test_the_words_of_an_answer_are_one_line(answer: Answer, words: str) -> None:
+def test_the_words_of_an_answer_are_one_line(answer: Result, words: str) -> None:
     """A complaint of several lines becomes one, and silence is told by its exit code."""
     assert answer.words == words

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from submitit.slurm.slurm import SlurmExecutor
 
-from slurm_nb.errors import AnswerLost, SchedulerError
+from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import slurm
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.scheduler.parse import PHASES, parse_place, parse_sacct, parse_squeue
-from slurm_nb.scheduler.run import Answer
+from slurm_nb.scheduler.run import Result
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -30,10 +30,10 @@ from tests.conftest import AddProgram, recorded, recorded_json
 SCRIPT = "#!/bin/bash\n#SBATCH --time=5\necho é\n"
 SEVEN = Session(job_id="7", cluster="hpc")
 EIGHT = Session(job_id="8", cluster="hpc")
-SAID = {command: Answer(code, out, err) for command, code, out, err in recorded_json("answers.txt")}
+SAID = {command: Result(code, out, err) for command, code, out, err in recorded_json("answers.txt")}
 GONE = SAID["squeue -j 99999"]
 NO_ACCOUNTING = SAID["sacct -j 166"]
-HERE = Answer(0, "ClusterName             = hpc\n", "")
+HERE = Result(0, "ClusterName             = hpc\n", "")
 FROZEN = SAID["sbatch --wrap=true (controller frozen)"]
 
 
@@ -255,11 +255,11 @@ def test_the_place_in_the_queue_is_counted(text: str, place: tuple[int, int] | N
 class Answers:
     """Stands for Slurm's commands: an answer or an error for each, and what was asked."""
 
-    def __init__(self, **by_program: Answer | SchedulerError) -> None:
+    def __init__(self, **by_program: Result | SchedulerError) -> None:
         self.by_program = by_program
         self.asked: list[list[str]] = []
 
-    def __call__(self, argv: list[str], **_: object) -> Answer:
+    def __call__(self, argv: list[str], **_: object) -> Result:
         self.asked.append(argv)
         answer = self.by_program[argv[0]]
         if isinstance(answer, SchedulerError):
@@ -272,9 +272,9 @@ GiveAnswers = Callable[..., Answers]
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> GiveAnswers:
-    def give(**by_program: Answer | SchedulerError) -> Answers:
+    def give(**by_program: Result | SchedulerError) -> Answers:
         given = Answers(**{"scontrol": HERE, **by_program})
-        monkeypatch.setattr(slurm, "ask", given)
+        monkeypatch.setattr(slurm, "run", given)
         monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
         return given
 
@@ -283,7 +283,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> GiveAnswers:
 
 def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
     """One squeue knows them all, and sacct is not troubled."""
-    given = answers(squeue=Answer(0, row("7", "RUNNING") + row("8", "PENDING"), ""))
+    given = answers(squeue=Result(0, row("7", "RUNNING") + row("8", "PENDING"), ""))
 
     states = Slurm().states([SEVEN, EIGHT])
 
@@ -294,7 +294,7 @@ def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
 
 def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
     """A job that went to another cluster of the federation is looked for there."""
-    given = answers(squeue=Answer(0, row("7", "RUNNING") + row("8", "RUNNING"), ""))
+    given = answers(squeue=Result(0, row("7", "RUNNING") + row("8", "RUNNING"), ""))
     there = Session(job_id="8", cluster="big", other_cluster=True)
 
     Slurm().states([SEVEN])
@@ -305,14 +305,14 @@ def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
 
 def test_a_job_that_squeue_forgot_is_in_accounting(answers: GiveAnswers) -> None:
     """sacct says how a job ended that squeue no longer knows."""
-    answers(squeue=GONE, sacct=Answer(0, "7|TIMEOUT\n", ""))
+    answers(squeue=GONE, sacct=Result(0, "7|TIMEOUT\n", ""))
 
     assert Slurm().states([SEVEN]) == {"7": JobState(Phase.ENDED, "TIMEOUT")}
 
 
 def test_only_the_jobs_that_are_gone_are_looked_up(answers: GiveAnswers) -> None:
     """squeue leaves unknown ids out of a list (seen on 22.05); sacct is asked for those alone."""
-    given = answers(squeue=Answer(0, row("8", "RUNNING"), ""), sacct=Answer(0, "7|COMPLETED\n", ""))
+    given = answers(squeue=Result(0, row("8", "RUNNING"), ""), sacct=Result(0, "7|COMPLETED\n", ""))
 
     states = Slurm().states([SEVEN, EIGHT])
 
@@ -324,8 +324,8 @@ def test_only_the_jobs_that_are_gone_are_looked_up(answers: GiveAnswers) -> None
 def test_how_jobs_ended_is_learnt_in_one_question(answers: GiveAnswers) -> None:
     """Sacct is asked once: for what squeue forgot, and for what ended and is not explained."""
     given = answers(
-        squeue=Answer(0, row("7", "CANCELLED") + row("8", "FAILED") + row("9", "RUNNING"), ""),
-        sacct=Answer(0, "7|CANCELLED by 0|0:15\n10|TIMEOUT|0:0\n", ""),
+        squeue=Result(0, row("7", "CANCELLED") + row("8", "FAILED") + row("9", "RUNNING"), ""),
+        sacct=Result(0, "7|CANCELLED by 0|0:15\n10|TIMEOUT|0:0\n", ""),
     )
     sessions = [Session(job_id=each, cluster="hpc") for each in ("7", "8", "9", "10", "11")]
 
@@ -341,7 +341,7 @@ def test_how_jobs_ended_is_learnt_in_one_question(answers: GiveAnswers) -> None:
 
 def test_an_answer_of_accounting_that_is_behind_adds_nothing(answers: GiveAnswers) -> None:
     """The database may still have a job running that squeue has seen end."""
-    answers(squeue=Answer(0, row("7", "FAILED"), ""), sacct=Answer(0, "7|RUNNING|0:0\n", ""))
+    answers(squeue=Result(0, row("7", "FAILED"), ""), sacct=Result(0, "7|RUNNING|0:0\n", ""))
 
     state = Slurm().states([SEVEN], unexplained={"7"})["7"]
 
@@ -350,7 +350,7 @@ def test_an_answer_of_accounting_that_is_behind_adds_nothing(answers: GiveAnswer
 
 def test_accounting_that_knew_nothing_is_not_asked_again(answers: GiveAnswers) -> None:
     """What neither squeue nor sacct knows has been asked for already."""
-    given = answers(squeue=GONE, sacct=Answer(0, "", ""))
+    given = answers(squeue=GONE, sacct=Result(0, "", ""))
     states = Slurm().states([SEVEN])
 
     assert Slurm().how_ended(states, SEVEN) == states
@@ -363,7 +363,7 @@ REUSED = "7 is the id of another job now"
 @pytest.mark.parametrize("word", ["RUNNING", "PENDING", "COMPLETED"])
 def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: str) -> None:
     """Slurm numbers its jobs anew in time: whose job it is now is nobody's way in."""
-    answers(squeue=Answer(0, row("7", word, user="mallory"), ""))
+    answers(squeue=Result(0, row("7", word, user="mallory"), ""))
 
     assert Slurm().states([SEVEN])["7"] == JobState(Phase.ENDED, "ENDED", REUSED, foreign=True)
 
@@ -373,7 +373,7 @@ def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: st
 )
 def test_a_job_of_another_script_is_not_the_session(answers: GiveAnswers, script: str) -> None:
     """The user's own next job of the same number is not taken for the session either."""
-    answers(squeue=Answer(0, row("7", "RUNNING", script=script), ""))
+    answers(squeue=Result(0, row("7", "RUNNING", script=script), ""))
 
     state = Slurm().states([replace(SEVEN, script=JOB_SCRIPT)])["7"]
 
@@ -393,21 +393,21 @@ def test_a_job_of_the_same_script_is_the_session(
     answers: GiveAnswers, script: str, reason: str
 ) -> None:
     """Whatever stands in the path or in Slurm's reason, a job that runs is not taken for over."""
-    answers(squeue=Answer(0, row("7", "RUNNING", reason=reason, script=script), ""))
+    answers(squeue=Result(0, row("7", "RUNNING", reason=reason, script=script), ""))
 
     assert Slurm().states([replace(SEVEN, script=script)])["7"].phase is Phase.RUNNING
 
 
 def test_a_session_that_knows_no_script_goes_by_the_user(answers: GiveAnswers) -> None:
     """A script that was sbatched by hand has no path on record."""
-    answers(squeue=Answer(0, row("7", "RUNNING"), ""))
+    answers(squeue=Result(0, row("7", "RUNNING"), ""))
 
     assert Slurm().states([SEVEN])["7"].phase is Phase.RUNNING
 
 
 def test_a_user_is_shown_in_full(answers: GiveAnswers) -> None:
     """squeue is asked for columns without a width, so no long name is cut off and mistaken."""
-    given = answers(squeue=Answer(0, row("7", "RUNNING"), ""))
+    given = answers(squeue=Result(0, row("7", "RUNNING"), ""))
 
     Slurm().states([SEVEN])
 
@@ -416,11 +416,11 @@ def test_a_user_is_shown_in_full(answers: GiveAnswers) -> None:
 
 @pytest.mark.parametrize(
     "accounting",
-    [NO_ACCOUNTING, Answer(0, "", ""), SchedulerError("sacct is not on PATH")],
+    [NO_ACCOUNTING, Result(0, "", ""), SchedulerError("sacct is not on PATH")],
     ids=["disabled", "empty", "missing"],
 )
 def test_without_accounting_a_job_that_is_gone_has_ended(
-    answers: GiveAnswers, accounting: Answer | SchedulerError
+    answers: GiveAnswers, accounting: Result | SchedulerError
 ) -> None:
     """A job that Slurm no longer knows is over, though nobody can say how."""
     answers(squeue=GONE, sacct=accounting)
@@ -436,15 +436,15 @@ def test_without_accounting_a_job_that_is_gone_has_ended(
     [
         FROZEN,
         SAID["sbatch --wrap=true (controller stopped)"],
-        Answer(1, "", ""),
-        Answer(127, "", "squeue: error while loading shared libraries"),
+        Result(1, "", ""),
+        Result(127, "", "squeue: error while loading shared libraries"),
         SchedulerError("squeue did not answer within 25 s"),
         SchedulerError("squeue is not on PATH"),
     ],
     ids=["frozen", "stopped", "silent", "broken", "timeout", "missing"],
 )
 def test_a_slurm_that_does_not_answer_ends_nothing(
-    answers: GiveAnswers, failure: Answer | SchedulerError
+    answers: GiveAnswers, failure: Result | SchedulerError
 ) -> None:
     """When squeue fails nothing is known, and the reason says what squeue said."""
     given = answers(squeue=failure)
@@ -456,10 +456,10 @@ def test_a_slurm_that_does_not_answer_ends_nothing(
     assert [argv[0] for argv in given.asked] == ["squeue"]
 
 
-@pytest.mark.parametrize("jobs", [GONE, Answer(0, "7|mallory|RUNNING|N/A|N/A|c1|None|/x.sh\n", "")])
-def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Answer) -> None:
+@pytest.mark.parametrize("jobs", [GONE, Result(0, "7|mallory|RUNNING|N/A|N/A|c1|None|/x.sh\n", "")])
+def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Result) -> None:
     """Where modules set SLURM_CONF, it may be another cluster that is asked now."""
-    answers(squeue=jobs, sacct=NO_ACCOUNTING, scontrol=Answer(0, "ClusterName = other\n", ""))
+    answers(squeue=jobs, sacct=NO_ACCOUNTING, scontrol=Result(0, "ClusterName = other\n", ""))
 
     state = Slurm().states([SEVEN])["7"]
 
@@ -470,7 +470,7 @@ def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Answer) -> Non
 @pytest.mark.parametrize("strange", ["Welcome!\n", "\x00\xff\n", "7|alice|RUN\n"])
 def test_an_answer_that_can_not_be_read_ends_nothing(answers: GiveAnswers, strange: str) -> None:
     """Other words than squeue's may hold the job; only accounting can say then that it is over."""
-    answers(squeue=Answer(0, strange + row("8", "RUNNING"), ""), sacct=NO_ACCOUNTING)
+    answers(squeue=Result(0, strange + row("8", "RUNNING"), ""), sacct=NO_ACCOUNTING)
 
     states = Slurm().states([SEVEN, EIGHT])
 
@@ -481,7 +481,7 @@ def test_an_answer_that_can_not_be_read_ends_nothing(answers: GiveAnswers, stran
 
 def test_words_above_an_answer_do_not_matter(answers: GiveAnswers) -> None:
     """A site's greeting, where all jobs that were asked for are there."""
-    answers(squeue=Answer(0, "Welcome!\n" + row("7", "RUNNING"), ""))
+    answers(squeue=Result(0, "Welcome!\n" + row("7", "RUNNING"), ""))
 
     assert Slurm().states([SEVEN])["7"].phase is Phase.RUNNING
 
@@ -499,7 +499,7 @@ def test_no_session_asks_nothing(answers: GiveAnswers) -> None:
     [SAID["scancel 99999"], SAID["scancel 166 (ended)"], GONE],
     ids=["unknown", "ended", "invalid id"],
 )
-def test_cancelling_a_job_that_is_over_is_no_error(answers: GiveAnswers, answer: Answer) -> None:
+def test_cancelling_a_job_that_is_over_is_no_error(answers: GiveAnswers, answer: Result) -> None:
     """What is gone already need not be cancelled."""
     given = answers(scancel=answer)
 
@@ -542,7 +542,7 @@ def submitted(store: Store, spec: JobSpec) -> Session:
             before=lambda _script: None,
             tell=lambda _lines: None,
         )
-    except AnswerLost as lost:
+    except SubmissionUnknown as lost:
         return Slurm().recover(lost, cluster="hpc")
 
 
@@ -596,14 +596,14 @@ def test_the_script_is_submitted_as_it_is_and_kept(
 
 
 @pytest.mark.parametrize(
-    "refusal", [Answer(code, "", words) for _, code, words in recorded_json("sbatch-refusals.txt")]
+    "refusal", [Result(code, "", words) for _, code, words in recorded_json("sbatch-refusals.txt")]
 )
 def test_a_refusal_is_told_once_in_slurms_words(
     cluster: AddProgram,
     store: Store,
     spec: JobSpec,
     capfd: pytest.CaptureFixture[str],
-    refusal: Answer,
+    refusal: Result,
 ) -> None:
     """What sbatch says against a job is one error, and leaves neither output nor files."""
     said = cluster("sbatch", f'cat "$0.words" >&2; exit {refusal.exit_code}')
@@ -697,7 +697,7 @@ def test_the_hint_of_a_lost_answer_names_the_clusters(
     monkeypatch.setenv("SLURM_CLUSTERS", "big")
     cluster("sbatch", "exit 0")
 
-    with pytest.raises(AnswerLost) as caught:
+    with pytest.raises(SubmissionUnknown) as caught:
         submitted(store, spec)
 
     assert "squeue -M big --me" in caught.value.hint

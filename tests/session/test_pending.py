@@ -13,7 +13,7 @@ import pytest
 
 from slurm_nb.scheduler.process import Process
 from slurm_nb.session import pending as intents
-from slurm_nb.session.pending import adopt, begin, sweep
+from slurm_nb.session.pending import record, recover, sweep
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
@@ -58,13 +58,13 @@ def cut(store: Store) -> Cut:
     def begun(script: str = "one.sh", clusters: str = "", began_s_ago: float = 5) -> Path:
         path = store.folder / "jobs" / script
         path.write_text("#!/bin/bash\n", encoding="utf-8")
-        note = begin(store, path, PLAN, clusters=clusters)
-        record = json.loads(note.read_text(encoding="utf-8"))
-        record["began_at"] -= began_s_ago
+        note = record(store, path, PLAN, clusters=clusters)
+        kept = json.loads(note.read_text(encoding="utf-8"))
+        kept["began_at"] -= began_s_ago
         ended = subprocess.Popen(["true"])
-        record["process"] = Process.here(ended.pid).__dict__
+        kept["process"] = Process.here(ended.pid).__dict__
         ended.wait()
-        note.write_text(json.dumps(record), encoding="utf-8")
+        note.write_text(json.dumps(kept), encoding="utf-8")
         return path
 
     return begun
@@ -72,9 +72,9 @@ def cut(store: Store) -> Cut:
 
 def test_a_submission_in_progress_is_left_alone(store: Store, slurm: AddProgram) -> None:
     """Whoever submits it will save it; Slurm is not even asked."""
-    note = begin(store, store.folder / "jobs/one.sh", PLAN, clusters="")
+    note = record(store, store.folder / "jobs/one.sh", PLAN, clusters="")
 
-    assert adopt(store) == []
+    assert recover(store) == []
     assert note.exists()
     assert calls(slurm) == []
 
@@ -86,7 +86,7 @@ def test_a_job_whose_submission_was_cut_off_becomes_a_session(
     script = cut()
     jobs(slurm, f"7|{script}\n")
 
-    assert adopt(store) == []
+    assert recover(store) == []
     assert store.all() == ([replace(PLAN, job_id="7", script=str(script))], [])
     assert list((store.folder / "submitting").iterdir()) == []
 
@@ -98,7 +98,7 @@ def test_a_job_on_another_cluster_is_looked_for_there(
     script = cut(clusters="big,small")
     jobs(slurm, f"CLUSTER: big\n7|{script}\n")
 
-    adopt(store)
+    recover(store)
 
     (session,) = store.all()[0]
     assert (session.cluster, session.other_cluster) == ("big", True)
@@ -110,7 +110,7 @@ def test_one_question_finds_all(store: Store, slurm: AddProgram, cut: Cut) -> No
     scripts = [cut(f"{number}.sh") for number in range(3)]
     jobs(slurm, "".join(f"{at}|{script}\n" for at, script in enumerate(scripts, 7)))
 
-    adopt(store)
+    recover(store)
 
     assert sorted(session.job_id for session in store.all()[0]) == ["7", "8", "9"]
     assert len(calls(slurm)) == 1
@@ -121,7 +121,7 @@ def test_what_may_still_become_a_job_is_in_doubt(store: Store, cut: Cut) -> None
     """sbatch may be at it still, or Slurm be late."""
     script = cut()
 
-    (intent,) = adopt(store)
+    (intent,) = recover(store)
 
     assert intent.script == str(script)
     assert intent.path.exists()
@@ -133,7 +133,7 @@ def test_what_became_no_job_is_forgotten_in_the_end(store: Store, cut: Cut) -> N
     """Ten minutes later, and its script with it."""
     script = cut(began_s_ago=601)
 
-    assert adopt(store) == []
+    assert recover(store) == []
     assert list((store.folder / "submitting").iterdir()) == []
     assert not script.exists()
 
@@ -143,7 +143,7 @@ def test_another_clusters_slurm_forgets_nothing(store: Store, slurm: AddProgram,
     slurm("scontrol", "printf 'ClusterName             = other\\n'")
     cut(began_s_ago=100_000)
 
-    assert len(adopt(store)) == 1
+    assert len(recover(store)) == 1
     assert len(list((store.folder / "submitting").iterdir())) == 1
 
 
@@ -154,7 +154,7 @@ def test_a_slurm_that_does_not_answer_forgets_nothing(
     slurm("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
     cut(began_s_ago=100_000)
 
-    assert len(adopt(store)) == 1
+    assert len(recover(store)) == 1
     assert len(list((store.folder / "submitting").iterdir())) == 1
 
 
@@ -169,7 +169,7 @@ def test_a_process_of_another_host_is_given_time(
     record["process"]["host"] = "login2"
     note.write_text(json.dumps(record), encoding="utf-8")
 
-    adopt(store)
+    recover(store)
 
     assert len(calls(slurm)) == asked
 
@@ -181,17 +181,17 @@ def test_a_note_that_cannot_be_read_is_passed_over(
     """It was not written whole; so sbatch was never called."""
     (store.folder / "submitting/x.json").write_text(text, encoding="utf-8")
 
-    assert adopt(store) == []
+    assert recover(store) == []
     assert calls(slurm) == []
 
 
 def test_a_note_is_the_users_alone(store: Store) -> None:
     """It names what will run."""
-    note = begin(store, Path("/x.sh"), PLAN, clusters="")
+    note = record(store, Path("/x.sh"), PLAN, clusters="")
 
     assert note.stat().st_mode & 0o777 == 0o600
     assert json.loads(note.read_text())["process"]["pid"] == os.getpid()
-    assert intents.adopt(store) == []
+    assert intents.recover(store) == []
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["before the rename", "after it"])
@@ -205,7 +205,7 @@ def test_the_script_of_a_job_that_was_found_is_kept_where_a_session_has_it(
         script.rename(store.script_path("7"))
         script.symlink_to(store.script_path("7"))
 
-    adopt(store)
+    recover(store)
 
     assert store.script_path("7").read_text(encoding="utf-8") == "#!/bin/bash\n"
     assert [path.name for path in (store.folder / "jobs").glob(".*")] == []

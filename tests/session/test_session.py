@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.errors import BadValue
-from slurm_nb.files import refresh, write_private
+from slurm_nb.errors import UserError
+from slurm_nb.files import refresh_nfs, write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.session.session import Session, is_job_id
 from slurm_nb.session.store import Store
@@ -118,7 +118,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, inner: str) -> Non
     foreign.mkdir(parents=True)
     os.chown(foreign, 12345, 12345)
 
-    with pytest.raises(BadValue, match="belongs to another user") as caught:
+    with pytest.raises(UserError, match="belongs to another user") as caught:
         Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")})
 
     assert "SLURM_NB_HOME" in caught.value.hint
@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file in the way is an error that names the folder and the way out."""
     (tmp_path / "file").write_text("", encoding="utf-8")
 
-    with pytest.raises(BadValue, match="can't be made") as caught:
+    with pytest.raises(UserError, match="can't be made") as caught:
         Store.of_user({"SLURM_NB_HOME": str(tmp_path / "file" / "state")})
 
     assert str(tmp_path / "file" / "state") in str(caught.value)
@@ -173,7 +173,7 @@ def test_without_sessions_there_are_none(store: Store) -> None:
 
 def test_a_job_that_slurm_nb_did_not_start_is_refused(store: Store) -> None:
     """An unknown job id is an error that names job and folder."""
-    with pytest.raises(BadValue, match="job 8 was not started by slurm-nb") as caught:
+    with pytest.raises(UserError, match="job 8 was not started by slurm-nb") as caught:
         store.load("8")
 
     assert str(store.folder) in str(caught.value)
@@ -191,7 +191,7 @@ def test_what_is_no_job_id_is_refused(store: Store, job_id: str) -> None:
     """No path, pattern, step or shell word is taken for a job id."""
     store.save(SESSION)
 
-    with pytest.raises(BadValue, match="is not a job id"):
+    with pytest.raises(UserError, match="is not a job id"):
         store.load(job_id)
 
 
@@ -235,7 +235,7 @@ def test_a_broken_session_file_is_named(store: Store, text: str) -> None:
     path = folder_of(store) / "session.json"
     path.write_text(text, encoding="utf-8")
 
-    with pytest.raises(BadValue, match="is not a session file") as caught:
+    with pytest.raises(UserError, match="is not a session file") as caught:
         store.load("7")
 
     assert str(path) in str(caught.value)
@@ -250,7 +250,7 @@ def test_every_cut_off_session_file_is_refused(store: Store) -> None:
 
     for length in range(len(whole)):
         path.write_text(whole[:length], encoding="utf-8")
-        with pytest.raises(BadValue):
+        with pytest.raises(UserError):
             store.load("7")
 
 
@@ -259,7 +259,7 @@ def test_a_session_file_that_is_not_text_is_named(store: Store) -> None:
     store.save(SESSION)
     (folder_of(store) / "session.json").write_bytes(b"\xff\xfe{}")
 
-    with pytest.raises(BadValue, match="is not a session file"):
+    with pytest.raises(UserError, match="is not a session file"):
         store.load("7")
 
 
@@ -268,7 +268,7 @@ def test_one_id_on_two_clusters_is_not_guessed(store: Store) -> None:
     store.save(SESSION)
     store.save(replace(SESSION, cluster="hpc2"))
 
-    with pytest.raises(BadValue, match="hpc and hpc2"):
+    with pytest.raises(UserError, match="hpc and hpc2"):
         store.load("7")
 
 
@@ -306,7 +306,7 @@ def test_what_is_no_token_is_not_passed_on(store: Store, text: bytes) -> None:
     store.save(SESSION)
     (folder_of(store) / "token").write_bytes(text)
 
-    with pytest.raises(BadValue, match=r"/token: ") as caught:
+    with pytest.raises(UserError, match=r"/token: ") as caught:
         store.token(SESSION)
 
     assert TOKEN[:16] not in str(caught.value).lower()
@@ -346,9 +346,9 @@ def test_a_file_that_cannot_be_written_keeps_its_old_text(store: Store) -> None:
     folder.mkdir()
     (folder / "in the way").mkdir()
 
-    with pytest.raises(BadValue, match="can't be written"):
+    with pytest.raises(UserError, match="can't be written"):
         write_private(folder / "in the way", "text")
-    with pytest.raises(BadValue, match="can't be written"):
+    with pytest.raises(UserError, match="can't be written"):
         write_private(folder / "missing" / "file", "text")
 
     assert [path.name for path in folder.iterdir()] == ["in the way"]
@@ -383,7 +383,7 @@ def test_a_link_in_the_place_of_a_jobs_output_is_refused(store: Store, tmp_path:
     target.touch(0o644)
     store.log_path(SESSION.job_id).symlink_to(target)
 
-    with pytest.raises(BadValue, match="can't be written"):
+    with pytest.raises(UserError, match="can't be written"):
         store.save(SESSION)
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
 
@@ -403,7 +403,7 @@ def test_a_private_file_does_not_follow_a_link(tmp_path: Path) -> None:
 
 def test_refreshing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     """The folder of a job may appear later."""
-    refresh(tmp_path / "missing")
+    refresh_nfs(tmp_path / "missing")
 
     assert not (tmp_path / "missing").exists()
 
@@ -423,7 +423,7 @@ def test_a_directory_that_holds_other_things_is_not_closed_to_others(tmp_path: P
     (tmp_path / "home").mkdir(mode=0o755)
     (tmp_path / "home/thesis.tex").touch()
 
-    with pytest.raises(BadValue, match="holds other things"):
+    with pytest.raises(UserError, match="holds other things"):
         Store.of_user({"SLURM_NB_HOME": str(tmp_path / "home")})
 
     assert mode(tmp_path / "home") == 0o755
@@ -447,7 +447,7 @@ def test_a_session_file_of_wrong_types_is_not_read(store: Store) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**record, "login_host": 5}), encoding="utf-8")
 
-    with pytest.raises(BadValue, match="not a session file"):
+    with pytest.raises(UserError, match="not a session file"):
         store.load(SESSION.job_id)
 
 
@@ -459,7 +459,7 @@ NOT_TRUSTED = "is not to be trusted"
 
 def refused(store: Store) -> str:
     """What is said against job 7, by its id and in the list of all."""
-    with pytest.raises(BadValue, match=NOT_TRUSTED) as caught:
+    with pytest.raises(UserError, match=NOT_TRUSTED) as caught:
         store.load("7")
     sessions, broken = store.all()
     assert sessions == []
@@ -593,7 +593,7 @@ def test_a_session_whose_files_cannot_be_listed_is_refused(
 
     monkeypatch.setattr(os, "scandir", denied)
 
-    with pytest.raises(BadValue, match=f"{folder_of(store)}: can't be read: Permission denied"):
+    with pytest.raises(UserError, match=f"{folder_of(store)}: can't be read: Permission denied"):
         store.load("7")
 
 

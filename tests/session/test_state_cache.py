@@ -15,7 +15,7 @@ import pytest
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.scheduler.local import Local
 from slurm_nb.session.session import Session
-from slurm_nb.session.state_cache import Answers, SharedAnswers
+from slurm_nb.session.state_cache import CachedStates, JobStateCache
 from slurm_nb.session.store import Store
 
 SEVEN = Session(job_id="7", cluster="hpc")
@@ -47,8 +47,8 @@ class Terminals:
     slurm: Slurm = field(default_factory=Slurm)
     time: float = 1_000_000.0
 
-    def open(self) -> SharedAnswers:
-        return SharedAnswers(self.store, self.slurm, "hpc", now=lambda: self.time)
+    def open(self) -> JobStateCache:
+        return JobStateCache(self.store, self.slurm, "hpc", now=lambda: self.time)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_a_broken_file_is_none(terminals: Terminals, record: object, cut: int) -
     text = json.dumps(record)
     path(terminals.store).write_text(text[: len(text) - cut], encoding="utf-8")
 
-    assert terminals.open().load() == Answers()
+    assert terminals.open().load() == CachedStates()
     assert terminals.open().state(SEVEN, max_age_s=1e9) == PENDING
     assert json.loads(path(terminals.store).read_text())["jobs"]["7"]["state"]["word"] == "PENDING"
 

@@ -10,7 +10,7 @@ import click
 
 from slurm_nb.cli.console import answer_json, on_a_line, say
 from slurm_nb.cli.options import json_option, session_argument
-from slurm_nb.connection.readiness import find_ready
+from slurm_nb.connection.readiness import require_ready
 from slurm_nb.operations.audit import Check, audit
 from slurm_nb.scheduler import scheduler
 from slurm_nb.session.session import Session
@@ -38,7 +38,7 @@ def command(*, session: Session, as_json: bool) -> None:
     """
     store, job_id = Store.of_user(os.environ), session.job_id
     state = scheduler(session.cluster).states([session])[job_id]
-    checks = audit(session, find_ready(session, state, follow(session, store), store), store)
+    checks = audit(session, require_ready(session, state, follow(session, store), store), store)
     failed = [check for check in checks if not check.passed]
     if as_json:
         records = [asdict(check) for check in checks]

@@ -9,12 +9,12 @@ import click
 
 from slurm_nb.cli.console import complain, say, say_notices, slow_noted
 from slurm_nb.cli.options import clusters_option, job_ids_argument, last_option
-from slurm_nb.cli.views import in_doubt
+from slurm_nb.cli.views import unresolved_line
 from slurm_nb.diagnosis.outcome import is_over
-from slurm_nb.errors import BadValue, SlurmNbError
+from slurm_nb.errors import SlurmNbError, UserError
 from slurm_nb.operations.cancel import Cancelled, cancel
-from slurm_nb.operations.lookup import choose, choose_last
-from slurm_nb.session.pending import adopt, unreadable
+from slurm_nb.operations.lookup import choose, find_last_session
+from slurm_nb.session.pending import recover, unreadable
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store, find_ended
 
@@ -45,15 +45,15 @@ def command(*, names: tuple[str, ...], last: bool, clusters: str | None, cancel_
         raise failures[-1]
 
 
-def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[BadValue]]:
+def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[UserError]]:
     """Every session that may not have ended, also one whose submission was cut off.
 
     cluster: those on it alone.
     """
-    doubtful = adopt(store)
+    doubtful = recover(store)
     sessions, broken = store.all()
     for intent in doubtful:
-        say_notices([in_doubt(intent)])
+        say_notices([unresolved_line(intent)])
     broken += unreadable(store)
     there = [each for each in sessions if cluster in {None, each.cluster}]
     return [each for each in there if not is_over(find_ended(store, each))], broken
@@ -61,20 +61,20 @@ def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[BadValu
 
 def _chosen(
     store: Store, names: tuple[str, ...], cluster: str | None
-) -> tuple[list[Session], list[BadValue]]:
+) -> tuple[list[Session], list[UserError]]:
     sessions: dict[str, Session] = {}
     failures = []
     for name in dict.fromkeys(names):
         try:
             session = choose(store, name, cluster=cluster)
             sessions[f"{session.cluster}/{session.job_id}"] = session
-        except BadValue as error:
+        except UserError as error:
             hint = error.hint
             if name.isdigit() and "not started by slurm-nb" in str(error):
                 hint = f"to cancel it all the same: scancel {name}"
-            failures.append(BadValue(str(error), hint=hint))
+            failures.append(UserError(str(error), hint=hint))
     if not names:
-        session = choose_last(store, cluster=cluster)
+        session = find_last_session(store, cluster=cluster)
         sessions[session.job_id] = session
     return list(sessions.values()), failures
 

@@ -19,10 +19,10 @@ from slurm_nb.cli.config_options import (
 )
 from slurm_nb.cli.console import answer_json, say, visible
 from slurm_nb.cli.options import json_option
-from slurm_nb.config.sample import Entry, config_text
+from slurm_nb.config.sample import SampleEntry, config_text
 from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.config.toml_file import ConfigFile, Setting
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler.accounts import Access, find_access
 
@@ -75,7 +75,7 @@ def init(ctx: click.Context, *, force: bool) -> None:
     """Write a commented config file, with the accounts and partitions that Slurm says you have."""
     path = user_config_path(os.environ)
     if os.path.lexists(path) and not force:
-        raise BadValue(
+        raise UserError(
             f"{path} is there already, so nothing was written",
             hint="to see what is in force: slurm-nb config; to replace it: slurm-nb config init"
             " --force",
@@ -141,7 +141,7 @@ def _facts(access: Access) -> dict[str, tuple[str, ...]]:
     return {"partition": tuple(partitions), "account": accounts, "qos": qualities}
 
 
-def _entry(param: click.Parameter, facts: tuple[str, ...], access: Access) -> Entry:
+def _entry(param: click.Parameter, facts: tuple[str, ...], access: Access) -> SampleEntry:
     """The entry of an option, with a value that could stand there."""
     key = key_of(param)
     names = [each.name for each in access.partitions if each.is_default]
@@ -154,7 +154,7 @@ def _entry(param: click.Parameter, facts: tuple[str, ...], access: Access) -> En
     value: object = known.get(key) or _EXAMPLES.get(key)
     if value is None:
         value = _example(param)
-    return Entry(key, help_text, json.dumps(value, ensure_ascii=False), facts)
+    return SampleEntry(key, help_text, json.dumps(value, ensure_ascii=False), facts)
 
 
 def _example(param: click.Parameter) -> object:
@@ -179,5 +179,5 @@ def _write(path: Path, text: str) -> None:
         if os.path.lexists(path):
             path.replace(path.with_name(f"{path.name}.bak"))
     except OSError as error:
-        raise BadValue(f"{path}: can't be written: {error.strerror}") from error
+        raise UserError(f"{path}: can't be written: {error.strerror}") from error
     write_private(path, text)

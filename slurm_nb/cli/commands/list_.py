@@ -9,7 +9,7 @@ import click
 
 from slurm_nb.cli.console import answer_json, complain, on_a_line, say, say_notices, slow_noted
 from slurm_nb.cli.options import json_option
-from slurm_nb.cli.views import HEADINGS, clock_time, in_doubt, record, row
+from slurm_nb.cli.views import HEADINGS, clock_time, record, row, unresolved_line
 from slurm_nb.operations.listing import Listing, list_sessions
 from slurm_nb.operations.prune import clean_up, prune
 from slurm_nb.session.store import Store
@@ -52,7 +52,7 @@ def _tell_what_is_missing(listing: Listing, now_s: float) -> None:
             if entry.session.cluster == cluster and entry.as_of
         ]
         say_notices([f"Slurm does not answer ({problem}): {_age(times, now_s)}"])
-    say_notices(in_doubt(intent) for intent in listing.doubtful)
+    say_notices(unresolved_line(intent) for intent in listing.doubtful)
     for error in listing.broken:
         complain(error)
 

@@ -15,7 +15,7 @@ from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended
-from slurm_nb.session.state_cache import SharedAnswers
+from slurm_nb.session.state_cache import JobStateCache
 from slurm_nb.session.store import Store, find_ended
 
 _ASK_EVERY_S = 29.0
@@ -29,7 +29,7 @@ def command(*, session: Session, follow: bool, lines: int | None) -> None:
     """Print the output of a session's job: the log of its Jupyter."""
     store = Store.of_user(os.environ)
     path = store.log_path(session.job_id)
-    shared = SharedAnswers(store, scheduler(session.cluster), session.cluster)
+    shared = JobStateCache(store, scheduler(session.cluster), session.cluster)
 
     def over() -> bool:
         return shared.state(session, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED

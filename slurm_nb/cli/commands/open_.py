@@ -11,9 +11,9 @@ import click
 from slurm_nb.cli.console import say, say_notices
 from slurm_nb.cli.options import session_argument
 from slurm_nb.connection.login import find_login
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
-from slurm_nb.operations.connect import find_way_in
+from slurm_nb.operations.connect import connect
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -30,26 +30,24 @@ def command(*, session: Session) -> None:
     """Open a session of this machine (--cluster local) in the browser."""
     job_id = session.job_id
     if session.cluster != LOCAL:
-        raise BadValue(
+        raise UserError(
             f"job {job_id} runs on a compute node, which no browser here reaches",
             hint=f"open it on your laptop, through the tunnel: slurm-nb tunnel-cmd {job_id}",
         )
-    reached = find_way_in(session, login=find_login(os.environ))
+    reached = connect(session, login=find_login(os.environ))
     if reached.ready.port is None:
-        raise BadValue(
+        raise UserError(
             f"job {job_id} listens on a socket, which no browser opens",
             hint=f"through the tunnel: slurm-nb tunnel-cmd {job_id}",
         )
     say_notices(reached.notices)
-    url = reached.connection.url.replace(
-        f":{reached.connection.local_port}/", f":{reached.ready.port}/", 1
-    )
+    url = reached.tunnel.url.replace(f":{reached.tunnel.local_port}/", f":{reached.ready.port}/", 1)
     # Not the URL itself: a browser's arguments are seen by every user of this machine.
     store = Store.of_user(os.environ)
     page = store.session_folder(session.cluster, job_id) / "open.html"
     write_private(page, _PAGE.format(url=html.escape(url)))
     if not webbrowser.open(page.as_uri()):
-        raise BadValue(
+        raise UserError(
             "no browser was found on this machine",
             hint=f"set BROWSER, or open what this prints: slurm-nb url {job_id}",
         )

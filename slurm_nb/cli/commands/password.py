@@ -7,7 +7,7 @@ import os
 import click
 
 from slurm_nb.cli.console import say
-from slurm_nb.errors import BadValue
+from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
 from slurm_nb.session.store import Store
 
@@ -23,7 +23,7 @@ def command() -> None:
     store = Store.of_user(os.environ)
     password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if len(password) < _SHORTEST:
-        raise BadValue(f"a password has {_SHORTEST} characters or more", hint="nothing was stored")
+        raise UserError(f"a password has {_SHORTEST} characters or more", hint="nothing was stored")
     # Jupyter's own hashing, which is what the server compares with; slow to import.
     from jupyter_server.auth.security import passwd
 

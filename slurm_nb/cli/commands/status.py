@@ -14,7 +14,7 @@ from slurm_nb.diagnosis.describe import describe, stands_still
 from slurm_nb.diagnosis.explain import explain
 from slurm_nb.diagnosis.outcome import Ended
 from slurm_nb.joblog.events import Progress
-from slurm_nb.operations.listing import Entry, find_entry
+from slurm_nb.operations.listing import SessionStatus, find_entry
 from slurm_nb.scheduler import place_in_queue
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Activity, Session
@@ -65,7 +65,7 @@ def _is_in_line(state: JobState) -> bool:
 
 
 def _lines(
-    entry: Entry, progress: Progress, place: tuple[int, int] | None, now_s: float
+    entry: SessionStatus, progress: Progress, place: tuple[int, int] | None, now_s: float
 ) -> list[tuple[str, str]]:
     session, state, ended = entry.session, entry.state, entry.ended
     name = f" ({session.job_name})" if session.job_name else ""
@@ -87,7 +87,7 @@ def _lines(
     return lines
 
 
-def _how_it_runs(entry: Entry, progress: Progress, now_s: float) -> list[tuple[str, str]]:
+def _how_it_runs(entry: SessionStatus, progress: Progress, now_s: float) -> list[tuple[str, str]]:
     job_id, activity = entry.session.job_id, entry.activity
     if entry.state.word == "COMPLETING":
         return [("Jupyter", f"ending; what became of it: slurm-nb status {job_id}")]
@@ -102,7 +102,7 @@ def _how_it_runs(entry: Entry, progress: Progress, now_s: float) -> list[tuple[s
     return lines + [("Warning", warning.text) for warning in progress.warnings]
 
 
-def _idle_stop(entry: Entry, activity: Activity, now_s: float) -> str:
+def _idle_stop(entry: SessionStatus, activity: Activity, now_s: float) -> str:
     """`; stops at 2026-11-23 14:00`, unless the time limit is before."""
     at, left_s = activity.idle_stop_at, time_left_s(entry, now_s)
     if at is None or (left_s is not None and at > now_s + left_s):
@@ -110,7 +110,7 @@ def _idle_stop(entry: Entry, activity: Activity, now_s: float) -> str:
     return f"; stops at {clock_time(at)}"
 
 
-def _how_it_came_back(entry: Entry, progress: Progress, tail: list[str]) -> str:
+def _how_it_came_back(entry: SessionStatus, progress: Progress, tail: list[str]) -> str:
     """Of a job that waits, and has run before."""
     ending = explain(entry.session.job_id, JobState(Phase.UNKNOWN, "UNKNOWN"), progress, tail)
     why = f": {ending.text}" if ending.cause in _PUT_BACK else ""

@@ -18,11 +18,11 @@ from slurm_nb.cli.options import (
     local_port_option,
     login_host_option,
 )
-from slurm_nb.cli.progress import come_back, notify_option, wait_for_way_in, wait_timeout_option
+from slurm_nb.cli.progress import come_back, notify_option, wait_for_connection, wait_timeout_option
 from slurm_nb.cli.views import report
 from slurm_nb.connection.login import Login, find_login
-from slurm_nb.errors import EXIT_INTERRUPTED, AnswerLost
-from slurm_nb.job.resolve import find_env, find_image, find_notebook_dir, find_python
+from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown
+from slurm_nb.job.resolve import resolve_env, resolve_image, resolve_notebook_dir, resolve_python
 from slurm_nb.job.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
 from slurm_nb.operations.prune import clean_up
 from slurm_nb.operations.submit import render, submit
@@ -148,10 +148,10 @@ def command(
     Defaults of yours and your site's are shown by: slurm-nb config
     """
     spec = JobSpec(
-        notebook_dir=find_notebook_dir(notebook_dir),
-        python=find_python(python, looked_up_there=bool(env or container or options["module"])),
-        env=find_env(env),
-        container=find_image(container),
+        notebook_dir=resolve_notebook_dir(notebook_dir),
+        python=resolve_python(python, looked_up_there=bool(env or container or options["module"])),
+        env=resolve_env(env),
+        container=resolve_image(container),
         **options,
     )
     if dry_run:
@@ -179,10 +179,12 @@ def command(
         if no_wait:
             _answer_submitted(session, login, as_json=as_json)
         else:
-            wait_for_way_in(session, login, timeout_s=wait_timeout, as_json=as_json, notify=notify)
+            wait_for_connection(
+                session, login, timeout_s=wait_timeout, as_json=as_json, notify=notify
+            )
     except KeyboardInterrupt as interrupt:
         doubt = interrupt.__context__
-        if isinstance(doubt, AnswerLost) and session is None:
+        if isinstance(doubt, SubmissionUnknown) and session is None:
             complain(doubt)
         else:
             say(come_back(session) if session else "Interrupted; nothing was submitted.")

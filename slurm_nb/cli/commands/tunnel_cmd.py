@@ -10,7 +10,7 @@ from slurm_nb.cli.console import answer_json, say, say_notices, slow_noted
 from slurm_nb.cli.options import json_option, local_port_option, login_host_option, session_argument
 from slurm_nb.cli.views import report
 from slurm_nb.connection.login import Login, find_login
-from slurm_nb.operations.connect import find_way_in
+from slurm_nb.operations.connect import connect
 from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
 
@@ -43,14 +43,14 @@ def command(
         local_port = local_port or submit["local_port"]
     login = login or find_login(os.environ)
     with slow_noted():
-        reached = find_way_in(session, login=login, local_port=local_port)
-    connection, state = reached.connection, reached.state
+        reached = connect(session, login=login, local_port=local_port)
+    tunnel, state = reached.tunnel, reached.state
     if as_json:
-        answer_json(report(reached.session, state, connection=connection, login=login))
+        answer_json(report(reached.session, state, tunnel=tunnel, login=login))
         return
     say_notices(reached.notices)
-    click.echo(connection.command)
-    say(f"While it runs, open on the laptop: {connection.url}")
+    click.echo(tunnel.command)
+    say(f"While it runs, open on the laptop: {tunnel.url}")
     if reached.ready.fingerprint:
         say(f"The SHA-256 fingerprint of its certificate must be {reached.ready.fingerprint}")
     if state.phase is Phase.UNKNOWN:

@@ -9,7 +9,7 @@ import click
 from slurm_nb.cli.console import say_notices, slow_noted
 from slurm_nb.cli.options import local_port_option, session_argument
 from slurm_nb.connection.login import Login, find_login
-from slurm_nb.operations.connect import find_way_in
+from slurm_nb.operations.connect import connect
 from slurm_nb.session.session import Session
 
 
@@ -23,6 +23,6 @@ def command(*, session: Session, local_port: int | None) -> None:
     """
     login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
     with slow_noted():
-        reached = find_way_in(session, login=login, local_port=local_port)
+        reached = connect(session, login=login, local_port=local_port)
     say_notices(reached.notices)
-    click.echo(reached.connection.url)
+    click.echo(reached.tunnel.url)
