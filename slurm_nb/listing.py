@@ -11,6 +11,7 @@ from slurm_nb.choose import newest_first
 from slurm_nb.ended import FORGOTTEN, Ended, find_ended, is_certain, settle
 from slurm_nb.errors import BadValue
 from slurm_nb.intents import Intent, adopt, sweep, unreadable
+from slurm_nb.job import kit
 from slurm_nb.records import is_time, read_record
 from slurm_nb.scheduler import JobState, Phase, scheduler
 from slurm_nb.session import Session, Store
@@ -183,7 +184,7 @@ def _stays_over(entry: Entry, listing: Listing) -> bool:
 
 
 def clean_up(store: Store) -> None:
-    """Remove what is kept of sessions that ended long ago, and what was left half-written.
+    """Remove what is kept of sessions that ended long ago, kits, and what was left half-written.
 
     Nothing is asked of Slurm.
     """
@@ -192,3 +193,4 @@ def clean_up(store: Store) -> None:
         ended = find_ended(store, session)
         if ended and is_certain(ended) and time.time() - ended.at > _KEPT_S:
             store.remove(session)
+    kit.prune(store.folder)

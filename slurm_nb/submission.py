@@ -14,6 +14,7 @@ from slurm_nb.again import words_of
 from slurm_nb.connection import find_login
 from slurm_nb.errors import AnswerLost, BadValue, SchedulerError, SlurmNbError
 from slurm_nb.intents import begin
+from slurm_nb.job import kit
 from slurm_nb.places import python_of_node
 from slurm_nb.scheduler import LOCAL, scheduler
 from slurm_nb.session import Session, Store
@@ -22,13 +23,15 @@ from slurm_nb.tunnel import Login
 
 
 def render(spec: JobSpec, *, template: str | None = None) -> str:
-    """The job script that `submit` hands to sbatch. Raises `BadValue`."""
+    """The job script that `submit` hands to sbatch; its kit is installed. Raises `BadValue`."""
     from slurm_nb import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
 
     store = Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
         raise BadValue("--auth password: there is no password", hint="set one: slurm-nb password")
-    return script.render(spec, state_dir=store.folder, template=template)
+    text = script.render(spec, state_dir=store.folder, template=template)
+    kit.install(store.kits)
+    return text
 
 
 def submit(  # noqa: PLR0913  all but the first have defaults

@@ -1,1 +1,1 @@
-"""Files that travel to the compute node inside the job script; they import nothing of slurm_nb."""
+"""What runs on the compute node, as `slurm_nb_kit`; it imports nothing else of slurm_nb."""

@@ -6,16 +6,18 @@ push text of his own there. Run in place of `python -m ipykernel_launcher`, by t
 interpreter, which may be an old one: standard library, pyzmq and ipykernel only, no annotations.
 """
 
-import contextlib
 import os
-import pathlib
-import signal
 import sys
-import tempfile
-import threading
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:] = [path for path in sys.path if path != _HERE]  # what is imported is the user's
+# Run by its path, it finds the kit's files first: what is imported here is the user's.
+sys.path[:] = [path for path in sys.path if path != _HERE]
+
+import contextlib  # noqa: E402
+import pathlib  # noqa: E402
+import signal  # noqa: E402
+import tempfile  # noqa: E402
+import threading  # noqa: E402
 
 import zmq  # noqa: E402
 from ipykernel import iostream, kernelapp  # noqa: E402

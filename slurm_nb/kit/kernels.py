@@ -23,7 +23,7 @@ _MESSAGES_BUT_DEBUG = [
     "usage_request",
 ]  # fmt: skip
 _KERNEL_BINDS_WITHIN_S = 60.0
-_LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slurm_nb_kernel.py")
+_LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernel_launcher.py")
 
 
 def configure(c: Any, *, allow_debugger: bool) -> None:

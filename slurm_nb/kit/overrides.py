@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Dict, List
 
-import slurm_nb_kernels
 from traitlets.config.loader import (
     JSONFileConfigLoader,
     LazyConfigValue,
     PyFileConfigLoader,
 )
+
+from . import kernels
 
 
 def _is_empty(value: object) -> bool:
@@ -61,7 +62,7 @@ _NAMES = (
 )  # fmt: skip
 
 
-def found(app: Any) -> List[str]:
+def describe(app: Any) -> List[str]:
     """One sentence for each setting of the user's that would have opened the server."""
     return [
         "your Jupyter configuration (%s) sets %s, which could let others in: overruled"
@@ -71,7 +72,7 @@ def found(app: Any) -> List[str]:
     ]
 
 
-def take_back(app: Any) -> None:
+def enforce(app: Any) -> None:
     """Put the lock in force, whatever reached the web application, and give back the rest.
 
     Of the user's `tornado_settings`, those that open nothing; of headers, not those that would
@@ -125,21 +126,22 @@ def _disarming(config: Dict[str, Any]) -> List[str]:
         for name in settings
         if name not in _HARMLESS and (name != "headers" or any(map(_opens, settings[name])))
     ]
-    kernels = [
+    on_tcp = [
         "%s.%s = %r" % (section, name, values[name])
         for section, values in config.items()
         if isinstance(values, dict)
         for name, opens in _KERNELS.items()
-        if name in values and (name == "transport" or section in slurm_nb_kernels.KERNEL_MANAGERS)
+        if name in values and (name == "transport" or section in kernels.KERNEL_MANAGERS)
         if not isinstance(values[name], LazyConfigValue) and opens(values[name])
     ]
-    return opened + framing + kernels
+    return opened + framing + on_tcp
 
 
 def _own_configs(app: Any) -> List[Any]:
     """(file, config) of every configuration file that Jupyter loaded, but for the kit's own."""
-    kit = os.path.dirname(os.path.abspath(__file__))
-    folders = [path for path in app.config_file_paths if os.path.abspath(path) != kit]
+    # Python found the kit by its real path; the job script may have named a link (a home is one).
+    kit = os.path.dirname(os.path.realpath(__file__))
+    folders = [path for path in app.config_file_paths if os.path.realpath(path) != kit]
     configs = []
     for name in _NAMES:
         for folder in folders:

@@ -1,8 +1,8 @@
 """Starts Jupyter, once everything that it needs is seen to be there; else says what is not.
 
-Run by the interpreter that is to run Jupyter, as `-m slurm_nb_start notebook --no-browser`: what is
-looked at is what will be used, and no second interpreter is started. Self-contained: standard
-library only, and such that Python 3.5 can read it, to be told that it is too old.
+Run by the interpreter that is to run Jupyter, as `-m slurm_nb_kit.preflight notebook --no-browser`:
+what is looked at is what will be used, and no second interpreter is started. Python 3.5 can read
+it, to be told that it is too old.
 """
 
 import importlib
@@ -16,7 +16,7 @@ import traceback
 from typing import Tuple
 
 _PYTHON = (3, 8)
-# What slurm-nb can work with; slurm_nb_versions has those without known holes. Notebook 6 does not
+# What slurm-nb can work with; versions.py has those without known holes. Notebook 6 does not
 # read jupyter_server's configuration, and so would run without slurm-nb's lock.
 _NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
 # What `python -m` goes on to import.

@@ -18,23 +18,21 @@ import ssl
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import jupyter_server
-import slurm_nb_checks
-import slurm_nb_kernels
-import slurm_nb_orphan
-import slurm_nb_overruled
-import slurm_nb_page
-import slurm_nb_versions
+
+from . import cleanup, kernels, overrides, self_check, versions
+from .monitor import labextension
 
 if TYPE_CHECKING:
-    import slurm_nb_notices
     from jupyter_server.serverapp import ServerApp
     from traitlets.config import Config
+
+    from .monitor import notices
 
 _UI_PATHS = {"notebook": "tree", "lab": "lab"}
 # What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
 _JOB: Dict[str, str] = {}
-_PAGES: List[slurm_nb_notices.Notices] = []
+_PAGES: List[notices.Notices] = []
 
 
 def configure(c: Config) -> None:
@@ -58,9 +56,9 @@ def configure(c: Config) -> None:
     server.jpserver_extensions.update({__name__: True})
     _set_listener(server)
     _set_lock(c)
-    slurm_nb_kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
+    kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
     try:
-        slurm_nb_page.configure(c, _JOB["run_dir"])
+        labextension.configure(c, _JOB["run_dir"])
     except Exception as error:  # the pages then show no warnings
         print("slurm-nb: the pages get no extension: %s" % error, flush=True)
     # Until the server is announced: its own files. Kernels and terminals get the user's back.
@@ -165,8 +163,8 @@ def _jupyter_server_extension_points() -> List[Dict[str, str]]:
 
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
-    slurm_nb_orphan.clean_up_in_place_of_the_script(_JOB["run_dir"])
-    slurm_nb_kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
+    cleanup.clean_up_in_place_of_the_script(_JOB["run_dir"])
+    kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)
 
 
@@ -181,16 +179,16 @@ def _announce(app: Any) -> None:
 
 async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
     try:
-        slurm_nb_overruled.take_back(app)
-        slurm_nb_checks.check_one(sockets)
-        slurm_nb_checks.check_own(sockets[0])
-        slurm_nb_checks.check_alone(sockets[0], _JOB["mark"])
+        overrides.enforce(app)
+        self_check.check_one(sockets)
+        self_check.check_own(sockets[0])
+        self_check.check_alone(sockets[0], _JOB["mark"])
         door = app.base_url + "api/status"
-        await slurm_nb_checks.check_door(sockets[0], door, _JOB["token"], _JOB.get("certificate"))
+        await self_check.check_door(sockets[0], door, _JOB["token"], _JOB.get("certificate"))
         _write_private(os.path.join(_JOB["run_dir"], "settings.json"), json.dumps(_settings(app)))
-        for text in slurm_nb_versions.old():
+        for text in versions.old():
             notice("the environment of --python holds %s" % text)
-        for text in slurm_nb_overruled.found(app):
+        for text in overrides.describe(app):
             notice(text)
         if _JOB["debugger"] == "yes":
             notice("while a notebook's debugger is on, any user of this node can run code as you")
@@ -207,22 +205,26 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
 def _watch(app: Any) -> None:
     """Look after the session from now on; it goes on without, whatever is wrong."""
     try:
-        import slurm_nb_watch  # noqa: PLC0415  what it needs may not be there
+        from .monitor import monitor  # noqa: PLC0415  what it needs may not be there
 
-        names = ("cluster", "job_id", "run_dir", "session_dir")
-        timeout_s = int(_JOB["idle_timeout_s"]) or None
-        job = slurm_nb_watch.Job(*(_JOB[name] for name in names), idle_timeout_s=timeout_s)
-        _PAGES.append(slurm_nb_watch.start(app, job, _tell))
+        job = monitor.Job(
+            _JOB["cluster"],
+            _JOB["job_id"],
+            _JOB["run_dir"],
+            _JOB["session_dir"],
+            idle_timeout_s=int(_JOB["idle_timeout_s"]) or None,
+        )
+        _PAGES.append(monitor.start(app, job, _tell))
     except Exception as error:
         app.log.warning("slurm-nb: this session is not watched: %s", error)
 
 
 def _settings(app: Any) -> Dict[str, Any]:
     """What `slurm-nb audit` compares with what is safe, as it is in force; no secrets."""
-    provider, kernels, in_force = app.identity_provider, app.kernel_manager, app.web_app.settings
+    provider, manager, in_force = app.identity_provider, app.kernel_manager, app.web_app.settings
     pattern = in_force.get("allow_origin_pat") or ""
-    messages = kernels.allowed_message_types
-    make_kernel = getattr(kernels, "kernel_manager_factory", None)
+    messages = manager.allowed_message_types
+    make_kernel = getattr(manager, "kernel_manager_factory", None)
     return {
         "identity_provider_class": "%s.%s" % (type(provider).__module__, type(provider).__name__),
         "token": bool(provider.token),
@@ -231,11 +233,11 @@ def _settings(app: Any) -> Dict[str, Any]:
         "allow_origin_pat": getattr(pattern, "pattern", pattern),
         "allow_remote_access": in_force.get("allow_remote_access"),
         "disable_check_xsrf": in_force.get("disable_check_xsrf"),
-        "kernel_transport": make_kernel(parent=kernels).transport if make_kernel else None,
+        "kernel_transport": make_kernel(parent=manager).transport if make_kernel else None,
         "debugger_allowed": not messages or "debug_request" in messages,
         "ip": app.ip,
         "sock": app.sock,
-        "versions": slurm_nb_versions.installed(),
+        "versions": versions.installed(),
     }
 
 
@@ -259,7 +261,7 @@ def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
         "path": app.base_url + _UI_PATHS[_JOB["ui"]],
     }
     if not _PATH.fullmatch(ready["path"]):
-        raise slurm_nb_checks.Refused("no URL can be printed for base_url %r" % app.base_url)
+        raise self_check.Refused("no URL can be printed for base_url %r" % app.base_url)
     if listener.family == socket.AF_UNIX:
         ready["socket"] = listener.getsockname()
     else:
@@ -284,8 +286,8 @@ def _fingerprint(certificate: Optional[str]) -> Optional[str]:
 def notice(text: str) -> None:
     """A line for the user, that slurm-nb shows; once there are pages, they show it too."""
     _tell("notice", {"text": text})
-    for notices in _PAGES:
-        notices.add("notice", text)
+    for page in _PAGES:
+        page.add("notice", text)
 
 
 def _tell(what: str, record: Dict[str, Any]) -> None:

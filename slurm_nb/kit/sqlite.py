@@ -11,7 +11,7 @@ import re
 from typing import Any, Dict, List, Optional, Tuple
 
 FOLDER = "SLURM_NB_HISTORY_DIR"
-"""The variable that tells kernels (slurm_nb_kernel.py) where their history goes."""
+"""The variable that tells kernels (kernel_launcher.py) where their history goes."""
 _ASKED: Dict[str, str] = {}
 # Also what can't be told apart from one: a FUSE file system may be sshfs or GlusterFS.
 _NETWORK = re.compile(

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import slurm_nb_orphan
-
 # The script: starts a server, tells when that has begun, and is killed or waits for it.
 SCRIPT = """
 import os, signal, subprocess, sys
@@ -23,9 +21,8 @@ child.wait()
 # The server: ends as soon as its parent has, or at once; a fork of it ends before.
 SERVER = """
 import os, sys, time
-sys.path.insert(0, {kit!r})
-import slurm_nb_orphan
-slurm_nb_orphan.clean_up_in_place_of_the_script({run_dir!r})
+from slurm_nb.kit import cleanup
+cleanup.clean_up_in_place_of_the_script({run_dir!r})
 parent = os.getppid()
 print("begun", flush=True)
 while {waits} and os.getppid() == parent:
@@ -41,9 +38,7 @@ def left_by(tmp_path: Path, how: str) -> bool:
     """Whether the directory is there when the server has ended; `how` the script ends."""
     run_dir = tmp_path / "slurm-nb.abc"
     (run_dir / "runtime").mkdir(parents=True)
-    server = SERVER.format(
-        kit=str(Path(slurm_nb_orphan.__file__).parent), run_dir=str(run_dir), waits=how == "killed"
-    )
+    server = SERVER.format(run_dir=str(run_dir), waits=how == "killed")
     reader, writer = os.pipe()  # is at its end when the server is
     subprocess.run(
         [sys.executable, "-c", SCRIPT, server, how], pass_fds=[writer], check=False, timeout=30

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from slurm_nb.job.kit import install
 from slurm_nb.script import render
 from slurm_nb.spec import JobSpec
 from tests.conftest import AddProgram
 
 # In place of Jupyter: shows what the kit would find, and ends the job.
 SHOW = (
-    'for _ in {1..200}; do [ ! -e "$run_dir/end-time" ] || break; sleep 0.02; done;'
-    ' cat "$run_dir/end-time"; slurm_nb_sourcing=; exit 0'
+    'for _ in {1..200}; do [ ! -e "$slurm_nb_run_dir/end-time" ] || break; sleep 0.02; done;'
+    ' cat "$slurm_nb_run_dir/end-time"; slurm_nb_yours=; exit 0'
 )
 SIGNAL = "kill -USR1 $$\n"
 END = "1795667137"
@@ -26,6 +27,8 @@ END = "1795667137"
 
 def script(spec: JobSpec, state: Path, *, signal_after: str = "") -> str:
     """The job script, with the signal right after a line of it."""
+    (state / "kits").mkdir(parents=True)
+    install(state / "kits")
     text = render(replace(spec, setup=(SHOW,)), state_dir=state, folders=[])
     if signal_after:
         assert text.count(signal_after) == 1
@@ -53,11 +56,12 @@ def run(text: str, tmp_path: Path, *words: str, **variables: str) -> list[str]:
     return lines[1:-1]
 
 
-EARLY = "trap 'signalled=yes' USR1\n"
-LATER = "set +u\n"
+EARLY = "trap 'slurm_nb_signalled=yes' USR1\n"
+BETWEEN = '. "$slurm_nb_kit_dir/slurm_nb_kit/functions.sh"\n'
+LATER = "slurm_nb_enter_environment\n"
 
 
-@pytest.mark.parametrize("after", [EARLY, "run_dir=\n", LATER], ids=["early", "between", "later"])
+@pytest.mark.parametrize("after", [EARLY, BETWEEN, LATER], ids=["early", "between", "later"])
 def test_slurm_is_asked_when_it_signals(
     after: str, spec: JobSpec, tmp_path: Path, program: AddProgram
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
-from slurm_nb.jobside import slurm_nb_kernels as kernels
+from slurm_nb.kit import kernels
 
 MANAGERS = [
     "jupyter_client.manager.KernelManager",
@@ -138,7 +138,7 @@ def watched(app: Any, *, allow_debugger: bool = False) -> Any:
     return app
 
 
-LAUNCHER = str(Path(kernels.__file__).with_name("slurm_nb_kernel.py"))
+LAUNCHER = str(Path(kernels.__file__).with_name("kernel_launcher.py"))
 
 
 @pytest.mark.parametrize("allow_debugger", [True, False])

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.jobside import slurm_nb_overruled as overruled
+from slurm_nb.kit import overrides
 
-KIT = Path(overruled.__file__).parent
+KIT = Path(overrides.__file__).parent
 NAMES = ["jupyter_config", "jupyter_server_config", "jupyter_notebook_config", "jupyter_lab_config"]
 SECRETS = [("token", ""), ("password", ""), ("hashed_password", "")]
 GUARDS = [
@@ -61,7 +61,7 @@ HARMLESS: list[tuple[str, str, Any]] = [
 
 def found(*folders: Path) -> list[str]:
     app = SimpleNamespace(config_file_paths=[str(KIT), *map(str, folders)])
-    return overruled.found(app)
+    return overrides.describe(app)
 
 
 def write_py(folder: Path, name: str, section: str, setting: str, value: Any) -> Path:
@@ -137,7 +137,7 @@ def test_headers_that_open_the_page_are_taken_back(tmp_path: Path) -> None:
     write_json(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", {"headers": own})
     app = an_app(tmp_path, headers={"CONTENT-SECURITY-POLICY": "", "X-Theirs": "2"})
 
-    overruled.take_back(app)
+    overrides.enforce(app)
 
     assert app.web_app.settings["headers"] == {"X-Mine": "1", "X-Theirs": "2"}
 
@@ -148,7 +148,7 @@ def test_what_opens_nothing_is_given_back(tmp_path: Path) -> None:
     write_json(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", own)
     app = an_app(tmp_path)
 
-    overruled.take_back(app)
+    overrides.enforce(app)
 
     assert app.web_app.settings["websocket_max_message_size"] == 10**8
     assert app.web_app.settings["allow_remote_access"] is False
@@ -171,7 +171,7 @@ def test_the_lock_is_in_force_whatever_reached_the_web_application(tmp_path: Pat
         authorizer="theirs",
     )
 
-    overruled.take_back(app)
+    overrides.enforce(app)
 
     assert app.web_app.settings == {
         "headers": {},

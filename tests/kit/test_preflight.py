@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import subprocess
 import sys
-from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from slurm_nb.kit import preflight
 from slurm_nb.ready import Failure, read_progress
 from tests.conftest import NONCE
 
-START = Path(str(resources.files("slurm_nb.jobside"))) / "slurm_nb_start.py"
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
+def environ(tmp_path: Path, kit_dir: Path) -> dict[str, str]:
     """What the job script hands over; `fakes` holds a Jupyter that prints what it was given."""
     for name in ("run", "session", "notebooks", "home"):
         (tmp_path / name).mkdir()
@@ -28,6 +26,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
         add_package(tmp_path, name, version)
     return {
         "PATH": os.environ["PATH"],
+        "PWD": str(kit_dir),  # where the tests start it
         "HOME": str(tmp_path / "home"),
         "PYTHONPATH": str(tmp_path / "fakes"),
         "SLURM_NB_SESSION": "hpc/7",
@@ -53,8 +52,9 @@ def add_package(tmp_path: Path, name: str, version: str) -> Path:
 
 def start(environ: dict[str, str], module: str = "notebook") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-S", START, module, "--no-browser"],
+        [sys.executable, "-S", "-m", "slurm_nb_kit.preflight", module, "--no-browser"],
         env=environ,
+        cwd=environ["PWD"],
         capture_output=True,
         text=True,
         check=False,
@@ -147,7 +147,7 @@ def test_a_directory_that_takes_no_bytes_is_told(
 
 def test_an_interpreter_of_years_ago_is_told_that_it_is_old() -> None:
     """The file can be read by Python 3.5, and looks at the version before all else."""
-    source = START.read_text(encoding="utf-8")
+    source = Path(preflight.__file__).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 5))
     check = next(
         node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"
@@ -164,37 +164,17 @@ def test_odd_letters_come_through(environ: dict[str, str]) -> None:
     assert '/no/"é\\名' in failure(environ).text
 
 
-@pytest.mark.parametrize(
-    "text", ["plain", 'a "b" \\ c', "tab\tnew\nline\x1b[0m", "é名", "%s $(id)"]
-)
-def test_the_scripts_own_failures_are_json(text: str) -> None:
-    """What bash tells can be read back, whatever it holds; control characters become blanks."""
-    script = (Path(__file__).parent / "golden/plain.sh").read_text(encoding="utf-8")
-    functions = script[script.index("json() {") : script.index("# What runs in this session")]
-    tell = 'tell() { printf \'{"what": "%s"%s}\' "$1" "$2"; }\n'
-
-    done = subprocess.run(
-        ["bash", "-uc", f'{tell}{functions}\nfail "$1" "$2"; echo went on', "bash", text, "cure"],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-
-    clean = "".join(char if char.isprintable() else " " for char in text)
-    told = {"what": "failed", "text": clean, "cure": "cure", "known": True}
-    assert json.loads(done.stdout) == told
-    assert done.returncode == 1
-
-
 def test_jupyter_is_told_to_end_when_its_job_script_is_killed(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     """SIGKILL leaves the script no time to stop what it has started: the kernel does it."""
     waits = "import time; print('started', flush=True); time.sleep(10); print('too late')"
     (tmp_path / "fakes/notebook/__main__.py").write_text(waits)
-    script = ["bash", "-c", '"$0" "$1" notebook & wait', sys.executable, str(START)]
+    script = ["bash", "-c", '"$0" -m slurm_nb_kit.preflight notebook & wait', sys.executable]
 
-    with subprocess.Popen(script, env=environ, stdout=subprocess.PIPE, text=True) as job:
+    with subprocess.Popen(
+        script, env=environ, cwd=environ["PWD"], stdout=subprocess.PIPE, text=True
+    ) as job:
         assert job.stdout is not None
         assert job.stdout.readline() == "started\n"
         job.kill()
@@ -203,14 +183,14 @@ def test_jupyter_is_told_to_end_when_its_job_script_is_killed(
 
 def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Path) -> None:
     """Write(2) succeeds with less than it was given, and fails only when it is called again."""
-    code = (
-        "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (32768, 32768)); import slurm_nb_start"
-    )
-    check = f"slurm_nb_start._check_writable('your home', {str(tmp_path)!r})"
+    code = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (32768, 32768))"
+    call = f"_check_writable('your home', {str(tmp_path)!r})"
+    check = f"from slurm_nb_kit.preflight import _check_writable; {call}"
 
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; {check}"],
-        env={**environ, "PYTHONPATH": str(Path(START).parent)},
+        env=environ,
+        cwd=environ["PWD"],
         capture_output=True,
         text=True,
         check=False,

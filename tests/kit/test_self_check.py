@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.jobside import slurm_nb_checks as checks
-from slurm_nb.jobside.slurm_nb_checks import Refused
+from slurm_nb.kit import self_check as checks
+from slurm_nb.kit.self_check import Refused
 
 TOKEN = "0123456789abcdef" * 4
 MARK = f"SLURM_NB_SESSION=hpc/test-{os.getpid()}"

@@ -17,18 +17,18 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-import slurm_nb_watch
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
-from slurm_nb.jobside import slurm_nb_kit
+from slurm_nb.kit import overrides, self_check
+from slurm_nb.kit import server as kit_server
+from slurm_nb.kit.monitor import monitor
 from slurm_nb.ready import Progress, Ready, read_progress
 from tests.conftest import NONCE
+from tests.kit.bash import bash
 
-KIT = Path(slurm_nb_kit.__file__).parent
+KIT = Path(kit_server.__file__).parent
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
-# The very modules that the kit uses, as they lie beside it on the node.
-CHECKS, OVERRULED = (sys.modules[name] for name in ("slurm_nb_checks", "slurm_nb_overruled"))
 TOKEN = "ab" * 32
 # The answer to "correct horse", as jupyter_server hashes it (passwd(..., algorithm="argon2")).
 ARGON2 = "argon2:$argon2id$v=19$m=10240,t=10,p=8$EXAMPLEEXAMPLEEXAMPLE"
@@ -61,8 +61,8 @@ def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Pa
     path.parent.mkdir()
     (tmp_path / "run").mkdir(mode=0o700)
     hand_over(clean_environ, tmp_path)
-    clean_environ.setattr(slurm_nb_kit, "_JOB", {})
-    clean_environ.setattr(slurm_nb_kit, "_PAGES", [])
+    clean_environ.setattr(kit_server, "_JOB", {})
+    clean_environ.setattr(kit_server, "_PAGES", [])
     clean_environ.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
     old_umask = os.umask(0)
     old_limit = resource.getrlimit(resource.RLIMIT_CORE)
@@ -74,7 +74,7 @@ def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Pa
 
 def configured(config: Config | None = None) -> Config:
     c = Config() if config is None else config
-    slurm_nb_kit.configure(c)
+    kit_server.configure(c)
     return c
 
 
@@ -107,7 +107,7 @@ def test_the_users_own_settings_stay_but_for_what_slurm_nb_stands_on() -> None:
     assert c.ServerApp.base_url == "/mine/"
     assert c.ContentsManager.allow_hidden is True
     assert c.ServerApp.jpserver_extensions["their_extension"] is True
-    assert c.ServerApp.jpserver_extensions[slurm_nb_kit.__name__] is True
+    assert c.ServerApp.jpserver_extensions[kit_server.__name__] is True
 
 
 @pytest.mark.parametrize("provider", ["PasswordIdentityProvider", "LegacyIdentityProvider"])
@@ -197,8 +197,8 @@ def test_kernels_do_not_see_what_the_script_handed_over(token_file: Path) -> Non
 @pytest.mark.usefixtures("token_file")
 def test_jupyter_finds_the_extension() -> None:
     """The kit names itself as a server extension, the way jupyter_server asks."""
-    assert slurm_nb_kit._jupyter_server_extension_points() == [  # noqa: SLF001  jupyter_server's name
-        {"module": slurm_nb_kit.__name__}
+    assert kit_server._jupyter_server_extension_points() == [  # noqa: SLF001  jupyter_server's name
+        {"module": kit_server.__name__}
     ]
 
 
@@ -271,8 +271,8 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Door:
         raise Exited(code)
 
     for name in ("check_one", "check_own", "check_alone"):
-        monkeypatch.setattr(CHECKS, name, door.check(name))
-    monkeypatch.setattr(CHECKS, "check_door", door.check_door)
+        monkeypatch.setattr(self_check, name, door.check(name))
+    monkeypatch.setattr(self_check, "check_door", door.check_door)
     monkeypatch.setattr(os, "_exit", exit_with)
     return door
 
@@ -301,7 +301,7 @@ class Pages:
 @pytest.fixture
 def pages(monkeypatch: pytest.MonkeyPatch) -> Pages:
     pages = Pages()
-    monkeypatch.setattr(slurm_nb_watch, "start", pages.start)
+    monkeypatch.setattr(monitor, "start", pages.start)
     return pages
 
 
@@ -315,7 +315,7 @@ def announce(listener: socket.socket, capsys: pytest.CaptureFixture[str], pages:
 
     def call(server: FakeServer | None = None) -> Progress:
         app: Any = server or FakeServer(listener)
-        slurm_nb_kit._load_jupyter_server_extension(app)  # noqa: SLF001  jupyter_server's name
+        kit_server._load_jupyter_server_extension(app)  # noqa: SLF001  jupyter_server's name
         out = capsys.readouterr().out
         assert out.startswith("\n")  # whatever half line Jupyter had written ends here
         return read_progress(out.splitlines(), who=WHO)
@@ -398,7 +398,7 @@ def test_no_core_is_dumped() -> None:
 @pytest.mark.parametrize(
     "problem",
     [
-        CHECKS.Refused("without the token the server answers 200, not 403"),
+        self_check.Refused("without the token the server answers 200, not 403"),
         ConnectionRefusedError("connection refused"),
         ValueError("invalid literal"),
         TimeoutError("no answer"),
@@ -416,7 +416,7 @@ def test_a_server_that_is_not_safe_is_stopped(
     door.problem = problem
 
     with pytest.raises(Exited, match="1"):
-        slurm_nb_kit._load_jupyter_server_extension(FakeServer(listener))  # type: ignore[arg-type]  # noqa: SLF001
+        kit_server._load_jupyter_server_extension(FakeServer(listener))  # type: ignore[arg-type]  # noqa: SLF001
 
     out = capsys.readouterr().out
     assert out == f"slurm-nb: Jupyter was stopped, for it is not safe: {problem}\n"
@@ -429,7 +429,7 @@ def test_what_was_overruled_is_told_before_the_server_is_ready(
 ) -> None:
     """Whoever reads as far as the ready line has seen every notice."""
     configured()
-    monkeypatch.setattr(OVERRULED, "found", lambda _app: ["it's “open”\nand\x1b[2J", "more"])
+    monkeypatch.setattr(overrides, "describe", lambda _app: ["it's “open”\nand\x1b[2J", "more"])
 
     progress = announce()
 
@@ -445,7 +445,7 @@ def test_an_announced_server_is_watched(
     configured()
     assert announce().ready
 
-    slurm_nb_kit.notice("this kernel can't be used here")
+    kit_server.notice("this kernel can't be used here")
 
     (job,) = pages.jobs
     assert job._asdict() == {
@@ -476,7 +476,7 @@ def test_a_watch_that_fails_does_not_stop_the_session(
     def fail(*_: object) -> NoReturn:
         raise AttributeError("no such thing")
 
-    monkeypatch.setattr(slurm_nb_watch, "start", fail)
+    monkeypatch.setattr(monitor, "start", fail)
     configured()
 
     assert announce().ready
@@ -507,7 +507,9 @@ def test_the_pages_load_the_kits_extension_beside_the_users(
         ("notebook.app.JupyterNotebookApp", [folder]),
     ):
         assert import_item(page)(config=own).extra_labextensions_path == expected
-    assert script.read_text(encoding="utf-8") == (KIT / "slurm_nb_page.js").read_text("utf-8")
+    assert script.read_text(encoding="utf-8") == (KIT / "monitor/labextension.js").read_text(
+        "utf-8"
+    )
 
 
 @pytest.mark.usefixtures("token_file")
@@ -526,14 +528,7 @@ def test_without_the_extension_the_session_starts(
 
 def make_certificate(folder: Path) -> Path:
     """A certificate as the job script has openssl make it."""
-    template = (KIT.parents[1] / "job_templates" / "jupyter.sh.j2").read_text(encoding="utf-8")
-    block = template[template.index('cat >"$run_dir/openssl.conf"') :]
-    block = block[: block.index("{% endif %}")]
-    subprocess.run(
-        ["bash", "-euc", block],
-        env={"run_dir": str(folder), "PATH": os.environ["PATH"]},
-        check=True,
-    )
+    bash("slurm_nb_make_certificate", slurm_nb_run_dir=str(folder))
     return folder / "certificate.pem"
 
 
@@ -614,13 +609,13 @@ def test_the_direct_route_binds_one_address(
 
 @pytest.mark.usefixtures("token_file")
 def test_a_login_node_that_is_not_known_ends_the_job(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kit_dir: Path
 ) -> None:
     """Without an address to bind, Jupyter is not started on every one instead."""
     hand_over(monkeypatch, tmp_path, ROUTE="direct")
     monkeypatch.setenv("SLURM_SUBMIT_HOST", "no-such-host.invalid")
 
-    done = load_config_file(tmp_path / "kit")
+    done = load_config_file(kit_dir)
 
     assert done.returncode == 1
     assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
@@ -802,14 +797,14 @@ def test_with_a_token_no_password_opens_the_server(hashed: str, tmp_path: Path) 
 )
 @pytest.mark.usefixtures("token_file")
 def test_without_a_right_hash_jupyter_does_not_start(
-    text: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    text: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kit_dir: Path
 ) -> None:
     """A password file that is gone, empty or no argon2 hash ends the program with a word."""
     if text is not None:
         (tmp_path / "password").write_bytes(text)
     hand_over(monkeypatch, tmp_path, AUTH="password")
 
-    done = load_config_file(tmp_path / "kit")
+    done = load_config_file(kit_dir)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
@@ -833,38 +828,35 @@ def test_a_debugger_is_allowed_by_one_word_only(
     assert c.KernelManager.transport == "ipc"
 
 
-def load_config_file(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Have traitlets load the kit from a directory that holds nothing else."""
-    folder.mkdir()
-    for path in [*KIT.glob("*.py"), *KIT.glob("*.js")]:
-        (folder / path.name).write_bytes(path.read_bytes())
+def load_config_file(kit_dir: Path) -> subprocess.CompletedProcess[str]:
+    """Have traitlets load the kit's configuration in a process like the job's."""
     load = (
         "import sys; from traitlets.config import PyFileConfigLoader as Loader;"
         " c = Loader('jupyter_server_config.py', path=sys.argv[1]).load_config();"
         " print(c.ServerApp.ip, len(c.IdentityProvider.token), 'slurm_nb' in sys.modules)"
     )
     return subprocess.run(
-        [sys.executable, "-c", load, str(folder)],
+        [sys.executable, "-c", load, str(kit_dir / "slurm_nb_kit")],
         capture_output=True,
         text=True,
         check=False,
-        cwd=folder.parent,
+        cwd=kit_dir,
     )
 
 
 @pytest.mark.usefixtures("token_file")
-def test_the_config_file_finds_the_kit_beside_itself(tmp_path: Path) -> None:
-    """Alone in a directory, without slurm_nb, its files are enough."""
-    done = load_config_file(tmp_path / "kit")
+def test_the_config_file_finds_the_kit(kit_dir: Path) -> None:
+    """In its own directory, without slurm_nb, its files are enough."""
+    done = load_config_file(kit_dir)
 
     assert done.stdout == "127.0.0.1 64 False\n"
 
 
-def test_without_a_token_jupyter_does_not_start(token_file: Path, tmp_path: Path) -> None:
+def test_without_a_token_jupyter_does_not_start(token_file: Path, kit_dir: Path) -> None:
     """Jupyter would go on without a configuration that fails, so the kit ends the program."""
     token_file.parent.rmdir()
 
-    done = load_config_file(tmp_path / "kit")
+    done = load_config_file(kit_dir)
 
     assert done.returncode == 1
     assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")

@@ -12,14 +12,11 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-# Beside it on the node.
-import slurm_nb_checks
-import slurm_nb_knock  # type: ignore[import-not-found,unused-ignore]
-import slurm_nb_processes  # type: ignore[import-not-found,unused-ignore]
-import slurm_nb_versions  # type: ignore[import-not-found,unused-ignore]
+from .. import processes, self_check, versions
+from . import probe
 
 if TYPE_CHECKING:
-    from slurm_nb_processes import Process
+    from ..processes import Process
 
 Check = Tuple[str, bool, str]
 _PROVIDER = "jupyter_server.auth.identity.PasswordIdentityProvider"
@@ -43,9 +40,9 @@ def main(asked: Dict[str, Any]) -> None:
     """Print what is found for `asked`: cluster, job_id, auth, token_file and ready (see `Job`)."""
     with open(asked["token_file"], encoding="ascii") as file:
         token = file.read()
-    processes = list(slurm_nb_processes.of_session(asked["cluster"], asked["job_id"]))
+    found = list(processes.of_session(asked["cluster"], asked["job_id"]))
     try:
-        job = _job(processes, asked, token)
+        job = _job(found, asked, token)
     except LookupError as error:
         checks = [("notebook's listener", False, str(error))]
     else:
@@ -53,21 +50,21 @@ def main(asked: Dict[str, Any]) -> None:
     print(json.dumps(checks).replace(token, "(the token)"))
 
 
-def _job(processes: List[Process], asked: Dict[str, Any], token: str) -> Job:
+def _job(those: List[Process], asked: Dict[str, Any], token: str) -> Job:
     ready = asked["ready"]
     if ready["socket"]:
         where = ready["socket"]
-        sockets = slurm_nb_processes.unix_sockets()
+        sockets = processes.unix_sockets()
         inodes = {inode for inode, path, listens in sockets if path == where and listens}
     else:
         where = "%s:%d" % (ready["address"] or "127.0.0.1", ready["port"])
-        found = slurm_nb_checks.tcp_listeners().items()
+        found = self_check.tcp_listeners().items()
         # Also at another address, to tell of it.
         inodes = {inode for inode, at in found if at.rpartition(":")[2] == str(ready["port"])}
-    for process in processes:
+    for process in those:
         runtime = process.variable("JUPYTER_RUNTIME_DIR")
         if process.inodes & inodes and runtime:
-            return Job(processes, process, os.path.dirname(runtime), ready, asked["auth"], token)
+            return Job(those, process, os.path.dirname(runtime), ready, asked["auth"], token)
     raise LookupError("no process of the job listens at " + where)
 
 
@@ -112,7 +109,7 @@ def _files(job: Job) -> List[Check]:
 def _tcp(job: Job) -> List[Check]:
     expected = _address(job)
     own, bound, told, wrong = None, [], [], []
-    listeners = slurm_nb_checks.tcp_listeners()
+    listeners = self_check.tcp_listeners()
     for process in job.processes:
         pipes = 0
         for inode in sorted(process.inodes & set(listeners)):
@@ -122,7 +119,7 @@ def _tcp(job: Job) -> List[Check]:
             if process is job.server and own is None and port == str(job.ready["port"]):
                 own = address
                 bound.append(shown)
-            elif _is_kernel(job, process) and not pipes and slurm_nb_knock.is_pull(address):
+            elif _is_kernel(job, process) and not pipes and probe.is_pull(address):
                 pipes += 1
                 told.append("%s: ipykernel's inbound pipe (nothing comes out)" % shown)
             else:
@@ -148,7 +145,7 @@ def _unix_sockets(job: Job) -> List[Check]:
     holders = {inode: process for process in job.processes for inode in process.inodes}
     told: Dict[str, int] = {}
     wrong = []
-    for inode, path, listens in slurm_nb_processes.unix_sockets():
+    for inode, path, listens in processes.unix_sockets():
         if inode not in holders or (path.startswith("@") and not listens):
             continue
         lock = None if path.startswith("@") else _lock(holders[inode], path)
@@ -180,8 +177,10 @@ def _lock(process: Process, path: str) -> Optional[str]:
 
 def _secrets(job: Job) -> Iterator[Check]:
     needle = job.token.encode()
-    for name, number in (("token in arguments", 1), ("token in environments", 2)):
-        holding = [str(each) for each in job.processes if needle in b"\0".join(each[number])]
+    for name, words in (("token in arguments", "argv"), ("token in environments", "environ")):
+        holding = [
+            str(each) for each in job.processes if needle in b"\0".join(getattr(each, words))
+        ]
         told = "in none of the job's %d processes" % len(job.processes)
         yield name, not holding, ", ".join(holding) or told
 
@@ -194,7 +193,7 @@ def _door(job: Job) -> Iterator[Check]:
         ("door: another Host", "evil.example", job.token, 403),
     ):
         try:
-            status = slurm_nb_knock.status(job.ready, host, token)
+            status = probe.status(job.ready, host, token)
         except (OSError, ValueError, IndexError) as error:
             yield name, False, "no answer: %s" % error
         else:
@@ -204,7 +203,7 @@ def _door(job: Job) -> Iterator[Check]:
 def _settings(job: Job) -> Iterator[Check]:
     """What the running server says of itself, in the file that the kit wrote."""
     try:
-        says = json.loads(slurm_nb_processes.read(os.path.join(job.run_dir, "settings.json")))
+        says = json.loads(processes.read(os.path.join(job.run_dir, "settings.json")))
     except ValueError:
         says = {}
     password = job.auth == "password"
@@ -231,14 +230,14 @@ def _settings(job: Job) -> Iterator[Check]:
     ):
         told = ["%s %s" % (key, json.dumps(says.get(key, "not told"))) for key in safe]
         yield name, all(says.get(key) == value for key, value in safe.items()), ", ".join(told)
-    versions = says.get("versions", {})
-    old = slurm_nb_versions.old(versions)
-    told = ["%s %s" % item for item in sorted(versions.items())] or ["not told"]
-    yield "versions", bool(versions) and not old, ", ".join(old or told)
+    said = says.get("versions", {})
+    old = versions.old(said)
+    told = ["%s %s" % item for item in sorted(said.items())] or ["not told"]
+    yield "versions", bool(said) and not old, ", ".join(old or told)
 
 
 def _core(job: Job) -> Iterator[Check]:
-    for line in slurm_nb_processes.read("/proc/%d/limits" % job.server.pid).decode().splitlines():
+    for line in processes.read("/proc/%d/limits" % job.server.pid).decode().splitlines():
         if line.startswith("Max core file size"):
             soft = line.split()[4]
             yield "core dumps", soft == "0", "limit %s bytes, %s" % (soft, job.server)

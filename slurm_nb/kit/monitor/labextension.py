@@ -2,7 +2,7 @@
 
 Self-contained: standard library only, Python 3.8 and later. A prebuilt ("federated") extension is
 a directory with a package.json that names a script (JupyterLab's documentation, "Prebuilt
-extensions"); the script is slurm_nb_page.js, written by hand, so that nothing is built.
+extensions"); the script is labextension.js, written by hand, so that nothing is built.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 from typing import Any, Dict
 
-_SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slurm_nb_page.js")
+_SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "labextension.js")
 _ENTRY = "static/remoteEntry.js"
 _PACKAGE: Dict[str, Any] = {
     "name": "slurm-nb",

@@ -13,11 +13,11 @@ import threading
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Set
 
-from slurm_nb_activity import ActivityFile
-from slurm_nb_idle import Changes, Idle, activity
-from slurm_nb_memory import Levels, Memory, gibibytes, twice
-from slurm_nb_notices import Notices, serve
-from slurm_nb_time import TimeLimit
+from .activity import ActivityFile
+from .idle import Changes, Idle, activity
+from .memory import Levels, Memory, gibibytes, twice
+from .notices import Notices, serve
+from .time_limit import TimeLimit
 
 # Jupyter looks every 3 seconds whether a kernel lives.
 _KERNEL_DIES_WITHIN_S = 20.0
@@ -174,12 +174,14 @@ class Watch:
     def _keep_file(self, kernels: int) -> None:
         idle_s, timeout_s = self._idle.idle_s, self._idle.timeout_s
         active_at = None if self._idle.in_use else round(time.time() - idle_s)
-        stops = active_at is not None and timeout_s is not None
+        stop_at = None
+        if active_at is not None and timeout_s is not None:
+            stop_at = active_at + timeout_s
         usage = self._memory.usage()
         self._file.keep(
             {
                 "active_at": active_at,
-                "idle_stop_at": active_at + timeout_s if stops else None,
+                "idle_stop_at": stop_at,
                 "memory_fraction": round(usage.fraction, 2) if usage else None,
                 "kernels": kernels,
             }

@@ -1,4 +1,4 @@
-"""Runs inside the Jupyter server: what the pages ask for, to show it (slurm_nb_page.js).
+"""Runs inside the Jupyter server: what the pages ask for, to show it (labextension.js).
 
 Self-contained: standard library, tornado and jupyter_server only, Python 3.8 and later.
 

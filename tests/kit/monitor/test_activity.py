@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.jobside.slurm_nb_activity import ActivityFile
+from slurm_nb.kit.monitor.activity import ActivityFile
 
 RECORD: dict[str, Any] = {
     "active_at": 1_795_667_137,

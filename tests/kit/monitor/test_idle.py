@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from slurm_nb.jobside.slurm_nb_idle import Activity, Changes, Idle, activity
+from slurm_nb.kit.monitor.idle import Activity, Changes, Idle, activity
 
 
 class Clock:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.jobside.slurm_nb_memory import Levels, Memory, Usage, gibibytes, twice
+from slurm_nb.kit.monitor.memory import Levels, Memory, Usage, gibibytes, twice
 
 GIB = 1 << 30
 # As the kernel shows them: Slurm 22.05 with cgroup/v1 (the mounts of Debian 12, hybrid), and with

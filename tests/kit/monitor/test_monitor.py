@@ -17,15 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import slurm_nb_watch
-from slurm_nb_idle import Activity
-from slurm_nb_memory import Usage
-from slurm_nb_notices import Notices
 
+from slurm_nb.kit.monitor import monitor
+from slurm_nb.kit.monitor.idle import Activity
+from slurm_nb.kit.monitor.memory import Usage
+from slurm_nb.kit.monitor.notices import Notices
 from slurm_nb.ready import Progress, SessionWarning, Stopping, read_progress
 from tests.conftest import NONCE
 
-KERNEL = Path(slurm_nb_watch.__file__).with_name("slurm_nb_kernel.py")
+KERNEL = Path(monitor.__file__).parents[1] / "kernel_launcher.py"
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
 GIB = 1 << 30
 
@@ -146,14 +146,14 @@ def timers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server(tmp_path)
-    monkeypatch.setattr(slurm_nb_watch, "Memory", lambda: server.memory)
+    monkeypatch.setattr(monitor, "Memory", lambda: server.memory)
     return server
 
 
 def watched(server: Server, *, cluster: str = "hpc", timeout_s: int | None = 3600) -> Notices:
     folder = str(server.folder)
-    job = slurm_nb_watch.Job(cluster, "7", folder, folder, timeout_s)
-    notices: Notices = slurm_nb_watch.start(server, job, server.tell, server.clock)
+    job = monitor.Job(cluster, "7", folder, folder, timeout_s)
+    notices: Notices = monitor.start(server, job, server.tell, server.clock)
     return notices
 
 
@@ -331,7 +331,7 @@ def test_what_is_not_known_of_it_is_null(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A session in use has no time of its last use; and some never stop."""
-    monkeypatch.setattr(slurm_nb_watch, "activity", lambda _app: Activity(in_use, 0, []))
+    monkeypatch.setattr(monitor, "activity", lambda _app: Activity(in_use, 0, []))
     watched(server, timeout_s=timeout_s)
     path = server.folder / "activity.json"
     while not path.exists():
@@ -351,7 +351,7 @@ def test_what_fails_is_told_once_and_the_rest_goes_on(
     def fail(_app: object) -> None:
         raise AttributeError("no such thing")
 
-    monkeypatch.setattr(slurm_nb_watch, "activity", fail)
+    monkeypatch.setattr(monitor, "activity", fail)
     (server.folder / "end-time").write_text("soon")
     watched(server, timeout_s=60)
     server.look(100)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.jobside.slurm_nb_time import TimeLimit
+from slurm_nb.kit.monitor.time_limit import TimeLimit
 
 NOON = 1_795_694_400
 

@@ -1,0 +1,1 @@
+"""What is asked for: the job, its script, and the kit that the script uses."""
