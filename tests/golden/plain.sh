@@ -75,6 +75,7 @@ slurm_nb_begin "$@"
 
 # The environment that Jupyter runs in.
 slurm_nb_enter_environment
+
 slurm_nb_leave_environment # and find the interpreter
 
 
