@@ -21,10 +21,10 @@ import pytest
 
 from slurm_nb.kit import self_check as checks
 from slurm_nb.kit.self_check import Refused
+from tests.kit.bash import bash
 
 TOKEN = "0123456789abcdef" * 4
 MARK = f"SLURM_NB_SESSION=hpc/test-{os.getpid()}"
-JUPYTER_TEMPLATE = Path(__file__).parents[1] / "job_templates" / "jupyter.sh.j2"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
 
@@ -455,16 +455,10 @@ def test_nobody_at_the_door_is_an_error(tcp: socket.socket) -> None:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two folders, each with a certificate that openssl made as the job script has it made."""
-    text = JUPYTER_TEMPLATE.read_text(encoding="utf-8")
-    block = text[text.index('cat >"$run_dir/openssl.conf"') :]
-    block = block[: block.index("{% endif %}")]
     folders = []
     for name in ("ours", "others"):
         folder = tmp_path_factory.mktemp(name)
-        path = os.environ["PATH"]
-        subprocess.run(
-            ["bash", "-euc", block], env={"run_dir": str(folder), "PATH": path}, check=True
-        )
+        bash("slurm_nb_make_certificate", slurm_nb_run_dir=str(folder))
         folders.append(folder)
     return folders[0], folders[1]
 
