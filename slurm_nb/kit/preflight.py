@@ -95,11 +95,13 @@ def _check_package(name: str) -> None:
         raise Failed("%s on %s has no %s" % (sys.executable, _node(), name), cure)
     from importlib import metadata  # noqa: PLC0415  since Python 3.8
 
+    from . import versions  # noqa: PLC0415  the same
+
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return  # installed in another way
-    if _numbers(version) < _NEEDED[name]:
+    if versions.numbers(version) < _NEEDED[name]:
         needed = ".".join(map(str, _NEEDED[name]))
         raise Failed(
             "%s of %s is %s, and %s or later is needed" % (name, sys.executable, version, needed),
@@ -125,11 +127,6 @@ def _cure_of_package(name: str) -> str:
         sys.executable,
         name,
     )
-
-
-def _numbers(version: str) -> Tuple[int, ...]:
-    parts = version.split(".")[:2]
-    return tuple(int(part) for part in parts if part.isdigit())
 
 
 def _check_notebook_dir(folder: str) -> None:

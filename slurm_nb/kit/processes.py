@@ -1,11 +1,9 @@
-"""Runs inside a session's job: its processes, and the UNIX sockets of the node. See proc(5).
-
-Self-contained: standard library only, Python 3.8 and later.
-"""
+"""What /proc tells of a session's job: processes, sockets, mounts. See proc(5)."""
 
 from __future__ import annotations
 
 import os
+import re
 from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
 _LISTENS = 0x10000  # __SO_ACCEPTCON of linux/net.h, in the flags of /proc/net/unix
@@ -40,10 +38,9 @@ def of_session(cluster: str, job_id: str) -> Iterator[Process]:
     # A job submitted from a notebook inherits the mark, and has an id of its own.
     slurm_id = b"" if cluster == "local" else ("SLURM_JOB_ID=" + job_id).encode()
     ours: Dict[int, bool] = {os.getpid(): False}
-    environs = {}
-    for pid in set(map(int, filter(str.isdigit, os.listdir("/proc")))) - {os.getpid()}:
-        # Root can read those of other users, who may have a session of the same id.
-        environ = environs[pid] = read("/proc/%d/environ" % pid).split(b"\0") if _own(pid) else []
+    environs = _environs()
+    del environs[os.getpid()]
+    for pid, environ in environs.items():
         marked = any(word.startswith(b"SLURM_NB_SESSION=") for word in environ)
         if marked or (slurm_id and slurm_id in environ):
             mine = mark in environ or not marked
@@ -59,6 +56,21 @@ def of_session(cluster: str, job_id: str) -> Iterator[Process]:
         argv = read("/proc/%d/cmdline" % pid).split(b"\0")
         if ours.get(pid) and argv != [b""]:
             yield Process(pid, argv, environ, _inodes(pid))
+
+
+def marked_inodes(mark: str) -> Set[int]:
+    """Inodes of the sockets that processes with `NAME=VALUE` in their environment hold."""
+    pids = [pid for pid, environ in _environs().items() if mark.encode() in environ]
+    return set().union(*map(_inodes, pids))
+
+
+def _environs() -> Dict[int, List[bytes]]:
+    """The environment of each process; empty for another user's, which root could read.
+
+    They may have a session of the same id.
+    """
+    pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+    return {pid: read("/proc/%d/environ" % pid).split(b"\0") if _own(pid) else [] for pid in pids}
 
 
 def _own(pid: int) -> bool:
@@ -95,3 +107,28 @@ def unix_sockets() -> Iterator[Tuple[int, str, bool]]:
         fields = line.split(None, 7)
         if len(fields) == 8:
             yield int(fields[6]), os.fsdecode(fields[7]), bool(int(fields[3], 16) & _LISTENS)
+
+
+class Mount(NamedTuple):
+    """A line of mountinfo."""
+
+    root: str
+    """What of the file system is mounted."""
+    point: str
+    kind: str
+    """`nfs4`"""
+    options: List[str]
+    """Of the file system."""
+
+
+def mounts(text: str) -> Iterator[Mount]:
+    """Those in the text of /proc/self/mountinfo, as far as it can be understood."""
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.split(" ")
+        if len(fields) > 4 and after:
+            root, point = (
+                re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field)
+                for field in fields[3:5]
+            )
+            yield Mount(root, point, kind[0], kind[2].split(",") if len(kind) > 2 else [])

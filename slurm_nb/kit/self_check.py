@@ -11,7 +11,10 @@ import socket
 import ssl
 import stat
 import struct
-from typing import Dict, List, Optional, Set
+from typing import Dict, List, Optional
+
+from . import processes
+from .audit import probe
 
 _LISTEN = "0A"
 
@@ -44,7 +47,7 @@ def check_own(listener: socket.socket) -> None:
 def check_alone(listener: socket.socket, mark: str) -> None:
     """Raise `Refused` when a process that carries `mark` listens on any other TCP port."""
     own = os.fstat(listener.fileno()).st_ino
-    held = session_inodes(mark) - {own}
+    held = processes.marked_inodes(mark) - {own}
     others = [address for inode, address in tcp_listeners().items() if inode in held]
     if others:
         raise Refused("something else of this job listens on TCP: %s" % ", ".join(others))
@@ -86,24 +89,6 @@ def tcp_listeners() -> Dict[int, str]:
     return found
 
 
-def session_inodes(mark: str) -> Set[int]:
-    """Inodes of the sockets that processes carrying `NAME=VALUE` in their environment hold."""
-    wanted = mark.encode()
-    inodes = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.stat("/proc/%s" % pid).st_uid != os.geteuid():
-                continue  # root can read it, and another user may have a session of the same id
-            with open("/proc/%s/environ" % pid, "rb") as environ:
-                if wanted not in environ.read().split(b"\0"):
-                    continue
-            links = [os.readlink(entry.path) for entry in os.scandir("/proc/%s/fd" % pid)]
-        except OSError:
-            continue
-        inodes |= {int(link[8:-1]) for link in links if link.startswith("socket:[")}
-    return inodes
-
-
 def _check_own_path(path: str) -> None:
     found, folder = os.lstat(path), os.lstat(os.path.dirname(path))
     if not stat.S_ISSOCK(found.st_mode) or stat.S_IMODE(found.st_mode) != 0o600:
@@ -141,14 +126,11 @@ async def _status(
         opening = asyncio.open_connection(address, port, ssl=context, server_hostname=name)
     reader, writer = await asyncio.wait_for(opening, 30)
     try:
-        lines: List[str] = ["GET %s HTTP/1.0" % path, "Host: " + host]
-        if token:
-            lines.append("Authorization: token " + token)
-        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+        writer.write(probe.request(path, host, token or ""))
         answer = await asyncio.wait_for(reader.readline(), 30)
     finally:
         writer.close()
-    words = answer.split()
-    if len(words) < 2 or not words[1].isdigit():
-        raise Refused("it does not answer as a web server does")
-    return int(words[1])
+    try:
+        return probe.status_of(answer)
+    except ValueError:
+        raise Refused("it does not answer as a web server does") from None

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 import jupyter_server
 
 from . import cleanup, kernels, overrides, self_check, versions
+from .files import write_private
 from .monitor import labextension
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _set_lock(c: Config) -> None:
     _JOB["token"] = secrets.token_hex(32)
     token_file = os.environ.pop("SLURM_NB_TOKEN_FILE")
     _JOB["session_dir"] = os.path.dirname(token_file)
-    _write_private(token_file, _JOB["token"])
+    write_private(token_file, _JOB["token"])
     password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
     _keep_out_of_logs(_JOB["token"], password)
     # Named for each class that may carry it: a user's setting on a subclass would win.
@@ -147,17 +148,6 @@ def _keep_out_of_logs(*texts: str) -> None:
     logging.setLogRecordFactory(Record)
 
 
-def _write_private(path: str, text: str) -> None:
-    """A 0600 file, complete or not at all."""
-    fresh = path + ".new"
-    if os.path.lexists(fresh):
-        os.unlink(fresh)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.rename(fresh, path)
-
-
 def _jupyter_server_extension_points() -> List[Dict[str, str]]:
     return [{"module": __name__}]
 
@@ -185,7 +175,7 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
         self_check.check_alone(sockets[0], _JOB["mark"])
         door = app.base_url + "api/status"
         await self_check.check_door(sockets[0], door, _JOB["token"], _JOB.get("certificate"))
-        _write_private(os.path.join(_JOB["run_dir"], "settings.json"), json.dumps(_settings(app)))
+        write_private(os.path.join(_JOB["run_dir"], "settings.json"), json.dumps(_settings(app)))
         for text in versions.old():
             notice("the environment of --python holds %s" % text)
         for text in overrides.describe(app):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
+
+from .processes import mounts, read
 
 FOLDER = "SLURM_NB_HISTORY_DIR"
 """The variable that tells kernels (kernel_launcher.py) where their history goes."""
@@ -44,30 +46,13 @@ def is_network(path: str, mountinfo: Optional[str] = None) -> bool:
     """
     real = os.path.realpath(path)
     best: Tuple[int, str] = (-1, "")
-    for point, kind in _mounts(mountinfo):
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
+    text = os.fsdecode(read("/proc/self/mountinfo")) if mountinfo is None else mountinfo
+    for mount in mounts(text):
+        inside = real == mount.point or real.startswith(mount.point.rstrip("/") + "/")
         # A later mount hides an earlier one of the same place.
-        if inside and len(point) >= best[0]:
-            best = (len(point), kind)
+        if inside and len(mount.point) >= best[0]:
+            best = (len(mount.point), mount.kind)
     return _NETWORK.fullmatch(best[1]) is not None
-
-
-def _mounts(text: Optional[str]) -> List[Tuple[str, str]]:
-    """(mount point, type) of each."""
-    if text is None:
-        try:
-            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-                text = file.read()
-        except OSError:
-            return []
-    found = []
-    for line in text.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split(" ")
-        if len(fields) > 4 and after:
-            point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), fields[4])
-            found.append((point, after.split(" ")[0]))
-    return found
 
 
 def _data_dir() -> str:

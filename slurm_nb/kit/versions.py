@@ -40,11 +40,12 @@ def old(versions: Optional[Mapping[str, str]] = None) -> List[str]:
     return [
         "%s %s (%s or later has no known holes)" % (name, version, MINIMUM[name])
         for name, version in (installed() if versions is None else versions).items()
-        if name in MINIMUM and _numbers(version) < _numbers(MINIMUM[name])
+        if name in MINIMUM and numbers(version) < numbers(MINIMUM[name])
     ]
 
 
-def _numbers(version: str) -> Tuple[int, ...]:
+def numbers(version: str) -> Tuple[int, ...]:
+    """Four numbers at least, to compare: `(2, 21, 0, 0)`; zeros for a text that is no version."""
     match = re.match(r"\d+(?:\.\d+)*", version)
-    numbers = [int(part) for part in match.group().split(".")] if match else []
-    return tuple(numbers + [0] * (4 - len(numbers)))
+    found = [int(part) for part in match.group().split(".")] if match else []
+    return tuple(found + [0] * (4 - len(found)))

@@ -20,15 +20,28 @@ def status(ready: Dict[str, Any], host: str, token: str) -> int:
     """The HTTP status of GET api/status; `token` empty: none is sent.
 
     ready: as slurm_nb.ready.Ready, with its names. Raises OSError when nobody answers, or, with
-    TLS, when the certificate is not the announced one; ValueError or IndexError for no HTTP.
+    TLS, when the certificate is not the announced one; ValueError for no HTTP.
     """
     base = ready["path"].rpartition("/")[0]
-    lines = ["GET %s/api/status HTTP/1.0" % base, "Host: " + host]
+    with _connected(ready) as peer:
+        peer.sendall(request(base + "/api/status", host, token))
+        return status_of(peer.makefile("rb").readline(1024))
+
+
+def request(path: str, host: str, token: str) -> bytes:
+    """A GET as a browser on the laptop sends it."""
+    lines = ["GET %s HTTP/1.0" % path, "Host: " + host]
     if token:
         lines.append("Authorization: token " + token)
-    with _connected(ready) as peer:
-        peer.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
-        return int(peer.makefile("rb").readline(1024).split()[1])
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def status_of(answer: bytes) -> int:
+    """The status in the first line of an answer; raises ValueError for no HTTP."""
+    words = answer.split(None, 2)
+    if len(words) < 2 or not words[1].isdigit():
+        raise ValueError("it does not answer as a web server does")
+    return int(words[1])
 
 
 def _connected(ready: Dict[str, Any]) -> socket.socket:

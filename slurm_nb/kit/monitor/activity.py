@@ -10,10 +10,11 @@ fails is left.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from typing import Any, Callable, Dict, Optional
+
+from ..files import write_private
 
 _APART_S = 60.0
 # Less than that is nothing new.
@@ -49,14 +50,8 @@ class ActivityFile:
         self._writer.start()
 
     def _write(self, record: Dict[str, Any]) -> None:
-        fresh = self._path + ".new"
         try:
-            if os.path.lexists(fresh):
-                os.unlink(fresh)
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w") as file:
-                json.dump(record, file)
-            os.rename(fresh, self._path)
+            write_private(self._path, json.dumps(record))
         except OSError as error:
             if self._log:
                 self._log("%s can't be written: %s" % (self._path, error.strerror))

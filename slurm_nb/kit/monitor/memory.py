@@ -7,8 +7,9 @@ Self-contained: standard library only, Python 3.8 and later. Control groups are 
 from __future__ import annotations
 
 import os
-import re
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+
+from ..processes import mounts, read
 
 _WARN_AT = (0.80, 0.92)
 _WELL_BELOW = 0.15
@@ -113,16 +114,16 @@ def twice(limit: int) -> str:
 
 
 def _groups(root: str) -> List[Tuple[str, _Version]]:
-    mounts = _mounts(root)
+    mounted = _mounts(root)
     found = []
     for line in _read(os.path.join(root, "proc/self/cgroup")).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and "memory" not in controllers.split(","):
             continue
         version = _V1 if controllers else _V2
-        if version not in mounts:
+        if version not in mounted:
             continue
-        point, inner = mounts[version]
+        point, inner = mounted[version]
         # In a namespace, or a container that has a part of the tree, the path is another.
         if path == inner or path.startswith(inner.rstrip("/") + "/"):
             path = path[len(inner.rstrip("/")) :]
@@ -138,25 +139,16 @@ def _groups(root: str) -> List[Tuple[str, _Version]]:
 def _mounts(root: str) -> Dict[_Version, Tuple[str, str]]:
     """(mount point, what of the tree is mounted there) of each version."""
     found: Dict[_Version, Tuple[str, str]] = {}
-    for line in _read(os.path.join(root, "proc/self/mountinfo")).splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(" "), after.split(" ")
-        if len(fields) < 5 or len(kind) < 3:
-            continue
-        inner, point = (re.sub(r"\\040", " ", each) for each in fields[3:5])
-        if kind[0] == "cgroup2":
-            found.setdefault(_V2, (point, inner))
-        elif kind[0] == "cgroup" and "memory" in kind[2].split(","):
-            found.setdefault(_V1, (point, inner))
+    for mount in mounts(_read(os.path.join(root, "proc/self/mountinfo"))):
+        if mount.kind == "cgroup2":
+            found.setdefault(_V2, (mount.point, mount.root))
+        elif mount.kind == "cgroup" and "memory" in mount.options:
+            found.setdefault(_V1, (mount.point, mount.root))
     return found
 
 
 def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return ""
+    return os.fsdecode(read(path))
 
 
 def _number(path: str) -> Optional[int]:

@@ -17,7 +17,7 @@ from .activity import ActivityFile
 from .idle import Changes, Idle, activity
 from .memory import Levels, Memory, gibibytes, twice
 from .notices import Notices, serve
-from .time_limit import TimeLimit
+from .time_limit import TimeLimit, in_words
 
 # Jupyter looks every 3 seconds whether a kernel lives.
 _KERNEL_DIES_WITHIN_S = 20.0
@@ -193,19 +193,13 @@ class Watch:
         hurry.daemon = True
         hurry.start()
         text = "nothing ran and nobody was connected for %s (--idle-timeout)" % (
-            _shown(self._idle.timeout_s or 0)
+            in_words(self._idle.timeout_s or 0)
         )
         try:
             self._log("stopping: " + text)
             self._tell("stopping", {"kind": "idle", "text": text})
         finally:
             self._app.stop()
-
-
-def _shown(seconds: int) -> str:
-    if seconds < 120:
-        return "%d seconds" % seconds
-    return "%d minutes" % (seconds // 60)
 
 
 def _stop_once() -> None:

@@ -43,11 +43,12 @@ class TimeLimit:
             return None
         at = time.strftime("%H:%M", time.localtime(end))
         return "this session ends in %s, at %s, when its time limit is reached: save your work" % (
-            _shown(left_s),
+            in_words(left_s),
             at,
         )
 
 
-def _shown(left_s: float) -> str:
-    minutes = round(left_s / 60)
-    return "%d minutes" % minutes if minutes > 1 else "%d seconds" % left_s
+def in_words(seconds: float) -> str:
+    """`15 minutes`, `39 seconds`."""
+    minutes = round(seconds / 60)
+    return "%d minutes" % minutes if minutes > 1 else "%d seconds" % seconds
