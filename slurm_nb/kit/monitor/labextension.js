@@ -6,39 +6,14 @@
   const NAME = 'slurm-nb';
   const EVERY_MS = 15000;
   const TIMEOUT_MS = 10000;
-  const NOTIFY = 'apputils:notify';
-  const NOTIFIED_CHARS = 140; // more is cut off there
+  const NOTIFY = 'apputils:notify'; // cuts a text off at 140 characters
 
   const seen = new Set();
 
-  const corner = document.createElement('div');
-  corner.style.cssText =
-    'position: fixed; right: 16px; bottom: 16px; z-index: 20000; max-width: 30em;';
-
-  function banner(text) {
-    const box = document.createElement('div');
-    const close = document.createElement('button');
-    box.className = 'slurm-nb-notice';
-    box.setAttribute('role', 'alert');
-    box.style.cssText =
-      'margin-top: 8px; padding: 12px; border-left: 4px solid #ef6c00; background: #fff8e1;' +
-      'color: #212121; font: 14px sans-serif; box-shadow: 0 2px 8px rgba(0, 0, 0, 0.4);';
-    box.textContent = text + ' ';
-    close.textContent = 'Dismiss';
-    close.onclick = () => box.remove();
-    box.append(close);
-    corner.append(box);
-    document.body.append(corner);
-  }
-
   function show(app, text) {
-    if (text.length > NOTIFIED_CHARS || !app.commands.hasCommand(NOTIFY)) {
-      banner(text);
-      return;
-    }
     const options = { autoClose: false };
     app.commands.execute(NOTIFY, { message: text, type: 'warning', options }).catch(() => {
-      banner(text);
+      // JupyterLab 3 has no notifications: the job's output says it.
     });
   }
 

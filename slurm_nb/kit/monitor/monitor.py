@@ -22,7 +22,8 @@ from .time_limit import TimeLimit, in_words
 # Jupyter looks every 3 seconds whether a kernel lives.
 _KERNEL_DIES_WITHIN_S = 20.0
 _SERVER_STOPS_WITHIN_S = 60.0
-_NAME_CHARS = 200
+# With all else that is said of a killed kernel, no more than a notification shows.
+_NAME_CHARS = 24
 
 
 class Job(NamedTuple):
@@ -147,7 +148,8 @@ class Watch:
         """`analysis.ipynb`; of a kernel without a notebook `python3 (5f0c1d2e)`."""
         for session in await self._app.session_manager.list_sessions():
             if session["kernel"] and session["kernel"]["id"] == kernel_id:
-                path = session["path"][:_NAME_CHARS]
+                path = session["path"]
+                path = path if len(path) <= _NAME_CHARS else "..." + path[3 - _NAME_CHARS :]
                 return "".join(char if char.isprintable() else " " for char in path)
         kernel = self._app.kernel_manager.get_kernel(kernel_id)
         return "%s (%s)" % (kernel.kernel_name, kernel_id[:8])
@@ -155,12 +157,12 @@ class Watch:
     def _cure(self) -> str:
         usage = self._memory.usage()
         if usage is None:
-            return "the memory was used up"
-        used_up = "the memory of this session, %s, was used up" % gibibytes(usage.limit)
+            return "out of memory"
+        cause = "out of memory (%s)" % gibibytes(usage.limit)
         if self._job.cluster == "local":
-            return used_up
+            return cause
         again = "slurm-nb submit --again %s --mem %s" % (self._job.job_id, twice(usage.limit))
-        return "%s; for more: %s" % (used_up, again)
+        return "%s; more: %s" % (cause, again)
 
     def _look_at_use(self) -> None:
         found = activity(self._app)

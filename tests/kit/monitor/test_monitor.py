@@ -34,11 +34,12 @@ class FakeMemory:
     """Stands for the control groups."""
 
     def __init__(self) -> None:
+        self.limit = 4 * GIB
         self.used: int | None = None
         self.count = 0
 
     def usage(self) -> Usage | None:
-        return None if self.used is None else Usage(4 * GIB, self.used)
+        return None if self.used is None else Usage(self.limit, self.used)
 
     def kills(self) -> int:
         return self.count
@@ -150,9 +151,17 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-def watched(server: Server, *, cluster: str = "hpc", timeout_s: int | None = 3600) -> Notices:
+def watched(
+    server: Server,
+    *,
+    cluster: str = "hpc",
+    timeout_s: int | None = 3600,
+    job_id: str = "7",
+    limit: int = 4 * GIB,
+) -> Notices:
     folder = str(server.folder)
-    job = monitor.Job(cluster, "7", folder, folder, timeout_s)
+    server.memory.limit = limit
+    job = monitor.Job(cluster, job_id, folder, folder, timeout_s)
     notices: Notices = monitor.start(server, job, server.tell, server.clock)
     return notices
 
@@ -206,7 +215,7 @@ def kill(server: Server, name: str = "5f0c1d2e-8a") -> None:
     server.callbacks[name, "restart"]()
 
 
-USED_UP = "was killed: the memory of this session, 4 GiB, was used up"
+USED_UP = "was killed: out of memory (4 GiB)"
 
 
 @pytest.mark.parametrize(
@@ -227,8 +236,24 @@ def test_a_kernel_that_was_killed_for_memory_is_named(
 
     kill(server)
 
-    expected = f"the kernel of {name} {USED_UP}; for more: slurm-nb submit --again 7 --mem 8G"
+    expected = f"the kernel of {name} {USED_UP}; more: slurm-nb submit --again 7 --mem 8G"
     assert server.warnings == (SessionWarning("memory", expected),)
+
+
+def test_what_is_said_of_a_killed_kernel_fits_into_a_notification(server: Server) -> None:
+    """JupyterLab shows 140 characters; of a long path the end is what tells notebooks apart."""
+    server.memory.used = GIB
+    path = "projects/2026/some long name/analysis of everything.ipynb"
+    server.sessions = [{"kernel": {"id": "k1"}, "path": path}]
+    watched(server, job_id="123456789", limit=1023 * GIB + GIB // 2)
+    server.start("k1")
+
+    kill(server, "k1")
+
+    text = server.warnings[0].text
+    assert len(f"slurm-nb: {text}") <= 140
+    assert text.startswith("the kernel of ...s of everything.ipynb was killed: ")
+    assert text.endswith("--again 123456789 --mem 2047G")
 
 
 def test_a_kernel_whose_death_can_not_be_heard_of_starts(server: Server) -> None:
@@ -271,7 +296,7 @@ def test_a_killed_program_that_is_no_kernel_is_told_of_later(server: Server) -> 
     server.look(8)
 
     assert [each.text for each in server.warnings] == [
-        f"a program of this session {USED_UP}; for more: slurm-nb submit --again 7 --mem 8G"
+        f"a program of this session {USED_UP}; more: slurm-nb submit --again 7 --mem 8G"
     ]
 
 
