@@ -24,13 +24,13 @@ from slurm_nb.errors import BadValue
 
 PACKAGE = "slurm_nb_kit"
 """The name of slurm_nb/kit on the compute node."""
-KEPT_DAYS = 30
-"""Since the last use."""
+_KEPT_S = 30 * 86400  # since the last use
 _SUMS = "SHA256SUMS"
 _SUFFIXES = (".py", ".js", ".sh")
 _NAME = re.compile(r"[0-9a-f]{64}")
-# A submission writes a kit in a moment; what is older was left by one that was killed.
-_HALF_MADE_S = 600.0
+_ASIDE = re.compile(r"[0-9a-f]{64}\.\d+\.(new|old)")
+# A kit is written, or removed, in a moment; what is older was left by a process that was killed.
+_ASIDE_S = 600.0
 
 
 def digest() -> str:
@@ -78,10 +78,14 @@ def prune(state_dir: Path) -> None:
     The scripts in `jobs` name the kits of jobs that slurm-nb submitted; a session whose script was
     handed to sbatch by hand has a file that names its own.
     """
-    kits = state_dir / "kits"
-    found = [(path, _age_s(path)) for path in kits.iterdir()]
-    old = [path for path, age_s in found if _is_old(path, age_s)]
-    named = _named(state_dir) if any(_NAME.fullmatch(path.name) for path in old) else set()
+    paths: list[Path] = []
+    with suppress(OSError):
+        paths = list((state_dir / "kits").iterdir())
+    for path in paths:
+        if _ASIDE.fullmatch(path.name) and _age_s(path) > _ASIDE_S:
+            shutil.rmtree(path, ignore_errors=True)
+    old = [path for path in paths if _NAME.fullmatch(path.name) and _age_s(path) > _KEPT_S]
+    named = _named(state_dir) if old else set()
     for path in old:
         if path.name in named:
             _touch(path)  # in use: not to be looked for again tomorrow
@@ -89,19 +93,15 @@ def prune(state_dir: Path) -> None:
             _remove(path)
 
 
-def _remove(path: Path) -> None:
+def _remove(folder: Path) -> None:
     """Remove a kit, unless a submission begins to use it at this moment."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.old")
+    aside = folder.with_name(f"{folder.name}.{os.getpid()}.old")
     with suppress(OSError):
-        path.rename(aside)
-        if _is_old(path, _age_s(aside)):
+        folder.rename(aside)
+        if _age_s(aside) > _KEPT_S:
             shutil.rmtree(aside, ignore_errors=True)
         else:
-            aside.rename(path)
-
-
-def _is_old(path: Path, age_s: float) -> bool:
-    return age_s > (KEPT_DAYS * 86400 if _NAME.fullmatch(path.name) else _HALF_MADE_S)
+            aside.rename(folder)
 
 
 def _named(state_dir: Path) -> set[str]:

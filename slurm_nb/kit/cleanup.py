@@ -2,7 +2,6 @@
 
 A script that was killed (SIGKILL) has cleaned nothing up. The token is left to slurm-nb on the
 login node: the job may run elsewhere already, with a token of its own in that file.
-Self-contained: the standard library only, Python 3.8 and later.
 """
 
 import atexit

@@ -1,7 +1,4 @@
-"""Runs inside the Jupyter server: kernels over UNIX sockets, and without a debugger.
-
-Self-contained: jupyter_server's own objects only, Python 3.8 and later.
-"""
+"""Runs inside the Jupyter server: kernels over UNIX sockets, and without a debugger."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Runs inside the Jupyter server: which of the user's own settings slurm-nb did not let stand.
-
-Self-contained: standard library and jupyter_server's own only, Python 3.8 and later.
-"""
+"""Runs inside the Jupyter server: which of the user's own settings slurm-nb did not let stand."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Runs inside the Jupyter server: what listens, and whether it lets strangers in.
 
-Self-contained: standard library only, Python 3.8 and later. /proc is proc(5).
+/proc is proc(5).
 """
 
 from __future__ import annotations

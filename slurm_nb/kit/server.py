@@ -1,7 +1,6 @@
 """Runs inside the Jupyter server: its settings, and the line that says where it listens.
 
-Self-contained: standard library and jupyter_server only, Python 3.8 and later. The job
-script hands over its values in SLURM_NB_* variables, which kernels do not get to see.
+The job script hands over its values in SLURM_NB_* variables, which kernels do not get to see.
 """
 
 from __future__ import annotations

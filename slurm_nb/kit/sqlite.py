@@ -1,7 +1,6 @@
 """Keeps SQLite off network file systems, where its locks fail or hang (sqlite.org/lockingv3.html).
 
-Runs inside the Jupyter server. Self-contained: standard library only,
-Python 3.8 and later. /proc/self/mountinfo is proc(5).
+Runs inside the Jupyter server.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Versions of Jupyter without published security holes, as of November 2026.
-
-Self-contained: standard library only, Python 3.8 and later.
-"""
+"""Versions of Jupyter without published security holes, as of November 2026."""
 
 from __future__ import annotations
 

@@ -118,19 +118,24 @@ def test_a_damaged_kit_is_replaced(store: Store, damage: Callable[[Path], None])
     assert list(store.kits.iterdir()) == [folder]
 
 
-def run_script(store: Store, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The plain job script, as Slurm starts it, but for the interpreter: it ends at once."""
+def job_script(store: Store) -> str:
+    """The plain one, but for the interpreter: it ends at once."""
     python = store.folder.parent / "python"
     python.write_text(
         '#!/bin/bash\necho "Jupyter $PWD"; touch "$SLURM_NB_RUN_DIR/python-started"\n'
     )
     python.chmod(0o755)
     spec = JobSpec(notebook_dir=store.folder, python=python)
+    return render(spec, state_dir=store.folder, folders=[])
+
+
+def run_script(script: str) -> subprocess.CompletedProcess[str]:
+    """As Slurm starts it."""
     return subprocess.run(
-        ["bash", "-c", render(spec, state_dir=store.folder, folders=[]), "slurm_script"],
+        ["bash", "-c", script, "slurm_script"],
         env={
             "PATH": os.environ["PATH"], "HOME": "/nonexistent", "SLURM_CLUSTER_NAME": "hpc",
-            "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "c1", **variables,
+            "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "c1",
         },
         capture_output=True,
         text=True,
@@ -142,7 +147,7 @@ def test_a_job_runs_in_the_kit(store: Store) -> None:
     """Jupyter starts there: a file of the user's directory is not imported in place of Python's."""
     folder = kit.install(store.kits)
 
-    done = run_script(store)
+    done = run_script(job_script(store))
 
     assert f"Jupyter {folder}\n" in done.stdout
     assert (done.returncode, done.stderr) == (0, "")
@@ -153,7 +158,7 @@ def test_a_job_does_not_use_a_damaged_kit(store: Store, damage: Callable[[Path],
     """One line says so, with the job's nonce and what to do; nothing of the kit is run."""
     damage(kit.install(store.kits))
 
-    done = run_script(store)
+    done = run_script(job_script(store))
 
     nonce = (store.session_folder("hpc", "7") / "nonce").read_text()
     who = {"cluster": "hpc", "job_id": "7", "nonce": nonce}
@@ -233,7 +238,7 @@ def test_python_caches_the_kit_beside_it(store: Store) -> None:
     assert Path(shown.split()[0]).is_relative_to(folder / kit.PACKAGE)
     assert Path(shown.split()[0]).stat().st_mode & 0o077 == 0
     assert kit.is_sound(folder)
-    assert run_script(store).returncode == 0
+    assert run_script(job_script(store)).returncode == 0
 
 
 def test_a_cache_does_not_outlive_the_file(store: Store) -> None:
@@ -314,6 +319,30 @@ def test_a_kit_that_a_job_names_stays(store: Store, name: Callable[[Store, Path]
     assert kit.is_sound(folder)
 
 
+def test_a_pending_job_runs_the_kit_that_it_was_submitted_with(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version is installed, and submits, before the job starts or is requeued."""
+    before = kit.install(store.kits)
+    script = job_script(store)
+    files = {**kit._files(), f"{kit.PACKAGE}/functions.sh": b"echo of a new version\n"}  # noqa: SLF001
+    files["SHA256SUMS"] = b"".join(
+        f"{hashlib.sha256(text).hexdigest()}  {name}\n".encode()
+        for name, text in files.items()
+        if name != "SHA256SUMS"
+    )
+    monkeypatch.setattr(kit, "_files", lambda: files)
+    after = kit.install(store.kits)
+    clean_up(store)
+
+    done = run_script(script)
+
+    assert after != before
+    assert f"Jupyter {before}\n" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "of a new version" in run_script(job_script(store)).stdout
+
+
 def test_a_submission_of_a_new_version_leaves_the_kits_of_others(store: Store) -> None:
     """A pending job, or one that is put back into the queue, runs what it was submitted with."""
     folder = older(store, days=0)
@@ -352,10 +381,12 @@ def test_what_a_killed_submission_left_goes_soon(
     stays: bool,  # noqa: FBT001  a column of the table
 ) -> None:
     """Once nobody can be writing it any more."""
-    half = store.kits / f"{kit.digest()}.4711.new"
-    half.mkdir()
-    os.utime(half, (time.time() - minutes * 60,) * 2)
+    half, other = store.kits / f"{kit.digest()}.4711.new", store.kits / "of-the-users-own"
+    for folder in (half, other):
+        folder.mkdir()
+        os.utime(folder, (time.time() - minutes * 60,) * 2)
 
     kit.prune(store.folder)
 
     assert half.exists() is stays
+    assert other.exists()

@@ -232,6 +232,15 @@ def test_the_kits_own_settings_are_not_told() -> None:
     assert found() == []
 
 
+def test_the_kits_own_settings_are_not_told_where_a_link_leads_to_them(tmp_path: Path) -> None:
+    """The job script names a home by a link; Python knows the kit by its real path."""
+    link = tmp_path / "home"
+    link.symlink_to(KIT.parent)
+    app = SimpleNamespace(config_file_paths=[str(link / KIT.name)])
+
+    assert overrides._own_configs(app) == []  # noqa: SLF001  loading it would run it again
+
+
 @pytest.mark.parametrize(
     "text",
     [

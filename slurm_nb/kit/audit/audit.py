@@ -1,8 +1,7 @@
 """Runs inside a session's job, beside the server: how private it is, as seen from there.
 
-Self-contained: standard library and the kit's own files only, Python 3.8 and later. Comes by
-stdin with them (slurm_nb/audit.py); prints one JSON list of `[name, passed, evidence]`. The token
-is read from its file and never printed. /proc is proc(5).
+Prints one JSON list of `[name, passed, evidence]`. The token is read from its file and never
+printed. /proc is proc(5).
 """
 
 from __future__ import annotations

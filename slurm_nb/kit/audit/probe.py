@@ -1,7 +1,4 @@
-"""Runs inside a session's job: who answers at an address, and what.
-
-Self-contained: standard library only, Python 3.8 and later.
-"""
+"""Runs inside a session's job: who answers at an address, and what."""
 
 from __future__ import annotations
 

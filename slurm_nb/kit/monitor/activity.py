@@ -1,8 +1,7 @@
 """Runs inside the Jupyter server: keeps what `slurm-nb list` shows of a session, in one small file.
 
-Self-contained: standard library only, Python 3.8 and later. The file is the session's own, on a
-file system that the login node sees, which may be slow, full or gone: a thread writes, and what
-fails is left.
+The file is the session's own, on a file system that the login node sees, which may be slow, full or
+gone: a thread writes, and what fails is left.
 
     {"active_at": 1795667137, "idle_stop_at": 1795670737, "memory_fraction": 0.42, "kernels": 2}
 """

@@ -1,7 +1,4 @@
-"""Runs inside the Jupyter server: whether the session is in use, and since when it is not.
-
-Self-contained: jupyter_server's own objects and the standard library only, Python 3.8 and later.
-"""
+"""Runs inside the Jupyter server: whether the session is in use, and since when it is not."""
 
 from __future__ import annotations
 

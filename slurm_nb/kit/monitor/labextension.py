@@ -1,6 +1,6 @@
 """Puts slurm-nb's word on the pages of Notebook 7 and Lab: a small extension of theirs.
 
-Self-contained: standard library only, Python 3.8 and later. A prebuilt ("federated") extension is
+A prebuilt ("federated") extension is
 a directory with a package.json that names a script (JupyterLab's documentation, "Prebuilt
 extensions"); the script is labextension.js, written by hand, so that nothing is built.
 """

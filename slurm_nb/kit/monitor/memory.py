@@ -1,6 +1,6 @@
 """Runs inside a session's job: how much memory it may use, how much it uses, what was killed.
 
-Self-contained: standard library only, Python 3.8 and later. Control groups are cgroups(7); version
+Control groups are cgroups(7); version
 1 is Documentation/admin-guide/cgroup-v1/memory.rst of Linux, version 2 cgroup-v2.rst.
 """
 

@@ -1,6 +1,5 @@
 """Runs inside the Jupyter server: looks every few seconds how the session does, and says so.
 
-Self-contained: jupyter_server's own objects and the standard library only, Python 3.8 and later.
 Whatever goes wrong here is told once in the log, and the session goes on.
 """
 

@@ -1,8 +1,6 @@
 """Runs inside the Jupyter server: what the pages ask for, to show it (labextension.js).
 
-Self-contained: standard library, tornado and jupyter_server only, Python 3.8 and later.
-
-    GET BASE_URL/slurm-nb/notices -> {"notices": [{"id": 1, "kind": "time", "text": "..."}]}
+GET BASE_URL/slurm-nb/notices -> {"notices": [{"id": 1, "kind": "time", "text": "..."}]}
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs inside the Jupyter server: how long the job still has.
 
-Self-contained: standard library only, Python 3.8 and later. The job script asks Slurm when the job
+The job script asks Slurm when the job
 ends, and leaves the answer in a file, in seconds since the epoch; again when it may have changed.
 """
 
