@@ -145,6 +145,8 @@ def _write(folder: Path) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if path.suffix == ".py":  # where Python caches; it would make it by the job's umask
+            (path.parent / "__pycache__").mkdir(mode=0o700, exist_ok=True)
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
             _sync(path)

@@ -237,6 +237,7 @@ def test_python_caches_the_kit_beside_it(store: Store) -> None:
 
     assert Path(shown.split()[0]).is_relative_to(folder / kit.PACKAGE)
     assert Path(shown.split()[0]).stat().st_mode & 0o077 == 0
+    assert Path(shown.split()[0]).parent.stat().st_mode & 0o077 == 0
     assert kit.is_sound(folder)
     assert run_script(job_script(store)).returncode == 0
 
@@ -258,6 +259,7 @@ def test_a_cache_does_not_outlive_the_file(store: Store) -> None:
 def test_a_kit_where_nothing_can_be_cached_is_used(store: Store) -> None:
     """A file system that nodes can only read."""
     folder = kit.install(store.kits)
+    (folder / kit.PACKAGE / "__pycache__").rmdir()
     (folder / kit.PACKAGE / "__pycache__").touch()
 
     assert " 7." in imported(folder)
