@@ -5,8 +5,8 @@
 # that lines of the user's (--setup, --module, --env, a site's template) may use any other name.
 # For templates: fail, find_module, load_module, use_env, use_container.
 #
-# From the script: python, inside, slurm_nb_nonce, slurm_nb_cluster, slurm_nb_job_id, slurm_nb_session_dir, slurm_nb_state_dir,
-# slurm_nb_notebook_dir, slurm_nb_kit_dir, slurm_nb_node, slurm_nb_signalled, slurm_nb_tell.
+# From the script: python, inside; slurm_nb_ cluster, job_id, node, nonce, state_dir, session_dir,
+# kit_dir, notebook_dir, signalled; the function slurm_nb_tell.
 
 # shellcheck disable=SC2154  # these
 # shellcheck disable=SC2317,SC2329  # traps and the script call functions
@@ -56,7 +56,7 @@ slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, where Slu
   [ -z "$slurm_nb_signalled" ] || slurm_nb_woken=yes
   # What runs in this session carries this mark in its environment, however it was started.
   export SLURM_NB_SESSION=$slurm_nb_cluster/$slurm_nb_job_id
-  # For `slurm-nb`: this kit is in use.
+  # So that slurm-nb keeps the kit for as long as this session.
   (umask 077 && printf '%s\n' "${slurm_nb_kit_dir##*/}" >"$slurm_nb_session_dir/kit")
   chmod 600 "$slurm_nb_session_dir/kit"
   touch -c "$slurm_nb_kit_dir" 2>/dev/null

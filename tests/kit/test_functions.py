@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -250,6 +251,187 @@ def test_a_kernels_sockets_fit_into_the_longest_base() -> None:
     kernel = f"{longest}/slurm-nb.AbCd1234/runtime/kernel-{uuid.uuid4()}-ipc-10"
     assert longest.endswith("x")
     assert len(kernel) <= 107
+
+
+# --- environments ---
+
+
+def make_env(folder: Path, *files: str) -> Path:
+    """An environment that has these files, beside a python3 that runs the tests' own."""
+    for name in ("bin/python3", *files):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
+        path.chmod(0o755)
+    return folder
+
+
+def failure(code: str, folder: Path, *words: str, **environ: str) -> dict[str, object]:
+    """What is told when `code` fails."""
+    text = f"slurm_nb_begin\nslurm_nb_enter_environment\n{code}\necho went on"
+    done = bash(text, *words, folder=folder, check=False, environ=environ)
+    assert "went on" not in done.stdout
+    failed, ended = told(done.stdout)
+    assert (failed["what"], ended) == ("failed", {"what": "ended", "exit_code": 1})
+    return failed
+
+
+def test_a_virtual_environment_is_activated(tmp_path: Path) -> None:
+    """Its programs go first, and Python finds its own library."""
+    env = make_env(tmp_path / "my env")
+    code = 'use_env "$1"; echo "${PATH%%:*} $VIRTUAL_ENV ${PYTHONHOME-unset}"'
+
+    done = bash(code, str(env), environ={"PYTHONHOME": "/old"})
+
+    assert done.stdout == f"{env}/bin {env} unset\n"
+
+
+@pytest.mark.parametrize("where", ["CONDA_ENVS_PATH", "CONDA_EXE", "MAMBA_ROOT_PREFIX", "note"])
+def test_a_conda_environment_is_found_by_name(tmp_path: Path, where: str) -> None:
+    """Where conda would find it, whatever IFS is; what its packages set is set, by any name."""
+    env = make_env(tmp_path / "root dir/envs/analysis", "conda-meta/history")
+    (env / "conda-meta/state").write_text('{"env_vars": {"WHO": "it\\u0027s $(id)"}}')
+    script = env / "etc/conda/activate.d/x.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text("export file=theirs folder=theirs name=theirs")
+    root = env.parents[1]
+    environ = {"HOME": str(tmp_path)}
+    if where == "note":
+        (tmp_path / ".conda").mkdir()
+        (tmp_path / ".conda/environments.txt").write_text(f"/no/such/analysis\n{env}\n")
+    else:
+        values = {"CONDA_ENVS_PATH": f"/no:{env.parent}", "CONDA_EXE": f"{root}/bin/conda"}
+        environ[where] = values.get(where, str(root))
+
+    show = 'echo "$CONDA_PREFIX|$CONDA_DEFAULT_ENV|$WHO|$file|$folder|$name"'
+    done = bash(f"IFS=/\nuse_env analysis\n{show}", environ=environ)
+
+    assert done.stdout == f"{env}|analysis|it's $(id)|theirs|theirs|theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nowhere", "there is no conda environment named nowhere on c1"),
+        ("/no/such", "the environment /no/such is not there on c1"),
+        ("/tmp", "the environment /tmp has no bin/python3 on c1"),
+    ],
+)
+def test_an_environment_that_is_not_there_is_told(tmp_path: Path, name: str, text: str) -> None:
+    """With its name and the node."""
+    assert failure('use_env "$1"', tmp_path, name)["text"] == text
+
+
+@pytest.mark.parametrize(
+    "body", ["echo 'ERROR: Unable to locate x' >&2", "echo 'Lmod error: unknown' >&2; return 1"]
+)
+def test_a_module_that_is_not_loaded_is_told(tmp_path: Path, body: str) -> None:
+    """Also where `module` says that it was: Environment Modules 3 and 4 do."""
+    text = str(failure(f"module() {{ {body}; }}\nload_module x/1", tmp_path)["text"])
+
+    assert text.startswith("the module x/1 can't be loaded on c1: ")
+    assert "nable to locate x" in text or "unknown" in text
+
+
+def test_a_module_sets_what_it_likes(tmp_path: Path) -> None:
+    """Names that the functions might use as well reach Jupyter."""
+    code = """slurm_nb_begin
+module() { export file=$2 said=$2 folder=$2; echo hello >&2; }
+load_module x/1
+echo "$file $said $folder"
+"""
+
+    done = bash(code, folder=tmp_path, check=False)
+
+    assert done.stdout.startswith("x/1 x/1 x/1\n")
+    assert done.stderr == "hello\n"
+
+
+def test_a_container_sees_the_kit_and_the_directories(tmp_path: Path) -> None:
+    """The image's own interpreter is started in the kit's directory; GPUs come with it."""
+    make_env(tmp_path / "programs", "bin/apptainer")
+    path = f"{tmp_path}/programs/bin:{os.environ['PATH']}"
+    code = """slurm_nb_run_dir=/run/x
+slurm_nb_enter_environment
+use_container "$1"
+slurm_nb_leave_environment
+printf "%s\\n" "${inside[@]}" "$python"
+trap - EXIT"""
+
+    done = bash(
+        code, "docker://image", folder=tmp_path, environ={"PATH": path, "CUDA_VISIBLE_DEVICES": "0"}
+    )
+
+    binds = ["/run/x", f"{tmp_path}/state", "/home/alice"]
+    assert done.stdout.splitlines() == [
+        f"{tmp_path}/programs/bin/apptainer", "exec", "--pwd", f"{tmp_path}/kit",
+        *(word for each in binds for word in ("--bind", each)),
+        "--nv", "docker://image", "python3",
+    ]  # fmt: skip
+
+
+def test_threads_follow_the_cpus_of_the_job() -> None:
+    """But for a number that the user chose."""
+    done = bash(
+        "slurm_nb_limit_threads; echo $OMP_NUM_THREADS $MKL_NUM_THREADS",
+        environ={"SLURM_CPUS_PER_TASK": "4", "MKL_NUM_THREADS": "1"},
+    )
+
+    assert done.stdout == "4 1\n"
+
+
+def test_an_interpreter_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """By its name, before anything is started."""
+    text = failure("python=/no/python\nslurm_nb_leave_environment", tmp_path)["text"]
+
+    assert text == "there is no Python interpreter /no/python on c1"
+
+
+# --- Jupyter's end is the job's ---
+
+STARTED = 'touch "$slurm_nb_run_dir/python-started"'
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_the_job_ends_with_the_servers_exit_code(tmp_path: Path, code: int) -> None:
+    """And with everything removed."""
+    text = f"slurm_nb_begin\n{STARTED}\n(exit {code}) &\nslurm_nb_wait_for $!"
+
+    done = bash(text, folder=tmp_path, check=False)
+
+    assert done.returncode == code
+    assert told(done.stdout) == [{"what": "ended", "exit_code": code}]
+
+
+def test_an_interpreter_that_does_not_start_is_told(tmp_path: Path) -> None:
+    """The kit's first act is to leave a sign."""
+    done = bash("slurm_nb_begin\n(exit 3) &\nslurm_nb_wait_for $!", folder=tmp_path, check=False)
+
+    failed, _ = told(done.stdout)
+    assert failed["text"] == "python3 did not start on c1: exit code 3"
+    assert failed["known"] is False
+
+
+@pytest.mark.parametrize(("end", "said"), [("1", True), ("9999999999", False)])
+def test_a_job_that_is_told_to_end_stops_the_server(
+    tmp_path: Path,
+    end: str,
+    said: bool,  # noqa: FBT001  a column of the table
+) -> None:
+    """It gets SIGTERM; whether it was the time limit is known by the time."""
+    server = "trap 'exit 7' TERM; kill -TERM $PARENT; while :; do sleep 0.05; done"
+    text = f"""slurm_nb_cluster=local
+slurm_nb_begin {end}
+{STARTED}
+PARENT=$$ bash -c "$1" &
+slurm_nb_wait_for $!"""
+
+    done = bash(text, server, folder=tmp_path, check=False)
+
+    *stopping, ended = told(done.stdout)
+    assert done.returncode == 7
+    assert ended == {"what": "ended", "exit_code": 7}
+    assert [each["kind"] for each in stopping] == (["time"] if said else [])
 
 
 # --- the certificate ---
