@@ -52,7 +52,8 @@ def install(kits: Path) -> Path:
             _replace(folder)
     except OSError as error:
         raise BadValue(
-            f"{folder}: can't be written: {error.strerror}", hint="nothing was submitted"
+            f"{folder}: can't be written: {error.strerror}",
+            hint="make room there, or set SLURM_NB_HOME to another directory",
         ) from error
     return folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -209,6 +210,45 @@ def test_two_submissions_at_once_do_no_harm(store: Store) -> None:
         thread.join()
 
     assert found == [True] * 4
+    assert [path.name for path in store.kits.iterdir()] == [kit.digest()]
+
+
+STEPPER = """
+import os, sys
+from pathlib import Path
+steps = int(sys.argv[1])
+def hook(event, args):
+    global steps
+    writes = event == "open" and isinstance(args[2], int) and args[2] & os.O_CREAT
+    if writes or event in ("os.mkdir", "os.rename", "os.rmdir", "os.remove"):
+        steps -= 1
+        if steps == 0:
+            os._exit(9)
+from slurm_nb.job import kit
+sys.addaudithook(hook)
+kit.install(Path(sys.argv[2]))
+"""
+
+
+def test_a_submission_that_is_killed_leaves_no_half_of_it(store: Store) -> None:
+    """At whatever step: a kit of this name is whole, the next submission finds or makes one, and
+    what else is left goes with the next clean-up.
+    """
+    step, code = 0, 9
+    while code == 9:
+        step += 1
+        shutil.rmtree(store.kits / kit.digest(), ignore_errors=True)
+        argv = [sys.executable, "-c", STEPPER, str(step), str(store.kits)]
+        code = subprocess.run(argv, check=False).returncode
+        found = store.kits / kit.digest()
+        assert not found.exists() or kit.is_sound(found)
+    assert (code, step > 20) == (0, True)
+    for path in store.kits.iterdir():
+        os.utime(path, (time.time() - 3600,) * 2)
+
+    assert kit.is_sound(kit.install(store.kits))
+    kit.prune(store.folder)
+
     assert [path.name for path in store.kits.iterdir()] == [kit.digest()]
 
 
