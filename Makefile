@@ -32,7 +32,7 @@ check: .venv/developing
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/shellcheck .ci/run tests/debian-packages
+	$(BIN)/shellcheck .ci/run tests/debian-packages slurm_nb/kit/functions.sh
 	for ui in notebook lab; do $(BIN)/slurm-nb submit --dry-run --ui $$ui | $(BIN)/shellcheck - || exit; done
 
 dist: .venv/developing

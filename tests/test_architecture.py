@@ -117,6 +117,17 @@ def test_a_pure_module_does_no_input_or_output(name: str) -> None:
     assert not calls(name) & IO_NAMES
 
 
+def test_the_kit_needs_only_what_a_compute_node_has() -> None:
+    """The standard library and jupyter_server, and in a kernel's environment ipykernel."""
+    files = [name for name in MODULES if name.startswith("kit/")]
+    allowed = {*sys.stdlib_module_names, "jupyter_server", "tornado", "traitlets", "slurm_nb_kit"}
+    of_kernels = {"kit/kernel_launcher.py": {"zmq", "ipykernel", "IPython"}}
+
+    assert len(files) >= 2
+    for name in files:
+        assert imports(name) <= allowed | of_kernels.get(name, set())
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_says_what_it_is(name: str) -> None:
     """Every module begins with what it is for; a file that Jupyter loads says it in a comment."""

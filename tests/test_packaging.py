@@ -12,6 +12,7 @@ import pytest
 import slurm_nb
 
 CHECKOUT = Path(__file__).parents[1]
+SHIPPED = {".py", ".typed", ".sh", ".js"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def text(wheel: zipfile.ZipFile, name: str) -> str:
 def test_the_wheel_holds_the_package_and_the_templates(wheel: zipfile.ZipFile) -> None:
     """Every module and every job template of the checkout is in the wheel, byte for byte."""
     package = [
-        *(path for path in (CHECKOUT / "slurm_nb").rglob("*") if path.suffix in {".py", ".typed"}),
+        *(path for path in (CHECKOUT / "slurm_nb").rglob("*") if path.suffix in SHIPPED),
         *(path for path in (CHECKOUT / "job_templates").rglob("*") if path.is_file()),
     ]
     expected = {
@@ -51,9 +52,9 @@ def test_the_wheel_holds_the_package_and_the_templates(wheel: zipfile.ZipFile) -
     names = {
         "slurm_nb/job_templates/jupyter.sh.j2",
         "slurm_nb/py.typed",
-        "slurm_nb/jobside/slurm_nb_kit.py",
-        "slurm_nb/jobside/jupyter_config.py",
-        "slurm_nb/jobside/jupyter_server_config.py",
+        "slurm_nb/kit/functions.sh",
+        "slurm_nb/kit/preflight.py",
+        "slurm_nb/kit/monitor/labextension.js",
     }
     assert names <= set(expected)
     assert set(expected) <= set(wheel.namelist())
@@ -89,10 +90,13 @@ def test_a_script_renders_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; import slurm_nb\n"
+        "from slurm_nb.job.kit import install\n"
         "from slurm_nb.job.script import render; from slurm_nb.job.spec import JobSpec\n"
         "from slurm_nb.paths import templates_folder\n"
         "spec = JobSpec(notebook_dir=Path('/n'), python=Path('/p'))\n"
-        "print(slurm_nb.__file__, templates_folder(), render(spec, state_dir=Path('/s')), sep='\\n')"
+        "kit = install(Path(sys.argv[1]))\n"
+        "script = render(spec, state_dir=Path('/s'))\n"
+        "print(slurm_nb.__file__, templates_folder(), kit, script, sep='\\n')"
     )
 
     done = subprocess.run(
@@ -103,8 +107,9 @@ def test_a_script_renders_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path)
         cwd=tmp_path,
     )
 
-    module, templates, script = done.stdout.split("\n", 2)
+    module, templates, kit, script = done.stdout.split("\n", 3)
     assert module == str(tmp_path / "site/slurm_nb/__init__.py")
     assert templates == str(tmp_path / "site/slurm_nb/job_templates")
     assert script.startswith("#!/bin/bash\n")
-    assert "slurm_nb_kit.py" in script
+    assert f"kits/{Path(kit).name}\n" in script
+    assert (Path(kit) / "slurm_nb_kit/functions.sh").exists()

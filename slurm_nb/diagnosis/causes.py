@@ -86,7 +86,7 @@ CAUSES = (
           example="nothing ran and nobody was connected for TIME (--idle-timeout)"),
     Cause("time-limit", "the time limit of the job was reached", "a job ends at its time limit",
           _TIME, stopping="time"),
-    # What the job script and slurm_nb_start find missing; the cure is theirs.
+    # What the job script and preflight.py find missing; the cure is theirs.
     Cause("jupyter-missing", _CANT, "the environment has no Jupyter, or one that is too old",
           "{cure}",
           failed=r".* has no (?:jupyter_server|notebook|jupyterlab)|.*, and \S+ or later is .*",

@@ -1,1 +1,1 @@
-"""The job as it is asked for, rendered as bash."""
+"""What is asked for: the job, its script, and the kit that the script uses."""

@@ -11,7 +11,7 @@ The job writes one line for each, among whatever else Jupyter logs:
     slurm-nb ended: {..., "exit_code": 0}
 
 Pure: no I/O, no clock. The writers are job_templates/jupyter.sh.j2 (started, failed, ended),
-jobside/slurm_nb_start.py (failed) and jobside/slurm_nb_kit.py (notice, ready, warning, stopping).
+kit/preflight.py (failed) and kit/server.py (notice, ready, warning, stopping).
 """
 
 from __future__ import annotations

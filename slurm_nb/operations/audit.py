@@ -1,6 +1,6 @@
 """How private a session is: what is seen of it on the login node, and on its compute node.
 
-The node's part is jobside/slurm_nb_audit.py, run inside the job.
+The node's part is kit/audit, run inside the job.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import pwd
 import stat
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 from slurm_nb.errors import NotReady, SchedulerError
+from slurm_nb.job import kit
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.scheduler.srun import run_on_node, shown_by_slurm
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
-# As jobside/slurm_nb_audit.py names them, in its order.
+# As kit/audit/audit.py names them, in its order.
 NODE_CHECKS = (
     "node-local directories", "node-local files", "TCP listeners", "bind address", "UNIX sockets",
     "token in arguments", "token in environments", "door: no token", "door: wrong token",
@@ -30,7 +30,6 @@ NODE_CHECKS = (
 )  # fmt: skip
 LISTENER = "notebook's listener"
 """The node's one answer when no process of the job listens where the session says."""
-_PROGRAMS = ("slurm_nb_checks", "slurm_nb_knock", "slurm_nb_processes", "slurm_nb_versions")
 _CHUNK_BYTES = 1 << 20
 # A hostile answer may be of any length.
 _EVIDENCE_CHARS = 2000
@@ -61,15 +60,11 @@ def audit(session: Session, ready: Ready, store: Store) -> list[Check]:
     checks = [*_modes(session, store), *_kept(session, store, token)]
     if session.cluster != LOCAL:
         checks.append(_searched("token in what Slurm shows", shown_by_slurm(session), token))
-    program = node_program(session, ready, store)
-    return [*checks, *parse_node(run_on_node(session, node=ready.node, program=program))]
+    return [*checks, *parse_node(ask_node(session, ready, store))]
 
 
-def node_program(session: Session, ready: Ready, store: Store) -> str:
-    """The text of the node's program, complete in itself; the token is not in it."""
-    folder = resources.files("slurm_nb.jobside")
-    names = (*_PROGRAMS, "slurm_nb_audit")
-    texts = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in names]
+def ask_node(session: Session, ready: Ready, store: Store) -> str:
+    """What the node's program prints; it is of this version, whatever the session's own kit is."""
     token_file = store.session_folder(session.cluster, session.job_id) / "token"
     asked = {
         "cluster": session.cluster,
@@ -78,12 +73,12 @@ def node_program(session: Session, ready: Ready, store: Store) -> str:
         "token_file": str(token_file),
         "ready": asdict(ready),
     }
-    return (
-        "import json, sys, types\n"
-        f"for name, text in json.loads({json.dumps(texts)!r}):\n"
-        "    sys.modules[name] = types.ModuleType(name)\n"
-        "    exec(compile(text, name + '.py', 'exec'), sys.modules[name].__dict__)\n"
-        f"sys.modules['slurm_nb_audit'].main(json.loads({json.dumps(asked)!r}))\n"
+    return run_on_node(
+        session,
+        node=ready.node,
+        module=f"{kit.PACKAGE}.audit",
+        folder=kit.install(store.kits),
+        stdin=json.dumps(asked),
     )
 
 

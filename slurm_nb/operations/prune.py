@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from slurm_nb.diagnosis.outcome import is_certain, is_over
+from slurm_nb.job import kit
 from slurm_nb.operations.listing import Listing, SessionStatus
 from slurm_nb.session.pending import sweep
 from slurm_nb.session.store import Store, find_ended
@@ -35,7 +36,7 @@ def _stays_over(entry: SessionStatus, listing: Listing) -> bool:
 
 
 def clean_up(store: Store) -> None:
-    """Remove what is kept of sessions that ended long ago, and what was left half-written.
+    """Remove what is kept of sessions that ended long ago, kits, and what was left half-written.
 
     Nothing is asked of Slurm.
     """
@@ -44,3 +45,4 @@ def clean_up(store: Store) -> None:
         ended = find_ended(store, session)
         if ended and is_certain(ended) and time.time() - ended.at > _KEPT_S:
             store.remove(session)
+    kit.prune(store.folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import SchedulerError, SlurmNbError, SubmissionUnknown, UserError
+from slurm_nb.job import kit
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
@@ -23,13 +24,15 @@ from slurm_nb.session.store import Store
 
 
 def render(spec: JobSpec, *, template: str | None = None) -> str:
-    """The job script that `submit` hands to sbatch. Raises `UserError`."""
+    """The job script that `submit` hands to sbatch; its kit is installed. Raises `UserError`."""
     from slurm_nb.job import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
 
     store = Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
         raise UserError("--auth password: there is no password", hint="set one: slurm-nb password")
-    return script.render(spec, state_dir=store.folder, template=template)
+    text = script.render(spec, state_dir=store.folder, template=template)
+    kit.install(store.kits)
+    return text
 
 
 def submit(  # noqa: PLR0913  all but the first have defaults

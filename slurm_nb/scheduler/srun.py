@@ -5,6 +5,8 @@ Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from slurm_nb.errors import SchedulerError
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, run
@@ -15,23 +17,22 @@ _TIMEOUT_S = 120.0
 _STEP_MINUTES = 3
 
 
-def run_on_node(session: Session, *, node: str, program: str) -> str:
-    """What `program`, the text of a Python program, prints in the job of `session`.
+def run_on_node(session: Session, *, node: str, module: str, folder: Path, stdin: str) -> str:
+    """What `python -m module` prints in the job of `session`, with `stdin` on its standard input.
 
-    It is run by the interpreter that runs Jupyter, without the user's PYTHONPATH and away from
-    their files, which may shadow modules of Python's. It reaches the node by stdin, so that it
-    shows in no list of processes. Raises `SchedulerError` when it can't be run, ends with
-    another exit code than 0, or takes longer than two minutes.
+    It is run in `folder`, where the module is, by the interpreter that runs Jupyter, without the
+    user's PYTHONPATH and packages, which may shadow Python's own modules. Raises `SchedulerError`
+    when it can't be run, ends with another exit code than 0, or takes longer than two minutes.
     """
-    argv = [session.python or "python3", "-I", "-"]
+    argv = [session.python or "python3", "-E", "-s", "-m", module]
     if session.cluster != LOCAL:
         # --overlap: beside Jupyter, in the resources that the job has (srun(1)).
         argv = [
             "srun", *_where(session), f"--jobid={session.job_id}", "--overlap", "--nodes=1",
-            "--ntasks=1", f"--nodelist={node}", "--chdir=/", "--quiet", "--mpi=none",
+            "--ntasks=1", f"--nodelist={node}", f"--chdir={folder}", "--quiet", "--mpi=none",
             f"--time={_STEP_MINUTES}", *argv,
         ]  # fmt: skip
-    answer = run(argv, timeout_s=_TIMEOUT_S, stdin=program, cwd="/")
+    answer = run(argv, timeout_s=_TIMEOUT_S, stdin=stdin, cwd=str(folder))
     if answer.exit_code:
         raise SchedulerError(
             f"nothing could be run in job {session.job_id} on {node}: {answer.words}",

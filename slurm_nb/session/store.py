@@ -1,4 +1,20 @@
-"""The state directory: the files of every session."""
+"""The state directory: what a later process needs to find a job, its output and its token.
+
+STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm-nb,
+                                 else ~/.local/state/slurm-nb
+  jobs/7_submission.sh           the job script as submitted
+  jobs/7_0_log.out               the job's output (names as submitit makes them)
+  submitting/                    0700, submissions that have no answer yet: pending.py
+  answers/CLUSTER.json           0600, what Slurm said last: state_cache.py
+  kits/HASH/                     0700, what jobs run on their node: job/kit.py
+  sessions/CLUSTER/7/            0700
+    session.json                 0600, written by slurm-nb on the login node
+    ended.json                   0600, how it ended, once that is known
+    activity.json                0600, written by the job: how idle it is
+    token                        0600, written by the job
+    nonce                        0600, written by the job
+    kit                          0600, written by the job: the kit that it uses
+"""
 
 from __future__ import annotations
 
@@ -28,7 +44,7 @@ from slurm_nb.paths import state_dir
 from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
 from slurm_nb.session.session import _JOB_ID, Activity, Session, from_record, is_job_id
 
-_OURS = frozenset({"jobs", "sessions", "submitting", "answers", "error.log", "password"})
+_OURS = frozenset({"jobs", "sessions", "submitting", "answers", "kits", "error.log", "password"})
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -48,7 +64,7 @@ class Store:
         store = cls(state_dir(environ))
         check_directory_is_ours(store.folder, _OURS)
         make_private(store.folder)
-        for name in ("jobs", "sessions", "submitting", "answers"):
+        for name in ("jobs", "sessions", "submitting", "answers", "kits"):
             make_private(store.folder / name)
         for folder in store.folder.resolve().parents:
             check_parent(folder)
@@ -65,6 +81,11 @@ class Store:
     def session_folder(self, cluster: str, job_id: str) -> Path:
         """The folder of one session; it need not exist."""
         return self.folder / "sessions" / cluster / job_id
+
+    @property
+    def kits(self) -> Path:
+        """Where kits are, each under its content hash."""
+        return self.folder / "kits"
 
     @property
     def password_path(self) -> Path:

@@ -25,6 +25,7 @@ from slurm_nb.cli.main import cli
 from slurm_nb.cli.progress import WaitingLine
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 from slurm_nb.files import user_name, write_private
+from slurm_nb.job.kit import digest, is_sound
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
@@ -343,9 +344,10 @@ def test_a_dry_run_prints_the_script_and_touches_nothing(
     ):  # fmt: skip
         assert f"#SBATCH {option}" in lines
     assert "python=/opt/python" in lines
-    assert "ui=lab" in lines
-    assert f"notebook_dir={tmp_path}" in lines
-    assert f"state_dir={store.folder}" in lines
+    assert "export SLURM_NB_UI=lab SLURM_NB_IDLE_TIMEOUT_S=3600" in lines
+    assert f"slurm_nb_notebook_dir={tmp_path}" in lines
+    assert f"slurm_nb_state_dir={store.folder}" in lines
+    assert is_sound(store.kits / digest())  # so that it can be sbatched
     assert calls(slurm, "sbatch") == []
     assert store.all() == ([], [])
 
@@ -996,10 +998,10 @@ def test_the_modes_reach_the_script(run: Run, store: Store) -> None:
 
     assert "SLURM_NB_LISTEN=socket SLURM_NB_ROUTE=jump" in script
     assert "SLURM_NB_AUTH=password SLURM_NB_DEBUGGER=no" in script
-    assert "openssl req" not in script
+    assert "slurm_nb_make_certificate" not in script
     assert "SLURM_NB_LISTEN=port SLURM_NB_ROUTE=direct" in direct
     assert "SLURM_NB_DEBUGGER=yes" in direct
-    assert "openssl req" in direct
+    assert "slurm_nb_make_certificate" in direct
 
 
 def test_the_debuggers_price_is_told_in_the_help(run: Run) -> None:

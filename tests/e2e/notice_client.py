@@ -19,7 +19,7 @@ CHROMIUM = [
     "--disable-dev-shm-usage",
     "--window-size=1100,620",
 ]
-SHOWN = """return [...document.querySelectorAll('.Toastify__toast, .slurm-nb-notice')]
+SHOWN = """return [...document.querySelectorAll('.Toastify__toast')]
   .map(each => each.innerText.trim()).filter(text => text.startsWith('slurm-nb: '))"""
 
 

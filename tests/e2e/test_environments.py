@@ -154,7 +154,7 @@ def test_a_container_runs_jupyter_and_its_kernels(image: str, alice: Scientist) 
     assert alice.slurm_nb("audit", job_id).exit_code == 0
     assert alice.slurm_nb("cancel", job_id).exit_code == 0
     alice.cluster.cancel_jobs()
-    assert "slurm_nb_start" not in alice.processes("c1")
+    assert "slurm_nb_kit.preflight" not in alice.processes("c1")
 
     lacking = alice.slurm_nb("submit", *show, "--python", "/no/such/python")
 

@@ -54,7 +54,7 @@ def test_the_token_is_in_no_output_and_no_argument_even_for_the_owner(alice: Sci
     arguments = alice.processes("c1") + alice.processes("c2") + alice.processes("login")
 
     assert "slurm-nb ready: " in kept
-    assert "-m slurm_nb_start notebook" in arguments
+    assert "-m slurm_nb_kit.preflight notebook" in arguments
     assert token not in kept + arguments
 
 

@@ -191,7 +191,7 @@ def test_a_killed_jupyter_is_told_as_that(alice: Scientist) -> None:
     """SIGKILL of Jupyter: wait 4, `killed`, and the cure; nothing of it is left on the node."""
     job_id = alice.submit("-w", "c1")["job_id"]
 
-    alice.cluster.hosts["c1"].run(["kill", "-KILL", pid_of(alice, "c1", "slurm_nb_start")])
+    alice.cluster.hosts["c1"].run(["kill", "-KILL", pid_of(alice, "c1", "slurm_nb_kit.preflight")])
     await_state(alice.cluster, job_id, "FAILED")
     wait = alice.slurm_nb("wait", job_id)
 

@@ -292,6 +292,9 @@ def _step_through(alice: Scientist, *words: str) -> int:
 
     How many of them came as far as to start sbatch, or the job.
     """
+    alice.slurm_nb(
+        "submit", "--dry-run"
+    )  # writes the kit, which tests/job/test_kit.py steps through
     steps = count(1)
     killed_at: dict[int, str] = {}
     ended: list[int] = []
@@ -349,10 +352,10 @@ def _let_go(alice: Scientist) -> None:
 
 @contextmanager
 def _small_disk(alice: Scientist) -> Iterator[dict[str, str]]:
-    """A file system of 256 KiB for the sessions; the environment in which it is used."""
+    """A file system of 512 KiB for the sessions; the environment in which it is used."""
     folder, uid = alice.home / "small", alice.user.uid
     folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size=256k,mode=700,uid={uid},gid={uid}", "small"]
+    options = ["-t", "tmpfs", "-o", f"size=512k,mode=700,uid={uid},gid={uid}", "small"]
     with mounted(alice.cluster.login, f"{alice.user.home}/small", *options):
         yield {"SLURM_NB_HOME": f"{alice.user.home}/small"}
     folder.rmdir()

@@ -148,7 +148,7 @@ def test_an_account_is_quoted_without_its_authors_doing(write: Write) -> None:
         ("\n{{ no_such }}", 4, "no_such"),
         ("{% if %}", 3, "Expected an expression"),
         ("{{ spec.partition }}", 3, "a value is not set"),
-        ("{{ kit }}", 3, "a mapping"),
+        ("{{ {1: 2} }}", 3, "a mapping"),
         ("{{ 1 / 0 }}", 3, "division by zero"),
         ("{{ spec.account | sha }}", 3, "No filter named 'sha'"),
         ("#SBATCH --account={{ spec.account }}", 3, "needs the filter `directive`"),
@@ -159,7 +159,7 @@ def test_an_account_is_quoted_without_its_authors_doing(write: Write) -> None:
         ("{{ spec.partition | sh }}", 3, "a value is not set"),
         ("{{ spec.partition | raw }}", 3, "a value is not set"),
         ("#SBATCH {{ spec.partition | directive }}", 3, "a value is not set"),
-        ("{{ kit | sh }}", 3, "a mapping"),
+        ("{{ {1: 2} | sh }}", 3, "a mapping"),
     ],
 )
 def test_a_fault_is_told_with_file_and_line(write: Write, text: str, line: int, said: str) -> None:

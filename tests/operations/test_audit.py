@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from importlib import import_module
-from pathlib import Path
-from threading import Thread
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import zmq
 
 from slurm_nb.__main__ import main
 from slurm_nb.errors import SchedulerError
 from slurm_nb.files import write_private
+from slurm_nb.job.kit import digest
 from slurm_nb.joblog.events import Ready
-from slurm_nb.jobside import slurm_nb_knock, slurm_nb_processes, slurm_nb_versions
-from slurm_nb.operations.audit import LISTENER, NODE_CHECKS, Check, audit, node_program, parse_node
-from slurm_nb.scheduler.srun import run_on_node
+from slurm_nb.operations.audit import LISTENER, NODE_CHECKS, Check, ask_node, audit, parse_node
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
@@ -113,14 +103,17 @@ def test_json_is_one_object(run: Run, program: AddProgram) -> None:
 
 
 @pytest.mark.usefixtures("session")
-def test_the_token_is_neither_argument_nor_input_of_srun(run: Run, program: AddProgram) -> None:
+def test_the_token_is_neither_argument_nor_input_of_srun(
+    run: Run, program: AddProgram, store: Store
+) -> None:
     """The node's program reads the token from its file; ps shows nothing of it."""
     run("audit", "7")
 
     folder = program("unused", "").parent
     arguments = (folder / "srun.calls").read_text().splitlines()
-    assert arguments[-3:] == ["/opt/venv/bin/python", "-I", "-"]
+    assert arguments[-5:] == ["/opt/venv/bin/python", "-E", "-s", "-m", "slurm_nb_kit.audit"]
     assert {"--jobid=7", "--overlap", "--nodelist=c1"} <= set(arguments)
+    assert f"--chdir={store.kits / digest()}" in arguments
     assert TOKEN not in (folder / "srun.stdin").read_text() + "".join(arguments)
 
 
@@ -269,145 +262,12 @@ def test_a_check_that_is_missing_has_failed() -> None:
     assert failed(parse_node(json.dumps([[LISTENER, True, "fine"]]))) == [LISTENER]
 
 
-def test_the_program_runs_as_it_is_sent(store: Store) -> None:
-    """Complete in itself; where nothing of the job listens, it says so."""
+def test_the_nodes_program_runs_from_the_kit(store: Store) -> None:
+    """It needs nothing of the session's own kit; where nothing of the job listens, it says so."""
     session = Session(job_id="local-1", cluster="local", python=sys.executable)
     store.save(session)
     write_private(store.session_folder("local", "local-1") / "token", TOKEN)
 
-    said = run_on_node(session, node="here", program=node_program(session, READY, store))
-
-    assert parse_node(said) == [
+    assert parse_node(ask_node(session, READY, store)) == [
         Check(LISTENER, passed=False, evidence="no process of the job listens at 127.0.0.1:40123")
     ]
-
-
-@contextmanager
-def started(environ: dict[str, str], code: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that has printed its first line."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout
-        process.stdout.readline()
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-CHILD = (
-    "import pathlib, subprocess\n"
-    "c = subprocess.Popen(['sleep', '60'], env={})\n"
-    "while not pathlib.Path(f'/proc/{c.pid}/cmdline').read_bytes(): pass\n"  # exec is under way
-    "print(1, flush=True); c.wait()"
-)
-
-
-@pytest.mark.parametrize(
-    ("environ", "asked", "found"),
-    [
-        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-9"), 2),
-        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-8"), 0),
-        ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "9"}, ("audited", "9"), 2),
-        ({"SLURM_JOB_ID": "999999"}, ("audited", "999999"), 2),
-        ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "10"}, ("audited", "9"), 0),
-    ],
-)
-def test_processes_of_the_job(environ: dict[str, str], asked: tuple[str, str], found: int) -> None:
-    """By mark or Slurm's job id, with children that emptied their environment; no other job's."""
-    with started(environ, CHILD) as parent:
-        processes = list(slurm_nb_processes.of_session(*asked))
-
-        assert len(processes) == found
-        assert not found or str(parent.pid) in str(processes[0])
-        subprocess.run(["pkill", "-P", str(parent.pid)], check=False)
-
-
-def test_the_inbound_pipe_is_told_from_other_listeners() -> None:
-    """A socket that anything could come out of is not taken for ipykernel's."""
-    context: Any = zmq.Context()
-    with context.socket(zmq.PULL) as pull, context.socket(zmq.PUB) as publisher:
-        ports = [each.bind_to_random_port("tcp://127.0.0.1") for each in (pull, publisher)]
-        answers = [slurm_nb_knock.is_pull(f"127.0.0.1:{port}") for port in ports]
-    context.term()
-
-    assert answers == [True, False]
-    assert not slurm_nb_knock.is_pull("127.0.0.1:1")
-    assert not slurm_nb_knock.is_pull("0.0.0.0:1")
-
-
-class Open(BaseHTTPRequestHandler):
-    """Lets everybody in."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_words: object) -> None:
-        """Say nothing."""
-
-
-def test_an_open_door_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """403 for those without the token and for other Hosts, 200 with it; nothing else will do."""
-    monkeypatch.syspath_prepend(str(Path(slurm_nb_knock.__file__).parent))
-    node_part = import_module("slurm_nb_audit")
-    server = HTTPServer(("127.0.0.1", 0), Open)
-    ready = asdict(Ready(node="c1", port=server.server_port, path="/tree"))
-    job = node_part.Job([], None, "/tmp", ready, "token", TOKEN)
-    with server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        opened = list(node_part._door(job))  # noqa: SLF001  it runs as a program
-        server.shutdown()
-    shut = list(node_part._door(job))  # noqa: SLF001  it runs as a program
-
-    assert [passed for _, passed, _ in opened] == [False, False, True, False]
-    assert not any(passed for _, passed, _ in shut)
-    assert opened[3][2] == "Host: evil.example -> 200"
-
-
-@pytest.mark.parametrize(("soft", "passed"), [("0", True), ("unlimited", False), ("1", False)])
-def test_core_dumps(monkeypatch: pytest.MonkeyPatch, soft: str, passed: bool) -> None:  # noqa: FBT001
-    """A core file would hold the token: the server's soft limit must be 0."""
-    monkeypatch.syspath_prepend(str(Path(slurm_nb_knock.__file__).parent))
-    node_part = import_module("slurm_nb_audit")
-    limits = f"Limit  Soft Limit\nMax core file size        {soft}    unlimited   bytes\n"
-    monkeypatch.setattr(node_part.slurm_nb_processes, "read", lambda _path: limits.encode())
-    server = slurm_nb_processes.Process(51, [b"/opt/python", b"-m", b"notebook"], [], set())
-    job = node_part.Job([server], server, "/tmp", {}, "token", TOKEN)
-
-    ((name, verdict, evidence),) = node_part._core(job)  # noqa: SLF001  it runs as a program
-
-    assert (name, verdict) == ("core dumps", passed)
-    assert evidence == f"limit {soft} bytes, process 51 (python -m notebook)"
-
-
-@pytest.mark.parametrize(
-    ("versions", "old"),
-    [
-        (slurm_nb_versions.MINIMUM, []),
-        ({"tornado": "6.6.1", "notebook": "8.0.0a1"}, []),
-        ({"tornado": "6.5.9"}, ["tornado 6.5.9"]),
-        ({"jupyter_server": "2.9.0"}, ["jupyter_server 2.9.0"]),
-        ({"jupyterlab": "unknown"}, ["jupyterlab unknown"]),
-        ({"other": "0.1"}, []),
-    ],
-)
-def test_old_versions(versions: dict[str, str], old: list[str]) -> None:
-    """Numbers are compared as numbers, and what is no number counts as old."""
-    assert [text.partition(" (")[0] for text in slurm_nb_versions.old(versions)] == old
-
-
-def test_installed_versions() -> None:
-    """Of this interpreter, which has Jupyter."""
-    assert set(slurm_nb_versions.installed()) == set(slurm_nb_versions.MINIMUM)
-    assert slurm_nb_versions.old() == []
-
-
-def test_the_node_names_its_checks_as_they_are_awaited() -> None:
-    """Both sides hold the same names."""
-    folder = Path(slurm_nb_versions.__file__).parent
-    text = (folder / "slurm_nb_audit.py").read_text(encoding="utf-8")
-
-    assert [name for name in NODE_CHECKS if f'"{name}"' not in text] == []

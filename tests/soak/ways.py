@@ -141,11 +141,11 @@ def _killed(bed: Bed, name: str, rng: random.Random, word: str, kind: str = "KIL
 
 
 def kill_jupyter(bed: Bed, name: str, rng: random.Random) -> None:
-    _killed(bed, name, rng, "slurm_nb_start")
+    _killed(bed, name, rng, "slurm_nb_kit.preflight")
 
 
 def terminate_jupyter(bed: Bed, name: str, rng: random.Random) -> None:
-    _killed(bed, name, rng, "slurm_nb_start", "TERM")
+    _killed(bed, name, rng, "slurm_nb_kit.preflight", "TERM")
 
 
 def kill_script(bed: Bed, name: str, rng: random.Random) -> None:
@@ -161,7 +161,7 @@ def kill_kernel(bed: Bed, name: str, _: random.Random) -> None:
     record = submit(bed, name)
     open_it(bed, record, method="POST", path="/api/kernels")
     deadline = time.monotonic() + 30
-    while not bed.kill(record["node"], record["job_id"], "slurm_nb_kernel"):
+    while not bed.kill(record["node"], record["job_id"], "kernel_launcher"):
         if time.monotonic() > deadline:
             raise Disturbed("there was no kernel")
         time.sleep(0.2)

@@ -1,0 +1,1 @@
+"""The part of `slurm-nb audit` that looks from within the job."""

@@ -1,0 +1,80 @@
+"""Runs inside a session's job: who answers at an address, and what."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+from typing import Any, Dict
+
+# A peer's side of ZMTP 3.0 (rfc.zeromq.org/spec/23): greeting, and READY of a PUSH socket.
+_ZMTP_GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\0NULL" + b"\0" * 48
+_ZMTP_READY = b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH"
+_TIMEOUT_S = 20.0
+
+
+def status(ready: Dict[str, Any], host: str, token: str) -> int:
+    """The HTTP status of GET api/status; `token` empty: none is sent.
+
+    ready: as slurm_nb.ready.Ready, with its names. Raises OSError when nobody answers, or, with
+    TLS, when the certificate is not the announced one; ValueError for no HTTP.
+    """
+    base = ready["path"].rpartition("/")[0]
+    with _connected(ready) as peer:
+        peer.sendall(request(base + "/api/status", host, token))
+        return status_of(peer.makefile("rb").readline(1024))
+
+
+def request(path: str, host: str, token: str) -> bytes:
+    """A GET as a browser on the laptop sends it."""
+    lines = ["GET %s HTTP/1.0" % path, "Host: " + host]
+    if token:
+        lines.append("Authorization: token " + token)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def status_of(answer: bytes) -> int:
+    """The status in the first line of an answer; raises ValueError for no HTTP."""
+    words = answer.split(None, 2)
+    if len(words) < 2 or not words[1].isdigit():
+        raise ValueError("it does not answer as a web server does")
+    return int(words[1])
+
+
+def _connected(ready: Dict[str, Any]) -> socket.socket:
+    if ready["socket"]:
+        peer = socket.socket(socket.AF_UNIX)
+        peer.settimeout(_TIMEOUT_S)
+        peer.connect(ready["socket"])
+        return peer
+    peer = socket.create_connection((ready["address"] or "127.0.0.1", ready["port"]), _TIMEOUT_S)
+    if not ready["fingerprint"]:
+        return peer
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # the fingerprint says more
+    context.verify_mode = ssl.CERT_NONE
+    secured = context.wrap_socket(peer)
+    digest = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
+    if digest.upper() != ready["fingerprint"].replace(":", ""):
+        secured.close()
+        raise OSError("the certificate is not the one that was announced")
+    return secured
+
+
+def is_pull(address: str) -> bool:
+    """Whether who listens there is a ZMQ socket of the kind that only takes in."""
+    host, _, port = address.rpartition(":")
+    if host != "127.0.0.1":
+        return False
+    heard = b""
+    try:
+        with socket.create_connection((host, int(port)), 5) as peer:
+            peer.sendall(_ZMTP_GREETING + _ZMTP_READY)
+            while b"Socket-Type" not in heard[:-8] and len(heard) < 256:
+                more = peer.recv(256)
+                if not more:
+                    break
+                heard += more
+    except OSError:
+        return False
+    return heard.startswith(b"\xff") and b"\x0bSocket-Type\0\0\0\x04PULL" in heard

@@ -1,0 +1,6 @@
+# Found through JUPYTER_CONFIG_PATH. Jupyter reads every jupyter_config before any
+# jupyter_server_config (jupyter_core 5, JupyterApp.load_config_file), so what the user's own
+# jupyter_server_config says wins over what stands here.
+from slurm_nb_kit import sqlite
+
+sqlite.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own

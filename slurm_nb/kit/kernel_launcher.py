@@ -1,0 +1,123 @@
+"""Starts ipykernel with its inbound pipe on a UNIX socket.
+
+ipykernel takes the output of forked children from a PULL socket, which it binds to a TCP port of
+the loopback interface (ipykernel 6 and 7, iostream.py, IOPubThread): any user of the node could
+push text of his own there. Run in place of `python -m ipykernel_launcher`, by the kernel's own
+interpreter, which may be an old one: standard library, pyzmq and ipykernel only, no annotations.
+"""
+
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+# Run by its path, it finds the kit's files first: what is imported here is the user's.
+sys.path[:] = [path for path in sys.path if path != _HERE]
+
+import contextlib  # noqa: E402
+import pathlib  # noqa: E402
+import signal  # noqa: E402
+import tempfile  # noqa: E402
+import threading  # noqa: E402
+
+import zmq  # noqa: E402
+from ipykernel import iostream, kernelapp  # noqa: E402
+
+_HOLD_S = 5.0
+_PORT = 1  # what ipykernel takes for the port; nothing listens there
+
+
+def _pipe_path():
+    """Beside the connection file, in a directory that is 0700, with a path that is short enough."""
+    given = [word for flag, word in zip(sys.argv, sys.argv[1:]) if flag == "-f"]
+    folder = os.path.dirname(os.path.abspath(given[0])) if given else tempfile.mkdtemp()
+    return os.path.join(folder, "kernel-pipe-%d" % os.getpid())
+
+
+@contextlib.contextmanager
+def _in_place(name, method):
+    original = getattr(zmq.Socket, name)
+    setattr(zmq.Socket, name, method)
+    try:
+        yield
+    finally:
+        setattr(zmq.Socket, name, original)
+
+
+def _pipe_to_socket():
+    path = "ipc://" + _pipe_path()
+    thread = iostream.IOPubThread
+    set_up_in = thread._setup_pipe_in
+    set_up_out = thread._setup_pipe_out
+    connect = zmq.Socket.connect
+
+    def bind(self, _address, *_args, **_kwargs):
+        self.bind(path)
+        return _PORT
+
+    def connect_out(self, address):
+        return connect(self, path if address.endswith(":%d" % _PORT) else address)
+
+    def pipe_in(self):
+        with _in_place("bind_to_random_port", bind):
+            return set_up_in(self)
+
+    def pipe_out(self):
+        with _in_place("connect", connect_out):
+            return set_up_out(self)
+
+    thread._setup_pipe_in = pipe_in
+    thread._setup_pipe_out = pipe_out
+
+
+def _history_to_node(folder):
+    """Unless the user's configuration says where it goes (IPython 7 to 9, core/history.py)."""
+    from IPython.core.history import HistoryManager  # noqa: PLC0415  another kernel may lack it
+
+    def name(_self, _profile=None):
+        return pathlib.Path(folder, "history.sqlite")
+
+    HistoryManager._get_hist_file_name = name
+
+
+def _hold_term():
+    """Leave the server the time to ask for a clean shutdown, which runs what atexit holds.
+
+    At the time limit, and when a job is cancelled, Slurm sends SIGTERM to every process of it, so
+    a kernel would be dead before it is asked. A second one ends it, as the first would have.
+    """
+    if not hasattr(os, "register_at_fork"):  # Python before 3.7
+        return
+    here = threading.local()
+
+    def hold(_number, _frame):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        late = threading.Timer(_HOLD_S, os.kill, (os.getpid(), signal.SIGTERM))
+        late.daemon = True
+        late.start()
+
+    # A child is ended as ever: multiprocessing's workers, by Pool.terminate. Until it has forgotten
+    # the handler the signal waits; Python would drop it.
+    def block():
+        here.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def unblock():
+        signal.pthread_sigmask(signal.SIG_SETMASK, here.mask)
+
+    def forget():
+        if signal.getsignal(signal.SIGTERM) is hold:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        unblock()
+
+    signal.signal(signal.SIGTERM, hold)
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget)
+
+
+if __name__ == "__main__":
+    _hold_term()
+    if os.environ.get("SLURM_NB_HISTORY_DIR"):
+        _history_to_node(os.environ["SLURM_NB_HISTORY_DIR"])
+    try:
+        _pipe_to_socket()
+    except AttributeError:  # an ipykernel that does it in another way
+        pass
+    kernelapp.launch_new_instance()

@@ -1,0 +1,1 @@
+"""Watches a session from within the Jupyter server, and tells its user."""

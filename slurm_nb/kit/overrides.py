@@ -1,0 +1,157 @@
+"""Runs inside the Jupyter server: which of the user's own settings slurm-nb did not let stand."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Dict, List
+
+from traitlets.config.loader import (
+    JSONFileConfigLoader,
+    LazyConfigValue,
+    PyFileConfigLoader,
+)
+
+from . import kernels
+
+
+def _is_empty(value: object) -> bool:
+    return value == ""
+
+
+_SECRETS: Dict[str, Callable[[Any], bool]] = {
+    "token": _is_empty,
+    "password": _is_empty,
+    "hashed_password": _is_empty,
+}
+_SERVER: Dict[str, Callable[[Any], bool]] = {
+    **_SECRETS,
+    "disable_check_xsrf": bool,
+    "allow_remote_access": bool,
+    "trust_xheaders": bool,
+    "allow_origin": bool,
+    "allow_origin_pat": bool,
+    "ip": lambda value: value in ("0.0.0.0", "*", "::", ""),
+    "local_hostnames": lambda value: set(value) > {"localhost"},
+    "cookie_secret": bool,
+    "cookie_secret_file": bool,
+}
+# With ipc, `ip` is the beginning of the path of a kernel's sockets.
+_KERNELS: Dict[str, Callable[[Any], bool]] = {
+    "transport": lambda value: value == "tcp",
+    "ip": bool,
+}
+# Of tornado_settings, which beat every other setting.
+_HARMLESS = (
+    "websocket_max_message_size", "websocket_ping_interval", "websocket_ping_timeout",
+    "websocket_compression_options",
+)  # fmt: skip
+# Section: setting: whether a value of it lets others in. NotebookApp is what notebook 6 said.
+_DISARM: Dict[str, Dict[str, Callable[[Any], bool]]] = {
+    "ServerApp": _SERVER,
+    "NotebookApp": _SERVER,
+    "IdentityProvider": _SECRETS,
+    "PasswordIdentityProvider": _SECRETS,
+}
+
+
+_NAMES = (
+    "jupyter_config", "jupyter_server_config", "jupyter_notebook_config", "jupyter_lab_config",
+)  # fmt: skip
+
+
+def describe(app: Any) -> List[str]:
+    """One sentence for each setting of the user's that would have opened the server."""
+    return [
+        "your Jupyter configuration (%s) sets %s, which could let others in: overruled"
+        % (where, setting)
+        for where, config in _own_configs(app)
+        for setting in _disarming(config)
+    ]
+
+
+def enforce(app: Any) -> None:
+    """Put the lock in force, whatever reached the web application, and give back the rest.
+
+    Of the user's `tornado_settings`, those that open nothing; of headers, not those that would
+    let other pages frame this one or read its answers.
+    """
+    settings = app.web_app.settings
+    for config in (config for _, config in _own_configs(app)):
+        own = _tornado_settings(config)
+        settings.update({name: own[name] for name in _HARMLESS if name in own})
+        settings["headers"] = {**settings.get("headers", {}), **(own.get("headers") or {})}
+    headers = settings.get("headers", {})
+    settings.update(
+        headers={name: value for name, value in headers.items() if not _opens(name)},
+        allow_remote_access=False,
+        local_hostnames=["localhost"],
+        allow_origin="",
+        allow_origin_pat="",
+        allow_credentials=False,
+        disable_check_xsrf=False,
+        xsrf_cookies=True,
+        cookie_secret=app.cookie_secret,
+        identity_provider=app.identity_provider,
+        authorizer=app.authorizer,
+    )
+
+
+def _opens(header: str) -> bool:
+    name = header.lower()
+    return name == "content-security-policy" or name.startswith("access-control-")
+
+
+def _tornado_settings(config: Dict[str, Any]) -> Dict[str, Any]:
+    values = config.get("ServerApp")
+    own = values.get("tornado_settings") if isinstance(values, dict) else None
+    return own if isinstance(own, dict) else {}
+
+
+def _disarming(config: Dict[str, Any]) -> List[str]:
+    opened = [
+        "%s.%s = %r" % (section, name, values[name])
+        for section, names in _DISARM.items()
+        for values in [config.get(section)]
+        if isinstance(values, dict)
+        for name, opens in names.items()
+        # What was only looked at, and not set, is a LazyConfigValue.
+        if name in values and not isinstance(values[name], LazyConfigValue) and opens(values[name])
+    ]
+    settings = _tornado_settings(config)
+    framing = [
+        "ServerApp.tornado_settings[%r]" % name
+        for name in settings
+        if name not in _HARMLESS and (name != "headers" or any(map(_opens, settings[name])))
+    ]
+    on_tcp = [
+        "%s.%s = %r" % (section, name, values[name])
+        for section, values in config.items()
+        if isinstance(values, dict)
+        for name, opens in _KERNELS.items()
+        if name in values and (name == "transport" or section in kernels.KERNEL_MANAGERS)
+        if not isinstance(values[name], LazyConfigValue) and opens(values[name])
+    ]
+    return opened + framing + on_tcp
+
+
+def _own_configs(app: Any) -> List[Any]:
+    """(file, config) of every configuration file that Jupyter loaded, but for the kit's own."""
+    # Python found the kit by its real path; the job script may have named a link (a home is one).
+    kit = os.path.dirname(os.path.realpath(__file__))
+    folders = [path for path in app.config_file_paths if os.path.realpath(path) != kit]
+    configs = []
+    for name in _NAMES:
+        for folder in folders:
+            for suffix in (".py", ".json"):
+                path = os.path.join(folder, name + suffix)
+                if os.path.exists(path):
+                    configs += [(path, config) for config in _load(folder, name + suffix)]
+    return configs
+
+
+def _load(folder: str, name: str) -> List[Any]:
+    loader = PyFileConfigLoader if name.endswith(".py") else JSONFileConfigLoader
+    try:
+        return [loader(name, path=folder).load_config()]
+    except Exception:  # Jupyter has said what is wrong with it
+        return []

@@ -1,0 +1,134 @@
+"""What /proc tells of a session's job: processes, sockets, mounts. See proc(5)."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+
+_LISTENS = 0x10000  # __SO_ACCEPTCON of linux/net.h, in the flags of /proc/net/unix
+
+
+class Process(NamedTuple):
+    """A process of the job."""
+
+    pid: int
+    argv: List[bytes]
+    environ: List[bytes]
+    inodes: Set[int]
+
+    def variable(self, name: str) -> str:
+        """Of the environment that it was started with; empty when it is not there."""
+        start = name.encode() + b"="
+        values = [word[len(start) :] for word in self.environ if word.startswith(start)]
+        return os.fsdecode(values[0]) if values else ""
+
+    def __str__(self) -> str:
+        program = os.path.basename(os.fsdecode(self.argv[0]))
+        module = " -m " + os.fsdecode(self.argv[2]) if self.argv[1:2] == [b"-m"] else ""
+        return "process %d (%s%s)" % (self.pid, program, module)
+
+
+def of_session(cluster: str, job_id: str) -> Iterator[Process]:
+    """Those of the session's job, by their environment, and children that hide theirs.
+
+    Without Slurm (`local`) by the session's mark alone.
+    """
+    mark = ("SLURM_NB_SESSION=%s/%s" % (cluster, job_id)).encode()
+    # A job submitted from a notebook inherits the mark, and has an id of its own.
+    slurm_id = b"" if cluster == "local" else ("SLURM_JOB_ID=" + job_id).encode()
+    ours: Dict[int, bool] = {os.getpid(): False}
+    environs = _environs()
+    del environs[os.getpid()]
+    for pid, environ in environs.items():
+        marked = any(word.startswith(b"SLURM_NB_SESSION=") for word in environ)
+        if marked or (slurm_id and slurm_id in environ):
+            mine = mark in environ or not marked
+            ours[pid] = mine and (not slurm_id or slurm_id in environ)
+    for pid, environ in sorted(environs.items()):
+        line = []
+        ancestor = pid
+        while ancestor > 1 and ancestor not in ours:
+            line.append(ancestor)
+            status = read("/proc/%d/stat" % ancestor).rpartition(b")")[2].split()
+            ancestor = int(status[1]) if status else 0
+        ours.update(dict.fromkeys(line, ours.get(ancestor, False)))
+        argv = read("/proc/%d/cmdline" % pid).split(b"\0")
+        if ours.get(pid) and argv != [b""]:
+            yield Process(pid, argv, environ, _inodes(pid))
+
+
+def marked_inodes(mark: str) -> Set[int]:
+    """Inodes of the sockets that processes with `NAME=VALUE` in their environment hold."""
+    pids = [pid for pid, environ in _environs().items() if mark.encode() in environ]
+    return set().union(*map(_inodes, pids))
+
+
+def _environs() -> Dict[int, List[bytes]]:
+    """The environment of each process; empty for another user's, which root could read.
+
+    They may have a session of the same id.
+    """
+    pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+    return {pid: read("/proc/%d/environ" % pid).split(b"\0") if _own(pid) else [] for pid in pids}
+
+
+def _own(pid: int) -> bool:
+    try:
+        return os.stat("/proc/%d" % pid).st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def _inodes(pid: int) -> Set[int]:
+    inodes = set()
+    try:
+        for entry in os.scandir("/proc/%d/fd" % pid):
+            link = os.readlink(entry.path)
+            if link.startswith("socket:["):
+                inodes.add(int(link[8:-1]))
+    except OSError:
+        pass  # it has ended, or closes what it has
+    return inodes
+
+
+def read(path: str) -> bytes:
+    """What a file holds; nothing when it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def unix_sockets() -> Iterator[Tuple[int, str, bool]]:
+    """(inode, path or @name, whether it listens) of each UNIX socket that has a name."""
+    for line in read("/proc/net/unix").splitlines()[1:]:
+        fields = line.split(None, 7)
+        if len(fields) == 8:
+            yield int(fields[6]), os.fsdecode(fields[7]), bool(int(fields[3], 16) & _LISTENS)
+
+
+class Mount(NamedTuple):
+    """A line of mountinfo."""
+
+    root: str
+    """What of the file system is mounted."""
+    point: str
+    kind: str
+    """`nfs4`"""
+    options: List[str]
+    """Of the file system."""
+
+
+def mounts(text: str) -> Iterator[Mount]:
+    """Those in the text of /proc/self/mountinfo, as far as it can be understood."""
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.split(" ")
+        if len(fields) > 4 and after:
+            root, point = (
+                re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field)
+                for field in fields[3:5]
+            )
+            yield Mount(root, point, kind[0], kind[2].split(",") if len(kind) > 2 else [])

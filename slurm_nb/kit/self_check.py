@@ -1,0 +1,136 @@
+"""Runs inside the Jupyter server: what listens, and whether it lets strangers in.
+
+/proc is proc(5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import stat
+import struct
+from typing import Dict, List, Optional
+
+from . import processes
+from .audit import probe
+
+_LISTEN = "0A"
+
+
+class Refused(Exception):
+    """The server must not be announced; the text says why."""
+
+
+def check_one(listeners: List[socket.socket]) -> None:
+    """Raise `Refused` unless there is one listener."""
+    if len(listeners) != 1:
+        raise Refused("it listens on %d sockets, not one" % len(listeners))
+
+
+def check_own(listener: socket.socket) -> None:
+    """Raise `Refused` unless `listener` is a socket that this process alone was given.
+
+    For TCP, the kernel's table must show its inode, at its address, for this user; for a
+    UNIX socket, the path must be ours alone and who answers there must be this process.
+    """
+    if listener.family == socket.AF_UNIX:
+        _check_own_path(listener.getsockname())
+        return
+    inode = os.fstat(listener.fileno()).st_ino
+    address, port = listener.getsockname()[:2]
+    if tcp_listeners().get(inode) != "%s:%d" % (address, port):
+        raise Refused("port %d is not the server's own" % port)
+
+
+def check_alone(listener: socket.socket, mark: str) -> None:
+    """Raise `Refused` when a process that carries `mark` listens on any other TCP port."""
+    own = os.fstat(listener.fileno()).st_ino
+    held = processes.marked_inodes(mark) - {own}
+    others = [address for inode, address in tcp_listeners().items() if inode in held]
+    if others:
+        raise Refused("something else of this job listens on TCP: %s" % ", ".join(others))
+
+
+async def check_door(listener: socket.socket, path: str, token: str, tls: Optional[str]) -> None:
+    """Raise `Refused` unless `path` answers 403 without the token and 200 with it.
+
+    And 403 with it to a browser that was led here by another name (DNS rebinding).
+    tls: the certificate's file, or None.
+    """
+    without = await _status(listener, path, None, tls)
+    if without != 403:
+        raise Refused("without the token the server answers %d, not 403" % without)
+    with_token = await _status(listener, path, token, tls)
+    if with_token != 200:
+        raise Refused("with the token the server answers %d, not 200" % with_token)
+    rebound = await _status(listener, path, token, tls, host="other.invalid")
+    if rebound != 403:
+        raise Refused("to another Host the server answers %d, not 403" % rebound)
+
+
+def tcp_listeners() -> Dict[int, str]:
+    """Inode: `ADDRESS:PORT` of every TCP socket that listens in this network namespace."""
+    found = {}
+    for name, family, words in (("tcp", socket.AF_INET, 1), ("tcp6", socket.AF_INET6, 4)):
+        try:
+            with open("/proc/net/" + name) as table:
+                rows = [line.split() for line in table][1:]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == _LISTEN:
+                address, _, port = row[1].partition(":")
+                # Words of 32 bits in the machine's own byte order.
+                packed = bytes.fromhex(address)
+                raw = struct.pack("=%dI" % words, *struct.unpack(">%dI" % words, packed))
+                found[int(row[9])] = "%s:%d" % (socket.inet_ntop(family, raw), int(port, 16))
+    return found
+
+
+def _check_own_path(path: str) -> None:
+    found, folder = os.lstat(path), os.lstat(os.path.dirname(path))
+    if not stat.S_ISSOCK(found.st_mode) or stat.S_IMODE(found.st_mode) != 0o600:
+        raise Refused("%s is not a socket of mode 0600" % path)
+    if not stat.S_ISDIR(folder.st_mode) or stat.S_IMODE(folder.st_mode) != 0o700:
+        raise Refused("%s is not in a directory of mode 0700" % path)
+    if {found.st_uid, folder.st_uid} != {os.geteuid()}:
+        raise Refused("%s belongs to somebody else" % path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        size = struct.calcsize("3i")
+        pid, _, _ = struct.unpack(
+            "3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        )
+    if pid != os.getpid():
+        raise Refused("%s is answered by process %d, not by the server" % (path, pid))
+
+
+async def _status(
+    listener: socket.socket,
+    path: str,
+    token: Optional[str],
+    tls: Optional[str],
+    host: str = "localhost",
+) -> int:
+    """The status of a GET as a browser on the laptop sends it."""
+    context = None
+    if tls:
+        context = ssl.create_default_context(cafile=tls)
+    if listener.family == socket.AF_UNIX:
+        opening = asyncio.open_unix_connection(listener.getsockname())
+    else:
+        address, port = listener.getsockname()[:2]
+        name = "localhost" if context else None
+        opening = asyncio.open_connection(address, port, ssl=context, server_hostname=name)
+    reader, writer = await asyncio.wait_for(opening, 30)
+    try:
+        writer.write(probe.request(path, host, token or ""))
+        answer = await asyncio.wait_for(reader.readline(), 30)
+    finally:
+        writer.close()
+    try:
+        return probe.status_of(answer)
+    except ValueError:
+        raise Refused("it does not answer as a web server does") from None

@@ -1,0 +1,284 @@
+"""Runs inside the Jupyter server: its settings, and the line that says where it listens.
+
+The job script hands over its values in SLURM_NB_* variables, which kernels do not get to see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import resource
+import secrets
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+import jupyter_server
+
+from . import cleanup, kernels, overrides, self_check, versions
+from .files import write_private
+from .monitor import labextension
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+    from traitlets.config import Config
+
+    from .monitor import notices
+
+_UI_PATHS = {"notebook": "tree", "lab": "lab"}
+# What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
+_JOB: Dict[str, str] = {}
+_PAGES: List[notices.Notices] = []
+
+
+def configure(c: Config) -> None:
+    """Set what slurm-nb stands on in `c`, the traitlets Config of jupyter_server_config.py."""
+    if int(jupyter_server.__version__.partition(".")[0]) < 2:
+        # It would make a token of its own and write it to the log.
+        raise RuntimeError(
+            "jupyter_server %s is too old; 2.0 or later is needed, in the environment of --python"
+            % jupyter_server.__version__
+        )
+    cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
+    _JOB.update(cluster=cluster, job_id=job_id, mark="SLURM_NB_SESSION=%s/%s" % (cluster, job_id))
+    for name in (
+        "ui", "listen", "route", "auth", "debugger", "run_dir", "nonce", "idle_timeout_s"
+    ):  # fmt: skip
+        _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
+    server = c.ServerApp
+    server.open_browser = False
+    server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.allow_root = os.geteuid() == 0
+    server.jpserver_extensions.update({__name__: True})
+    _set_listener(server)
+    _set_lock(c)
+    kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
+    try:
+        labextension.configure(c, _JOB["run_dir"])
+    except Exception as error:  # the pages then show no warnings
+        print("slurm-nb: the pages get no extension: %s" % error, flush=True)
+    # Until the server is announced: its own files. Kernels and terminals get the user's back.
+    _JOB["umask"] = "%o" % os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _set_listener(server: Any) -> None:
+    server.port = 0  # the kernel chooses a free one: nothing to race for
+    server.port_retries = 0
+    server.sock = ""
+    server.sock_mode = "0600"
+    server.ip = "127.0.0.1"
+    server.certfile = server.keyfile = server.client_ca = ""
+    if _JOB["listen"] == "socket":
+        server.sock = os.path.join(_JOB["run_dir"], "jupyter.sock")
+        # Jupyter refuses any other one beside a socket, and does not open it.
+        server.port = jupyter_server.DEFAULT_JUPYTER_SERVER_PORT
+    elif _JOB["route"] == "direct":
+        server.ip = _JOB["address"] = _address_towards_login()
+        certificate = os.path.join(_JOB["run_dir"], "certificate.pem")
+        if os.path.exists(certificate):
+            _JOB["certificate"] = server.certfile = certificate
+            server.keyfile = os.path.join(_JOB["run_dir"], "key.pem")
+
+
+def _address_towards_login() -> str:
+    """This node's address on the way to the login node; no packet is sent."""
+    login = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((login, 9))
+        address: str = probe.getsockname()[0]
+    return address
+
+
+def _set_lock(c: Config) -> None:
+    server = c.ServerApp
+    # The way here is ssh, so the browser always says localhost.
+    server.allow_remote_access = False
+    server.local_hostnames = ["localhost"]
+    server.allow_origin = server.allow_origin_pat = ""
+    server.allow_credentials = False
+    server.disable_check_xsrf = False
+    server.trust_xheaders = False
+    server.authenticate_prometheus = True
+    server.identity_provider_class = "jupyter_server.auth.identity.PasswordIdentityProvider"
+    server.authorizer_class = "jupyter_server.auth.authorizer.AllowAllAuthorizer"
+    # A secret of the user's may be one that others know, or have seen in an earlier session.
+    server.cookie_secret = secrets.token_bytes(32)
+    server.tornado_settings = {}  # they beat all of the above; what is harmless is given back
+    _JOB["token"] = secrets.token_hex(32)
+    token_file = os.environ.pop("SLURM_NB_TOKEN_FILE")
+    _JOB["session_dir"] = os.path.dirname(token_file)
+    write_private(token_file, _JOB["token"])
+    password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
+    _keep_out_of_logs(_JOB["token"], password)
+    # Named for each class that may carry it: a user's setting on a subclass would win.
+    for provider in (c.IdentityProvider, c.PasswordIdentityProvider):
+        provider.token = _JOB["token"]
+        provider.hashed_password = password
+        provider.password_required = bool(password)
+        provider.allow_password_change = False
+
+
+def _password(path: str) -> str:
+    """The argon2 hash that `slurm-nb password` stored, with --auth password; else none."""
+    if _JOB["auth"] != "password":
+        return ""
+    with open(path, encoding="ascii") as file:
+        hashed = file.read().strip()
+    if not hashed.startswith("argon2:"):
+        raise RuntimeError("%s holds no password: run `slurm-nb password`" % path)
+    return hashed
+
+
+def _keep_out_of_logs(*texts: str) -> None:
+    """Jupyter logs its whole configuration when the user asks for log level DEBUG."""
+
+    class Record(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802  logging's own name
+            message = super().getMessage()
+            for text in filter(None, texts):
+                message = message.replace(text, "[secret]")
+            return message
+
+    logging.setLogRecordFactory(Record)
+
+
+def _jupyter_server_extension_points() -> List[Dict[str, str]]:
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(app: ServerApp) -> None:
+    cleanup.clean_up_in_place_of_the_script(_JOB["run_dir"])
+    kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
+    app.io_loop.call_later(0, _announce, app)
+
+
+def _announce(app: Any) -> None:
+    """Check the door once the server's socket listens (it is bound by the event loop)."""
+    sockets = list(app.http_server._sockets.values())
+    if not sockets:
+        app.io_loop.call_later(0.01, _announce, app)
+        return
+    app.io_loop.add_callback(_check_then_tell, app, sockets)
+
+
+async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
+    try:
+        overrides.enforce(app)
+        self_check.check_one(sockets)
+        self_check.check_own(sockets[0])
+        self_check.check_alone(sockets[0], _JOB["mark"])
+        door = app.base_url + "api/status"
+        await self_check.check_door(sockets[0], door, _JOB["token"], _JOB.get("certificate"))
+        write_private(os.path.join(_JOB["run_dir"], "settings.json"), json.dumps(_settings(app)))
+        for text in versions.old():
+            notice("the environment of --python holds %s" % text)
+        for text in overrides.describe(app):
+            notice(text)
+        if _JOB["debugger"] == "yes":
+            notice("while a notebook's debugger is on, any user of this node can run code as you")
+        _give_back(app)
+        ready = _ready(app, sockets[0])
+    except Exception as error:  # whatever it is, nobody has seen that the server is safe
+        why = str(error) or type(error).__name__
+        print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % why, flush=True)
+        os._exit(1)
+    _tell("ready", ready)
+    _watch(app)
+
+
+def _watch(app: Any) -> None:
+    """Look after the session from now on; it goes on without, whatever is wrong."""
+    try:
+        from .monitor import monitor  # noqa: PLC0415  what it needs may not be there
+
+        job = monitor.Job(
+            _JOB["cluster"],
+            _JOB["job_id"],
+            _JOB["run_dir"],
+            _JOB["session_dir"],
+            idle_timeout_s=int(_JOB["idle_timeout_s"]) or None,
+        )
+        _PAGES.append(monitor.start(app, job, _tell))
+    except Exception as error:
+        app.log.warning("slurm-nb: this session is not watched: %s", error)
+
+
+def _settings(app: Any) -> Dict[str, Any]:
+    """What `slurm-nb audit` compares with what is safe, as it is in force; no secrets."""
+    provider, manager, in_force = app.identity_provider, app.kernel_manager, app.web_app.settings
+    pattern = in_force.get("allow_origin_pat") or ""
+    messages = manager.allowed_message_types
+    make_kernel = getattr(manager, "kernel_manager_factory", None)
+    return {
+        "identity_provider_class": "%s.%s" % (type(provider).__module__, type(provider).__name__),
+        "token": bool(provider.token),
+        "password": bool(getattr(provider, "hashed_password", "")),
+        "allow_origin": in_force.get("allow_origin", ""),
+        "allow_origin_pat": getattr(pattern, "pattern", pattern),
+        "allow_remote_access": in_force.get("allow_remote_access"),
+        "disable_check_xsrf": in_force.get("disable_check_xsrf"),
+        "kernel_transport": make_kernel(parent=manager).transport if make_kernel else None,
+        "debugger_allowed": not messages or "debug_request" in messages,
+        "ip": app.ip,
+        "sock": app.sock,
+        "versions": versions.installed(),
+    }
+
+
+def _give_back(app: Any) -> None:
+    """From here on the user's own: what kernels and terminals inherit."""
+    os.umask(int(_JOB["umask"], 8))
+    # Started in the kit's directory; kernels that name no directory of their own inherit it.
+    os.chdir(app.root_dir)
+    # `jupyter lab` in a terminal, or in a job that is sent from there, is not this session.
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_RUNTIME_DIR"):
+        original = os.environ.pop("SLURM_NB_" + name, "")
+        if original:
+            os.environ[name] = original
+        else:
+            os.environ.pop(name, None)
+
+
+def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
+    ready: Dict[str, Any] = {
+        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "path": app.base_url + _UI_PATHS[_JOB["ui"]],
+    }
+    if not _PATH.fullmatch(ready["path"]):
+        raise self_check.Refused("no URL can be printed for base_url %r" % app.base_url)
+    if listener.family == socket.AF_UNIX:
+        ready["socket"] = listener.getsockname()
+    else:
+        ready["port"] = listener.getsockname()[1]
+    if "address" in _JOB:
+        ready["address"] = _JOB["address"]
+    fingerprint = _fingerprint(_JOB.get("certificate"))
+    if fingerprint:
+        ready["fingerprint"] = fingerprint
+    return ready
+
+
+def _fingerprint(certificate: Optional[str]) -> Optional[str]:
+    """SHA-256 as browsers show it: `AB:CD:...`."""
+    if certificate is None:
+        return None
+    with open(certificate, encoding="ascii") as file:
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def notice(text: str) -> None:
+    """A line for the user, that slurm-nb shows; once there are pages, they show it too."""
+    _tell("notice", {"text": text})
+    for page in _PAGES:
+        page.add("notice", text)
+
+
+def _tell(what: str, record: Dict[str, Any]) -> None:
+    who = {name: _JOB[name] for name in ("cluster", "job_id", "nonce")}
+    print("\nslurm-nb %s: %s" % (what, json.dumps({**who, **record})), flush=True)

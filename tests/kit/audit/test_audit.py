@@ -1,0 +1,129 @@
+"""The part of the audit that looks from within the job."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import zmq
+
+from slurm_nb.joblog.events import Ready
+from slurm_nb.kit import processes
+from slurm_nb.kit.audit import audit as node_part
+from slurm_nb.kit.audit import probe
+from slurm_nb.operations.audit import NODE_CHECKS
+
+TOKEN = "ab" * 32
+
+
+@contextmanager
+def started(environ: dict[str, str], code: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that has printed its first line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+CHILD = (
+    "import pathlib, subprocess\n"
+    "c = subprocess.Popen(['sleep', '60'], env={})\n"
+    "while not pathlib.Path(f'/proc/{c.pid}/cmdline').read_bytes(): pass\n"  # exec is under way
+    "print(1, flush=True); c.wait()"
+)
+
+
+@pytest.mark.parametrize(
+    ("environ", "asked", "found"),
+    [
+        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-9"), 2),
+        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-8"), 0),
+        ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "9"}, ("audited", "9"), 2),
+        ({"SLURM_JOB_ID": "999999"}, ("audited", "999999"), 2),
+        ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "10"}, ("audited", "9"), 0),
+    ],
+)
+def test_processes_of_the_job(environ: dict[str, str], asked: tuple[str, str], found: int) -> None:
+    """By mark or Slurm's job id, with children that emptied their environment; no other job's."""
+    with started(environ, CHILD) as parent:
+        found_processes = list(processes.of_session(*asked))
+
+        assert len(found_processes) == found
+        assert not found or str(parent.pid) in str(found_processes[0])
+        subprocess.run(["pkill", "-P", str(parent.pid)], check=False)
+
+
+def test_the_inbound_pipe_is_told_from_other_listeners() -> None:
+    """A socket that anything could come out of is not taken for ipykernel's."""
+    context: Any = zmq.Context()
+    with context.socket(zmq.PULL) as pull, context.socket(zmq.PUB) as publisher:
+        ports = [each.bind_to_random_port("tcp://127.0.0.1") for each in (pull, publisher)]
+        answers = [probe.is_pull(f"127.0.0.1:{port}") for port in ports]
+    context.term()
+
+    assert answers == [True, False]
+    assert not probe.is_pull("127.0.0.1:1")
+    assert not probe.is_pull("0.0.0.0:1")
+
+
+class Open(BaseHTTPRequestHandler):
+    """Lets everybody in."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
+
+
+def test_an_open_door_fails() -> None:
+    """403 for those without the token and for other Hosts, 200 with it; nothing else will do."""
+    server = HTTPServer(("127.0.0.1", 0), Open)
+    ready = asdict(Ready(node="c1", port=server.server_port, path="/tree"))
+    server_process = processes.Process(51, [b"python"], [], set())
+    job = node_part.Job([], server_process, "/tmp", ready, "token", TOKEN)
+    with server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        opened = list(node_part._door(job))  # noqa: SLF001  it runs as a program
+        server.shutdown()
+    shut = list(node_part._door(job))  # noqa: SLF001  it runs as a program
+
+    assert [passed for _, passed, _ in opened] == [False, False, True, False]
+    assert not any(passed for _, passed, _ in shut)
+    assert opened[3][2] == "Host: evil.example -> 200"
+
+
+@pytest.mark.parametrize(("soft", "passed"), [("0", True), ("unlimited", False), ("1", False)])
+def test_core_dumps(monkeypatch: pytest.MonkeyPatch, soft: str, passed: bool) -> None:  # noqa: FBT001
+    """A core file would hold the token: the server's soft limit must be 0."""
+    limits = f"Limit  Soft Limit\nMax core file size        {soft}    unlimited   bytes\n"
+    monkeypatch.setattr(processes, "read", lambda _path: limits.encode())
+    server = processes.Process(51, [b"/opt/python", b"-m", b"notebook"], [], set())
+    job = node_part.Job([server], server, "/tmp", {}, "token", TOKEN)
+
+    ((name, verdict, evidence),) = node_part._core(job)  # noqa: SLF001  it runs as a program
+
+    assert (name, verdict) == ("core dumps", passed)
+    assert evidence == f"limit {soft} bytes, process 51 (python -m notebook)"
+
+
+def test_the_node_names_its_checks_as_they_are_awaited() -> None:
+    """Both sides hold the same names."""
+    text = Path(node_part.__file__).read_text(encoding="utf-8")
+
+    assert [name for name in NODE_CHECKS if f'"{name}"' not in text] == []

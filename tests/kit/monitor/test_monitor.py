@@ -1,0 +1,504 @@
+"""What the looks at a session find is said in its output, in its log and on its pages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from slurm_nb.joblog.events import Progress, SessionWarning, Stopping, read_progress
+from slurm_nb.kit.monitor import monitor
+from slurm_nb.kit.monitor.idle import Activity
+from slurm_nb.kit.monitor.memory import Usage
+from slurm_nb.kit.monitor.notices import Notices
+from tests.conftest import NONCE
+
+KERNEL = Path(monitor.__file__).parents[1] / "kernel_launcher.py"
+WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
+GIB = 1 << 30
+
+
+class FakeMemory:
+    """Stands for the control groups."""
+
+    def __init__(self) -> None:
+        self.limit = 4 * GIB
+        self.used: int | None = None
+        self.count = 0
+
+    def usage(self) -> Usage | None:
+        return None if self.used is None else Usage(self.limit, self.used)
+
+    def kills(self) -> int:
+        return self.count
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Server:
+    """As much of a ServerApp as is watched, and what was said of it."""
+
+    base_url = "/"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self.logged: list[str] = []
+        self.log = SimpleNamespace(warning=lambda text, *words: self.logged.append(text % words))
+        self.io_loop = SimpleNamespace(call_later=self.later, add_callback=self.run)
+        self.handlers: list[Any] = []
+        self.web_app = SimpleNamespace(
+            settings={"log_function": None},
+            add_handlers=lambda _host, handlers: self.handlers.extend(handlers),
+        )
+        self.kernels: list[str] = []
+        self.callbacks: dict[tuple[str, str], Callable[[], None]] = {}
+        self.kernel_manager = SimpleNamespace(
+            list_kernel_ids=lambda: self.kernels,
+            kernel_model=lambda name: {
+                "id": name, "execution_state": "idle", "connections": 0, "last_activity": "1"
+            },
+            add_restart_callback=self.register,
+            start_kernel=self.start_kernel,
+            get_kernel=lambda _name: SimpleNamespace(kernel_name="python3"),
+        )  # fmt: skip
+        self.sessions: list[Any] = []
+        self.session_manager = SimpleNamespace(list_sessions=self.list_sessions)
+        self.next_look: Callable[[], None] | None = None
+        self.stops = 0
+        self.memory = FakeMemory()
+        self.clock = Clock()
+
+    def later(self, _delay: float, look: Callable[[], None]) -> None:
+        self.next_look = look
+
+    def run(self, call: Callable[..., Any], *arguments: object) -> None:
+        asyncio.run(call(*arguments))
+
+    async def start_kernel(self, name: str) -> str:
+        self.kernels.append(name)
+        return name
+
+    def start(self, name: str) -> None:
+        """As the pages do it."""
+        assert asyncio.run(self.kernel_manager.start_kernel(name)) == name
+
+    def register(self, name: str, callback: Callable[[], None], event: str) -> None:
+        self.callbacks[name, event] = callback
+
+    async def list_sessions(self) -> list[Any]:
+        return self.sessions
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def tell(self, what: str, record: dict[str, Any]) -> None:
+        self.lines.append(f"slurm-nb {what}: {json.dumps({**WHO, **record})}")
+
+    def look(self, times: int = 1) -> None:
+        """As the event loop does it, every 5 seconds."""
+        for _ in range(times):
+            self.clock.now += 5
+            assert self.next_look
+            self.next_look()
+
+    @property
+    def said(self) -> Progress:
+        return read_progress(self.lines, who=WHO)
+
+    @property
+    def warnings(self) -> tuple[SessionWarning, ...]:
+        return self.said.warnings
+
+
+@pytest.fixture(autouse=True)
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What was asked for; in the tests' own process nothing of it happens."""
+    asked: list[tuple[Any, ...]] = []
+
+    def timer(*words: Any) -> SimpleNamespace:
+        asked.append(words)
+        return SimpleNamespace(start=lambda: None)
+
+    monkeypatch.setattr(threading, "Timer", timer)
+    return asked
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    server = Server(tmp_path)
+    monkeypatch.setattr(monitor, "Memory", lambda: server.memory)
+    return server
+
+
+def watched(
+    server: Server,
+    *,
+    cluster: str = "hpc",
+    timeout_s: int | None = 3600,
+    job_id: str = "7",
+    limit: int = 4 * GIB,
+) -> Notices:
+    folder = str(server.folder)
+    server.memory.limit = limit
+    job = monitor.Job(cluster, job_id, folder, folder, timeout_s)
+    notices: Notices = monitor.start(server, job, server.tell, server.clock)
+    return notices
+
+
+def test_a_warning_of_the_time_is_said_everywhere(server: Server) -> None:
+    """In the job's output, in the server's log, and to the pages that ask."""
+    notices = watched(server)
+    (server.folder / "end-time").write_text(str(round(time.time()) + 600))
+
+    server.look()
+    server.look()
+
+    (warning,) = server.warnings
+    assert warning.kind == "time"
+    assert warning.text.startswith("this session ends in 10 minutes, at ")
+    assert server.logged == [f"slurm-nb: {warning.text}"]
+    assert notices.recent() == [{"id": 1, "kind": "time", "text": warning.text}]
+    assert [path for path, *_ in server.handlers] == ["/slurm-nb/notices"]
+
+
+def test_any_base_url_that_can_be_printed_has_the_notices_below_it(server: Server) -> None:
+    """A handler's path is a pattern, and a plus sign no repetition."""
+    server.base_url = "/user/al+ice/"
+    watched(server)
+
+    ((path, *_),) = server.handlers
+
+    assert re.fullmatch(path, "/user/al+ice/slurm-nb/notices")
+
+
+def test_memory_that_runs_short_is_said_before_it_is_used_up(server: Server) -> None:
+    """With how much there is."""
+    watched(server)
+    for used in (3.0, 3.3, 3.35, 3.8):
+        server.memory.used = int(used * GIB)
+        server.look()
+
+    assert [each.text for each in server.warnings] == [
+        f"{use}: at the limit kernels are killed; shut some down"
+        for use in (
+            "82 % of this session's memory is in use (3.3 GiB of 4 GiB)",
+            "94 % of this session's memory is in use (3.8 GiB of 4 GiB)",
+        )
+    ]
+    assert {each.kind for each in server.warnings} == {"memory"}
+
+
+def kill(server: Server, name: str = "5f0c1d2e-8a") -> None:
+    """The kernel's killer takes a kernel, and Jupyter finds it dead."""
+    server.memory.count += 1
+    server.callbacks[name, "restart"]()
+
+
+USED_UP = "was killed: out of memory (4 GiB)"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("work/analysis.ipynb", "work/analysis.ipynb"), ("a\nb\x1b[2J", "a b [2J"),
+     (None, "python3 (5f0c1d2e)")],
+)  # fmt: skip
+def test_a_kernel_that_was_killed_for_memory_is_named(
+    server: Server, path: str | None, name: str
+) -> None:
+    """By its notebook, with the command that asks for more."""
+    server.memory.used = GIB
+    if path:
+        server.sessions = [{"kernel": None, "path": "x"},
+                           {"kernel": {"id": "5f0c1d2e-8a"}, "path": path}]  # fmt: skip
+    watched(server)
+    server.start("5f0c1d2e-8a")
+
+    kill(server)
+
+    expected = f"the kernel of {name} {USED_UP}; more: slurm-nb submit --again 7 --mem 8G"
+    assert server.warnings == (SessionWarning("memory", expected),)
+
+
+def test_what_is_said_of_a_killed_kernel_fits_into_a_notification(server: Server) -> None:
+    """JupyterLab shows 140 characters; of a long path the end is what tells notebooks apart."""
+    server.memory.used = GIB
+    path = "projects/2026/some long name/analysis of everything.ipynb"
+    server.sessions = [{"kernel": {"id": "k1"}, "path": path}]
+    watched(server, job_id="123456789", limit=1023 * GIB + GIB // 2)
+    server.start("k1")
+
+    kill(server, "k1")
+
+    text = server.warnings[0].text
+    assert len(f"slurm-nb: {text}") <= 140
+    assert text.startswith("the kernel of ...s of everything.ipynb was killed: ")
+    assert text.endswith("--again 123456789 --mem 2047G")
+
+
+def test_a_kernel_whose_death_can_not_be_heard_of_starts(server: Server) -> None:
+    """A kernel manager of a site's own may know nothing of it."""
+    server.kernel_manager.add_restart_callback = None
+    watched(server)
+    server.start("k1")
+    server.start("k2")
+
+    assert server.kernels == ["k1", "k2"]
+    assert len(server.logged) == 1
+
+
+def test_without_slurm_no_command_of_slurms_is_advised(server: Server) -> None:
+    """`--mem` limits nothing there."""
+    server.memory.used = GIB
+    watched(server, cluster="local")
+    server.start("5f0c1d2e-8a")
+
+    kill(server)
+
+    assert server.warnings[0].text.endswith(USED_UP)
+
+
+def test_a_kernel_that_dies_in_another_way_is_not_told_of(server: Server) -> None:
+    """Jupyter itself says that it died; memory was not the cause."""
+    watched(server)
+    server.start("k1")
+    server.callbacks["k1", "restart"]()
+    server.look(20)
+
+    assert server.warnings == ()
+
+
+def test_a_killed_program_that_is_no_kernel_is_told_of_later(server: Server) -> None:
+    """When no kernel was found dead meanwhile; and once."""
+    server.memory.used = GIB
+    watched(server)
+    server.memory.count += 1
+    server.look(8)
+
+    assert [each.text for each in server.warnings] == [
+        f"a program of this session {USED_UP}; more: slurm-nb submit --again 7 --mem 8G"
+    ]
+
+
+def test_a_killed_kernel_is_not_told_of_twice(server: Server) -> None:
+    """Two at once are both named, and no other program beside them."""
+    watched(server)
+    server.start("k1")
+    server.start("k2")
+    kill(server, "k1")
+    kill(server, "k2")
+    server.look(8)
+
+    assert [each.text.partition(" was ")[0] for each in server.warnings] == [
+        "the kernel of python3 (k1)", "the kernel of python3 (k2)"
+    ]  # fmt: skip
+
+
+def test_an_unused_session_stops_its_server(server: Server, timers: list[tuple[Any, ...]]) -> None:
+    """Once, as its own shutdown button does; should that hang, the process ends all the same."""
+    watched(server, timeout_s=120)
+    server.look(26)
+
+    text = "nothing ran and nobody was connected for 2 minutes (--idle-timeout)"
+    assert server.said.stopping == Stopping("idle", text)
+    assert server.logged == [f"slurm-nb: stopping: {text}"]
+    assert server.stops == 1
+    assert timers == [(60.0, os._exit, (0,))]
+
+
+def test_how_idle_it_is_stands_in_the_sessions_directory(server: Server) -> None:
+    """From the first look on, for `slurm-nb list`."""
+    server.memory.used = GIB
+    server.kernels.append("k1")
+    watched(server)
+    path = server.folder / "activity.json"
+    while not path.exists():
+        time.sleep(0.01)
+
+    record = json.loads(path.read_text())
+
+    assert abs(record["active_at"] - time.time()) < 60
+    assert record == {
+        "active_at": record["active_at"], "idle_stop_at": record["active_at"] + 3600,
+        "memory_fraction": 0.25, "kernels": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("in_use", "timeout_s", "known"),
+    [(True, 3600, (False, False)), (True, None, (False, False)), (False, None, (True, False))],
+)
+def test_what_is_not_known_of_it_is_null(
+    in_use: bool,  # noqa: FBT001  a column of the table
+    timeout_s: int | None,
+    known: tuple[bool, bool],
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A session in use has no time of its last use; and some never stop."""
+    monkeypatch.setattr(monitor, "activity", lambda _app: Activity(in_use, 0, []))
+    watched(server, timeout_s=timeout_s)
+    path = server.folder / "activity.json"
+    while not path.exists():
+        time.sleep(0.01)
+
+    record = json.loads(path.read_text())
+
+    assert (record["active_at"] is not None, record["idle_stop_at"] is not None) == known
+    assert record["memory_fraction"] is None
+
+
+def test_what_fails_is_told_once_and_the_rest_goes_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session whose use can't be seen is never stopped for it."""
+
+    def fail(_app: object) -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(monitor, "activity", fail)
+    (server.folder / "end-time").write_text("soon")
+    watched(server, timeout_s=60)
+    server.look(100)
+    server.memory.used = int(3.9 * GIB)
+    server.look()
+
+    assert server.stops == 0
+    assert [text.partition(": ")[2].partition(":")[0] for text in server.logged] == [
+        "_look_at_time", "_look_at_use", server.warnings[0].text.partition(":")[0]
+    ]  # fmt: skip
+
+
+def test_a_full_disk_does_not_keep_an_idle_session(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line can't be written, and the server stops."""
+
+    def full(_what: str, _record: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(server, "tell", full)
+    watched(server, timeout_s=60)
+    server.look(20)
+
+    assert server.stops == 1
+
+
+@pytest.fixture
+def handled() -> Iterator[list[int]]:
+    """The signals that Jupyter's own handler has had."""
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: numbers.append(number))
+    yield numbers
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_server_is_stopped_once(server: Server, handled: list[int]) -> None:
+    """However many of Slurm and the job script tell it to."""
+    watched(server)
+    for _ in range(3):
+        signal.raise_signal(signal.SIGTERM)
+
+    assert handled == [signal.SIGTERM]
+
+
+# --- what the pages get ---
+
+
+def test_pages_get_what_was_said_lately() -> None:
+    """A page that is opened hours later is not warned of what was then."""
+    clock = Clock()
+    notices = Notices(clock)
+    notices.add("memory", "early")
+    clock.now += 400
+    notices.add("time", "late")
+
+    assert [each["text"] for each in notices.recent()] == ["early", "late"]
+    clock.now += 300
+    assert notices.recent() == [{"id": 2, "kind": "time", "text": "late"}]
+
+
+def test_a_flood_of_notices_is_held_back() -> None:
+    """The last twenty, each with a number of its own."""
+    notices = Notices()
+    for number in range(100):
+        notices.add("notice", str(number))
+
+    assert [each["id"] for each in notices.recent()] == list(range(81, 101))
+
+
+# --- the end of a kernel ---
+
+
+def kernel(code: str) -> subprocess.Popen[str]:
+    """A process that holds SIGTERM as kernels do, and then runs `code`."""
+    source = KERNEL.read_text(encoding="utf-8")
+    hold = source[source.index("def _hold_term") : source.index('if __name__ == "__main__"')]
+    text = f"import os, signal, sys, threading, time\n_HOLD_S = 1.0\n{hold}\n_hold_term()\n{code}"
+    return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_kernel_has_the_time_to_be_asked_to_shut_down() -> None:
+    """SIGTERM alone ends it too, a little later, when nobody has asked."""
+    process = kernel("print('up', flush=True)\nwhile True: time.sleep(0.05)")
+    assert process.stdout
+    process.stdout.readline()
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(10) == -signal.SIGTERM
+    assert time.monotonic() - began >= 1
+
+
+def test_a_second_signal_ends_a_kernel_at_once() -> None:
+    """It is the server's, whose request was not heard."""
+    process = kernel(
+        "print('up', flush=True)\n"
+        "while signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL: time.sleep(0.01)\n"
+        "print('held', flush=True)\nwhile True: time.sleep(0.05)"
+    )
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "held\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(10) == -signal.SIGTERM
+    assert time.monotonic() - began < 0.9
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        "pid = os.fork()\nif pid == 0: time.sleep(60)",
+        "import subprocess; pid = subprocess.Popen(['sleep', '60']).pid",
+    ],
+    ids=["forked", "started"],
+)
+def test_children_of_a_kernel_are_ended_at_once(child: str) -> None:
+    """As multiprocessing's Pool.terminate does it, and whoever starts programs."""
+    end = "began = time.monotonic()\nos.kill(pid, 15)\nstatus = os.waitpid(pid, 0)[1]"
+    process = kernel(f"{child}\n{end}\nprint(status, time.monotonic() - began < 0.9)")
+
+    assert process.communicate(timeout=20)[0] == "15 True\n"

@@ -1,0 +1,118 @@
+"""The job script survives Slurm's signal whenever it comes, and learns when the job ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.job.kit import install
+from slurm_nb.job.script import render
+from slurm_nb.job.spec import JobSpec
+from tests.conftest import AddProgram
+
+# In place of Jupyter: shows what the kit would find, and ends the job.
+SHOW = (
+    'for _ in {1..200}; do [ ! -e "$slurm_nb_run_dir/end-time" ] || break; sleep 0.02; done;'
+    ' cat "$slurm_nb_run_dir/end-time"; slurm_nb_yours=; exit 0'
+)
+SIGNAL = "kill -USR1 $$\n"
+END = "1795667137"
+
+
+def script(spec: JobSpec, state: Path, *, signal_after: str = "") -> str:
+    """The job script, with the signal right after a line of it."""
+    (state / "kits").mkdir(parents=True)
+    install(state / "kits")
+    text = render(replace(spec, setup=(SHOW,)), state_dir=state, folders=[])
+    if signal_after:
+        assert text.count(signal_after) == 1
+        text = text.replace(signal_after, signal_after + SIGNAL)
+    return text
+
+
+def run(text: str, tmp_path: Path, *words: str, **variables: str) -> list[str]:
+    """What it shows: the lines between `started` and `ended`."""
+    environ = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "SLURM_CLUSTER_NAME": "hpc",
+        "SLURM_JOB_ID": "7", **variables,
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", text, "slurm_script", *words],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if line]
+    assert lines[0].startswith("slurm-nb started: ")
+    assert re.fullmatch(r'slurm-nb ended: \{.*"exit_code": 0\}', lines[-1])
+    return lines[1:-1]
+
+
+EARLY = "trap 'slurm_nb_signalled=yes' USR1\n"
+BETWEEN = '. "$slurm_nb_kit_dir/slurm_nb_kit/functions.sh"\n'
+LATER = "slurm_nb_enter_environment\n"
+
+
+@pytest.mark.parametrize("after", [EARLY, BETWEEN, LATER], ids=["early", "between", "later"])
+def test_slurm_is_asked_when_it_signals(
+    after: str, spec: JobSpec, tmp_path: Path, program: AddProgram
+) -> None:
+    """At the script's first lines as well as later; in seconds since the epoch."""
+    asked = program("squeue", f'echo "$SLURM_TIME_FORMAT $*" >>{tmp_path}/asked; echo {END}')
+
+    assert asked.exists()
+    assert run(script(spec, tmp_path / "state", signal_after=after), tmp_path) == [END]
+    assert (tmp_path / "asked").read_text() == "%s -h -j 7 -o %e\n"
+
+
+@pytest.mark.parametrize("body", ["exit 1", "echo N/A", "echo 2026-11-26T04:22:49", ":", "echo -5"])
+def test_where_squeue_does_not_tell_the_job_knows_itself(
+    body: str, spec: JobSpec, tmp_path: Path, program: AddProgram
+) -> None:
+    """Slurm gives a job the end that it had at its start."""
+    program("squeue", body)
+    text = script(spec, tmp_path / "state", signal_after=LATER)
+
+    assert run(text, tmp_path, SLURM_JOB_END_TIME=END) == [END]
+
+
+def test_where_nothing_tells_it_is_a_quarter_of_an_hour(
+    spec: JobSpec, tmp_path: Path, program: AddProgram
+) -> None:
+    """That is what the signal itself says."""
+    program("squeue", "exit 1")
+
+    (shown,) = run(script(spec, tmp_path / "state", signal_after=LATER), tmp_path)
+
+    assert abs(int(shown) - time.time() - 900) < 60
+
+
+def test_a_local_job_is_told_by_its_second_argument(spec: JobSpec, tmp_path: Path) -> None:
+    """It needs no signal."""
+    assert run(script(spec, tmp_path / "state"), tmp_path, "local-7", END) == [END]
+
+
+def test_nothing_that_waits_for_the_end_outlives_the_job(
+    spec: JobSpec, tmp_path: Path, program: AddProgram
+) -> None:
+    """The script sleeps until the last minutes, and that ends with it."""
+    program("squeue", "date -d '1 hour' +%s")
+
+    run(script(spec, tmp_path / "state", signal_after=LATER), tmp_path)
+
+    left = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"HOME={tmp_path}\0".encode() in path.read_bytes():
+                left.append(path)
+        except OSError:
+            continue
+    assert left == []

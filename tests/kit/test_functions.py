@@ -1,0 +1,492 @@
+"""The bash of the job script: lines for the login node, directories, environments, and the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.joblog.events import read_progress
+from tests.kit.bash import bash
+
+
+def told(text: str) -> list[dict[str, object]]:
+    """What the lines for the login node say."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", 'a "b" \\ c', "tab\tnew\nline\x1b[0m", "é名", "%s $(id)"]
+)
+def test_a_failure_is_json(text: str, tmp_path: Path) -> None:
+    """What bash tells can be read back, whatever it holds; control characters become blanks."""
+    code = 'slurm_nb_clean_up() { :; }\nfail "$1" "$2"\necho went on'
+    done = bash(code, text, "cure", folder=tmp_path, check=False)
+
+    clean = "".join(char if char.isprintable() else " " for char in text)
+    assert told(done.stdout) == [{"what": "failed", "text": clean, "cure": "cure", "known": True}]
+    assert (done.returncode, "went on" in done.stdout) == (1, False)
+
+
+# --- begin and end ---
+
+
+def test_a_job_leaves_nothing_on_the_node(tmp_path: Path) -> None:
+    """Its directory is private while it runs and gone afterwards, the token too."""
+    token = tmp_path / "session/token"
+    show = 'touch "$slurm_nb_session_dir/token"; stat -c %a "$slurm_nb_run_dir"/{,runtime}'
+
+    done = bash(f"slurm_nb_begin\n{show}\nexit 3", folder=tmp_path, check=False)
+
+    assert done.stdout.splitlines()[:2] == ["700", "700"]
+    assert told(done.stdout) == [{"what": "ended", "exit_code": 3}]
+    assert not token.exists()
+
+
+def test_a_job_notes_the_kit_that_it_uses(tmp_path: Path) -> None:
+    """So that it is kept for as long as the session, and its last use is known."""
+    (tmp_path / "kit").mkdir()
+    os.utime(tmp_path / "kit", (0, 0))
+
+    bash("slurm_nb_begin", folder=tmp_path)
+
+    note = tmp_path / "session/kit"
+    assert (note.read_text(), note.stat().st_mode & 0o777) == ("kit\n", 0o600)
+    assert (tmp_path / "kit").stat().st_mtime > 0
+
+
+YOURS = [
+    "run_dir=/no/such node=x cluster=x job_id=x session_dir=x state_dir=x kit_dir=x",
+    "IFS=/",
+    "set -f",
+    "set -u",
+    "set -C",
+    "trap : EXIT TERM USR1",
+    "trap 'echo theirs; exit 9' EXIT",
+    "tell() { :; }; clean_up() { :; }; json() { :; }; ours() { :; }",
+    "export SLURM_NB_SESSION=hpc/8",
+    "unset run_dir cluster",
+]
+
+
+@pytest.mark.parametrize("line", YOURS)
+def test_lines_of_the_users_do_no_harm(line: str, tmp_path: Path) -> None:
+    """Names, options and traps that --setup, a module or a template sets are theirs: the script
+    ends as it would, says so, and removes its own directory.
+    """
+    code = f"""slurm_nb_begin
+echo "$slurm_nb_run_dir"
+slurm_nb_enter_environment
+{line}
+slurm_nb_leave_environment
+x='a b'; printf '<%s>' $x; echo /bi*
+exit 3"""
+
+    done = bash(code, folder=tmp_path, check=False, environ={"TMPDIR": str(tmp_path)})
+
+    run_dir, shown, *_ = done.stdout.splitlines()
+    assert run_dir.startswith("/tmp/slurm-nb.")
+    assert not Path(run_dir).exists()
+    assert shown == "<a><b>/bin"
+    assert told(done.stdout) == [{"what": "ended", "exit_code": 3}]
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize("line", YOURS)
+def test_a_failure_after_lines_of_the_users_is_told(line: str, tmp_path: Path) -> None:
+    """The sentence and the end are said, and the directory is gone, also where they set a trap."""
+    code = f"""slurm_nb_begin
+echo "$slurm_nb_run_dir"
+slurm_nb_enter_environment
+{line}
+slurm_nb_fail text cure"""
+
+    done = bash(code, folder=tmp_path, check=False)
+
+    assert not Path(done.stdout.splitlines()[0]).exists()
+    assert [each["what"] for each in told(done.stdout)] == ["failed", "ended"]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(("line", "code"), [("exit 7", 7), ("set -e; false", 1)])
+def test_a_line_that_ends_the_script_is_told(line: str, code: int, tmp_path: Path) -> None:
+    """What --setup runs must not call exit, nor leave set -e on; the job is cleaned up as ever."""
+    text = f'slurm_nb_begin\necho "$slurm_nb_run_dir"\nslurm_nb_enter_environment\n{line}\necho no'
+
+    done = bash(text, folder=tmp_path, check=False)
+
+    failed, ended = told(done.stdout)
+    assert failed["text"] == (
+        f"what runs for --setup, --module or --env ended the job script on c1: exit code {code}"
+    )
+    assert ended == {"what": "ended", "exit_code": code}
+    assert not Path(done.stdout.splitlines()[0]).exists()
+    assert "no\n" not in done.stdout
+
+
+def test_a_failure_in_a_subshell_does_not_end_the_job(tmp_path: Path) -> None:
+    """The directory is the job's, which goes on."""
+    code = 'slurm_nb_begin\n(fail text cure)\n[ -d "$slurm_nb_run_dir" ] && echo there'
+
+    done = bash(code, folder=tmp_path, check=False)
+
+    assert "there\n" in done.stdout
+    assert [each["what"] for each in told(done.stdout)] == ["failed", "ended"]
+
+
+# --- where the job's own directory is made ---
+
+
+def chosen_base(tmpdir: str | None) -> str:
+    """The directory that TMPDIR leads to."""
+    environ = {} if tmpdir is None else {"TMPDIR": tmpdir}
+    done = bash("slurm_nb_find_base", environ=environ)
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A private directory with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as name:
+        yield Path(name)
+
+
+def in_short(short: Path, name: str, mode: int, owner: int | None = None) -> str:
+    folder = short / name
+    folder.mkdir()
+    folder.chmod(mode)
+    if owner is not None:
+        os.chown(folder, owner, owner)
+    return str(folder)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o1700])
+def test_a_directory_of_ones_own_is_taken(short: Path, mode: int) -> None:
+    """The TMPDIR that a site makes for the job is where the job's files go."""
+    folder = in_short(short, "mine", mode)
+
+    assert chosen_base(folder) == folder
+
+
+@pytest.mark.parametrize("tmpdir", [None, "", "/tmp", "/var/tmp"])
+def test_a_sticky_directory_of_the_system_is_taken(tmpdir: str | None) -> None:
+    """Everybody may write to /tmp, and nobody may move what another has made there."""
+    assert chosen_base(tmpdir) == (tmpdir or "/tmp")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o775, 0o722])
+def test_a_directory_that_others_may_change_is_not_taken(short: Path, mode: int) -> None:
+    """Who may rename the job's directory could put another in its place."""
+    assert chosen_base(in_short(short, "shared", mode)) == "/tmp"
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o777, 0o1777])
+def test_a_directory_of_somebody_else_is_not_taken(short: Path, mode: int) -> None:
+    """Its owner may do with it as they like, sticky or not."""
+    assert chosen_base(in_short(short, "theirs", mode, owner=12345)) == "/tmp"
+
+
+@as_root
+def test_a_directory_below_one_that_others_may_change_is_not_taken(short: Path) -> None:
+    """One's own directory can be put away as well, where its parent is anybody's."""
+    (short / "open").mkdir()
+    mine = in_short(short, "open/mine", 0o700)
+    (short / "open").chmod(0o777)
+
+    assert chosen_base(mine) == "/tmp"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "$(id)", "`id`", "a;id", "a*", "a:b", "a\nb", "é", "a'b", 'a"b', "a\\b", "-", "x" * 40],
+)
+def test_a_directory_that_is_no_place_for_a_socket_is_not_taken(short: Path, name: str) -> None:
+    """A path that is long or holds more than plain letters would break sockets and ssh's -L."""
+    expected = f"{short}/-" if name == "-" else "/tmp"
+
+    assert chosen_base(in_short(short, name, 0o700)) == expected
+
+
+@pytest.mark.parametrize(
+    "tmpdir", ["relative", "./x", "..", "-delete", "/no/such/dir", "/dev/null"]
+)
+def test_what_is_no_directory_is_not_taken(tmpdir: str) -> None:
+    """A relative path, an option or nothing at all leads to /tmp."""
+    assert chosen_base(tmpdir) == "/tmp"
+
+
+@pytest.mark.parametrize("tmpdir", ["/tmp", "/tmp/", "/var/tmp//", "//tmp", None])
+def test_the_socket_in_it_is_one_that_slurm_nb_announces(tmpdir: str | None) -> None:
+    """Also a TMPDIR that ends in a slash gives a path that the ready line may hold."""
+    who = {"cluster": "hpc", "job_id": "7", "nonce": "5f" * 16}
+    path = f"{chosen_base(tmpdir)}/slurm-nb.AbCd1234/jupyter.sock"
+    line = json.dumps({**who, "node": "c1", "path": "/tree", "socket": path})
+
+    progress = read_progress([f"slurm-nb ready: {line}"], who=who)
+
+    assert progress.ready
+    assert progress.ready.socket == path
+
+
+def test_a_kernels_sockets_fit_into_the_longest_base() -> None:
+    """From the longest directory that is taken, a kernel's socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as name:
+        longest = max(
+            (chosen_base(in_short(Path(name), "x" * length, 0o700)) for length in range(1, 30)),
+            key=len,
+        )
+
+    kernel = f"{longest}/slurm-nb.AbCd1234/runtime/kernel-{uuid.uuid4()}-ipc-10"
+    assert longest.endswith("x")
+    assert len(kernel) <= 107
+
+
+# --- environments ---
+
+
+def make_env(folder: Path, *files: str) -> Path:
+    """An environment that has these files, beside a python3 that runs the tests' own."""
+    for name in ("bin/python3", *files):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
+        path.chmod(0o755)
+    return folder
+
+
+def failure(code: str, folder: Path, *words: str, **environ: str) -> dict[str, object]:
+    """What is told when `code` fails."""
+    text = f"slurm_nb_begin\nslurm_nb_enter_environment\n{code}\necho went on"
+    done = bash(text, *words, folder=folder, check=False, environ=environ)
+    assert "went on" not in done.stdout
+    failed, ended = told(done.stdout)
+    assert (failed["what"], ended) == ("failed", {"what": "ended", "exit_code": 1})
+    return failed
+
+
+def test_a_virtual_environment_is_activated(tmp_path: Path) -> None:
+    """Its programs go first, and Python finds its own library."""
+    env = make_env(tmp_path / "my env")
+    code = 'use_env "$1"; echo "${PATH%%:*} $VIRTUAL_ENV ${PYTHONHOME-unset}"'
+
+    done = bash(code, str(env), environ={"PYTHONHOME": "/old"})
+
+    assert done.stdout == f"{env}/bin {env} unset\n"
+
+
+@pytest.mark.parametrize("where", ["CONDA_ENVS_PATH", "CONDA_EXE", "MAMBA_ROOT_PREFIX", "note"])
+def test_a_conda_environment_is_found_by_name(tmp_path: Path, where: str) -> None:
+    """Where conda would find it, whatever IFS is; what its packages set is set, by any name."""
+    env = make_env(tmp_path / "root dir/envs/analysis", "conda-meta/history")
+    (env / "conda-meta/state").write_text('{"env_vars": {"WHO": "it\\u0027s $(id)"}}')
+    script = env / "etc/conda/activate.d/x.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text("export file=theirs folder=theirs name=theirs")
+    root = env.parents[1]
+    environ = {"HOME": str(tmp_path)}
+    if where == "note":
+        (tmp_path / ".conda").mkdir()
+        (tmp_path / ".conda/environments.txt").write_text(f"/no/such/analysis\n{env}\n")
+    else:
+        values = {"CONDA_ENVS_PATH": f"/no:{env.parent}", "CONDA_EXE": f"{root}/bin/conda"}
+        environ[where] = values.get(where, str(root))
+
+    show = 'echo "$CONDA_PREFIX|$CONDA_DEFAULT_ENV|$WHO|$file|$folder|$name"'
+    done = bash(f"IFS=/\nuse_env analysis\n{show}", environ=environ)
+
+    assert done.stdout == f"{env}|analysis|it's $(id)|theirs|theirs|theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nowhere", "there is no conda environment named nowhere on c1"),
+        ("/no/such", "the environment /no/such is not there on c1"),
+        ("/tmp", "the environment /tmp has no bin/python3 on c1"),
+    ],
+)
+def test_an_environment_that_is_not_there_is_told(tmp_path: Path, name: str, text: str) -> None:
+    """With its name and the node."""
+    assert failure('use_env "$1"', tmp_path, name)["text"] == text
+
+
+@pytest.mark.parametrize(
+    "body", ["echo 'ERROR: Unable to locate x' >&2", "echo 'Lmod error: unknown' >&2; return 1"]
+)
+def test_a_module_that_is_not_loaded_is_told(tmp_path: Path, body: str) -> None:
+    """Also where `module` says that it was: Environment Modules 3 and 4 do."""
+    text = str(failure(f"module() {{ {body}; }}\nload_module x/1", tmp_path)["text"])
+
+    assert text.startswith("the module x/1 can't be loaded on c1: ")
+    assert "nable to locate x" in text or "unknown" in text
+
+
+def test_a_module_sets_what_it_likes(tmp_path: Path) -> None:
+    """Names that the functions might use as well reach Jupyter."""
+    code = """slurm_nb_begin
+module() { export file=$2 said=$2 folder=$2; echo hello >&2; }
+load_module x/1
+echo "$file $said $folder"
+"""
+
+    done = bash(code, folder=tmp_path, check=False)
+
+    assert done.stdout.startswith("x/1 x/1 x/1\n")
+    assert done.stderr == "hello\n"
+
+
+def test_a_container_sees_the_kit_and_the_directories(tmp_path: Path) -> None:
+    """The image's own interpreter is started in the kit's directory; GPUs come with it."""
+    make_env(tmp_path / "programs", "bin/apptainer")
+    path = f"{tmp_path}/programs/bin:{os.environ['PATH']}"
+    code = """slurm_nb_run_dir=/run/x
+slurm_nb_enter_environment
+use_container "$1"
+slurm_nb_leave_environment
+printf "%s\\n" "${inside[@]}" "$python"
+trap - EXIT"""
+
+    done = bash(
+        code, "docker://image", folder=tmp_path, environ={"PATH": path, "CUDA_VISIBLE_DEVICES": "0"}
+    )
+
+    binds = ["/run/x", f"{tmp_path}/state", "/home/alice"]
+    assert done.stdout.splitlines() == [
+        f"{tmp_path}/programs/bin/apptainer", "exec", "--pwd", f"{tmp_path}/kit",
+        *(word for each in binds for word in ("--bind", each)),
+        "--nv", "docker://image", "python3",
+    ]  # fmt: skip
+
+
+def test_threads_follow_the_cpus_of_the_job() -> None:
+    """But for a number that the user chose."""
+    done = bash(
+        "slurm_nb_limit_threads; echo $OMP_NUM_THREADS $MKL_NUM_THREADS",
+        environ={"SLURM_CPUS_PER_TASK": "4", "MKL_NUM_THREADS": "1"},
+    )
+
+    assert done.stdout == "4 1\n"
+
+
+def test_an_interpreter_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """By its name, before anything is started."""
+    text = failure("python=/no/python\nslurm_nb_leave_environment", tmp_path)["text"]
+
+    assert text == "there is no Python interpreter /no/python on c1"
+
+
+# --- Jupyter's end is the job's ---
+
+STARTED = 'touch "$slurm_nb_run_dir/python-started"'
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_the_job_ends_with_the_servers_exit_code(tmp_path: Path, code: int) -> None:
+    """And with everything removed."""
+    text = f"slurm_nb_begin\n{STARTED}\n(exit {code}) &\nslurm_nb_wait_for $!"
+
+    done = bash(text, folder=tmp_path, check=False)
+
+    assert done.returncode == code
+    assert told(done.stdout) == [{"what": "ended", "exit_code": code}]
+
+
+def test_an_interpreter_that_does_not_start_is_told(tmp_path: Path) -> None:
+    """The kit's first act is to leave a sign."""
+    done = bash("slurm_nb_begin\n(exit 3) &\nslurm_nb_wait_for $!", folder=tmp_path, check=False)
+
+    failed, _ = told(done.stdout)
+    assert failed["text"] == "python3 did not start on c1: exit code 3"
+    assert failed["known"] is False
+
+
+@pytest.mark.parametrize(("end", "said"), [("1", True), ("9999999999", False)])
+def test_a_job_that_is_told_to_end_stops_the_server(
+    tmp_path: Path,
+    end: str,
+    said: bool,  # noqa: FBT001  a column of the table
+) -> None:
+    """It gets SIGTERM; whether it was the time limit is known by the time."""
+    server = "trap 'exit 7' TERM; kill -TERM $PARENT; while :; do sleep 0.05; done"
+    text = f"""slurm_nb_cluster=local
+slurm_nb_begin {end}
+{STARTED}
+PARENT=$$ bash -c "$1" &
+slurm_nb_wait_for $!"""
+
+    done = bash(text, server, folder=tmp_path, check=False)
+
+    *stopping, ended = told(done.stdout)
+    assert done.returncode == 7
+    assert ended == {"what": "ended", "exit_code": 7}
+    assert [each["kind"] for each in stopping] == (["time"] if said else [])
+
+
+# --- the certificate ---
+
+
+def certificate(folder: Path, **environ: str) -> str:
+    """What openssl shows of it."""
+    bash("slurm_nb_make_certificate", slurm_nb_run_dir=str(folder), environ=environ)
+    return subprocess.run(
+        ["openssl", "x509", "-noout", "-text", "-in", str(folder / "certificate.pem")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_a_private_key_and_a_certificate_that_browsers_take(
+    tmp_path: Path,
+    configured: bool,  # noqa: FBT001  a column of the table
+) -> None:
+    """Of the user alone, for localhost, whatever openssl's configuration is on the node."""
+    config = tmp_path / "openssl.cnf"
+    config.write_text(
+        "[req]\ndistinguished_name=d\nx509_extensions=x\n[d]\n[x]\nkeyUsage=cRLSign\n"
+        "nsComment=of the site\n"
+    )
+
+    shown = certificate(tmp_path, **({"OPENSSL_CONF": str(config)} if configured else {}))
+
+    assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
+    lines = [line.strip() for line in shown.splitlines()]
+    at = lines.index("X509v3 extensions:")
+    extensions = dict(zip(lines[at + 1 :: 2], lines[at + 2 :: 2], strict=False))
+    assert "Subject: CN = localhost" in lines
+    assert extensions["X509v3 Subject Alternative Name:"] == "DNS:localhost, IP Address:127.0.0.1"
+    assert extensions["X509v3 Basic Constraints: critical"] == "CA:TRUE"
+    assert extensions["X509v3 Key Usage: critical"] == "Digital Signature, Certificate Sign"
+    assert extensions["X509v3 Extended Key Usage:"] == "TLS Web Server Authentication"
+    assert "X509v3 Subject Key Identifier:" in extensions
+    assert "of the site" not in shown
+
+
+def test_without_openssl_the_job_ends_and_says_so(tmp_path: Path) -> None:
+    """Where no certificate can be made, Jupyter is not started without one."""
+    for name in ("cat", "tail"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+
+    done = bash(
+        "PATH=$slurm_nb_run_dir\nslurm_nb_make_certificate\necho went on",
+        folder=tmp_path,
+        check=False,
+        slurm_nb_run_dir=str(tmp_path),
+    )
+
+    assert done.returncode == 1
+    assert "went on" not in done.stdout
+    assert "no certificate can be made on c1" in done.stdout

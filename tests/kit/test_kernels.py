@@ -1,0 +1,298 @@
+"""Kernels come to UNIX sockets, without a debugger, or are told of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from traitlets.config import Config
+from traitlets.utils.importstring import import_item
+
+from slurm_nb.kit import kernels
+
+MANAGERS = [
+    "jupyter_client.manager.KernelManager",
+    "jupyter_client.manager.AsyncKernelManager",
+    "jupyter_client.ioloop.manager.IOLoopKernelManager",
+    "jupyter_client.ioloop.manager.AsyncIOLoopKernelManager",
+    "jupyter_server.services.kernels.kernelmanager.ServerKernelManager",
+]
+MAPPINGS = [
+    "jupyter_server.services.kernels.kernelmanager.MappingKernelManager",
+    "jupyter_server.services.kernels.kernelmanager.AsyncMappingKernelManager",
+]
+
+
+def configured(config: Config | None = None, *, allow_debugger: bool = False) -> Config:
+    c = Config() if config is None else config
+    kernels.configure(c, allow_debugger=allow_debugger)
+    return c
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize("path", MANAGERS)
+def test_every_kernel_manager_is_on_unix_sockets(path: str) -> None:
+    """Whichever class starts a kernel, a user who asked for TCP there is overruled."""
+    own = Config()
+    for name in ("ConnectionFileMixin", *(each.rpartition(".")[2] for each in MANAGERS)):
+        own[name].transport = "tcp"
+
+    manager = import_item(path)(config=configured(own))
+
+    assert manager.transport == "ipc"
+
+
+def test_every_class_that_carries_the_transport_is_named() -> None:
+    """A class between the server's kernel manager and the first one is not forgotten."""
+    mro = import_item(MANAGERS[-1]).mro()
+    carrying = {each.__name__ for each in mro if hasattr(each, "transport")}
+
+    c = configured()
+
+    assert {name for name in carrying if c[name].get("transport") != "ipc"} == set()
+
+
+@pytest.mark.parametrize("path", MAPPINGS)
+def test_no_message_to_a_debugger_is_passed_on(path: str) -> None:
+    """The server drops the request that would have debugpy listen, whatever the user has set."""
+    own = Config()
+    for name in ("MappingKernelManager", "AsyncMappingKernelManager"):
+        own[name].allowed_message_types = ["debug_request"]
+
+    allowed = import_item(path)(config=configured(own)).allowed_message_types
+
+    assert allowed
+    assert "debug_request" not in allowed
+
+
+def test_every_other_message_of_the_protocol_is_passed_on() -> None:
+    """A notebook needs these; an empty list would let everything through."""
+    allowed = import_item(MAPPINGS[1])(config=configured()).allowed_message_types
+
+    assert {
+        "execute_request", "inspect_request", "complete_request", "history_request",
+        "is_complete_request", "comm_info_request", "kernel_info_request", "shutdown_request",
+        "interrupt_request", "input_reply", "comm_open", "comm_msg", "comm_close",
+    } <= set(allowed)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", MAPPINGS)
+def test_a_debugger_that_was_asked_for_is_let_through(path: str) -> None:
+    """With --allow-debugger the list is the user's own; kernels stay on UNIX sockets."""
+    c = configured(allow_debugger=True)
+
+    assert import_item(path)(config=c).allowed_message_types == []
+    assert c.KernelManager.transport == "ipc"
+
+
+# --- the bug icon ---
+
+
+def a_spec(**metadata: Any) -> SimpleNamespace:
+    argv = ["/opt/py/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    return SimpleNamespace(metadata=metadata, argv=argv)
+
+
+def server(folder: Path, *, transport: str = "ipc") -> Any:
+    """As much of a ServerApp as is watched; `later` holds what it was asked to call."""
+    kernel = SimpleNamespace(
+        transport=transport, ip=str(folder / "ipc"), shell_port=1, kernel_name="their-kernel"
+    )
+    app = SimpleNamespace(notices=[], later=[], stopped=[], kernels={"k1": kernel})
+    app.config, app.runtime_dir = Config(), str(folder)
+    app.io_loop = SimpleNamespace(call_later=lambda *args: app.later.append(args))
+    app.kernel_spec_manager = SimpleNamespace(
+        get_kernel_spec=lambda name: a_spec(debugger=True, name=name),
+        get_all_specs=lambda: {
+            "python3": {"spec": {"metadata": {"debugger": True, "own": 1}}},
+            "bare": {"spec": {}},
+        },
+    )
+
+    async def start_kernel(*args: Any, **kwargs: Any) -> str:
+        app.started = (args, kwargs)
+        return "k1"
+
+    async def shutdown_kernel(kernel_id: str, **kwargs: Any) -> None:
+        app.stopped.append((kernel_id, kwargs))
+        app.kernels.pop(kernel_id)
+
+    app.kernel_manager = SimpleNamespace(
+        start_kernel=start_kernel,
+        shutdown_kernel=shutdown_kernel,
+        get_kernel=lambda kernel_id: app.kernels[kernel_id],
+        list_kernel_ids=lambda: list(app.kernels),
+        config=Config(),
+    )
+    return app
+
+
+def watched(app: Any, *, allow_debugger: bool = False) -> Any:
+    kernels.watch(app, allow_debugger=allow_debugger, notice=app.notices.append)
+    return app
+
+
+LAUNCHER = str(Path(kernels.__file__).with_name("kernel_launcher.py"))
+
+
+@pytest.mark.parametrize("allow_debugger", [True, False])
+def test_ipykernel_is_started_by_the_kits_launcher(tmp_path: Path, *, allow_debugger: bool) -> None:
+    """By the kernel's own interpreter, with the kernel's own arguments."""
+    manager = watched(server(tmp_path), allow_debugger=allow_debugger).kernel_spec_manager
+
+    argv = manager.get_kernel_spec("python3").argv
+
+    assert argv == ["/opt/py/bin/python3", LAUNCHER, "-f", "{connection_file}"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ("python -m ipykernel -f {c}", f"python {LAUNCHER} -f {{c}}"),
+        (
+            "python3.9 -Xfrozen_modules=off -m ipykernel_launcher",
+            f"python3.9 -Xfrozen_modules=off {LAUNCHER}",
+        ),
+        ("python3 -m bash_kernel -f {c}", None),
+        ("apptainer exec x.sif python -m ipykernel_launcher -f {c}", None),
+        ("/home/a/kernel.sh -m ipykernel_launcher", None),
+        ("R --slave -e IRkernel::main() --args {c}", None),
+        ("python -m", None),
+        ("", None),
+    ],
+)
+def test_any_other_kernel_is_started_as_its_spec_says(
+    tmp_path: Path, argv: str, expected: str | None
+) -> None:
+    """A container does not see the kit, and other languages have no such launcher."""
+    app = server(tmp_path)
+    spec = SimpleNamespace(metadata={}, argv=argv.split())
+    app.kernel_spec_manager.get_kernel_spec = lambda _name: spec
+
+    started = watched(app).kernel_spec_manager.get_kernel_spec("x").argv
+
+    assert started == (argv if expected is None else expected).split()
+
+
+def test_no_kernel_offers_a_debugger(tmp_path: Path) -> None:
+    """The page shows no bug icon, and whatever else a kernel says of itself stays."""
+    manager = watched(server(tmp_path)).kernel_spec_manager
+
+    assert manager.get_kernel_spec("python3").metadata == {"debugger": False, "name": "python3"}
+    specs = manager.get_all_specs()
+    assert specs["python3"]["spec"]["metadata"] == {"debugger": False, "own": 1}
+    assert specs["bare"]["spec"]["metadata"] == {"debugger": False}
+
+
+def test_a_debugger_that_was_asked_for_is_offered(tmp_path: Path) -> None:
+    """With --allow-debugger the kernels speak for themselves."""
+    manager = watched(server(tmp_path), allow_debugger=True).kernel_spec_manager
+
+    assert manager.get_kernel_spec("python3").metadata["debugger"] is True
+    assert manager.get_all_specs()["python3"]["spec"]["metadata"]["debugger"] is True
+
+
+def test_jupyters_own_specs_are_hidden_too(tmp_path: Path) -> None:
+    """The real manager of kernel specs says no debugger, by one name and in the list."""
+    manager = import_item("jupyter_client.kernelspec.KernelSpecManager")()
+    app = SimpleNamespace(
+        kernel_spec_manager=manager, kernel_manager=server(tmp_path).kernel_manager
+    )
+
+    watched(SimpleNamespace(**vars(app), notices=[], config={}))
+
+    every = manager.get_all_specs()
+    assert {each["spec"]["metadata"]["debugger"] for each in every.values()} <= {False}
+    assert all(manager.get_kernel_spec(name).metadata["debugger"] is False for name in every)
+
+
+# --- kernels that start ---
+
+
+def start(app: Any) -> Any:
+    return asyncio.run(app.kernel_manager.start_kernel("arg", kernel_name="x"))
+
+
+def test_a_kernel_is_started_as_it_was_asked_for(tmp_path: Path) -> None:
+    """Every argument goes on, and the kernel's id comes back."""
+    app = watched(server(tmp_path))
+
+    assert start(app) == "k1"
+    assert app.started == (("arg",), {"kernel_name": "x"})
+    assert app.stopped == []
+
+
+@pytest.mark.parametrize("transport", ["tcp", "TCP", ""])
+def test_a_kernel_that_is_not_on_unix_sockets_is_stopped(tmp_path: Path, transport: str) -> None:
+    """A kernel manager of a site's own that stays on TCP gives no kernel, and says why."""
+    app = watched(server(tmp_path, transport=transport))
+
+    with pytest.raises(RuntimeError, match="slurm-nb: this kernel would be open to others"):
+        start(app)
+
+    assert app.stopped == [("k1", {"now": True})]
+    assert app.later == []
+
+
+@pytest.mark.parametrize("path", ["/tmp/open/ipc", "127.0.0.1", "", "../ipc"])
+def test_a_kernel_whose_sockets_lie_elsewhere_is_stopped(tmp_path: Path, path: str) -> None:
+    """Outside the session's own directory others could read them, or put theirs in the place."""
+    app = watched(server(tmp_path))
+    app.kernels["k1"].ip = path
+
+    with pytest.raises(RuntimeError, match="this kernel's sockets would be open to others"):
+        start(app)
+
+    assert app.stopped == [("k1", {"now": True})]
+
+
+@pytest.mark.parametrize("name", ["KernelManager", "ConnectionFileMixin", "ServerKernelManager"])
+def test_the_users_place_for_kernel_sockets_is_not_taken(tmp_path: Path, name: str) -> None:
+    """With ipc, `ip` is the beginning of their path."""
+    app = server(tmp_path)
+    for config in (app.config, app.kernel_manager.config):
+        config[name].update(ip="0.0.0.0", shutdown_wait_time=9)  # noqa: S104  the user's mistake
+
+    watched(app)
+
+    assert app.config[name] == app.kernel_manager.config[name] == {"shutdown_wait_time": 9}
+
+
+Prepare = Callable[[Any, Path], None]
+
+
+def bound(_app: Any, folder: Path) -> None:
+    (folder / "ipc-1").touch()
+
+
+def gone(app: Any, _folder: Path) -> None:
+    app.kernels.clear()
+
+
+def neither(_app: Any, _folder: Path) -> None:
+    return
+
+
+@pytest.mark.parametrize(
+    ("prepare", "notices"), [(bound, 0), (gone, 0), (neither, 1)], ids=["bound", "gone", "neither"]
+)
+def test_a_kernel_that_binds_no_socket_is_told_of(
+    tmp_path: Path, prepare: Prepare, notices: int
+) -> None:
+    """A kernel that does not come to its sockets in a minute is named, and not moved to TCP."""
+    app = watched(server(tmp_path))
+    start(app)
+    ((delay, check, *arguments),) = app.later
+    prepare(app, tmp_path)
+
+    check(*arguments)
+
+    assert delay == 60.0
+    assert len(app.notices) == notices
+    assert all("their-kernel does not listen on UNIX sockets" in text for text in app.notices)

@@ -1,0 +1,29 @@
+"""The kit can be read by the interpreters that users have."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from slurm_nb import kit
+
+PACKAGE = Path(kit.__file__).parent
+MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_kit_is_python_3_8(name: str) -> None:
+    """The user's interpreter may be years older than slurm-nb's."""
+    text = (PACKAGE / name).read_text(encoding="utf-8")
+
+    ast.parse(text, feature_version=(3, 8))
+
+    assert compile(text, name, "exec")
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "preflight.py", "kernel_launcher.py"])
+def test_what_a_still_older_one_reads_is_python_3_5(name: str) -> None:
+    """It is told that it is too old; and kernels of any age run the launcher."""
+    assert ast.parse((PACKAGE / name).read_text(encoding="utf-8"), feature_version=(3, 5))

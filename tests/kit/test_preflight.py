@@ -1,0 +1,200 @@
+"""What Jupyter needs is looked at before it starts, and what is missing is told in one line."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.joblog.events import Failure, read_progress
+from slurm_nb.kit import preflight
+from tests.conftest import NONCE
+
+WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
+
+
+@pytest.fixture
+def environ(tmp_path: Path, kit_dir: Path) -> dict[str, str]:
+    """What the job script hands over; `fakes` holds a Jupyter that prints what it was given."""
+    for name in ("run", "session", "notebooks", "home"):
+        (tmp_path / name).mkdir()
+    for name, version in (("jupyter_server", "2.21.0"), ("notebook", "7.5.6")):
+        add_package(tmp_path, name, version)
+    return {
+        "PATH": os.environ["PATH"],
+        "PWD": str(kit_dir),  # where the tests start it
+        "HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(tmp_path / "fakes"),
+        "SLURM_NB_SESSION": "hpc/7",
+        "SLURM_NB_NONCE": NONCE,
+        "SLURM_NB_RUN_DIR": str(tmp_path / "run"),
+        "SLURM_NB_NOTEBOOK_DIR": str(tmp_path / "notebooks"),
+        "SLURM_NB_TOKEN_FILE": str(tmp_path / "session/token"),
+        "SLURMD_NODENAME": "c1",
+    }
+
+
+def add_package(tmp_path: Path, name: str, version: str) -> Path:
+    package = tmp_path / "fakes" / name
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "app.py").touch()
+    (package / "__main__.py").write_text("import sys; print('started', sys.argv[1:], __name__)")
+    info = tmp_path / f"fakes/{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return package
+
+
+def start(environ: dict[str, str], module: str = "notebook") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-S", "-m", "slurm_nb_kit.preflight", module, "--no-browser"],
+        env=environ,
+        cwd=environ["PWD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def failure(environ: dict[str, str], module: str = "notebook") -> Failure:
+    """What the login node reads of it."""
+    done = start(environ, module)
+    assert (done.returncode, "started" in done.stdout) == (1, False), done
+    told = read_progress(done.stdout.splitlines(), who=WHO).failure
+    assert told, done
+    return told
+
+
+def test_jupyter_is_started_with_its_words(environ: dict[str, str], tmp_path: Path) -> None:
+    """With everything there, the process becomes `python -m notebook --no-browser`."""
+    done = start(environ)
+
+    assert done.stdout == "started ['--no-browser'] __main__\n", done
+    assert (tmp_path / "run/python-started").exists()
+    assert list((tmp_path / "session").iterdir()) == list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_missing_package_is_told_with_the_line_that_installs_it(environ: dict[str, str]) -> None:
+    """The interpreter is named, since there may be many."""
+    told = failure(environ, "jupyterlab")
+
+    assert told.text == f"{sys.executable} on c1 has no jupyterlab"
+    assert f"{sys.executable} -m pip install jupyterlab" in told.cure
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nosuch", "ModuleNotFoundError: No module named 'nosuch'"),
+        ("raise ImportError('libssl.so.3: no\\nsuch')", "ImportError: libssl.so.3: no"),
+        ("def", "SyntaxError: invalid syntax (app.py, line 1)"),
+        ("raise ImportError", "ImportError"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_told(
+    environ: dict[str, str], tmp_path: Path, text: str, said: str
+) -> None:
+    """Something that it needs is missing, or does not fit the node."""
+    (tmp_path / "fakes/notebook/app.py").write_text(text)
+
+    told = failure(environ)
+
+    assert told.text == f"notebook of {sys.executable} can't be imported on c1: {said}"
+    assert "-m pip install notebook" in told.cure
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "needed"),
+    [("notebook", "6.5.7", "7.0"), ("jupyter_server", "1.24.0", "2.0")],
+)
+def test_a_version_that_cannot_be_guarded_is_refused(
+    environ: dict[str, str], tmp_path: Path, name: str, version: str, needed: str
+) -> None:
+    """Notebook 6 would not even read slurm-nb's configuration, nor so its lock."""
+    (old,) = (tmp_path / "fakes").glob(f"{name}-*.dist-info")
+    (old / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+    assert f"is {version}, and {needed} or later is needed" in failure(environ).text
+
+
+def test_a_notebook_directory_that_the_node_lacks_is_told(environ: dict[str, str]) -> None:
+    """It may be on a file system of the login node's alone."""
+    environ["SLURM_NB_NOTEBOOK_DIR"] = "/no/such"
+
+    told = failure(environ)
+
+    assert told.text == "the notebook directory /no/such is not there on c1"
+    assert "--notebook-dir" in told.cure
+
+
+@pytest.mark.parametrize("place", ["session", "home"])
+def test_a_directory_that_takes_no_bytes_is_told(
+    environ: dict[str, str], tmp_path: Path, place: str
+) -> None:
+    """A full quota shows only when something is written; here the directory is gone."""
+    (tmp_path / place).rmdir()
+
+    told = failure(environ)
+
+    assert f"{tmp_path / place}, can't be written on c1: No such file or directory" in told.text
+    assert "quota" in told.cure
+
+
+def test_an_interpreter_of_years_ago_is_told_that_it_is_old() -> None:
+    """The file can be read by Python 3.5, and looks at the version before all else."""
+    source = Path(preflight.__file__).read_text(encoding="utf-8")
+    tree = ast.parse(source, feature_version=(3, 5))
+    check = next(
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"
+    )
+
+    assert "_check_python" in ast.dump(check.body[1])
+    assert "annotations" not in source
+
+
+def test_odd_letters_come_through(environ: dict[str, str]) -> None:
+    """Quotes, backslashes and other alphabets in a path leave the line one line of JSON."""
+    environ["SLURM_NB_NOTEBOOK_DIR"] = '/no/"é\\名\n'
+
+    assert '/no/"é\\名' in failure(environ).text
+
+
+def test_jupyter_is_told_to_end_when_its_job_script_is_killed(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """SIGKILL leaves the script no time to stop what it has started: the kernel does it."""
+    waits = "import time; print('started', flush=True); time.sleep(10); print('too late')"
+    (tmp_path / "fakes/notebook/__main__.py").write_text(waits)
+    script = ["bash", "-c", '"$0" -m slurm_nb_kit.preflight notebook & wait', sys.executable]
+
+    with subprocess.Popen(
+        script, env=environ, cwd=environ["PWD"], stdout=subprocess.PIPE, text=True
+    ) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "started\n"
+        job.kill()
+        assert job.stdout.read() == ""  # returns when nobody has it open any more
+
+
+def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Path) -> None:
+    """Write(2) succeeds with less than it was given, and fails only when it is called again."""
+    code = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (32768, 32768))"
+    call = f"_check_writable('your home', {str(tmp_path)!r})"
+    check = f"from slurm_nb_kit.preflight import _check_writable; {call}"
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {check}"],
+        env=environ,
+        cwd=environ["PWD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert f"your home, {tmp_path}, can't be written on c1: File too large" in done.stderr
+    assert list(tmp_path.glob(".slurm-nb-probe-*")) == []

@@ -1,0 +1,875 @@
+"""What the kit sets in the user's Jupyter on the compute node, and the token that it makes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import resource
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+from traitlets.config import Config
+from traitlets.utils.importstring import import_item
+
+from slurm_nb.joblog.events import Progress, Ready, read_progress
+from slurm_nb.kit import overrides, self_check
+from slurm_nb.kit import server as kit_server
+from slurm_nb.kit.monitor import monitor
+from tests.conftest import NONCE
+from tests.kit.bash import bash
+
+KIT = Path(kit_server.__file__).parent
+WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
+TOKEN = "ab" * 32
+# The answer to "correct horse", as jupyter_server hashes it (passwd(..., algorithm="argon2")).
+ARGON2 = "argon2:$argon2id$v=19$m=10240,t=10,p=8$EXAMPLEEXAMPLEEXAMPLE"
+
+
+def hand_over(environ: pytest.MonkeyPatch, folder: Path, **changes: str) -> None:
+    """Set the variables for the kit as the job script does."""
+    handed_over = {
+        "UI": "lab",
+        "NOTEBOOK_DIR": "/home/alice",
+        "RUN_DIR": str(folder / "run"),
+        "LISTEN": "port",
+        "ROUTE": "jump",
+        "AUTH": "token",
+        "DEBUGGER": "no",
+        "NONCE": NONCE,
+        "IDLE_TIMEOUT_S": "3600",
+        "TOKEN_FILE": str(folder / "session" / "token"),
+        "PASSWORD_FILE": str(folder / "password"),
+    }
+    for name, value in {**handed_over, **changes}.items():
+        environ.setenv(f"SLURM_NB_{name}", value)
+    environ.setenv("SLURM_NB_SESSION", "hpc/7")
+
+
+@pytest.fixture
+def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The environment as the job script leaves it; the token is not made yet."""
+    path = tmp_path / "session" / "token"
+    path.parent.mkdir()
+    (tmp_path / "run").mkdir(mode=0o700)
+    hand_over(clean_environ, tmp_path)
+    clean_environ.setattr(kit_server, "_JOB", {})
+    clean_environ.setattr(kit_server, "_PAGES", [])
+    clean_environ.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    old_umask = os.umask(0)
+    old_limit = resource.getrlimit(resource.RLIMIT_CORE)
+    clean_environ.chdir(tmp_path)  # the kit leaves it
+    yield path
+    os.umask(old_umask)
+    resource.setrlimit(resource.RLIMIT_CORE, old_limit)
+
+
+def configured(config: Config | None = None) -> Config:
+    c = Config() if config is None else config
+    kit_server.configure(c)
+    return c
+
+
+@pytest.mark.usefixtures("token_file")
+def test_jupyter_listens_on_the_loopback_at_a_port_that_the_kernel_chooses() -> None:
+    """Nobody on the network reaches the server, and no port is raced for."""
+    server = configured().ServerApp
+
+    assert (server.ip, server.port, server.port_retries) == ("127.0.0.1", 0, 0)
+    assert (server.sock, server.certfile, server.keyfile) == ("", "", "")
+    assert server.open_browser is False
+    assert server.root_dir == "/home/alice"
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_users_own_settings_stay_but_for_what_slurm_nb_stands_on() -> None:
+    """What the user configured before is in force, unless it would open the server or lose it."""
+    own = Config()
+    own.ServerApp.ip = "0.0.0.0"  # noqa: S104  the user's mistake, to be undone
+    own.ServerApp.port = 8888
+    own.ServerApp.base_url = "/mine/"
+    own.ServerApp.jpserver_extensions = {"their_extension": True}
+    own.IdentityProvider.token = ""
+    own.ContentsManager.allow_hidden = True
+
+    c = configured(own)
+
+    assert (c.ServerApp.ip, c.ServerApp.port) == ("127.0.0.1", 0)
+    assert re.fullmatch("[0-9a-f]{64}", c.IdentityProvider.token)
+    assert c.ServerApp.base_url == "/mine/"
+    assert c.ContentsManager.allow_hidden is True
+    assert c.ServerApp.jpserver_extensions["their_extension"] is True
+    assert c.ServerApp.jpserver_extensions[kit_server.__name__] is True
+
+
+@pytest.mark.parametrize("provider", ["PasswordIdentityProvider", "LegacyIdentityProvider"])
+def test_no_other_way_of_saying_token_beats_ours(token_file: Path, provider: str) -> None:
+    """A token set for the class that jupyter_server really uses does not open the server."""
+    from jupyter_server.auth import PasswordIdentityProvider  # noqa: PLC0415  slow to import
+
+    own = Config()
+    own.ServerApp.identity_provider_class = f"jupyter_server.auth.identity.{provider}"
+    own[provider].token = ""
+
+    c = configured(own)
+
+    chosen = c.ServerApp.get("identity_provider_class", PasswordIdentityProvider)
+    in_force = import_item(chosen) if isinstance(chosen, str) else chosen
+    assert in_force(config=c).token == token_file.read_text(encoding="ascii")
+
+
+def test_the_token_is_256_random_bits_in_a_private_file(token_file: Path) -> None:
+    """The token is made once, whatever the umask, and only its owner can read it."""
+    token = configured().IdentityProvider.token
+
+    assert re.fullmatch("[0-9a-f]{64}", token)
+    assert token_file.read_text(encoding="ascii") == token
+    assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
+    assert [path.name for path in token_file.parent.iterdir()] == ["token"]
+
+
+def test_two_jobs_have_two_tokens(token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token opens one session only."""
+    first = configured().IdentityProvider.token
+    hand_over(monkeypatch, token_file.parents[1], TOKEN_FILE=f"{token_file}-2")
+
+    assert configured().IdentityProvider.token != first
+
+
+def test_a_requeued_run_has_a_token_of_its_own(token_file: Path) -> None:
+    """Whoever took the port of the first run may have been sent its token by an open page."""
+    token_file.write_text("ab" * 32, encoding="ascii")
+
+    token = configured().IdentityProvider.token
+
+    assert token != "ab" * 32
+    assert token_file.read_text(encoding="ascii") == token
+
+
+@pytest.mark.parametrize("left_over", ["", "abc", "ab" * 32 + "\n", "x" * 64])
+def test_a_broken_token_never_becomes_the_servers(token_file: Path, left_over: str) -> None:
+    """A token file that a crash left empty or cut off must not open the server to everybody."""
+    token_file.write_text(left_over, encoding="ascii")
+    try:
+        token = configured().IdentityProvider.token
+    except (OSError, ValueError):
+        return  # not starting is safe as well
+
+    assert re.fullmatch("[0-9a-f]{64}", token)
+    assert token_file.read_text(encoding="ascii") == token
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_a_crashed_run_left_half_made_is_not_used(token_file: Path, kind: str) -> None:
+    """A new token is written to a file of its own, never into one that was there before."""
+    half_made = token_file.with_name("token.new")
+    elsewhere = token_file.with_name("elsewhere")
+    elsewhere.write_text("untouched", encoding="ascii")
+    if kind == "link":
+        half_made.symlink_to(elsewhere)
+    else:
+        half_made.write_text("half", encoding="ascii")
+
+    token = configured().IdentityProvider.token
+
+    assert token_file.read_text(encoding="ascii") == token
+    assert not token_file.is_symlink()
+    assert elsewhere.read_text(encoding="ascii") == "untouched"
+
+
+def test_kernels_do_not_see_what_the_script_handed_over(token_file: Path) -> None:
+    """The variables for the kit are gone before a kernel starts; the session's mark stays."""
+    configured()
+
+    assert [name for name in os.environ if name.startswith("SLURM_NB_")] == ["SLURM_NB_SESSION"]
+    assert os.environ["SLURM_NB_SESSION"] == "hpc/7"
+    assert not any(str(token_file) in value for value in os.environ.values())
+
+
+@pytest.mark.usefixtures("token_file")
+def test_jupyter_finds_the_extension() -> None:
+    """The kit names itself as a server extension, the way jupyter_server asks."""
+    assert kit_server._jupyter_server_extension_points() == [  # noqa: SLF001  jupyter_server's name
+        {"module": kit_server.__name__}
+    ]
+
+
+class FakeServer:
+    """As much of a ServerApp as the kit looks at; it listens at the third look."""
+
+    base_url = "/"
+    ip = "127.0.0.1"
+    sock = ""
+    log = logging.getLogger("ServerApp")
+
+    def __init__(self, listener: socket.socket, root_dir: str = "/") -> None:
+        self.listener = listener
+        self.root_dir = root_dir
+        self.io_loop = self
+        self.http_server = self
+        self.kernel_manager = SimpleNamespace(
+            start_kernel=None, allowed_message_types=["x"], config={}
+        )
+        self.config: dict[str, object] = {}
+        self.cookie_secret = b"secret"
+        self.authorizer = None
+        self.kernel_spec_manager = SimpleNamespace(get_kernel_spec=None, get_all_specs=None)
+        self.identity_provider = SimpleNamespace(token=TOKEN, hashed_password="")
+        self.web_app = SimpleNamespace(settings={})
+        self.config_file_paths: list[str] = []
+        self._sockets: dict[int, socket.socket] = {}
+        self.calls = 0
+
+    def call_later(self, delay: float, call: object, *args: object) -> None:
+        assert callable(call)
+        self.calls += 1
+        if self.calls == 3:
+            self._sockets[5] = self.listener
+        call(*args)
+
+    def add_callback(self, call: Callable[..., Any], *args: object) -> None:
+        asyncio.run(call(*args))
+
+
+class Exited(BaseException):
+    """Stands for the end of the process."""
+
+
+class Door:
+    """Stands for the checks, which have tests of their own: all is well, but for `problem`."""
+
+    def __init__(self) -> None:
+        self.problem: Exception | None = None
+        self.checked: list[str] = []
+        self.umask = -1
+
+    def check(self, name: str) -> Callable[..., None]:
+        return lambda *_: self.checked.append(name)
+
+    async def check_door(self, _listener: object, *arguments: object) -> None:
+        self.checked.append("check_door")
+        self.arguments = arguments
+        self.umask = os.umask(0o077)
+        os.umask(self.umask)
+        if self.problem:
+            raise self.problem
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> Door:
+    door = Door()
+
+    def exit_with(code: int) -> NoReturn:
+        raise Exited(code)
+
+    for name in ("check_one", "check_own", "check_alone"):
+        monkeypatch.setattr(self_check, name, door.check(name))
+    monkeypatch.setattr(self_check, "check_door", door.check_door)
+    monkeypatch.setattr(os, "_exit", exit_with)
+    return door
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+class Pages:
+    """Stands for what watches the session, which has tests of its own, and for its pages."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, str]] = []
+        self.jobs: list[Any] = []
+
+    def start(self, _app: object, job: object, _tell: object) -> Pages:
+        self.jobs.append(job)
+        return self
+
+    def add(self, kind: str, text: str) -> None:
+        self.shown.append((kind, text))
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Pages:
+    pages = Pages()
+    monkeypatch.setattr(monitor, "start", pages.start)
+    return pages
+
+
+Announce = Callable[..., Progress]
+
+
+@pytest.fixture
+def announce(listener: socket.socket, capsys: pytest.CaptureFixture[str], pages: Pages) -> Announce:
+    """Have the kit announce a server, and read what it has printed."""
+    assert not pages.jobs
+
+    def call(server: FakeServer | None = None) -> Progress:
+        app: Any = server or FakeServer(listener)
+        kit_server._load_jupyter_server_extension(app)  # noqa: SLF001  jupyter_server's name
+        out = capsys.readouterr().out
+        assert out.startswith("\n")  # whatever half line Jupyter had written ends here
+        return read_progress(out.splitlines(), who=WHO)
+
+    return call
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_ready_line_is_one_that_slurm_nb_reads(
+    monkeypatch: pytest.MonkeyPatch, door: Door, listener: socket.socket, announce: Announce
+) -> None:
+    """When the socket listens and the door is checked, not before, the output says where."""
+    monkeypatch.setenv("SLURMD_NODENAME", "c1")
+    configured()
+    server = FakeServer(listener)
+
+    progress = announce(server)
+
+    assert progress.ready == Ready("c1", listener.getsockname()[1], "/lab")
+    assert door.checked == ["check_one", "check_own", "check_alone", "check_door"]
+    assert server.calls == 3
+
+
+@pytest.mark.usefixtures("door")
+def test_what_jupyter_starts_begins_in_the_users_directory(
+    token_file: Path, listener: socket.socket, announce: Announce
+) -> None:
+    """The server starts among the kit's files, but a kernel or a terminal does not."""
+    configured()
+
+    progress = announce(FakeServer(listener, str(token_file.parent)))
+
+    assert Path.cwd() == token_file.parent
+    assert progress.ready
+
+
+@pytest.mark.parametrize("original", ["", "/home/alice/config"])
+@pytest.mark.usefixtures("token_file", "door")
+def test_a_jupyter_that_the_user_starts_inside_is_not_this_session(
+    original: str, monkeypatch: pytest.MonkeyPatch, announce: Announce
+) -> None:
+    """Once ready, the user's own directories are back, also for jobs sent from a notebook."""
+    monkeypatch.setenv("SLURM_NB_JUPYTER_CONFIG_PATH", original)
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/tmp/slurm-nb.x/kit:" + original)
+    monkeypatch.setenv("SLURM_NB_JUPYTER_RUNTIME_DIR", original)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/tmp/slurm-nb.x/runtime")
+    configured()
+
+    progress = announce()
+
+    assert os.environ.get("JUPYTER_CONFIG_PATH", "") == original
+    assert os.environ.get("JUPYTER_RUNTIME_DIR", "") == original
+    assert "SLURM_NB_JUPYTER_CONFIG_PATH" not in os.environ
+    assert progress.ready
+
+
+@pytest.mark.parametrize("users", [0o022, 0o002, 0o077, 0o000])
+@pytest.mark.usefixtures("token_file")
+def test_the_users_umask_is_given_back(users: int, door: Door, announce: Announce) -> None:
+    """The server's own files are private; what kernels and terminals make is as ever."""
+    os.umask(users)
+    configured()
+
+    announce()
+
+    assert door.umask == 0o077
+    assert os.umask(0) == users
+
+
+@pytest.mark.usefixtures("token_file")
+def test_no_core_is_dumped() -> None:
+    """A crash leaves no file with the token in it; the limit can be raised again by the user."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+
+    configured()
+
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, hard)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        self_check.Refused("without the token the server answers 200, not 403"),
+        ConnectionRefusedError("connection refused"),
+        ValueError("invalid literal"),
+        TimeoutError("no answer"),
+        IndexError("list index out of range"),
+        RuntimeError("anything else"),
+    ],
+    ids=lambda problem: type(problem).__name__,
+)
+@pytest.mark.usefixtures("token_file")
+def test_a_server_that_is_not_safe_is_stopped(
+    problem: Exception, door: Door, listener: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever goes wrong in the checks, the job says so and ends; there is no ready line."""
+    configured()
+    door.problem = problem
+
+    with pytest.raises(Exited, match="1"):
+        kit_server._load_jupyter_server_extension(FakeServer(listener))  # type: ignore[arg-type]  # noqa: SLF001
+
+    out = capsys.readouterr().out
+    assert out == f"slurm-nb: Jupyter was stopped, for it is not safe: {problem}\n"
+    assert read_progress(out.splitlines(), who=WHO) == Progress()
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_what_was_overruled_is_told_before_the_server_is_ready(
+    monkeypatch: pytest.MonkeyPatch, announce: Announce
+) -> None:
+    """Whoever reads as far as the ready line has seen every notice."""
+    configured()
+    monkeypatch.setattr(overrides, "describe", lambda _app: ["it's “open”\nand\x1b[2J", "more"])
+
+    progress = announce()
+
+    assert progress.notices == ("it's “open”\nand\x1b[2J", "more")
+    assert progress.ready
+
+
+@pytest.mark.usefixtures("door")
+def test_an_announced_server_is_watched(
+    token_file: Path, tmp_path: Path, announce: Announce, pages: Pages
+) -> None:
+    """From then on, and what comes up later is shown on its pages too."""
+    configured()
+    assert announce().ready
+
+    kit_server.notice("this kernel can't be used here")
+
+    (job,) = pages.jobs
+    assert job._asdict() == {
+        "cluster": "hpc", "job_id": "7", "run_dir": f"{tmp_path}/run",
+        "session_dir": str(token_file.parent), "idle_timeout_s": 3600,
+    }  # fmt: skip
+    assert pages.shown == [("notice", "this kernel can't be used here")]
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_without_an_idle_timeout_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, announce: Announce, pages: Pages
+) -> None:
+    """The script hands over a zero."""
+    hand_over(monkeypatch, tmp_path, IDLE_TIMEOUT_S="0")
+    configured()
+    announce()
+
+    assert pages.jobs[0].idle_timeout_s is None
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_a_watch_that_fails_does_not_stop_the_session(
+    monkeypatch: pytest.MonkeyPatch, announce: Announce, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A later Jupyter may lack what it stands on; the session is ready all the same."""
+
+    def fail(*_: object) -> NoReturn:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(monitor, "start", fail)
+    configured()
+
+    assert announce().ready
+    assert caplog.messages == ["slurm-nb: this session is not watched: no such thing"]
+
+
+# --- the page ---
+
+
+def test_the_pages_load_the_kits_extension_beside_the_users(
+    token_file: Path, tmp_path: Path
+) -> None:
+    """Notebook and Lab find it as Jupyter puts the user's configuration and the kit's together."""
+    from jupyterlab_server.config import get_federated_extensions  # noqa: PLC0415  slow to import
+
+    own = Config()
+    own.LabApp.extra_labextensions_path = ["/home/alice/extensions"]
+    own.merge(configured())
+
+    folder = str(tmp_path / "run/page")
+    (extension,) = get_federated_extensions([folder]).values()
+    script = Path(extension["ext_path"], extension["jupyterlab"]["_build"]["load"])
+
+    assert token_file.exists()
+    assert own.LabApp.extra_labextensions_path == ["/home/alice/extensions", folder]
+    for page, expected in (
+        ("jupyterlab.labapp.LabApp", ["/home/alice/extensions", folder]),
+        ("notebook.app.JupyterNotebookApp", [folder]),
+    ):
+        assert import_item(page)(config=own).extra_labextensions_path == expected
+    assert script.read_text(encoding="utf-8") == (KIT / "monitor/labextension.js").read_text(
+        "utf-8"
+    )
+
+
+@pytest.mark.usefixtures("token_file")
+def test_without_the_extension_the_session_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk costs the warnings on the page, not the session."""
+    (tmp_path / "run/page").touch()
+
+    assert configured().ServerApp.port == 0
+    assert "slurm-nb: the pages get no extension: " in capsys.readouterr().out
+
+
+# --- the ways in ---
+
+
+def make_certificate(folder: Path) -> Path:
+    """A certificate as the job script has openssl make it."""
+    bash("slurm_nb_make_certificate", slurm_nb_run_dir=str(folder))
+    return folder / "certificate.pem"
+
+
+@pytest.mark.usefixtures("token_file")
+def test_private_mode_listens_on_a_socket_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The socket lies in the job's own directory, and only the user can open it."""
+    hand_over(monkeypatch, tmp_path, LISTEN="socket")
+
+    server = configured().ServerApp
+
+    assert server.sock == f"{tmp_path}/run/jupyter.sock"
+    assert server.sock_mode == "0600"
+    assert (server.ip, server.certfile, server.keyfile) == ("127.0.0.1", "", "")
+
+
+@pytest.mark.usefixtures("token_file")
+def test_jupyter_takes_the_settings_of_private_mode(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Jupyter refuses a socket beside a port that was set; ours it accepts."""
+    from jupyter_server.serverapp import ServerApp  # noqa: PLC0415  slow to import
+
+    hand_over(monkeypatch, tmp_path, LISTEN="socket", NOTEBOOK_DIR=str(tmp_path))
+
+    app = ServerApp(config=configured())
+
+    assert app.sock.endswith("/run/jupyter.sock")
+    assert app.port == app.port_default_value
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_a_socket_is_announced_by_its_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, announce: Announce
+) -> None:
+    """The ready line of private mode has a path and no port."""
+    hand_over(monkeypatch, tmp_path, LISTEN="socket", UI="notebook")
+    monkeypatch.setenv("SLURMD_NODENAME", "c1")
+    configured()
+    monkeypatch.chdir(tmp_path / "run")
+    path = f"{tmp_path}/run/jupyter.sock"
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(path)
+
+        ready = announce(FakeServer(unix)).ready
+
+    assert ready == Ready("c1", None, "/tree", socket=path)
+
+
+@pytest.mark.parametrize(
+    ("login", "address"), [("localhost", "127.0.0.1"), ("", "127.0.0.1"), ("127.0.0.7", None)]
+)
+@pytest.mark.usefixtures("token_file", "door")
+def test_the_direct_route_binds_one_address(
+    login: str,
+    address: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    announce: Announce,
+) -> None:
+    """It is the one on the way to the login node, never every one, and it is announced."""
+    hand_over(monkeypatch, tmp_path, ROUTE="direct")
+    monkeypatch.setenv("SLURM_SUBMIT_HOST", login)
+    own = Config()
+    own.ServerApp.ip = "0.0.0.0"  # noqa: S104  the user's mistake, to be undone
+
+    server = configured(own).ServerApp
+    ready = announce().ready
+
+    assert server.ip not in {"", "*", "::", "0.0.0.0"}  # noqa: S104  what it must not be
+    assert server.ip.startswith("127.")
+    assert server.ip == (address or server.ip)
+    assert server.certfile == ""
+    assert ready
+    assert (ready.address, ready.fingerprint) == (server.ip, None)
+
+
+@pytest.mark.usefixtures("token_file")
+def test_a_login_node_that_is_not_known_ends_the_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kit_dir: Path
+) -> None:
+    """Without an address to bind, Jupyter is not started on every one instead."""
+    hand_over(monkeypatch, tmp_path, ROUTE="direct")
+    monkeypatch.setenv("SLURM_SUBMIT_HOST", "no-such-host.invalid")
+
+    done = load_config_file(kit_dir)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_certificate_of_the_job_is_used_and_its_fingerprint_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, door: Door, announce: Announce
+) -> None:
+    """The fingerprint is the one that openssl and browsers show, and the door is tried by TLS."""
+    certificate = make_certificate(tmp_path / "run")
+    hand_over(monkeypatch, tmp_path, ROUTE="direct")
+    shown = subprocess.run(
+        ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", str(certificate)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+    server = configured().ServerApp
+    ready = announce().ready
+
+    assert (server.certfile, server.keyfile) == (
+        str(certificate), str(certificate.with_name("key.pem"))
+    )  # fmt: skip
+    assert ready
+    assert shown.endswith(f"={ready.fingerprint}")
+    assert door.arguments[-1] == str(certificate)
+
+
+@pytest.mark.parametrize("changes", [{}, {"LISTEN": "socket"}])
+@pytest.mark.usefixtures("token_file")
+def test_only_the_direct_route_has_a_certificate(
+    changes: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where ssh goes to the node, the browser is not to warn of a certificate of the user's."""
+    make_certificate(tmp_path / "run")
+    hand_over(monkeypatch, tmp_path, **changes)
+    own = Config()
+    own.ServerApp.certfile, own.ServerApp.client_ca = "/home/alice/cert.pem", "/home/alice/ca.pem"
+
+    server = configured(own).ServerApp
+
+    assert (server.certfile, server.keyfile, server.client_ca) == ("", "", "")
+
+
+# --- the lock ---
+
+
+@pytest.mark.usefixtures("token_file")
+def test_a_cookie_that_the_users_secret_signs_opens_nothing() -> None:
+    """Every run has a cookie secret of its own, and no setting that beats the lock."""
+    own = Config()
+    own.ServerApp.cookie_secret = b"0123456789012345"
+    own.ServerApp.tornado_settings = {"cookie_secret": b"x", "allow_remote_access": True}
+
+    server = configured(own).ServerApp
+
+    assert server.cookie_secret != b"0123456789012345"
+    assert len(server.cookie_secret) == 32
+    assert server.tornado_settings == {}
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_secrets_reach_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Jupyter writes its configuration to the log when the user asks for level DEBUG."""
+    token = configured().IdentityProvider.token
+
+    logging.getLogger("ServerApp").warning("Config changed: %r and %s", {"token": token}, token)
+
+    assert caplog.messages == ["Config changed: {'token': '[secret]'} and [secret]"]
+
+
+@pytest.mark.usefixtures("token_file", "door")
+def test_a_path_that_no_url_can_be_printed_for_stops_the_server(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket, announce: Announce
+) -> None:
+    """Rather than a ready line that slurm-nb does not believe, and a wait without an end."""
+    monkeypatch.setattr(FakeServer, "base_url", "/a&b/")
+    configured()
+
+    with pytest.raises(Exited):
+        announce(FakeServer(listener))
+
+
+@pytest.mark.usefixtures("token_file")
+def test_nothing_of_the_users_opens_the_lock() -> None:
+    """Whatever the user's configuration says, the server is guarded as slurm-nb means it."""
+    own = Config()
+    own.ServerApp.update(
+        allow_remote_access=True,
+        local_hostnames=["localhost", "evil.example"],
+        allow_origin="*",
+        allow_origin_pat=".*",
+        allow_credentials=True,
+        disable_check_xsrf=True,
+        trust_xheaders=True,
+        authenticate_prometheus=False,
+        identity_provider_class="jupyter_server.auth.identity.IdentityProvider",
+        authorizer_class="their.Authorizer",
+        allow_root=False,
+    )
+
+    server = configured(own).ServerApp
+
+    guarded = {
+        "allow_remote_access": False,
+        "local_hostnames": ["localhost"],
+        "allow_origin": "",
+        "allow_origin_pat": "",
+        "allow_credentials": False,
+        "disable_check_xsrf": False,
+        "trust_xheaders": False,
+        "authenticate_prometheus": True,
+        "identity_provider_class": "jupyter_server.auth.identity.PasswordIdentityProvider",
+        "authorizer_class": "jupyter_server.auth.authorizer.AllowAllAuthorizer",
+    }
+    assert {name: server[name] for name in guarded} == guarded
+
+
+@pytest.mark.usefixtures("token_file")
+def test_every_setting_of_the_lock_is_one_that_jupyter_knows() -> None:
+    """A name that a release of Jupyter has dropped would guard nothing."""
+    from jupyter_server.auth.identity import PasswordIdentityProvider  # noqa: PLC0415  slow
+    from jupyter_server.serverapp import ServerApp  # noqa: PLC0415  slow to import
+
+    c = configured()
+
+    assert set(c.ServerApp) <= set(ServerApp.class_trait_names(config=True))
+    assert set(c.PasswordIdentityProvider) <= set(
+        PasswordIdentityProvider.class_trait_names(config=True)
+    )
+
+
+def provider(c: Config) -> Any:
+    """What jupyter_server makes of the settings."""
+    return import_item(c.ServerApp.identity_provider_class)(config=c)
+
+
+def test_a_password_opens_the_server_and_the_token_still_does(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With --auth password, the hash that was stored is what Jupyter compares with."""
+    from jupyter_server.auth.security import passwd  # noqa: PLC0415  slow to import
+
+    (tmp_path / "password").write_text(
+        passwd("correct horse", algorithm="argon2"),  # type: ignore[no-untyped-call]
+        encoding="ascii",
+    )
+    hand_over(monkeypatch, tmp_path, AUTH="password")
+
+    in_force = provider(configured())
+
+    assert in_force.passwd_check("correct horse")
+    assert not in_force.passwd_check("wrong horse")
+    assert in_force.password_required
+    assert not in_force.allow_password_change
+    assert in_force.token == token_file.read_text(encoding="ascii")
+
+
+@pytest.mark.parametrize("hashed", [ARGON2, "sha1:x:y", ""])
+@pytest.mark.usefixtures("token_file")
+def test_with_a_token_no_password_opens_the_server(hashed: str, tmp_path: Path) -> None:
+    """Neither the stored password nor one of the user's Jupyter lets anybody in."""
+    (tmp_path / "password").write_text(ARGON2, encoding="ascii")
+    own = Config()
+    own.PasswordIdentityProvider.hashed_password = hashed
+    own.IdentityProvider.hashed_password = hashed
+
+    in_force = provider(configured(own))
+
+    assert in_force.hashed_password == ""
+    assert not in_force.password_required
+    assert in_force.auth_enabled
+
+
+@pytest.mark.parametrize(
+    "text", [None, b"", b"\n", b"correct horse", b"sha1:x:y", b" ", b"\xff\xfe", b"argon2"]
+)
+@pytest.mark.usefixtures("token_file")
+def test_without_a_right_hash_jupyter_does_not_start(
+    text: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kit_dir: Path
+) -> None:
+    """A password file that is gone, empty or no argon2 hash ends the program with a word."""
+    if text is not None:
+        (tmp_path / "password").write_bytes(text)
+    hand_over(monkeypatch, tmp_path, AUTH="password")
+
+    done = load_config_file(kit_dir)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+    assert "correct horse" not in done.stderr
+
+
+@pytest.mark.parametrize(("handed_over", "allowed"), [("yes", True), ("no", False), ("", False)])
+@pytest.mark.usefixtures("token_file")
+def test_a_debugger_is_allowed_by_one_word_only(
+    handed_over: str,
+    allowed: bool,  # noqa: FBT001  a column of the table
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Anything but the script's `yes` keeps debuggers out."""
+    hand_over(monkeypatch, tmp_path, DEBUGGER=handed_over)
+
+    c = configured()
+
+    assert ("allowed_message_types" not in c.MappingKernelManager) is allowed
+    assert c.KernelManager.transport == "ipc"
+
+
+def load_config_file(kit_dir: Path) -> subprocess.CompletedProcess[str]:
+    """Have traitlets load the kit's configuration in a process like the job's."""
+    load = (
+        "import sys; from traitlets.config import PyFileConfigLoader as Loader;"
+        " c = Loader('jupyter_server_config.py', path=sys.argv[1]).load_config();"
+        " print(c.ServerApp.ip, len(c.IdentityProvider.token), 'slurm_nb' in sys.modules)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", load, str(kit_dir / "slurm_nb_kit")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=kit_dir,
+    )
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_config_file_finds_the_kit(kit_dir: Path) -> None:
+    """In its own directory, without slurm_nb, its files are enough."""
+    done = load_config_file(kit_dir)
+
+    assert done.stdout == "127.0.0.1 64 False\n"
+
+
+def test_without_a_token_jupyter_does_not_start(token_file: Path, kit_dir: Path) -> None:
+    """Jupyter would go on without a configuration that fails, so the kit ends the program."""
+    token_file.parent.rmdir()
+
+    done = load_config_file(kit_dir)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+    assert done.stdout == ""
+
+
+def test_a_jupyter_that_would_print_a_token_of_its_own_does_not_start(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """jupyter_server 1 knows nothing of our token; it is refused before one is made."""
+    monkeypatch.setattr("jupyter_server.__version__", "1.24.0")
+
+    with pytest.raises(RuntimeError, match=r"1\.24\.0 is too old"):
+        configured()
+
+    assert not token_file.exists()
