@@ -24,7 +24,7 @@ from slurm_nb.job.spec import JobSpec
 from slurm_nb.paths import templates_folder
 from tests.conftest import ROOT, recorded_json
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = ROOT / "tests/golden"
 KIT = "(hash of the kit)"
 HOSTILE = "sp  ace 'q' \"dq\" $(id) `id` \\n %j %% #x {{ spec }} é名 *;&|<>!~"
 
