@@ -320,7 +320,7 @@ slurm_nb_make_certificate() {
     -keyout "$slurm_nb_run_dir/key.pem" -out "$slurm_nb_run_dir/certificate.pem" 2>"$log") || {
     cat "$log"
     slurm_nb_fail "no certificate can be made on $slurm_nb_node: $(tail -n 1 "$log")" \
-      "--tls needs openssl on the node: use the jump route, or do without --tls"
+      "--tls needs openssl 1.1.1 or later on the node: use the jump route, or do without --tls"
   }
 }
 

@@ -10,7 +10,10 @@ from tests.e2e.scientist import Said, Scientist
 
 NO_SLURM = {"PATH": "/srv/venv/bin:/home/alice/bin"}
 # bash, findutils, grep and coreutils are all that the job script needs.
-TOOLS = "bash env grep find timeout cat chmod dirname id mkdir mktemp mv od realpath rm sleep tr"
+TOOLS = (
+    "bash env grep find timeout cat chmod dirname id mkdir mktemp mv od realpath rm sha256sum sleep"
+    " touch tr"
+)
 
 
 def test_a_local_session_lives_on_and_is_reached_and_cancelled(alice: Scientist) -> None:

@@ -24,7 +24,7 @@ slurm_nb_notebook_dir=/home/alice
 slurm_nb_state_dir=/home/alice/.local/state/slurm-nb
 slurm_nb_kit_dir=$slurm_nb_state_dir/kits/(hash of the kit)
 slurm_nb_node=${SLURMD_NODENAME:-$HOSTNAME}
-node=$slurm_nb_node
+node=$slurm_nb_node # for lines of yours and your site
 
 # Without Slurm (--cluster local) the arguments are the job's id and, after it, when the job ends.
 if [ $# -gt 0 ]; then
