@@ -46,7 +46,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Words that are not to be written, and what to write instead."""
+    """Words to avoid, and what to write instead."""
 
     find: re.Pattern[str]
     write: str
@@ -149,8 +149,9 @@ def python(file: str, source: str) -> Iterator[Text]:
         elif isinstance(node, ast.Constant | ast.JoinedStr) and file.startswith("slurm_nb/"):
             words = _literal(node) if id(node) not in inside else ""
             regex = re.match(r"[fF]?r", ast.get_source_segment(source, node) or "")
-            if _WORDS.search(words) and not regex:
-                yield Text(file, node.lineno, "message", words)
+            for line in words.split("\n") if not regex else ():
+                if _WORDS.search(line):
+                    yield Text(file, node.lineno, "message", line)
 
 
 def _literal(node: ast.expr) -> str:
@@ -224,7 +225,7 @@ def texts() -> Iterator[Text]:
 
 
 def main(wanted: list[str]) -> int:
-    """Print what is found in files whose names begin so, or in all; 1 if there is anything."""
+    """Print the findings, in files whose names begin with a word of `wanted` or in all."""
     table = patterns()
     found = [
         line

@@ -67,7 +67,7 @@ echo goes on
 
 
 def test_messages_of_the_package_are_read_and_those_of_tests_are_not() -> None:
-    """Regular expressions are no text, and values in f-strings count as a word."""
+    """Regular expressions are skipped, and values in f-strings count as a word."""
     source = """def test_it_goes_on() -> None:
     raise Error(f"job {number} goes on", r"it goes on", hint="wait: "
                 "it goes on")
@@ -86,7 +86,7 @@ def test_messages_of_the_package_are_read_and_those_of_tests_are_not() -> None:
     ]  # fmt: skip
 
 
-def test_help_that_is_cut_off_is_found() -> None:
+def test_a_truncated_summary_is_found() -> None:
     """A summary in the list of commands must fit on its line."""
     assert check("summary", "audit   Check that nobody else gets into a session, and show...")
     assert check("summary", "audit   Check that a session is private.") == []

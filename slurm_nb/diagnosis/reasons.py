@@ -91,7 +91,7 @@ REASONS = (
     Reason("BurstBuffer*", "the job waits for the burst buffer"),
     Reason("PowerNotAvail", "the cluster does not have enough electric power now"),
     Reason("PowerReserved", "the electric power is reserved for other jobs"),
-    Reason("MaxPoweredUpNodes", "the maximum number of nodes is powered up"),
+    Reason("MaxPoweredUpNodes", "the cluster has reached its limit of powered-up nodes"),
     Reason("MpiPortsBusy", "the ports that MPI needs are in use"),
     Reason("FedJobLock", "the clusters of the federation are choosing the one that starts the job"),
     Reason("FrontEndDown", "the front-end node that starts jobs is down"),

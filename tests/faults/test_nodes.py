@@ -231,7 +231,7 @@ def test_a_preempted_session_comes_back(alice: Scientist) -> None:
     wait = alice.slurm_nb("wait", job_id)
     again = _tunnel(alice, job_id)
 
-    why = "according to its output, a job with higher priority preempted it"
+    why = "according to its output, a job with higher priority preempted this one"
     assert f"put back in the queue: {why}" in _told(status, "Before")
     assert (tunnel.exit_code, tunnel.stdout) == (5, "")
     assert wait.exit_code == 0, wait
@@ -249,7 +249,8 @@ def test_a_preempted_session_that_may_not_come_back_has_ended(alice: Scientist) 
 
     assert wait.exit_code == 4
     assert (
-        f"job {job_id} has ended: PREEMPTED: a job with higher priority preempted it" in wait.stderr
+        f"job {job_id} has ended: PREEMPTED: a job with higher priority preempted this one"
+        in wait.stderr
     )
     assert f"slurm-nb submit --again {job_id}" in wait.stderr
     assert "PREEMPTED (preempted)" in _row(alice, job_id)
