@@ -6,13 +6,14 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 
-.PHONY: help demo test test-all check dist bench soak cluster pictures packages clean
+.PHONY: help demo test test-all check prose dist bench soak cluster pictures packages clean
 
 help:
 	@echo "make demo     run Jupyter in a job (without Slurm: on this machine) and say how to look at it"
 	@echo "make test     run all tests; as root on Debian on a real Slurm cluster in namespaces"
 	@echo "make test-all the same on each Slurm release, without and with accounting; an hour"
 	@echo "make check    lint, types, shellcheck"
+	@echo "make prose    check the English of docs, help, messages and docstrings"
 	@echo "make dist     build wheel and sdist, and try the wheel in a clean environment"
 	@echo "make bench    measure, against what can be expected"
 	@echo "make soak     end 200 sessions in every way there is, and count what is lost or left"
@@ -34,6 +35,9 @@ check: .venv/developing
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/shellcheck .ci/run tests/debian-packages slurm_nb/kit/functions.sh
 	for ui in notebook lab; do $(BIN)/slurm-nb submit --dry-run --ui $$ui | $(BIN)/shellcheck - || exit; done
+
+prose: .venv/developing
+	$(BIN)/python -m tests.prose
 
 dist: .venv/developing
 	rm -rf dist build/clean

@@ -1,1 +1,1 @@
-"""Why a job waits, and why it ended. Pure: no I/O, no clock."""
+"""Why a job is pending, and why it ended. Pure: no I/O, no clock."""

@@ -1,6 +1,6 @@
-"""The known causes of an ending: how each is known, what is told of it, and what to do then.
+"""The known causes of an ending: how to recognise each, what to tell the user, and the cure.
 
-Pure: no I/O, no clock. endings.py finds the cause of a job; docs/troubleshooting.md shows the
+Pure: no I/O, no clock. explain.py finds the cause of a job; docs/troubleshooting.md shows the
 table.
 """
 
@@ -10,45 +10,49 @@ from dataclasses import dataclass
 
 from slurm_nb.joblog.events import StoppingKind
 
+CANNOT_START = "Jupyter cannot start"
+"""The beginning of each text whose reason the job reported."""
+
 
 @dataclass(frozen=True)
 class Cause:
-    """One row; all that it names must hold, and the first row that does counts.
+    """One row; every condition in it must hold, and the first row that fits wins.
 
-    In `text` and `cure`, endings.py fills in the words in braces: {again} is
-    `slurm-nb submit --again 7`, {found} the session's or the job's own word.
+    explain.py fills in the words in braces in `text` and `cure`: {again} is
+    `slurm-nb submit --again 7`, {found} the text that the session or the job printed.
     """
 
     word: str
     """For programs, never changed: `time-limit`."""
     text: str
-    """What the user is told: `the time limit of the job was reached`."""
+    """For the user: `the job reached its time limit`."""
     why: str
-    """What brings it about; for the page."""
+    """The reason behind it; for the page."""
     cure: str
     states: tuple[str, ...] = ()
-    """Slurm's words for it."""
+    """Job states of Slurm."""
     reason: str = ""
-    """Slurm's reason (a regular expression), where Slurm gives one."""
+    """Slurm's reason (a regular expression), if Slurm gives one."""
     line: str = ""
-    """A line of the job's output (a regular expression for all of it). It shows the cause, and must
-    be there unless Slurm's word is the cause already."""
+    """A whole line of the job's output (a regular expression). It shows the cause; the row needs
+    it unless Slurm's state already names the cause."""
     exit_codes: tuple[int | None, ...] = ()
-    """Of Jupyter; None: the job script ended without saying it."""
+    """Of Jupyter; None: the job script ended without reporting one."""
     started: bool | None = None
     """Whether the job script ran."""
     pending: bool = False
-    """It was in the queue, for the first time."""
+    """The job was pending and had never run."""
     silent: bool = False
     """There is no output."""
     by_other: bool = False
-    """Another than the user cancelled it."""
+    """Another user cancelled it."""
     stopping: StoppingKind | None = None
-    """The session's own word."""
+    """The kind of ending that the session reported."""
     failed: str = ""
-    """The job's own word (a regular expression for all of it) why Jupyter can't be started."""
+    """The job's whole report of why Jupyter cannot start (a regular expression). A job that is
+    still pending may print the texts of an older version, so these stay."""
     example: str = "..."
-    """What {found} may be; for the page."""
+    """An example of {found}; for the page."""
 
 
 # Seen: 22.05 and 24.11 begin with `slurmstepd: `, or `slurmstepd-c1: ` where slurmd was given the
@@ -66,152 +70,165 @@ _FULL = "(?:No space left on device|Disk quota exceeded)"
 
 _FAILED = ("FAILED",)
 _DONE = ("COMPLETED", "FAILED")
-_AGAIN = "start another: `{again}`"
-_MEMORY = "ask for more memory: `{again} --mem {mem}`"
-_TIME = "ask for more time: `{again} --time {time}`"
-_NODE = "take another node: `{again}{exclude}`; if it goes on, tell your site"
-# Not --again: the session is in the state directory that it had.
+_AGAIN = "start a new session: `{again}`"
+_MEMORY = "request more memory: `{again} --mem {mem}`"
+_TIME = "request more time: `{again} --time {time}`"
+_NODE = "use another node: `{again}{exclude}`; if it happens again, contact your site"
+# Not --again: the session is in the old state directory.
 _SHARED = (
-    "set `SLURM_NB_HOME` to a directory that login and compute nodes share, then `slurm-nb submit`"
-    " with the same options"
+    "set `SLURM_NB_HOME` to a directory that login and compute nodes share, then run"
+    " `slurm-nb submit` with the same options"
 )
-_CANT = "Jupyter can't be started: {found}"
-_KILL = "something such as `kill` ended it"
-_STRAIN = "the node had no memory left, or a watch of your site's ended it"
+_FOUND = f"{CANNOT_START}: {{found}}"
+_KILL = "a command such as `kill` ended it"
+_STRAIN = "the node ran out of memory, or a monitor at your site ended it"
+_STATE_DIR = "the state directory on the node does not exist, is full, or belongs to another user"
 
 CAUSES = (
-    # The session's own word.
-    Cause("idle", "it stopped by itself: {found}", "nobody used it for --idle-timeout",
-          _AGAIN + "; --idle-timeout sets how long it may be idle", stopping="idle",
+    # The session reported it.
+    Cause("idle", "the session was idle and stopped: {found}",
+          "nobody used the session for --idle-timeout",
+          _AGAIN + "; change the limit with --idle-timeout", stopping="idle",
           example="nothing ran and nobody was connected for TIME (--idle-timeout)"),
-    Cause("time-limit", "the time limit of the job was reached", "a job ends at its time limit",
+    Cause("time-limit", "the job reached its time limit", "Slurm ends a job at its time limit",
           _TIME, stopping="time"),
-    # What the job script and preflight.py find missing; the cure is theirs.
-    Cause("jupyter-missing", _CANT, "the environment has no Jupyter, or one that is too old",
+    # The job script and the preflight checks reported it, with a cure.
+    Cause("jupyter-missing", _FOUND, "the environment has no Jupyter, or its Jupyter is too old",
           "{cure}",
-          failed=r".* has no (?:jupyter_server|notebook|jupyterlab)|.*, and \S+ or later is .*",
+          failed=r".* (?:has no|does not have) (?:jupyter_server|notebook|jupyterlab)"
+          r"|.*\b[\d.]+ or later\b.*",
           example="PYTHON on NODE has no PACKAGE"),
-    Cause("broken-environment", _CANT, "a package of the environment is broken", "{cure}",
-          failed=r"\S+ of .* can't be imported: .*",
-          example="PACKAGE of PYTHON can't be imported: ..."),
-    Cause("disk-full", _CANT, "a full quota or disk, at home or on the node; or a broken mount",
+    Cause("broken-environment", _FOUND, "a package in the environment is broken", "{cure}",
+          failed=r"\S+ of .* can't be imported.*|(?:.* )?cannot (?:be imported|import)\b.*",
+          example="cannot import PACKAGE of PYTHON: ..."),
+    Cause("disk-full", _FOUND, "a quota or disk is full, or a file system is not mounted correctly",
           "{cure}",
-          failed=r".* can't be written(?: on .*)?: .*|.* has only \d+ MiB left"
-          r"|no directory can be made in .*",
-          example="your home, DIR, can't be written on NODE: ..."),
-    Cause("notebook-dir", _CANT, "the notebook directory is not there on the node, or not yours",
-          "{cure}", failed=r"(?:the|you can't write to the) notebook directory .*",
-          example="the notebook directory DIR is not there on NODE"),
-    Cause("environment-missing", _CANT, "the node does not see it, or a misspelt name", "{cure}",
-          failed=r"the (?:environment|module|image) .*|there is (?:no|neither) .*",
-          example="the environment DIR is not there on NODE"),
-    Cause("setup-failed", _CANT, "the exit code of this line of --setup was not 0", "{cure}",
-          failed=r"the line of --setup failed: .*",
-          example="the line of --setup failed: LINE"),
+          failed=r".* (?:can't|cannot) be written(?: on .*)?: .*"
+          r"|cannot write to (?!the notebook directory).*"
+          r"|.* has only \d+ MiB (?:left|free).*"
+          r"|no directory can be made in .*|cannot create a directory in .*",
+          example="cannot write to your home, DIR, on NODE: ..."),
+    Cause("notebook-dir", _FOUND,
+          "the notebook directory does not exist on the node, or you cannot write to it", "{cure}",
+          failed=r"(?:the|(?:you )?(?:can't|cannot) write to the) notebook directory .*",
+          example="the notebook directory DIR does not exist on NODE"),
+    Cause("environment-missing", _FOUND, "it does not exist on the node, or its name is misspelt",
+          "{cure}",
+          failed=r"the (?:conda )?(?:environment|module|image) .*|there is (?:no|neither) .*"
+          r"|cannot (?:load|find) .*",
+          example="the environment DIR does not exist on NODE"),
+    Cause("setup-failed", _FOUND, "the --setup line exited with a code other than 0", "{cure}",
+          failed=r"the (?:line of --setup|--setup line) failed: .*",
+          example="the --setup line failed: LINE"),
     Cause("python-broken", "the Python interpreter does not run on {node}",
-          "it is made for another kind of node, or lacks a library there",
-          "name one that the node can run: `{again} --python PATH`, or --env, --module",
-          failed=r".* did not start on .*",
+          "it was built for another type of node, or a shared library is missing there",
+          "choose an interpreter that runs there: `{again} --python PATH`, or --env, --module",
+          failed=r".* (?:did not|cannot) (?:start|run) on .*",
           line=_SCRIPT + r".*: (?:cannot execute|bad interpreter:).*"
           r"|.*: error while loading shared libraries: .*|.*: version `\S+' not found .*"),
-    # Slurm names the cause; where it knows only that the job has ended, slurmstepd's line does.
+    # Slurm's state names the cause; if it says only that the job ended, slurmstepd's line does.
     Cause("out-of-memory", "the job ran out of memory",
-          "notebooks, and what they started, took more memory than the job has", _MEMORY,
+          "notebooks and the programs they started used more memory than the job has", _MEMORY,
           states=("OUT_OF_MEMORY", *_FAILED), line=_OOM),
-    Cause("time-limit", "the time limit of the job was reached", "a job ends at its time limit",
+    Cause("time-limit", "the job reached its time limit", "Slurm ends a job at its time limit",
           _TIME, states=("TIMEOUT",), line=_CANCELLED + r" DUE TO TIME LIMIT \*\*\*"),
-    Cause("preempted", "a job that goes first took its place",
-          "its partition or QOS can be preempted, and it could not be put back in the queue",
-          _AGAIN + "; your site knows which partition or QOS is not preempted",
+    Cause("preempted", "a job with higher priority preempted this one",
+          "its partition or QOS allows preemption, and Slurm could not requeue it",
+          _AGAIN + "; ask your site which partition or QOS is never preempted",
           states=("PREEMPTED",), line=_CANCELLED + r" DUE TO PREEMPTION \*\*\*"),
-    Cause("node-failed", "{node} failed", "it crashed, was restarted, or was taken out of service",
+    Cause("node-failed", "{node} failed", "the node crashed, rebooted, or was taken out of service",
           _NODE, states=("NODE_FAIL",), line=_CANCELLED + r" DUE TO NODE FAILURE\b.* \*\*\*"),
-    Cause("boot-failed", "{node} could not be started for it", "Slurm had to start the node first",
+    Cause("boot-failed", "Slurm could not boot {node} for the job",
+          "the node was powered off, or had to boot into another configuration",
           _NODE, states=("BOOT_FAIL", "RECONFIG_FAIL")),
-    Cause("launch-failed", "{node} could not start it", "its prolog failed, or its disk is full",
-          _NODE, states=("LAUNCH_FAILED",)),
-    Cause("deadline", "it could not be done by its --deadline", "no room was free in time",
-          "`{again}` with a later --deadline or a shorter --time", states=("DEADLINE",)),
-    Cause("revoked", "another cluster of the federation has started it",
+    Cause("launch-failed", "{node} could not start the job",
+          "the node's prolog failed, or its disk is full", _NODE, states=("LAUNCH_FAILED",)),
+    Cause("deadline", "the job could not finish before its --deadline",
+          "no resources were free in time",
+          "run `{again}` with a later --deadline or a shorter --time", states=("DEADLINE",)),
+    Cause("revoked", "another cluster of the federation started the job",
           "the clusters of a federation share their queue",
-          "look for it there: `squeue --federation --me`", states=("REVOKED",)),
-    Cause("cancelled-by-other", "{who} cancelled it before it started",
-          "an admin, or a coordinator of your account", "ask {who} why; " + _AGAIN,
+          "find it with: `squeue --federation --me`", states=("REVOKED",)),
+    Cause("cancelled-by-other", "{who} cancelled the job before it started",
+          "an admin or a coordinator of your account used scancel", "ask {who} why; " + _AGAIN,
           states=("CANCELLED",), pending=True, by_other=True),
-    Cause("cancelled-by-other", "{who} cancelled it", "an admin, or a coordinator of your account",
-          "ask {who} why; " + _AGAIN, states=("CANCELLED",), by_other=True,
+    Cause("cancelled-by-other", "{who} cancelled the job",
+          "an admin or a coordinator of your account used scancel", "ask {who} why; " + _AGAIN,
+          states=("CANCELLED",), by_other=True,
           line=_CANCELLED + r"(?: DUE to SIGNAL \S+)? \*\*\*"),
-    Cause("cancelled", "it was cancelled before it started",
-          "slurm-nb cancel or scancel; Slurm itself, where it can never start", _AGAIN,
+    Cause("cancelled", "the job was cancelled before it started",
+          "you or an admin cancelled it, or Slurm found that it can never start", _AGAIN,
           states=("CANCELLED",), pending=True),
-    Cause("cancelled", "it was cancelled", "slurm-nb cancel or scancel", _AGAIN,
+    Cause("cancelled", "the job was cancelled",
+          "you used slurm-nb cancel, or you or an admin used scancel", _AGAIN,
           states=("CANCELLED",), line=_CANCELLED + r"(?: DUE to SIGNAL \S+)? \*\*\*"),
-    Cause("requeued", "it was put back in the queue, and did not start again",
-          "scontrol requeue; what came then is not known", _AGAIN, states=("REQUEUED",),
-          line=_CANCELLED + r" DUE TO JOB REQUEUE \*\*\*"),
-    Cause("not-started", _CANT, "the job looked, and says what it lacks", "{cure}", failed=r".*"),
-    # Slurm says only that it failed or has ended.
-    Cause("no-output", "its output could not be written on {node}",
-          "the state directory is not there on the node, is full, or is not yours there", _SHARED,
+    Cause("requeued", "Slurm requeued the job, and it did not start again",
+          "you or an admin used scontrol requeue; Slurm no longer knows how the job ended", _AGAIN,
+          states=("REQUEUED",), line=_CANCELLED + r" DUE TO JOB REQUEUE \*\*\*"),
+    Cause("not-started", _FOUND, "a check in the job failed", "{cure}", failed=r".*"),
+    # Slurm's state says only that it failed or ended.
+    Cause("no-output", "{node} could not write the job's output", _STATE_DIR, _SHARED,
           states=_FAILED, reason=r"JobLaunchFailure|RaisedSignal:53\(.*", started=False,
           silent=True),
-    Cause("kit-refused", "Jupyter was not started",
-          "slurm-nb's part of its configuration could not be loaded: there would be no lock",
-          "mend that, then `{again}`", states=_FAILED, exit_codes=(1,),
-          line=r"slurm-nb: Jupyter is not started: .*"),
-    Cause("not-safe", "Jupyter was stopped, for it was not safe",
-          "an extension, a configuration or a helper opens a port, or replaces Jupyter's lock",
-          "disable it (`jupyter server extension list`), then `{again}`", states=_FAILED,
-          exit_codes=(1,), line=r"slurm-nb: Jupyter was stopped, for it is not safe: .+"),
-    Cause("configuration", "Jupyter refuses a value of your configuration",
-          "a jupyter_*_config file holds what this version does not take",
-          "mend it (`jupyter --paths` names the places), then `{again}`", states=_FAILED,
+    Cause("kit-refused", "slurm-nb did not start Jupyter",
+          "slurm-nb could not load its own Jupyter settings, which protect the session",
+          "fix the problem, then run `{again}`", states=_FAILED, exit_codes=(1,),
+          line=r"slurm-nb: (?:Jupyter (?:is|was) not started|Jupyter cannot start): .*"),
+    Cause("not-safe", "Jupyter was stopped because a security check failed",
+          "an extension, a setting or a helper opens a port or replaces Jupyter's authentication",
+          "disable it (see `jupyter server extension list`), then run `{again}`", states=_FAILED,
+          exit_codes=(1,),
+          line=r"slurm-nb: Jupyter was stopped(?:, for it is not safe"
+          r"| because a security check failed): .+"),
+    Cause("configuration", "Jupyter rejects a value in your configuration",
+          "a jupyter_*_config file sets a value that this version does not accept",
+          "fix it (`jupyter --paths` lists the directories), then run `{again}`", states=_FAILED,
           exit_codes=(1,),
           line=r"\[C [^\]]+\] Bad config encountered during initialization: .*"),
-    Cause("disk-full", "there was no room to write", "a full quota or disk",
-          "make room (`quota`, `df`), then `{again}`", states=_FAILED,
+    Cause("disk-full", "the disk or your quota is full", "a file could not be written",
+          "free some space (check with `quota` and `df`), then run `{again}`", states=_FAILED,
           line=rf"\S+: .*: {_FULL}|OSError: \[Errno (?:28|122)\] {_FULL}.*"
           r"|sqlite3\.OperationalError: database or disk is full"),
-    Cause("state-directory", "the session's directory could not be made on {node}",
-          "the state directory is not there on the node, or not yours there", _SHARED,
+    Cause("state-directory", "{node} could not create the session's directory", _STATE_DIR, _SHARED,
           states=_FAILED, started=False, line=r"mkdir: cannot create directory .*"),
-    Cause("port", "an address or a socket could not be used",
-          "something else has it, or its path is too long", _AGAIN + "; if it goes on, report it",
+    Cause("port", "Jupyter could not use an address or socket",
+          "another process uses it, or its path is too long",
+          _AGAIN + "; if it happens again, report it",
           states=_FAILED, exit_codes=(1,),
           line=r"OSError: \[Errno (?:98|99)\] .*|OSError: AF_UNIX path too long.*"
           r"|zmq\.error\.ZMQError: (?:Address already in use|ipc path .*longer than).*"),
-    Cause("too-many-files", "it may open no more files", "a low `ulimit -n`",
-          "raise it: `{again} --setup 'ulimit -n 4096'`", states=_FAILED, exit_codes=(1,),
+    Cause("too-many-files", "Jupyter reached its limit of open files", "`ulimit -n` is too low",
+          "raise the limit: `{again} --setup 'ulimit -n 4096'`", states=_FAILED, exit_codes=(1,),
           line=r"OSError: \[Errno 24\] Too many open files.*"),
-    Cause("denied", "it may not read or write there",
-          "a file or directory of Jupyter's is another user's, or closed",
-          "look whose it is (`ls -ld`), mend that, then `{again}`", states=_FAILED,
+    Cause("denied", "Jupyter has no permission to read or write a file",
+          "another user owns a file or directory that Jupyter uses, or its mode is too strict",
+          "check its owner and mode (`ls -ld`), fix them, then run `{again}`", states=_FAILED,
           exit_codes=(1,), line=r"PermissionError: \[Errno 13\] .*"),
-    Cause("broken-environment", "a package of the environment can't be imported",
-          "packages are missing, or of versions that do not go together",
-          "repair it (`PYTHON -m pip check`), or name another: `{again} --env DIR`",
+    Cause("broken-environment", "Jupyter could not import a package in the environment",
+          "a package is missing, or its version does not fit the others",
+          "repair the environment (`PYTHON -m pip check`), or use another: `{again} --env DIR`",
           states=_FAILED, exit_codes=(1,),
           line=r"(?:ModuleNotFoundError|ImportError|SyntaxError|IndentationError): .*"),
     Cause("killed", "Jupyter was killed (SIGKILL)", _STRAIN, _MEMORY, states=_FAILED,
           exit_codes=(137,)),
-    Cause("killed", "the job script ended without a word, as it does when it is killed", _STRAIN,
+    Cause("killed", "the job script ended without a message, so it was probably killed", _STRAIN,
           _MEMORY, states=_FAILED, reason=r"JobLaunchFailure|RaisedSignal.*", started=True,
           exit_codes=(None,)),
-    Cause("crashed", "Jupyter crashed, with exit code {exit_code}",
-          "a compiled package is broken, or made for another kind of node",
-          "look what its output says, or take another environment: `{again} --env DIR`",
+    Cause("crashed", "Jupyter crashed with exit code {exit_code}",
+          "a compiled package is broken, or was built for another type of node",
+          "read the job's output, or use another environment: `{again} --env DIR`",
           states=_FAILED, exit_codes=(132, 134, 135, 136, 139)),
-    Cause("told-to-end", "it was told to end (SIGTERM)", _KILL, _AGAIN,
+    Cause("told-to-end", "Jupyter was terminated (SIGTERM)", _KILL, _AGAIN,
           states=_FAILED, exit_codes=(143,)),
-    Cause("shut-down", "it was shut down from within", "File > Shut Down in Jupyter", _AGAIN,
-          states=_DONE, exit_codes=(0,),
+    Cause("shut-down", "Jupyter was shut down from the browser", "you used File > Shut Down",
+          _AGAIN, states=_DONE, exit_codes=(0,),
           line=r"\[I [^\]]+\] Shutting down on /api/shutdown request\."),
-    Cause("ended-itself", "Jupyter ended, without an error", _KILL, _AGAIN,
+    Cause("ended-itself", "Jupyter ended without an error", _KILL, _AGAIN,
           states=_DONE, exit_codes=(0,)),
 )  # fmt: skip
 
 NAMING = frozenset(word for cause in CAUSES for word in cause.states) - set(_DONE)
-"""Slurm's words that are a cause by themselves."""
+"""States of Slurm that name the cause."""
 
 
 _VALUES = {
@@ -222,13 +239,13 @@ _VALUES = {
     "exclude": " --exclude NODE",
     "who": "USER",
     "exit_code": "NUMBER",
-    "cure": "as the next line says",
+    "cure": "see the next line of the message",
 }
 
 
 def rows() -> list[tuple[str, str, str]]:
-    """For docs/troubleshooting.md: what you see, why, what to do; words in capitals are values."""
-    told = [
+    """Return the rows for docs/troubleshooting.md: text, why, cure; values are in uppercase."""
+    shown = [
         (
             f"`{each.text}`".format(found=each.example, **_VALUES),
             each.why,
@@ -236,4 +253,4 @@ def rows() -> list[tuple[str, str, str]]:
         )
         for each in CAUSES
     ]
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(shown))

@@ -1,4 +1,4 @@
-"""A job's state as a scientist is told of it, and times as people write them.
+"""A job's state in plain words.
 
 Pure: no I/O, no clock.
 """
@@ -11,16 +11,19 @@ from slurm_nb.times import when
 
 
 def describe(state: JobState, job_id: str) -> str:
-    """`PENDING (Priority): other jobs come first; Slurm expects it to start 2026-11-23 14:00`."""
+    """Return the state, for a pending job with the explanation and the estimated start.
+
+    `PENDING (Priority): other jobs have higher priority; estimated start: 2026-11-23 14:00`.
+    """
     if state.phase is not Phase.PENDING:
         return str(state)
     words = in_words(state.reason).replace("JOBID", job_id)
-    start = f"; Slurm expects it to start {when(state.start_time)}" if state.start_time else ""
+    start = f"; estimated start: {when(state.start_time)}" if state.start_time else ""
     return f"{state}" + (f": {words}" if words else "") + start
 
 
 def stands_still(state: JobState, job_id: str) -> list[str]:
-    """A sentence about a job whose processes Slurm has stopped, for others, or an admin has."""
+    """Return a sentence about a job whose processes Slurm or an admin has suspended."""
     if state.word not in {"SUSPENDED", "STOPPED"}:
         return []
-    return [f"Jupyter does not answer while job {job_id} is {state}; it goes on when Slurm lets it"]
+    return [f"Jupyter does not respond while job {job_id} is {state}, and continues afterwards"]

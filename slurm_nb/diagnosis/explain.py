@@ -24,7 +24,7 @@ _MEM = re.compile(r"([1-9]\d{0,14})([KMGT]?B?)", re.ASCII | re.IGNORECASE)
 
 @dataclass(frozen=True)
 class _Job:
-    """What is known of a job that is over."""
+    """A job that has ended, and what Slurm and its output say about it."""
 
     job_id: str
     state: JobState
@@ -34,11 +34,11 @@ class _Job:
 
     @property
     def unsure(self) -> bool:
-        """Whether Slurm does not say how it ended, or not yet."""
+        """Whether Slurm does not (yet) say how the job ended."""
         return self.state.phase is not Phase.ENDED or self.state.word == "ENDED"
 
 
-def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
+def explain(  # noqa: PLR0913  one keyword per requested resource
     job_id: str,
     state: JobState,
     progress: Progress,
@@ -50,11 +50,11 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
     cancelled_by: str | None = None,
     repeatable: bool = True,
 ) -> Ending:
-    """Why the job is over, by Slurm's word, its own, and the last lines of its output.
+    """Return why the job ended, from Slurm's state, the job's reports and its last lines.
 
-    mem, time, exclude: what it asked for, as sbatch takes it: `8G`, `2:00:00`, `c[3-5]`.
-    cancelled_by: who cancelled it, unless it was the user: `root`. repeatable: whether `--again`
-    knows its options; not those of a job that was sbatched by hand.
+    mem, time, exclude: the values passed to sbatch: `8G`, `2:00:00`, `c[3-5]`.
+    cancelled_by: the user who cancelled it, if another one: `root`. repeatable: whether `--again`
+    knows its options, which it does not if the user ran sbatch directly.
     """
     job = _Job(job_id, state, progress, [line.rstrip("\r") for line in tail], cancelled_by)
     values = {
@@ -75,21 +75,21 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
         cure = cause.cure.format(**values)
         if cause.failed and not line and progress.failure and not progress.failure.known:
             return Ending(cause.word, text, _last(tail), cure, known=False)
-        if line and state.word not in NAMING:  # what a notebook prints may look like it
-            text = f"by its output, {text}"
+        if line and state.word not in NAMING:  # a notebook can print such a line
+            text = f"according to its output, {text}"
         said = "" if cause.stopping or cause.failed else _said(state, progress)
         return Ending(cause.word, text, _short(line) or said, cure)
     return Ending(
         "unknown",
-        f"why it ended is not known: {_said(state, progress)}",
+        f"the cause is unknown: {_said(state, progress)}",
         _last(tail),
-        f"look at all of its output: `slurm-nb logs {job_id}`; then `{values['again']}`",
+        f"read the job's output: `slurm-nb logs {job_id}`; then run `{values['again']}`",
         known=False,
     )
 
 
 def _fits(cause: Cause, job: _Job, line: str) -> bool:
-    """Whether all holds that the row names; `line`: of the output, that it looks for."""
+    """Return whether every condition of the row holds; `line`: the matching line of the output."""
     state, progress = job.state, job.progress
     said = state.word in cause.states
     by_itself = bool(cause.line or cause.exit_codes)
@@ -109,7 +109,7 @@ def _fits(cause: Cause, job: _Job, line: str) -> bool:
 
 
 def _last_match(pattern: str, job: _Job) -> str:
-    """The last line of the kind, unless it names another job; empty without one."""
+    """Return the last line that matches and names no other job; empty without one."""
     for line in reversed(job.tail):
         match = re.fullmatch(pattern, line)
         if match and {*match.groupdict().values()} <= {job.job_id, None}:
@@ -118,7 +118,7 @@ def _last_match(pattern: str, job: _Job) -> str:
 
 
 def _word(cause: Cause, progress: Progress) -> str:
-    """The session's or the job's own."""
+    """Return the text that the session or the job printed."""
     if cause.stopping and progress.stopping:
         return _short(progress.stopping.text)
     return _short(progress.failure.text) if cause.failed and progress.failure else ""
@@ -129,7 +129,7 @@ def _is(pattern: str, text: str) -> bool:
 
 
 def _said(state: JobState, progress: Progress) -> str:
-    """By Slurm, and by the job script."""
+    """Return Slurm's state and the exit code that the job script reported."""
     code = f", exit code {progress.exit_code}" if progress.exit_code is not None else ""
     return _short(f"{state}{code}")
 
@@ -139,7 +139,7 @@ def _node(job: _Job) -> str | None:
 
 
 def _exclude(node: str | None, already: str | None) -> str:
-    """` --exclude c1`, with what was excluded before: --again takes the last one alone."""
+    """Return ` --exclude c1` with the nodes excluded before: --again uses the last value only."""
     nodes = ",".join(filter(None, (already, node)))
     return f" --exclude {shlex.quote(nodes)}" if node else ""
 
@@ -166,6 +166,6 @@ def _last(tail: Iterable[str]) -> str:
 
 
 def _short(text: str) -> str:
-    """On one line, and no longer than can be read."""
+    """Return the text on one line, cut to a readable length."""
     text = "".join(char if char.isprintable() else "?" for char in text)
     return text if len(text) <= _CHARS else f"{text[: _CHARS - 3]}..."

@@ -1,4 +1,4 @@
-"""What became of a session."""
+"""How a session ended."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# A job that ended can be put back into the queue by hand for as long as Slurm knows it.
+# A user or admin can requeue a job that ended for as long as Slurm knows it.
 _REQUEUED_WITHIN_S = 3600
 
 
 # The end of the output may reach the login node this much later (NFS, Lustre).
 _LATE_S = 120
 FORGOTTEN = "ENDED"
-"""In place of Slurm's word, of a job that Slurm does not know."""
+"""The state of a job that Slurm no longer knows."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a session."""
+    """How a session ended."""
 
     word: str
-    """Slurm's own: `TIMEOUT`."""
+    """The state in Slurm: `TIMEOUT`."""
     reason: str
     cause: str
-    """A word for programs: `time-limit`; `unknown`."""
+    """For programs: `time-limit`; `unknown`."""
     text: str
-    """A sentence: what the cause was."""
+    """The cause in a sentence."""
     evidence: str
-    """What shows it: a line of the output, or Slurm's words."""
+    """A line of the output, or the state in Slurm, that shows the cause."""
     cure: str
-    """What to do next."""
+    """The next step for the user."""
     at: int
-    """Seconds since the epoch at which it was known to be over."""
+    """When slurm-nb noticed the end, in seconds since the epoch."""
     end_time: str | None = None
-    """Of the job, as Slurm had it, in local time."""
+    """Of the job, as Slurm reports it, in local time."""
     node: str | None = None
 
 
 def is_certain(ended: Ended, *, now: Callable[[], float] = time.time) -> bool:
-    """Whether nothing more will be learnt of it."""
+    """Return whether the outcome is final."""
     return ended.cause != "unknown" or now() - ended.at > _LATE_S
 
 
@@ -50,12 +50,12 @@ class Ending:
     cause: str
     """For programs: `out-of-memory`; `unknown`."""
     text: str
-    """`the job ran out of memory`; may hold text of the job's, not to be trusted."""
+    """`the job ran out of memory`; may contain untrusted text from the job."""
     evidence: str
-    """The line of the output, or Slurm's words, that shows it; where the cause is not known the
-    last lines. Not to be trusted; empty where `text` says all."""
+    """The line of the output, or the state in Slurm, that shows the cause; the last lines if the
+    cause is unknown. Untrusted text; empty if `text` says it all."""
     cure: str
-    """What to do next: "ask for more memory: `slurm-nb submit --again 7 --mem 16G`"."""
+    """The next step: "request more memory: `slurm-nb submit --again 7 --mem 16G`"."""
     known: bool = True
 
 
@@ -64,5 +64,5 @@ def _is_certain(ended: Ended | None) -> bool:
 
 
 def is_over(ended: Ended | None, *, now: Callable[[], float] = time.time) -> bool:
-    """Whether a session need not be asked after: it can't be put back into the queue any more."""
+    """Return whether the session is over for good: nobody can requeue its job any more."""
     return _is_certain(ended) and ended is not None and now() - ended.at > _REQUEUED_WITHIN_S

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 
+from slurm_nb.diagnosis.causes import CANNOT_START
 from slurm_nb.diagnosis.explain import explain
 from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended
 from slurm_nb.errors import JobEnded
@@ -90,7 +91,7 @@ def job_ended(
     if before_ready:
         head = f"the job ended before Jupyter was ready: {ended.word}{reason}"
     text = ended.text
-    if not (before_ready and text.startswith("Jupyter can't be started")):
+    if not (before_ready and text.startswith(CANNOT_START)):
         text = f"{head}: {text}"
     lines = [line for line in ended.evidence.splitlines() if line not in head]
     shown = "".join(f"\n    {line}" for line in lines)

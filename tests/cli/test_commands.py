@@ -1254,4 +1254,4 @@ def test_what_tunnel_cmd_says_of_a_job_that_could_not_start(
     said = run("tunnel-cmd", "7")
 
     assert (said.code, said.out) == (4, "")
-    assert "Jupyter can't be started: no x on c1\n  install x\n" in said.err
+    assert "Jupyter cannot start: no x on c1\n  install x\n" in said.err

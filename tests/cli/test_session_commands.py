@@ -188,7 +188,7 @@ def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -
     said = run("status", "7").out
 
     assert (
-        "PENDING (Priority): other jobs come first; Slurm expects it to start 2026-11-23 14:00"
+        "PENDING (Priority): other jobs have higher priority; estimated start: 2026-11-23 14:00"
         in (said)
     )
     assert "number 2 of the 3 jobs that wait there" in said
@@ -235,7 +235,7 @@ def test_status_of_a_session_that_ended(run: Run, store: Store, slurm: AddProgra
 
     said = run("status", "7").out
 
-    assert "Why:       the time limit of the job was reached" in said
+    assert "Why:       the job reached its time limit" in said
     assert "slurm-nb submit --again 7 --time" in said
 
 
@@ -248,7 +248,7 @@ def test_a_cure_can_be_typed_for_a_job_that_was_sbatched_by_hand(
 
     said = run("status", "7").out
 
-    assert "start another: `slurm-nb submit`" in said
+    assert "start a new session: `slurm-nb submit`" in said
 
 
 @pytest.mark.usefixtures("slurm")
@@ -407,7 +407,7 @@ def test_a_job_that_slurm_has_suspended_is_said_to_stand_still(
     said = run(command, "7")
 
     assert said.code == 0
-    assert "does not answer while job 7 is SUSPENDED" in said.out + said.err
+    assert "does not respond while job 7 is SUSPENDED" in said.out + said.err
 
 
 # --- logs ---
@@ -444,7 +444,7 @@ def test_logs_of_a_job_that_ended_without_a_word(run: Run, store: Store, slurm: 
     said = run("logs", "7")
 
     assert (said.code, said.out) == (4, "")
-    assert "it was cancelled before it started" in said.err
+    assert "the job was cancelled before it started" in said.err
 
 
 def test_logs_that_follow_nothing_say_so(run: Run, store: Store, slurm: AddProgram) -> None:

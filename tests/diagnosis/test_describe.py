@@ -18,7 +18,7 @@ def test_a_job_that_waits_is_described_in_words() -> None:
     state = JobState(Phase.PENDING, "PENDING", "Priority", start_time="2026-11-23T14:00:00")
 
     assert describe(state, "7") == (
-        "PENDING (Priority): other jobs come first; Slurm expects it to start 2026-11-23 14:00"
+        "PENDING (Priority): other jobs have higher priority; estimated start: 2026-11-23 14:00"
     )
 
 

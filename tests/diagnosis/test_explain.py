@@ -133,7 +133,7 @@ def test_a_job_that_was_sbatched_by_hand_is_not_to_be_submitted_again() -> None:
     """Nobody knows its options, so --again would be an error."""
     told = explain("7", JobState(Phase.ENDED, "OUT_OF_MEMORY"), Progress(), [], repeatable=False)
 
-    assert told.cure == "ask for more memory: `slurm-nb submit --mem SIZE`"
+    assert told.cure == "request more memory: `slurm-nb submit --mem SIZE`"
 
 
 def test_nodes_that_were_excluded_before_stay_so() -> None:
@@ -206,7 +206,7 @@ def test_an_unknown_cause_shows_the_last_lines() -> None:
     told = explain("7", FAILED, Progress(started=True, exit_code=3), ["one", "two"])
 
     assert told.cause == "unknown"
-    assert told.text == "why it ended is not known: FAILED (NonZeroExitCode), exit code 3"
+    assert told.text == "the cause is unknown: FAILED (NonZeroExitCode), exit code 3"
     assert told.evidence == "one\ntwo"
     assert "slurm-nb logs 7" in told.cure
     assert not told.known
@@ -224,7 +224,7 @@ def test_what_rests_on_the_output_alone_says_so() -> None:
     told = explain("7", FORGOTTEN, Progress(started=True), [STEPD])
 
     assert told.cause == "time-limit"
-    assert told.text.startswith("by its output, ")
+    assert told.text.startswith("according to its output, ")
     assert told.evidence == STEPD
 
 
@@ -245,8 +245,65 @@ def test_the_sessions_own_word_needs_none_of_slurms(word: str) -> None:
     assert explain("7", state, stopping, []).text.endswith("nothing ran for 1 hour")
     told = explain("7", state, failure, [])
     assert (told.cause, told.text, told.cure) == (
-        "not-started", "Jupyter can't be started: it has no room", "make some",
+        "not-started", "Jupyter cannot start: it has no room", "make some",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("jupyter_server of /p can't be imported: x", "broken-environment"),
+        ("cannot import jupyter_server of /p on c1: x", "broken-environment"),
+        ("jupyter_server of /p cannot be imported: x", "broken-environment"),
+        ("/p on c1 has no notebook", "jupyter-missing"),
+        ("notebook of /p is 6.5.7, and 7.0 or later is needed", "jupyter-missing"),
+        ("notebook of /p is 6.5.7; install 7.0 or later", "jupyter-missing"),
+        ("your home, /h, can't be written on c1: x", "disk-full"),
+        ("cannot write to your home, /h, on c1: x", "disk-full"),
+        ("no directory can be made in /tmp on c1", "disk-full"),
+        ("cannot create a directory in /tmp on c1", "disk-full"),
+        ("/tmp on c1 has only 3 MiB free", "disk-full"),
+        ("you can't write to the notebook directory /d", "notebook-dir"),
+        ("cannot write to the notebook directory /d", "notebook-dir"),
+        ("the notebook directory /d does not exist on c1", "notebook-dir"),
+        ("the environment /e is not there on c1", "environment-missing"),
+        ("the environment /e does not exist on c1", "environment-missing"),
+        ("the module m can't be loaded on c1: x", "environment-missing"),
+        ("cannot load the module m on c1: x", "environment-missing"),
+        ("there is no conda environment named e on c1", "environment-missing"),
+        ("the line of --setup failed: false", "setup-failed"),
+        ("the --setup line failed: false", "setup-failed"),
+        ("this site starts no Jupyter on Mondays", "not-started"),
+    ],
+)
+def test_a_job_that_reports_in_an_older_versions_words_is_understood(text: str, cause: str) -> None:
+    """A job that was submitted before an upgrade still prints the earlier texts."""
+    failure = Progress(started=True, failure=Failure(text, "do this"))
+
+    assert explain("7", FAILED, failure, []).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("slurm-nb: Jupyter is not started: no password", "kit-refused"),
+        ("slurm-nb: Jupyter cannot start: no password", "kit-refused"),
+        ("slurm-nb: Jupyter was stopped, for it is not safe: x", "not-safe"),
+        ("slurm-nb: Jupyter was stopped because a security check failed: x", "not-safe"),
+    ],
+)
+def test_a_line_in_an_older_versions_words_is_understood(line: str, cause: str) -> None:
+    """So is a line that the server printed."""
+    assert explain("7", FAILED, Progress(started=True, exit_code=1), [line]).cause == cause
+
+
+def test_the_example_of_a_row_is_one_of_its_texts() -> None:
+    """docs/troubleshooting.md shows a sentence that leads to its row."""
+    for row in CAUSES:
+        if row.failed and row.example != "...":
+            text = row.example.replace("PACKAGE", "jupyter_server")
+            failure = Progress(started=True, failure=Failure(text, "do this"))
+            assert explain("7", FAILED, failure, []).cause == row.word
 
 
 def test_hostile_text_stays_text() -> None:

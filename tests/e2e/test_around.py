@@ -202,8 +202,12 @@ def test_accounts_and_exclusive_nodes_reach_slurm(alice: Scientist) -> None:
 @pytest.mark.parametrize(
     ("words", "reason", "help_"),
     [
-        (["--begin=now+1hour"], "BeginTime", "it starts at the time of --begin"),
-        (["--dependency=afterok:{job}"], "Dependency", "it starts once the jobs of --dependency"),
+        (["--begin=now+1hour"], "BeginTime", "the job starts at its --begin time"),
+        (
+            ["--dependency=afterok:{job}"],
+            "Dependency",
+            "the job waits for the jobs in its --dependency",
+        ),
         (["--hold"], "JobHeldUser", "scontrol release"),
     ],
     ids=["begin", "dependency", "hold"],

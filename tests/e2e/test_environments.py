@@ -240,7 +240,7 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, pa
         said = alice.slurm_nb("submit", "--module", "no/such", "-w", "c1")
 
     assert said.exit_code == 4
-    assert "slurm-nb: Jupyter can't be started: the module no/such can't be loaded on c1: " in (
+    assert "slurm-nb: Jupyter cannot start: the module no/such can't be loaded on c1: " in (
         said.stderr
     )
     assert "module avail" in said.stderr
@@ -274,7 +274,7 @@ def test_what_is_missing_is_submits_error(
     lines = said.stderr.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("slurm-nb: "))
     assert said.exit_code == 4
-    assert lines[at].startswith("slurm-nb: Jupyter can't be started: ")
+    assert lines[at].startswith("slurm-nb: Jupyter cannot start: ")
     assert text in lines[at]
     assert cure in lines[at + 1]
     assert len(lines) == at + 3  # and where the output is
@@ -290,7 +290,7 @@ def test_a_jupyter_that_cannot_be_imported_is_told(alice: Scientist) -> None:
 
     assert said.exit_code == 4
     assert (
-        "slurm-nb: Jupyter can't be started: notebook of /srv/venv/bin/python can't be imported on"
+        "slurm-nb: Jupyter cannot start: notebook of /srv/venv/bin/python can't be imported on"
         " c1: ImportError: libssl.so.3: cannot open shared object file\n"
     ) in said.stderr
 

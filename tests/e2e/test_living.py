@@ -39,7 +39,7 @@ def test_all_sessions_are_seen_named_and_ended(alice: Scientist) -> None:
     assert 7000 < records[2]["time_left_s"] <= 7200
     assert (records[2]["kernels"], records[2]["idle_s"] < 60) == (0, True)
     assert f"slurm-nb tunnel-cmd {runs}" in running
-    assert "its partition takes jobs, but starts none" in pending
+    assert "its partition is not starting jobs now" in pending
     assert "number 1 of the 1 jobs that wait there" in pending
     assert f"slurm-nb submit --again {ended}" in over
     assert tunnel.stdout.endswith(" alice@c1\n")

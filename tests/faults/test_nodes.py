@@ -178,7 +178,7 @@ def test_a_killed_job_script_is_told_as_that(alice: Scientist) -> None:
     wait = alice.slurm_nb("wait", job_id)
 
     assert wait.exit_code == 4
-    assert "the job script ended without a word, as it does when it is killed" in wait.stderr
+    assert "the job script ended without a message, so it was probably killed" in wait.stderr
     assert f"slurm-nb submit --again {job_id} --mem" in wait.stderr
     assert "FAILED (killed)" in _row(alice, job_id)
     assert "token" not in _files(alice, job_id)
@@ -231,9 +231,8 @@ def test_a_preempted_session_comes_back(alice: Scientist) -> None:
     wait = alice.slurm_nb("wait", job_id)
     again = _tunnel(alice, job_id)
 
-    assert "put back in the queue: by its output, a job that goes first took its place" in _told(
-        status, "Before"
-    )
+    why = "according to its output, a job with higher priority preempted this one"
+    assert f"put back in the queue: {why}" in _told(status, "Before")
     assert (tunnel.exit_code, tunnel.stdout) == (5, "")
     assert wait.exit_code == 0, wait
     assert again["local_port"] == record["local_port"]
@@ -249,7 +248,10 @@ def test_a_preempted_session_that_may_not_come_back_has_ended(alice: Scientist) 
     wait = alice.slurm_nb("wait", job_id)
 
     assert wait.exit_code == 4
-    assert f"job {job_id} has ended: PREEMPTED: a job that goes first took its place" in wait.stderr
+    assert (
+        f"job {job_id} has ended: PREEMPTED: a job with higher priority preempted this one"
+        in wait.stderr
+    )
     assert f"slurm-nb submit --again {job_id}" in wait.stderr
     assert "PREEMPTED (preempted)" in _row(alice, job_id)
     assert "token" not in _files(alice, job_id)
@@ -262,7 +264,7 @@ def test_a_session_that_root_cancels_is_cancelled(alice: Scientist) -> None:
 
     alice.cluster.login.run(["scancel", job_id])
     await_state(alice.cluster, job_id, "CANCELLED", "")
-    why = "root cancelled it" if alice.cluster.accounting else "it was cancelled"
+    why = "root cancelled the job" if alice.cluster.accounting else "the job was cancelled"
     await_that(  # slurmdbd is told a moment later
         lambda: _told(alice.slurm_nb("status", job_id), "Why") == why, f"status to say: {why}"
     )
@@ -282,7 +284,7 @@ def test_a_session_that_can_not_be_done_by_its_deadline_ends(alice: Scientist) -
         wait = alice.slurm_nb("wait", job_id)
 
     assert wait.exit_code == 4
-    assert "DEADLINE (DeadLine): it could not be done by its --deadline" in wait.stderr
+    assert "DEADLINE (DeadLine): the job could not finish before its --deadline" in wait.stderr
     assert f"`slurm-nb submit --again {job_id}` with a later --deadline" in wait.stderr
     assert "DEADLINE (deadline)" in _row(alice, job_id)
 
@@ -297,7 +299,10 @@ def test_a_session_that_an_admin_holds_says_so(alice: Scientist) -> None:
     cancel = alice.slurm_nb("cancel", job_id)
 
     assert wait.exit_code == 5
-    assert "PENDING (JobHeldAdmin): an admin holds it; only an admin can release it" in wait.stderr
+    assert (
+        "PENDING (JobHeldAdmin): an admin holds the job; only an admin can release it"
+        in wait.stderr
+    )
     assert "PENDING (JobHeldAdmin)" in row
     assert (cancel.exit_code, alice.squeue("%i")) == (0, [])
 

@@ -190,7 +190,7 @@ def test_a_broken_record_of_an_ending_is_found_out_anew(desk: Desk, breakage: Br
     assert rows(listed)[desk.ended] == "CANCELLED"
     assert listed.stderr == ""
     assert status.exit_code == 0
-    assert "it was cancelled before it started" in status.stdout
+    assert "the job was cancelled before it started" in status.stdout
 
 
 def test_a_record_of_an_ending_does_not_end_a_job_that_runs(desk: Desk) -> None:
@@ -396,7 +396,7 @@ def test_a_state_directory_that_is_read_only_can_be_read(desk: Desk) -> None:
     assert pruned.exit_code == 0
     assert "forgot 0 sessions" in pruned.stderr
     assert status.exit_code == 0
-    assert "it was cancelled before it started" in status.stdout
+    assert "the job was cancelled before it started" in status.stdout
     assert submit.exit_code == 1
     assert "Read-only file system" in submit.stderr
     assert after == before - {job_id}

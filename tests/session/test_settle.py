@@ -150,13 +150,11 @@ def test_the_error_says_why_and_what_next(store: Store) -> None:
 
     error = job_ended(ended, SEVEN, store)
 
-    assert str(error) == (
-        "job 7 has ended: TIMEOUT (TimeLimit): the time limit of the job was reached"
-    )
+    assert str(error) == "job 7 has ended: TIMEOUT (TimeLimit): the job reached its time limit"
     assert error.hint == f"{ended.cure}\n  its output: {store.log_path('7')}"
     assert error.exit_code == 4
     assert str(job_ended(ended, SEVEN, store, before_ready=True)).startswith(
-        "the job ended before Jupyter was ready: TIMEOUT (TimeLimit): the time limit"
+        "the job ended before Jupyter was ready: TIMEOUT (TimeLimit): the job reached"
     )
 
 
@@ -167,7 +165,7 @@ def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
 
     error = job_ended(ended, SEVEN, store, before_ready=True)
 
-    assert str(error) == "Jupyter can't be started: no x on c1"
+    assert str(error) == "Jupyter cannot start: no x on c1"
     assert error.hint == f"install x\n  its output: {store.log_path('7')}"
 
 
