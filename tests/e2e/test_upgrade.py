@@ -1,7 +1,7 @@
-"""What an older version has submitted is listed, reached, explained and cancelled by this one.
+"""This version lists, reaches, explains and cancels sessions of an older version.
 
-Each session is made by the version at `OLD`, installed beside the tested one; all that follows is
-done by the tested version, with the same state directory.
+The version at `OLD` submits each session from its own environment. The tested version does the
+rest, with the same state directory.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Earlier:
         return self.alice.slurm_nb(*words, env={"PATH": path})
 
     def start(self, *words: str) -> dict[str, Any]:
-        """Submit a job and wait until Jupyter is ready; what `--json` then says."""
+        """Submit a job, wait until Jupyter is ready, and return the JSON object."""
         said = self.slurm_nb("submit", "--json", *words)
         assert said.exit_code == 0, said
         record: dict[str, Any] = json.loads(said.stdout)
         return record
 
     def queue(self, *words: str) -> str:
-        """Submit a job without waiting for it; its id."""
+        """Submit a job, do not wait for it, and return its id."""
         said = self.slurm_nb("submit", "--json", "--no-wait", *words)
         assert said.exit_code == 0, said
         return str(json.loads(said.stdout)["job_id"])
@@ -93,15 +93,22 @@ def earlier(alice: Scientist, old_programs: str) -> Earlier:
 
 
 def _rows(said: Said) -> list[list[str]]:
-    """The columns of each session that `list` prints."""
+    """Return the columns of each session that `list` prints."""
     assert said.exit_code == 0, said
     return [re.split(r"  +", line) for line in said.stdout.splitlines()[1:]]
 
 
 def _lines(said: Said) -> dict[str, str]:
-    """What `status` prints beside each name."""
+    """Return the lines of `status` by their names."""
     assert said.exit_code == 0, said
     return dict(re.findall(r"^([A-Z]\w+): +(.*)$", said.stdout, re.MULTILINE))
+
+
+def _listed(alice: Scientist, job_id: str) -> dict[str, Any]:
+    """Return the record that `list --json` has of a session."""
+    sessions = json.loads(alice.slurm_nb("list", "--json").stdout)["sessions"]
+    (record,) = [each for each in sessions if each["job_id"] == job_id]
+    return dict(record)
 
 
 def _release(alice: Scientist, job_id: str) -> None:
@@ -109,11 +116,11 @@ def _release(alice: Scientist, job_id: str) -> None:
 
 
 def test_the_old_version_is_the_old_one(earlier: Earlier) -> None:
-    """The scripts that the tests below call old are made by the version at `OLD`, not by this."""
+    """Its script carries the kit in here-documents, which this version no longer does."""
     old = earlier.slurm_nb("submit", "--dry-run")
 
     assert old.exit_code == 0, old
-    assert "slurm_nb_start.py" in old.stdout, "its script carries the kit in here-documents"
+    assert "slurm_nb_start.py" in old.stdout
     assert "slurm_nb_kit.py" in old.stdout
 
 
@@ -168,8 +175,8 @@ def test_a_running_session_is_cancelled(alice: Scientist, earlier: Earlier) -> N
 
 
 def test_a_pending_session_runs_after_the_upgrade(alice: Scientist, earlier: Earlier) -> None:
-    """A job that the old version left in the queue is told of, and `wait` leads to its page once
-    Slurm starts it.
+    """status says why a job of the old version waits; once Slurm starts it, `wait` leads to its
+    page.
     """
     job_id = earlier.queue("-J", "fit", "--", "--hold")
 
@@ -208,8 +215,8 @@ def test_a_script_printed_before_the_upgrade_still_makes_a_session(
 
 
 def test_sessions_that_ended_are_explained(alice: Scientist, earlier: Earlier) -> None:
-    """Why each has ended is told: one that the old version saw end, one that nobody has asked for
-    since it failed, and one that was running at the upgrade.
+    """status explains a session that the old version saw end, one that failed unseen, and one that
+    was running at the upgrade.
     """
     cancelled = earlier.queue("-p", "closed")
     assert earlier.slurm_nb("cancel", cancelled).exit_code == 0
@@ -260,7 +267,7 @@ def test_old_sessions_that_ended_are_pruned(alice: Scientist, earlier: Earlier) 
     assert (alice.state / f"jobs/{waits}_submission.sh").exists()
 
 
-def test_a_submission_that_was_cut_off_is_found(alice: Scientist, earlier: Earlier) -> None:
+def test_an_interrupted_submission_is_found(alice: Scientist, earlier: Earlier) -> None:
     """The old version was killed before it heard of its job: list finds the job by the old note,
     and cancel ends it.
     """
@@ -277,8 +284,10 @@ def test_a_submission_that_was_cut_off_is_found(alice: Scientist, earlier: Earli
     assert (cancelled.exit_code, alice.squeue("%i")) == (0, [])
 
 
-def test_a_submission_that_made_no_job_is_told_of(alice: Scientist, earlier: Earlier) -> None:
-    """The old version was killed before Slurm had the job: list says that it is in doubt."""
+def test_an_interrupted_submission_without_a_job_is_reported(
+    alice: Scientist, earlier: Earlier
+) -> None:
+    """The old version was killed before Slurm had the job: list reports it, with the script."""
     earlier.slurm_nb("submit", "-p", "closed", sbatch=DYING_SBATCH)
     (note,) = (alice.state / "submitting").iterdir()
 
@@ -291,7 +300,7 @@ def test_a_submission_that_made_no_job_is_told_of(alice: Scientist, earlier: Ear
 
 
 def test_a_requeued_session_comes_back(alice: Scientist, earlier: Earlier) -> None:
-    """An old job that Slurm starts anew after the upgrade has a new page and a new token."""
+    """An old job that Slurm requeues after the upgrade has a new page and a new token."""
     old = earlier.start()
     job_id, token = old["job_id"], alice.token(old["job_id"])
 
@@ -310,10 +319,3 @@ def test_a_requeued_session_comes_back(alice: Scientist, earlier: Earlier) -> No
     assert seen["page_status"] == 200
     assert seen["output"] == f"{job_id} {record['node']}\n"
     assert alice.token(job_id) != token
-
-
-def _listed(alice: Scientist, job_id: str) -> dict[str, Any]:
-    """The record that `list --json` has of a session."""
-    sessions = json.loads(alice.slurm_nb("list", "--json").stdout)["sessions"]
-    (record,) = [each for each in sessions if each["job_id"] == job_id]
-    return dict(record)
