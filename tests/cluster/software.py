@@ -67,7 +67,7 @@ def ensure_environment(
     """
     wheel = wheel.resolve()
     places = [_Place(cluster.state / "srv", cluster.release)]
-    if cluster.release.foreign:
+    if cluster.release.foreign and name == "venv":  # the laptop runs nothing of another one
         places.append(_laptop(cluster))
     for place in places:
         _place(place, name, [*wheel_requirements(wheel), *requirements])
