@@ -26,12 +26,12 @@ from tests.cluster import RELEASES
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUTES = {"jump": "port", "direct": "direct", "socket": "socket"}
-"""Column: the way of test_ways.py that it shows."""
-_ROUTE_TEST = "test_each_way_leads_to_a_kernel_on_the_node"
+"""Column: the route of test_routes.py that it shows."""
+_ROUTE_TEST = "test_each_route_leads_to_a_kernel_on_the_node"
 _MAIN_JOB = (
     "tests/e2e/test_main_job.py::test_the_printed_lines_lead_to_a_cell_on_the_compute_node",
     "tests/e2e/test_main_job.py::test_cancel_ends_the_job_and_leaves_no_secret_behind",
-    f"tests/e2e/test_ways.py::{_ROUTE_TEST}",
+    f"tests/e2e/test_routes.py::{_ROUTE_TEST}",
 )
 _E2E = ("tests/e2e",)
 _RUN_S = 3600.0
@@ -146,7 +146,7 @@ def read_report(text: str) -> Outcome:
     return Outcome(
         told.get("slurm", "?"),
         told.get("python", "?"),
-        tuple(results.get(f"{_ROUTE_TEST}[{way}]", "-") for way in ROUTES.values()),
+        tuple(results.get(f"{_ROUTE_TEST}[{route}]", "-") for route in ROUTES.values()),
         ", ".join(f"{ends.count(end)} {end}" for end in ("ok", "FAILED", "skipped") if end in ends),
     )
 

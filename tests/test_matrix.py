@@ -8,10 +8,10 @@ REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites name="pytest tests"><testsuite name="pytest" errors="1" failures="1" tests="4">
 <properties><property name="slurm" value="24.11.5" /><property name="python" value="3.13.5" />
 </properties>
-<testcase classname="tests.e2e.test_ways"
- name="test_each_way_leads_to_a_kernel_on_the_node[port]" time="8.1" />
-<testcase classname="tests.e2e.test_ways"
- name="test_each_way_leads_to_a_kernel_on_the_node[socket]" time="7.9">
+<testcase classname="tests.e2e.test_routes"
+ name="test_each_route_leads_to_a_kernel_on_the_node[port]" time="8.1" />
+<testcase classname="tests.e2e.test_routes"
+ name="test_each_route_leads_to_a_kernel_on_the_node[socket]" time="7.9">
  <failure message="assert 1 == 2">assert 1 == 2</failure></testcase>
 <testcase classname="tests.e2e.test_main_job" name="test_other"><error message="x" /></testcase>
 <testcase classname="tests.test_spec" name="test_another"><skipped message="x" /></testcase>

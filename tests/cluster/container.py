@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .bed import Cluster
+from .cluster import Cluster
 from .release import cache_folder, locked
 from .software import copy_tree
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .bed import Cluster
+from .cluster import Cluster
 from .host import Host
 from .release import cache_folder
 

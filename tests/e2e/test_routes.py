@@ -1,4 +1,4 @@
-"""The ways that Jupyter can be reached: what listens, what is printed, what kernels inherit."""
+"""The routes to Jupyter: what listens, what is printed, what kernels inherit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.scientist import Scientist
 
-WAYS = {
+ROUTES = {
     "port": [],
     "socket": ["--listen", "socket"],
     "direct": ["--route", "direct"],
@@ -25,10 +25,10 @@ print(json.dumps({"cwd": os.getcwd(), "mode": mode, "names": names}))
 """
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_each_way_leads_to_a_kernel_on_the_node(alice: Scientist, way: str) -> None:
+@pytest.mark.parametrize("route", ROUTES)
+def test_each_route_leads_to_a_kernel_on_the_node(alice: Scientist, route: str) -> None:
     """The printed line and URL run a cell; without the token there is 403."""
-    record = alice.submit("-w", "c1", *WAYS[way])
+    record = alice.submit("-w", "c1", *ROUTES[route])
 
     with alice.tunnel(record["tunnel_command"]):
         seen = alice.run_cell(record["url"], FACTS)
@@ -41,10 +41,10 @@ def test_each_way_leads_to_a_kernel_on_the_node(alice: Scientist, way: str) -> N
     }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_listens_on_tcp_but_the_notebook(alice: Scientist, way: str) -> None:
+@pytest.mark.parametrize("route", ROUTES)
+def test_nothing_listens_on_tcp_but_the_notebook(alice: Scientist, route: str) -> None:
     """With a kernel running; with --listen socket not even the notebook does."""
-    record = alice.submit("-w", "c1", *WAYS[way])
+    record = alice.submit("-w", "c1", *ROUTES[route])
     with alice.tunnel(record["tunnel_command"]):
         alice.run_cell(record["url"], "print(1)")
 
@@ -53,11 +53,11 @@ def test_nothing_listens_on_tcp_but_the_notebook(alice: Scientist, way: str) -> 
     listening = [line.split()[3] for line in lines.splitlines() if '"python' in line]
     notebook = [each for each in listening if each.endswith(f":{record['port']}")]
     pipes = [each for each in listening if each not in notebook]
-    assert [each.partition(":")[0] for each in notebook] == BOUND[way]
+    assert [each.partition(":")[0] for each in notebook] == BOUND[route]
     assert pipes == []
 
 
-def test_the_direct_way_binds_the_one_address_that_login_reaches(alice: Scientist) -> None:
+def test_the_direct_route_binds_the_one_address_that_login_reaches(alice: Scientist) -> None:
     """The node's own name in the cluster's network, one hop, and a word on what it exposes."""
     said = alice.slurm_nb("submit", "-w", "c1", "--route", "direct")
 
