@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 from slurm_nb.session import Store
 from slurm_nb.spec import JobSpec
 from tests import events, time_limits
-from tests.cluster import RELEASES, Cluster, ensure_environment, missing
+from tests.cluster import RELEASES, Cluster, ensure_environment, missing, run_here
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).parent / "data"
@@ -147,7 +146,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     time_limits.allow(_BUILD_S)
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, timeout=_BUILD_S)
+    run_here(command, timeout_s=_BUILD_S)
     return next(folder.glob("*.whl"))
 
 

@@ -9,13 +9,15 @@ continues with the next test. It ends the run only if the main thread does not r
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic, sleep  # the functions themselves: tests replace time.sleep and others
 
 import pytest
 from pytest_timeout import Settings, is_debugging, timeout_timer
@@ -24,42 +26,55 @@ _SIGNAL = signal.SIGRTMIN + 7
 _TRIES = 3
 _AGAIN_S = 20.0
 """Between two tries: what the first one breaks off may hang in its cleaning up."""
+_LOOK_S = 0.5
 _SETTINGS = pytest.StashKey[Settings]()
-_current: Limit | None = None
 
 
+@dataclass
 class Limit:
     """The limit of one part of a test, counted from now on."""
 
-    def __init__(self, item: pytest.Item, settings: Settings, part: str) -> None:
-        self.item = item
-        self.part = part
-        self._settings = settings
-        self._over = threading.Event()
-        self.allow(settings.timeout)
-        self._thread = threading.Thread(target=self._watch, name="time limit", daemon=True)
-        self._thread.start()
+    item: pytest.Item
+    settings: Settings
+    part: str
+    tries: int = 0
+
+    def __post_init__(self) -> None:
+        self.allow(self.settings.timeout)
 
     def allow(self, seconds: float) -> None:
         """Set the limit to `seconds` from now."""
         self.seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._deadline = monotonic() + seconds
 
-    def cancel(self) -> None:
-        """Return when no signal can follow."""
-        self._over.set()
-        self._thread.join()
+    def over(self) -> bool:
+        """Return whether the time is up."""
+        return monotonic() > self._deadline and not is_debugging()
 
-    def _watch(self) -> None:
-        for _ in range(_TRIES):
-            while (left_s := self._deadline - time.monotonic()) > 0:
-                if self._over.wait(left_s):
-                    return
-            if not is_debugging():
-                signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
-            self._deadline = time.monotonic() + _AGAIN_S
-        if not self._over.wait(_AGAIN_S):
-            timeout_timer(self.item, self._settings)
+    def enforce(self) -> None:
+        """Break the part off; if it has not reacted several times, end the run."""
+        if self.tries == _TRIES:
+            timeout_timer(self.item, self.settings)
+        self.tries += 1
+        self._again = monotonic() + _AGAIN_S
+        signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+
+    def due(self) -> bool:
+        """Return whether it is time to break it off, for the first time or again."""
+        return self.over() and (not self.tries or monotonic() > self._again)
+
+
+_current: Limit | None = None
+_watcher = 0
+"""The thread's identifier."""
+
+
+def _watch() -> None:
+    """Look now and then, which costs a test nothing."""
+    while True:
+        sleep(_LOOK_S)
+        if (limit := _current) is not None and limit.due():
+            limit.enforce()
 
 
 def allow(seconds: float) -> None:
@@ -70,6 +85,9 @@ def allow(seconds: float) -> None:
 
 def pytest_configure() -> None:
     signal.signal(_SIGNAL, _break_off)
+    # Not by threading, where tests look for the threads of what they test.
+    global _watcher  # noqa: PLW0603
+    _watcher = _thread.start_new_thread(_watch, ())
 
 
 def pytest_timeout_set_timer(item: pytest.Item, settings: Settings) -> bool:
@@ -111,13 +129,12 @@ def _limited(item: pytest.Item, part: str) -> Iterator[None]:
     try:
         yield
     finally:
-        limit, _current = _current, None
-        limit.cancel()
+        _current = None
 
 
 def _break_off(_number: int, _frame: object) -> None:
     __tracebackhide__ = True
-    if _current is not None:
+    if _current is not None and _current.over():
         _current.item.add_report_section(_current.part, "other threads", _stacks())
         pytest.fail(f"time limit: {_current.part} took longer than {_current.seconds:g} s")
 
@@ -126,6 +143,6 @@ def _stacks() -> str:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     parts = []
     for ident, frame in sys._current_frames().items():  # noqa: SLF001  documented in sys
-        if ident != threading.get_ident() and names.get(ident) != "time limit":
+        if ident not in {threading.get_ident(), _watcher}:
             parts += [f"{names.get(ident, 'a thread')}:\n", *traceback.format_stack(frame)]
     return "".join(parts)

@@ -12,7 +12,7 @@ By hand: `python -m tests.cluster up`.
 """
 
 from .cluster import Cluster, StartError
-from .host import CommandError, Host, Terminal
+from .host import CommandError, Host, Terminal, run_here
 from .machine import missing
 from .release import RELEASES, ReleaseError, own_release
 from .slurm import POOR_ACCOUNT, REFUSED_ACCOUNT
@@ -34,4 +34,5 @@ __all__ = [
     "ensure_tools",
     "missing",
     "own_release",
+    "run_here",
 ]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-from tests.cluster import Cluster, ensure_environment, missing
+from tests.cluster import Cluster, ensure_environment, missing, run_here
 from tests.e2e.scientist import Scientist
 from tests.soak.cluster import SoakCluster
 from tests.soak.count import Findings, count
@@ -59,7 +59,7 @@ def main() -> int:
         Cluster.start("soak", accounting=options.accounting) as cluster,
     ):
         build = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(ROOT)]
-        subprocess.run(build, check=True, capture_output=True, timeout=600)
+        run_here(build, timeout_s=600)
         ensure_environment(cluster, next(Path(folder).glob("*.whl")))
         end = began + 60 * options.minutes
         soak = SoakCluster(cluster, Scientist(cluster), random.Random(seed), end - _RESERVE_S / 2)  # noqa: S311
