@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROUTES = {"jump": "port", "direct": "direct", "socket": "socket"}
 """Column: the route of test_routes.py that it shows."""
 _ROUTE_TEST = "test_each_route_leads_to_a_kernel_on_the_node"
+ON_CLUSTER = ("attacks", "e2e", "faults")
+"""The folders of tests that need the cluster."""
 _MAIN_JOB = (
     "tests/e2e/test_main_job.py::test_the_printed_lines_lead_to_a_cell_on_the_compute_node",
     "tests/e2e/test_main_job.py::test_cancel_ends_the_job_and_leaves_no_secret_behind",
@@ -69,26 +71,28 @@ class Run:
         return [*pytest, "--release", self.release, *accounting, *self.tests]
 
 
-_WHOLE = ("tests", "--ignore=tests/faults")
 _FAULTS = ("tests/faults",)
 _E2E = ("tests/e2e",)
-# The longest first.
-SOME = (
-    Run(RELEASES[0], "all", _WHOLE),
+# The longest first; together, all tests there are.
+_WHOLE = (
+    Run(RELEASES[0], "e2e and attacks", (*_E2E, "tests/attacks")),
     Run(RELEASES[0], "faults", _FAULTS),
+    Run(RELEASES[0], "unit", ("tests", *(f"--ignore=tests/{each}" for each in ON_CLUSTER))),
+)
+SOME = (
+    *_WHOLE,
     Run("trixie", "main job", _MAIN_JOB),
     Run("sid", "main job", (*_MAIN_JOB, "tests/e2e/test_accounting.py"), accounting=True),
 )
 
 
 def _all() -> Iterator[Run]:
+    yield from _WHOLE
     for release in RELEASES:
         for accounting in (False, True):
-            if (release, accounting) == (RELEASES[0], False):
-                yield Run(release, "all", _WHOLE)
-            else:
+            if (release, accounting) != (RELEASES[0], False):
                 yield Run(release, "e2e", _E2E, accounting=accounting)
-            yield Run(release, "faults", _FAULTS, accounting=accounting)
+                yield Run(release, "faults", _FAULTS, accounting=accounting)
 
 
 @dataclass
