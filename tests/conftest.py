@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -171,12 +172,13 @@ def cluster(wheel: Path, pytestconfig: pytest.Config) -> Iterator[Cluster]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Skips are loud: the last thing that is seen."""
+    """Skips are loud, and each reason is told once."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section(f"{len(skipped)} TESTS WERE SKIPPED", sep="!", red=True)
-        for reason in sorted({str(report.longrepr[2]) for report in skipped}):
-            terminalreporter.line(reason)
+        reasons = Counter(str(report.longrepr[2]) for report in skipped)
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"[{count}] {reason}")
 
 
 @pytest.hookimpl(trylast=True)

@@ -65,7 +65,7 @@ class Run:
     @property
     def command(self) -> list[str]:
         """What starts it, without the file for its events."""
-        quiet = ["-q", "--no-header"]
+        quiet = ["-q", "--no-header", "-rN"]  # each failure is told at once
         accounting = ["--accounting"] if self.accounting else []
         pytest = [sys.executable, "-m", "pytest", *quiet]
         return [*pytest, "--release", self.release, *accounting, *self.tests]
