@@ -69,7 +69,7 @@ packages:
 	tests/debian-packages test
 
 .venv/bin/python:
-	tests/debian-packages venv
+	PYTHON='$(PYTHON)' tests/debian-packages venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from tests.attacks.conftest import plain_session, slurm_nb_session
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import PYTHON, Stranger, await_line
 from tests.e2e.scientist import STATE, Scientist
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bed import Cluster
+from .cluster import Cluster
 from .host import DEBIAN_PYTHON
 from .layout import laptop_srv
 from .release import Release, cache_folder, ensure_release, locked, own_release

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.cluster import REFUSED_ACCOUNT, Terminal
 from tests.e2e.scientist import SSH_CONNECTION, Scientist
 from tests.e2e.watched import await_that, read_until
+from tests.faults.breakage import impatient
 
 # Tells that it was called, waits to be let go, and is sbatch.
 PAUSED_SBATCH = """#!/bin/bash
@@ -212,11 +213,12 @@ def test_on_a_node_whose_tmp_is_full_jupyter_does_not_start(alice: Scientist) ->
 def test_without_a_controller_nothing_is_lost(alice: Scientist) -> None:
     """Submit ends with 3; tunnel-cmd still prints the line and says that the state is not known."""
     record = alice.submit()
+    env = impatient(alice)
     alice.cluster.stop_slurmctld()
-    try:  # each takes 10 to 30 s to give up: at the same time
+    try:  # each takes some seconds to give up: at the same time
         with ThreadPoolExecutor() as pool:
             words = [["submit"], ["tunnel-cmd", record["job_id"]], ["cancel", record["job_id"]]]
-            refused, again, cancel = pool.map(lambda each: alice.slurm_nb(*each), words)
+            refused, again, cancel = pool.map(lambda each: alice.slurm_nb(*each, env=env), words)
     finally:
         alice.cluster.start_slurmctld()
 

@@ -1,4 +1,4 @@
-"""The score sheet: each attack on each target, open or closed."""
+"""The score table: each attack on each target, open or closed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass
-class Sheet:
+class ScoreTable:
     """What came of every attack of this run, in the order of the run."""
 
     rows: dict[str, Row] = field(default_factory=dict)

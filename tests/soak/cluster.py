@@ -30,7 +30,7 @@ _COMMAND_S = 260.0
 
 
 @dataclass
-class Bed:
+class SoakCluster:
     """One cluster, one scientist, many terminals."""
 
     cluster: Cluster

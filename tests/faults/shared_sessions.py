@@ -13,7 +13,7 @@ from tests.e2e.scientist import Said, Scientist
 
 
 @dataclass(frozen=True)
-class Desk:
+class SharedSessions:
     """Alice, with a session that runs, one that waits, and one that has ended."""
 
     alice: Scientist
@@ -48,8 +48,8 @@ class Desk:
 
 
 @contextmanager
-def laid(cluster: Cluster) -> Iterator[Desk]:
-    """A desk for several tests, each of which puts back what it has broken."""
+def shared_sessions(cluster: Cluster) -> Iterator[SharedSessions]:
+    """Sessions for several tests, each of which puts back what it has broken."""
     alice = Scientist(cluster)
     running = alice.submit()
     ids = []
@@ -57,9 +57,9 @@ def laid(cluster: Cluster) -> Iterator[Desk]:
         said = alice.slurm_nb("submit", "-p", "closed", "--no-wait")
         ids.append(said.stderr.split()[2].rstrip("."))
     assert alice.slurm_nb("cancel", ids[1]).exit_code == 0
-    desk = Desk(alice, running, *ids)
-    desk.check()
-    yield desk
+    shared = SharedSessions(alice, running, *ids)
+    shared.check()
+    yield shared
     alice.clean_up()
     assert alice.run_folders() == []
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.owner import Owner
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import PYTHON, Stranger, await_line, finish
 from tests.cluster.users import ALICE
 from tests.e2e.scientist import Scientist

@@ -1,14 +1,18 @@
-"""The ways that Jupyter can be reached: what listens, what is printed, what kernels inherit."""
+"""The routes to Jupyter: what listens, what is printed, what kernels inherit."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from tests.cluster import Cluster
 from tests.e2e.scientist import Scientist
 
-WAYS = {
+ROUTES = {
     "port": [],
     "socket": ["--listen", "socket"],
     "direct": ["--route", "direct"],
@@ -25,39 +29,50 @@ print(json.dumps({"cwd": os.getcwd(), "mode": mode, "names": names}))
 """
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_each_way_leads_to_a_kernel_on_the_node(alice: Scientist, way: str) -> None:
-    """The printed line and URL run a cell; without the token there is 403."""
-    record = alice.submit("-w", "c1", *WAYS[way])
+@dataclass(frozen=True)
+class Reached:
+    """A session on c1 with a kernel, and what a cell said through the printed tunnel."""
 
+    route: str
+    record: dict[str, Any]
+    seen: dict[str, Any]
+    listening: list[str]
+    """What ss(8) showed meanwhile, a line for each TCP socket."""
+
+
+@pytest.fixture(scope="module", params=ROUTES)
+def reached(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Reached]:
+    """By each route once, for several tests."""
+    alice, route = Scientist(cluster), request.param
+    record = alice.submit("-w", "c1", *ROUTES[route])
     with alice.tunnel(record["tunnel_command"]):
         seen = alice.run_cell(record["url"], FACTS)
+        lines = cluster.hosts["c1"].run(["ss", "-H", "-l", "-t", "-n", "-p"]).stdout
+    yield Reached(route, record, seen, lines.splitlines())
+    alice.clean_up()
+    assert alice.run_folders() == []
 
-    assert (seen["page_status"], seen["no_token_status"]) == (200, 403)
-    assert json.loads(seen["output"]) == {
+
+def test_each_route_leads_to_a_kernel_on_the_node(reached: Reached) -> None:
+    """The printed line and URL run a cell; without the token there is 403."""
+    assert (reached.seen["page_status"], reached.seen["no_token_status"]) == (200, 403)
+    assert json.loads(reached.seen["output"]) == {
         "cwd": "/home/alice",
         "mode": "0o644",
         "names": ["SLURM_NB_SESSION"],
     }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_listens_on_tcp_but_the_notebook(alice: Scientist, way: str) -> None:
+def test_nothing_listens_on_tcp_but_the_notebook(reached: Reached) -> None:
     """With a kernel running; with --listen socket not even the notebook does."""
-    record = alice.submit("-w", "c1", *WAYS[way])
-    with alice.tunnel(record["tunnel_command"]):
-        alice.run_cell(record["url"], "print(1)")
-
-        lines = alice.cluster.hosts["c1"].run(["ss", "-H", "-l", "-t", "-n", "-p"]).stdout
-
-    listening = [line.split()[3] for line in lines.splitlines() if '"python' in line]
-    notebook = [each for each in listening if each.endswith(f":{record['port']}")]
+    listening = [line.split()[3] for line in reached.listening if '"python' in line]
+    notebook = [each for each in listening if each.endswith(f":{reached.record['port']}")]
     pipes = [each for each in listening if each not in notebook]
-    assert [each.partition(":")[0] for each in notebook] == BOUND[way]
+    assert [each.partition(":")[0] for each in notebook] == BOUND[reached.route]
     assert pipes == []
 
 
-def test_the_direct_way_binds_the_one_address_that_login_reaches(alice: Scientist) -> None:
+def test_the_direct_route_binds_the_one_address_that_login_reaches(alice: Scientist) -> None:
     """The node's own name in the cluster's network, one hop, and a word on what it exposes."""
     said = alice.slurm_nb("submit", "-w", "c1", "--route", "direct")
 
