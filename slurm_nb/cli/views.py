@@ -29,9 +29,9 @@ HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
 def row(entry: SessionStatus, now_s: float) -> tuple[str, ...]:
     """`("7", "analysis", "RUNNING", "c1", "3 h 05 min", "12 min")`, for HEADINGS."""
     session, state = entry.session, entry.state
-    word = state.word if is_no_answer(state) else str(state)
+    word = state.slurm_state if is_no_answer(state) else str(state)
     if entry.ended:
-        word = f"{state.word} ({entry.ended.cause})"
+        word = f"{state.slurm_state} ({entry.ended.cause})"
     left_s = time_left_s(entry, now_s)
     return (
         session.job_id,
@@ -51,7 +51,7 @@ def record(entry: SessionStatus, now_s: float) -> dict[str, Any]:
         "cluster": session.cluster,
         "name": session.job_name,
         "submitted_at": session.submitted_at,
-        "state": state.word,
+        "state": state.slurm_state,
         "reason": state.reason,
         "node": state.node,
         "start_time": state.start_time,
@@ -121,7 +121,7 @@ def report(
     return {
         "job_id": session.job_id,
         "cluster": session.cluster,
-        "state": state.word if state else None,
+        "state": state.slurm_state if state else None,
         "reason": state.reason if state else None,
         "node": ready.node if ready else None,
         "port": ready.port if ready else None,

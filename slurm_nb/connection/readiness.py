@@ -35,7 +35,7 @@ def require_ready(session: Session, state: JobState, log: JobLog, store: Store) 
         )
     if progress.failure or progress.exit_code is not None:  # and Slurm does not answer
         raise job_ended(settle(session, state, store, log), session, store)
-    if ready is None or state.word == "COMPLETING":
+    if ready is None or state.slurm_state == "COMPLETING":
         raise NotReady(
             f"job {job_id} is {state}, but Jupyter is not ready",
             hint=f"wait for it: slurm-nb wait {job_id}; its output: {log.path}",

@@ -21,6 +21,6 @@ def describe(state: JobState, job_id: str) -> str:
 
 def stands_still(state: JobState, job_id: str) -> list[str]:
     """A sentence about a job whose processes Slurm has stopped, for others, or an admin has."""
-    if state.word not in {"SUSPENDED", "STOPPED"}:
+    if state.slurm_state not in {"SUSPENDED", "STOPPED"}:
         return []
     return [f"Jupyter does not answer while job {job_id} is {state}; it goes on when Slurm lets it"]

@@ -35,7 +35,7 @@ class _Job:
     @property
     def unsure(self) -> bool:
         """Whether Slurm does not say how it ended, or not yet."""
-        return self.state.phase is not Phase.ENDED or self.state.word == "ENDED"
+        return self.state.phase is not Phase.ENDED or self.state.slurm_state == "ENDED"
 
 
 def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
@@ -75,7 +75,7 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
         cure = cause.cure.format(**values)
         if cause.failed and not line and progress.failure and not progress.failure.known:
             return Ending(cause.word, text, _last(tail), cure, known=False)
-        if line and state.word not in NAMING:  # what a notebook prints may look like it
+        if line and state.slurm_state not in NAMING:  # what a notebook prints may look like it
             text = f"by its output, {text}"
         said = "" if cause.stopping or cause.failed else _said(state, progress)
         return Ending(cause.word, text, _short(line) or said, cure)
@@ -91,12 +91,12 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
 def _fits(cause: Cause, job: _Job, line: str) -> bool:
     """Whether all holds that the row names; `line`: of the output, that it looks for."""
     state, progress = job.state, job.progress
-    said = state.word in cause.states
+    said = state.slurm_state in cause.states
     by_itself = bool(cause.line or cause.exit_codes)
     failure = progress.failure.text if progress.failure else ""
     return (
         (not cause.states or said or (job.unsure and by_itself))
-        and (not cause.line or line != "" or (said and state.word in NAMING))
+        and (not cause.line or line != "" or (said and state.slurm_state in NAMING))
         and (not cause.reason or not state.reason or _is(cause.reason, state.reason))
         and (not cause.exit_codes or progress.exit_code in cause.exit_codes)
         and (cause.started is None or progress.started is cause.started)

@@ -60,9 +60,11 @@ def audit(session: Session, ready: Ready, store: Store) -> list[Check]:
         )
     checks = [*_modes(session, store), *_kept(session, store, token)]
     if session.cluster != LOCAL:
-        checks.append(_searched("token in what Slurm shows", shown_by_slurm(session), token))
+        checks.append(_searched("token in what Slurm shows", shown_by_slurm(session.job), token))
     program = node_program(session, ready, store)
-    return [*checks, *parse_node(run_on_node(session, node=ready.node, program=program))]
+    python = session.python or "python3"
+    answer = run_on_node(session.job, node=ready.node, python=python, program=program)
+    return [*checks, *parse_node(answer)]
 
 
 def node_program(session: Session, ready: Ready, store: Store) -> str:

@@ -36,24 +36,25 @@ class Cancelled:
 def cancel(sessions: Iterable[Session]) -> Iterator[Cancelled]:
     """Cancel sessions and remove their secrets; each is told of when it is known to be over."""
     ordered = sorted(sessions, key=lambda session: session.cluster)
+    store = Store.of_user(os.environ)
     for cluster, group in groupby(ordered, key=lambda session: session.cluster):
-        yield from _cancel(scheduler(cluster), list(group), Store.of_user(os.environ))
+        yield from _cancel(scheduler(cluster, store), list(group), store)
 
 
 def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[Cancelled]:
     lasting = []
-    states = jobs.states(sessions)
+    states = jobs.states(session.job for session in sessions)
     for session in sessions:
         state = states[session.job_id]
         if state.phase is Phase.ENDED:
             settle(session, state, store, follow(session, store))
             yield Cancelled(session, state, already=True, error=_left(store, session, state))
             continue
-        if state.foreign:  # the id is another job's there
+        if state.id_reused:  # the id is another job's there
             yield Cancelled(session, state, error=SchedulerError(state.reason))
             continue
         try:
-            jobs.cancel(session)
+            jobs.cancel(session.job)
             lasting.append(session)
         except SlurmNbError as error:
             yield Cancelled(session, state, error=error)
@@ -61,7 +62,7 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
         if not lasting:
             return
         time.sleep(pause_s)
-        states = jobs.states(lasting)
+        states = jobs.states(session.job for session in lasting)
         for session in lasting:
             if states[session.job_id].phase is Phase.ENDED:
                 settle(session, states[session.job_id], store, follow(session, store))
@@ -73,5 +74,5 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
 
 def _left(store: Store, session: Session, state: JobState) -> UserError | None:
     """Why a secret of a session that is over stays."""
-    left = [] if state.foreign else store.forget_secrets(session)
+    left = [] if state.id_reused else store.forget_secrets(session)
     return left[0] if left else None

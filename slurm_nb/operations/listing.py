@@ -80,9 +80,9 @@ def _of_cluster(
     """The entries, and why the cluster did not answer; to `broken` what could not be removed."""
     known = {each.job_id: find_ended(store, each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
-    shared = JobStateCache(store, scheduler(cluster), cluster, now=now)
+    shared = JobStateCache(store, scheduler(cluster, store), cluster, now=now)
     open_ended = {each.job_id for each in asked if not _is_certain(known[each.job_id])}
-    states = shared.ask(asked, unexplained=open_ended) if asked else {}
+    states = shared.ask((each.job for each in asked), unexplained=open_ended) if asked else {}
     fresh = {job_id for job_id, state in states.items() if _is_news(state, known[job_id])}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
     saved = shared.load() if problems else CachedStates()
@@ -91,7 +91,7 @@ def _of_cluster(
         state, ended = states.get(session.job_id), known[session.job_id]
         if state and session.job_id in fresh:
             ended = settle(session, state, store, follow(session, store))
-            broken += [] if state.foreign else store.forget_secrets(session)
+            broken += [] if state.id_reused else store.forget_secrets(session)
             entries.append(SessionStatus(session, state, ended))
         else:
             entries.append(_entry(store, session, state, ended, saved))
@@ -120,5 +120,5 @@ def _is_news(state: JobState, ended: Ended | None) -> bool:
     if state.phase is not Phase.ENDED:
         return False
     return not _is_certain(ended) or (
-        ended is not None and state.word not in {FORGOTTEN, ended.word}
+        ended is not None and state.slurm_state not in {FORGOTTEN, ended.word}
     )

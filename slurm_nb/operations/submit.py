@@ -16,7 +16,7 @@ from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import scheduler
-from slurm_nb.scheduler.job import LOCAL
+from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.session.pending import record
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -54,11 +54,10 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
     text = render(spec, template=template)
-    jobs = scheduler(LOCAL if local else "slurm")
+    jobs = scheduler(LOCAL if local else "slurm", store)
     cluster = jobs.cluster()
     plan = Session(
-        job_id="",
-        cluster=cluster,
+        job=Job("", cluster),
         login_host=str(login or find_login(os.environ)),
         local_port=local_port,
         auth=spec.auth,
@@ -80,14 +79,8 @@ def submit(  # noqa: PLR0913  all but the first have defaults
         if not local:  # a local job is found again by its processes
             intent = record(store, script, plan, clusters=spec.clusters or "")
 
-    def keep(job: Session) -> Session:
-        session = replace(
-            plan,
-            job_id=job.job_id,
-            cluster=job.cluster,
-            other_cluster=job.other_cluster,
-            script=job.script,
-        )
+    def keep(job: Job) -> Session:
+        session = replace(plan, job=job)
         _save(store, session)
         saved(session)
         _forget(intent)
@@ -96,7 +89,7 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     beside: list[str] = []
     try:
         with _signals_wait():
-            job = jobs.submit(text, spec, store, cluster=cluster, before=before, tell=beside.extend)
+            job = jobs.submit(text, spec, cluster=cluster, before=before, tell=beside.extend)
             session = keep(job)
         for words in beside:
             note(words)
@@ -118,7 +111,7 @@ def _save(store: Store, session: Session) -> None:
     try:
         store.save(session)
     except SlurmNbError as error:
-        scancel = f"scancel -M {session.cluster}" if session.other_cluster else "scancel"
+        scancel = f"scancel -M {session.cluster}" if session.job.needs_cluster_option else "scancel"
         cancel = "slurm-nb cancel" if session.cluster == LOCAL else scancel
         raise UserError(
             f"job {session.job_id} was submitted, but its session was not saved: {error}",

@@ -6,47 +6,46 @@ Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 from __future__ import annotations
 
 from slurm_nb.errors import SchedulerError
-from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, run
-from slurm_nb.session.session import Session
+from slurm_nb.scheduler.job import LOCAL, Job
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, cluster_option, run
 
 _TIMEOUT_S = 120.0
 # Should srun be killed at the timeout above, Slurm ends what it started (minutes).
 _STEP_MINUTES = 3
 
 
-def run_on_node(session: Session, *, node: str, program: str) -> str:
-    """What `program`, the text of a Python program, prints in the job of `session`.
+def run_on_node(job: Job, *, node: str, python: str, program: str) -> str:
+    """Return what `program`, the text of a Python program, prints in `job`.
 
-    It is run by the interpreter that runs Jupyter, without the user's PYTHONPATH and away from
+    It is run by the interpreter `python`, without the user's PYTHONPATH and away from
     their files, which may shadow modules of Python's. It reaches the node by stdin, so that it
     shows in no list of processes. Raises `SchedulerError` when it can't be run, ends with
     another exit code than 0, or takes longer than two minutes.
     """
-    argv = [session.python or "python3", "-I", "-"]
-    if session.cluster != LOCAL:
+    argv = [python, "-I", "-"]
+    if job.cluster != LOCAL:
         # --overlap: beside Jupyter, in the resources that the job has (srun(1)).
         argv = [
-            "srun", *_where(session), f"--jobid={session.job_id}", "--overlap", "--nodes=1",
+            "srun", *cluster_option(job), f"--jobid={job.job_id}", "--overlap", "--nodes=1",
             "--ntasks=1", f"--nodelist={node}", "--chdir=/", "--quiet", "--mpi=none",
             f"--time={_STEP_MINUTES}", *argv,
         ]  # fmt: skip
     answer = run(argv, timeout_s=_TIMEOUT_S, stdin=program, cwd="/")
     if answer.exit_code:
         raise SchedulerError(
-            f"nothing could be run in job {session.job_id} on {node}: {answer.words}",
+            f"nothing could be run in job {job.job_id} on {node}: {answer.words}",
             hint="it takes an srun that works on this host: `srun --overlap --jobid="
-            f"{session.job_id} hostname`",
+            f"{job.job_id} hostname`",
         )
     return answer.stdout
 
 
-def shown_by_slurm(session: Session) -> dict[str, str]:
+def shown_by_slurm(job: Job) -> dict[str, str]:
     """What Slurm's commands tell of the job, by command.
 
     Raises `SchedulerError` when one of them fails.
     """
-    where, job_id = _where(session), session.job_id
+    where, job_id = cluster_option(job), job.job_id
     shown = {}
     for argv in (
         ["scontrol", *where, "-d", "show", "job", job_id],
@@ -57,7 +56,3 @@ def shown_by_slurm(session: Session) -> dict[str, str]:
             raise SchedulerError(f"{argv[0]} does not show job {job_id}: {answer.words}")
         shown[" ".join(argv)] = answer.stdout
     return shown
-
-
-def _where(session: Session) -> list[str]:
-    return ["-M", session.cluster] if session.other_cluster else []

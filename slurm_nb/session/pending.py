@@ -17,11 +17,11 @@ from pathlib import Path
 
 from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.files import write_private
-from slurm_nb.scheduler.job import LOCAL
+from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.scheduler.process import Process
-from slurm_nb.scheduler.slurm import Slurm
+from slurm_nb.scheduler.slurm import Slurm, find_jobs
 from slurm_nb.session.records import is_time, read_record
-from slurm_nb.session.session import Session, from_record
+from slurm_nb.session.session import Session, from_record, to_record
 from slurm_nb.session.store import Store
 
 # sbatch is given up after 90 s, and Slurm may show the job a little later.
@@ -56,7 +56,7 @@ def record(store: Store, script: Path, session: Session, *, clusters: str) -> Pa
         "clusters": clusters,
         "began_at": time.time(),
         "process": asdict(Process.here(os.getpid())),
-        "session": {"version": 1, **asdict(session)},
+        "session": to_record(session),
     }
     write_private(path, json.dumps(record))
     return path
@@ -77,9 +77,8 @@ def recover(store: Store) -> list[PendingSubmission]:
 
 def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[PendingSubmission]:
     try:
-        jobs = Slurm()
-        own = jobs.cluster()
-        found = jobs.find({intent.script for intent in lost}, clusters=clusters, own=own)
+        own = Slurm(store).cluster()
+        found = find_jobs({intent.script for intent in lost}, clusters=clusters, own=own)
     except SchedulerError:
         return lost
     doubtful = []
@@ -92,15 +91,8 @@ def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[P
             continue
         if job is not None:
             _keep_script(store, intent, job)
-            session = replace(
-                intent.session,
-                job_id=job.job_id,
-                cluster=job.cluster,
-                other_cluster=job.other_cluster,
-                script=job.script,
-            )
             try:
-                store.save(session)
+                store.save(replace(intent.session, job=job))
             except UserError:  # a full or read-only disk
                 doubtful.append(intent)
                 continue
@@ -112,7 +104,7 @@ def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[P
     return doubtful
 
 
-def _keep_script(store: Store, intent: PendingSubmission, job: Session) -> None:
+def _keep_script(store: Store, intent: PendingSubmission, job: Job) -> None:
     """Have the script where a session has it; a link there is submitit's, to the new name."""
     script = Path(intent.script)
     with suppress(OSError):

@@ -4,8 +4,8 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
                                  else ~/.local/state/slurm-nb
   jobs/7_submission.sh           the job script as submitted
   jobs/7_0_log.out               the job's output (names as submitit makes them)
-  submitting/                    0700, submissions that have no answer yet: intents.py
-  answers/CLUSTER.json           0600, what Slurm said last: answers.py
+  submitting/                    0700, submissions that have no answer yet: pending.py
+  answers/CLUSTER.json           0600, what Slurm said last: state_cache.py
   sessions/CLUSTER/7/            0700
     session.json                 0600, written by slurm-nb on the login node
     ended.json                   0600, how it ended, once that is known
@@ -17,11 +17,12 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from slurm_nb.job.spec import Auth
 from slurm_nb.joblog.events import Ready
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.records import is_text, is_text_or_none, is_time
 
 _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
@@ -31,12 +32,7 @@ _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
 class Session:
     """One submitted job."""
 
-    job_id: str
-    """`7`, or `local-7` without Slurm."""
-    cluster: str
-    """Slurm's ClusterName, or `local`."""
-    other_cluster: bool = False
-    """Whether Slurm must be asked with `-M cluster`: it is not the login node's own."""
+    job: Job
     login_host: str | None = None
     """`HOST` or `HOST:PORT` as the laptop reaches it; None: never found out."""
     local_port: int | None = None
@@ -45,8 +41,6 @@ class Session:
     """Whether the URL carries the token, or Jupyter asks for the password."""
     python: str | None = None
     """Path of an interpreter that the node has: what looks at the session there is run by it."""
-    script: str | None = None
-    """Path that Slurm shows of the submitted script (squeue's %o): no other job's."""
     job_name: str | None = None
     submitted_at: int | None = None
     """Seconds since the epoch."""
@@ -54,10 +48,28 @@ class Session:
     """The words of a command line that submits the same again: `("--time=90",)`."""
     ready: Ready | None = None
 
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.job.job_id
+
+    @property
+    def cluster(self) -> str:
+        """The job's cluster."""
+        return self.job.cluster
+
 
 def is_job_id(text: str) -> bool:
     """Whether `text` can be the id of a session: `7`, `local-7`."""
     return _JOB_ID.fullmatch(text) is not None
+
+
+def to_record(session: Session) -> dict[str, Any]:
+    """Return what `session.json` holds: its keys are those of the first version."""
+    record = asdict(session)
+    job = record.pop("job")
+    job["other_cluster"] = job.pop("needs_cluster_option")
+    return {"version": 1, **job, **record}
 
 
 def from_record(record: dict[str, Any]) -> Session:
@@ -67,10 +79,17 @@ def from_record(record: dict[str, Any]) -> Session:
         raise ValueError("version")
     ready = values.pop("ready")
     options = tuple(values.pop("options", ()))
-    session = Session(**values, options=options, ready=Ready(**ready) if ready else None)
+    job = Job(
+        values.pop("job_id"),
+        values.pop("cluster"),
+        values.pop("other_cluster", False),
+        values.pop("script", None),
+    )
+    ready = Ready(**ready) if ready else None
+    session = Session(**values, job=job, options=options, ready=ready)
     texts = (session.job_id, session.cluster, session.auth, *options)
     if not is_text(*texts) or not is_text_or_none(
-        session.login_host, session.python, session.script, session.job_name
+        session.login_host, session.python, job.script, session.job_name
     ):
         raise TypeError("text")
     if not (session.submitted_at is None or is_time(session.submitted_at)):

@@ -33,8 +33,8 @@ def settle(
     another job under its id. What Slurm has said of it stays when Slurm knows it no longer.
     """
     earlier = find_ended(store, session)
-    if earlier and earlier.word != FORGOTTEN and state.word == FORGOTTEN:
-        if not state.foreign:
+    if earlier and earlier.word != FORGOTTEN and state.slurm_state == FORGOTTEN:
+        if not state.id_reused:
             store.forget_secrets(session)
         return earlier
     progress = log.read()
@@ -51,7 +51,7 @@ def settle(
         repeatable=bool(session.options),
     )
     ended = Ended(
-        state.word,
+        state.slurm_state,
         state.reason,
         ending.cause,
         ending.text,
@@ -64,7 +64,7 @@ def settle(
     if earlier and _knows_more(earlier, ended, state):
         ended = earlier
     if state.phase is Phase.ENDED:
-        if not state.foreign:
+        if not state.id_reused:
             store.forget_secrets(session)
         if ended != earlier:
             _save(ended, session, store)

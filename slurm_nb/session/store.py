@@ -25,8 +25,16 @@ from slurm_nb.files import (
 )
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.paths import state_dir
+from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
-from slurm_nb.session.session import _JOB_ID, Activity, Session, from_record, is_job_id
+from slurm_nb.session.session import (
+    _JOB_ID,
+    Activity,
+    Session,
+    from_record,
+    is_job_id,
+    to_record,
+)
 
 _OURS = frozenset({"jobs", "sessions", "submitting", "answers", "error.log", "password"})
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -54,17 +62,42 @@ class Store:
             check_parent(folder)
         return store
 
+    @property
+    def jobs_folder(self) -> Path:
+        """The folder of the jobs' scripts and outputs."""
+        return self.folder / "jobs"
+
     def log_path(self, job_id: str) -> Path:
         """Where the job's output goes."""
-        return self.folder / "jobs" / f"{job_id}_0_log.out"
+        return self.jobs_folder / f"{job_id}_0_log.out"
 
     def script_path(self, job_id: str) -> Path:
         """Where the submitted job script is kept."""
-        return self.folder / "jobs" / f"{job_id}_submission.sh"
+        return self.jobs_folder / f"{job_id}_submission.sh"
 
     def session_folder(self, cluster: str, job_id: str) -> Path:
         """The folder of one session; it need not exist."""
         return self.folder / "sessions" / cluster / job_id
+
+    def process_path(self, job: Job) -> Path:
+        """Return where the process of a job of this machine is noted."""
+        return self.session_folder(job.cluster, job.job_id) / "process.json"
+
+    def claim_local_id(self) -> str:
+        """Return an id that no other session of this machine has; its folder is the claim."""
+        folder = self.folder / "sessions" / LOCAL
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ids = [path.name.removeprefix("local-") for path in folder.glob("local-*")]
+        number = max((int(text) for text in ids if text.isdecimal()), default=0) + 1
+        while True:
+            try:
+                (folder / f"local-{number}").mkdir(mode=0o700)
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                raise UserError(f"{folder}: can't be written: {error.strerror}") from error
+            else:
+                return f"local-{number}"
 
     @property
     def password_path(self) -> Path:
@@ -79,7 +112,7 @@ class Store:
         folder = self.session_folder(session.cluster, session.job_id)
         make_private(folder.parent)
         make_private(folder)
-        write_private(folder / "session.json", json.dumps({"version": 1, **asdict(session)}))
+        write_private(folder / "session.json", json.dumps(to_record(session)))
         touch_private(self.log_path(session.job_id))
 
     def load(self, job_id: str, *, cluster: str | None = None) -> Session:
@@ -185,7 +218,7 @@ def _read(folder: Path) -> Session:
     except FileNotFoundError as error:
         if not folder.exists():
             raise UserError(f"{folder}: is gone", hint="see what is left: slurm-nb list") from error
-        return Session(job_id=folder.name, cluster=folder.parent.name)
+        return Session(job=Job(folder.name, folder.parent.name))
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}", hint=hint) from error
     except (ValueError, TypeError, KeyError) as error:

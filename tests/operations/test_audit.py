@@ -24,6 +24,7 @@ from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.jobside import slurm_nb_knock, slurm_nb_processes, slurm_nb_versions
 from slurm_nb.operations.audit import LISTENER, NODE_CHECKS, Check, audit, node_program, parse_node
+from slurm_nb.scheduler.job import Job
 from slurm_nb.scheduler.srun import run_on_node
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -32,7 +33,7 @@ from tests.conftest import AddProgram
 TOKEN = "ab" * 32
 NONCE = "5f" * 16
 READY = Ready(node="c1", port=40123, path="/tree")
-SEVEN = Session(job_id="7", cluster="hpc", python="/opt/venv/bin/python")
+SEVEN = Session(job=Job("7", "hpc"), python="/opt/venv/bin/python")
 LINE = (
     f'slurm-nb ready: {{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}", "node": "c1",'
     ' "port": 40123, "path": "/tree"}\n'
@@ -271,11 +272,12 @@ def test_a_check_that_is_missing_has_failed() -> None:
 
 def test_the_program_runs_as_it_is_sent(store: Store) -> None:
     """Complete in itself; where nothing of the job listens, it says so."""
-    session = Session(job_id="local-1", cluster="local", python=sys.executable)
+    session = Session(job=Job("local-1", "local"), python=sys.executable)
     store.save(session)
     write_private(store.session_folder("local", "local-1") / "token", TOKEN)
 
-    said = run_on_node(session, node="here", program=node_program(session, READY, store))
+    program = node_program(session, READY, store)
+    said = run_on_node(session.job, node="here", python=sys.executable, program=program)
 
     assert parse_node(said) == [
         Check(LISTENER, passed=False, evidence="no process of the job listens at 127.0.0.1:40123")

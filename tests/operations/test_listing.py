@@ -11,7 +11,7 @@ import pytest
 from slurm_nb.files import write_private
 from slurm_nb.operations.listing import find_entry, list_sessions
 from slurm_nb.operations.prune import clean_up, prune
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store, find_activity, follow
@@ -23,9 +23,7 @@ ROW = "{0}|$(id -un)|{1}|2026-11-23T14:00:00|N/A|c1|None|/job.sh"
 
 def session(job_id: str, submitted_at: int = 0) -> Session:
     return Session(
-        job_id=job_id,
-        cluster="hpc",
-        script="/job.sh",
+        job=Job(job_id, "hpc", script="/job.sh"),
         job_name=f"name{job_id}",
         submitted_at=submitted_at or int(job_id),
     )
@@ -57,7 +55,7 @@ def test_every_session_is_there_newest_first(store: Store, slurm: Callable[..., 
 
     listing = list_sessions(store)
 
-    assert [(entry.session.job_id, entry.state.word) for entry in listing.entries] == [
+    assert [(entry.session.job_id, entry.state.slurm_state) for entry in listing.entries] == [
         ("7", "RUNNING"),
         ("9", "SUSPENDED"),
         ("8", "PENDING"),
@@ -98,7 +96,7 @@ def test_what_ended_long_ago_is_not_asked_after(
 
     (entry,) = list_sessions(store).entries
 
-    assert (entry.state.word, calls(program, "squeue")) == ("TIMEOUT", 0)
+    assert (entry.state.slurm_state, calls(program, "squeue")) == ("TIMEOUT", 0)
 
 
 def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
@@ -111,7 +109,7 @@ def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
 
     (entry,) = list_sessions(store).entries
 
-    assert (entry.state.word, entry.ended) == ("PENDING", None)
+    assert (entry.state.slurm_state, entry.ended) == ("PENDING", None)
 
 
 def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
@@ -125,7 +123,7 @@ def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
     (entry,) = list_sessions(store).entries
 
     assert entry.ended
-    assert (entry.state.word, entry.ended.cause) == ("TIMEOUT", "time-limit")
+    assert (entry.state.slurm_state, entry.ended.cause) == ("TIMEOUT", "time-limit")
 
 
 def test_without_slurm_the_last_answer_is_shown_with_its_age(
@@ -142,7 +140,7 @@ def test_without_slurm_the_last_answer_is_shown_with_its_age(
     listing = list_sessions(store, now=lambda: 1500.0)
 
     entries = {entry.session.job_id: entry for entry in listing.entries}
-    assert [entries[each].state.word for each in "789"] == ["RUNNING", "TIMEOUT", "UNKNOWN"]
+    assert [entries[each].state.slurm_state for each in "789"] == ["RUNNING", "TIMEOUT", "UNKNOWN"]
     assert [entries[each].as_of for each in "79"] == [1000.0, None]
     assert entries["8"].ended is not None
     assert listing.unanswered == {"hpc": "Unable to contact slurm controller"}
@@ -196,7 +194,7 @@ def test_one_session_alone(store: Store, slurm: Callable[..., None]) -> None:
 
     entry, problem = find_entry(store, session("7"))
 
-    assert (entry.session, entry.state.word, problem) == (session("7"), "RUNNING", "")
+    assert (entry.session, entry.state.slurm_state, problem) == (session("7"), "RUNNING", "")
 
 
 def kept(store: Store) -> set[str]:

@@ -6,14 +6,14 @@ import pytest
 
 from slurm_nb.errors import UserError
 from slurm_nb.operations.lookup import choose, find_last_session, newest_first
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store, follow
 
-SEVEN = Session(job_id="7", cluster="hpc", job_name="analysis", submitted_at=1000)
-EIGHT = Session(job_id="8", cluster="hpc", job_name="fit", submitted_at=2000)
-THERE = Session(job_id="7", cluster="big", other_cluster=True, job_name="fit", submitted_at=3000)
+SEVEN = Session(job=Job("7", "hpc"), job_name="analysis", submitted_at=1000)
+EIGHT = Session(job=Job("8", "hpc"), job_name="fit", submitted_at=2000)
+THERE = Session(job=Job("7", "big", needs_cluster_option=True), job_name="fit", submitted_at=3000)
 
 
 def save(store: Store, *sessions: Session) -> None:
@@ -27,7 +27,7 @@ def end(store: Store, session: Session) -> None:
 
 def test_a_job_id_is_its_session(store: Store) -> None:
     """Whatever others are called."""
-    save(store, SEVEN, EIGHT, Session(job_id="9", cluster="hpc", job_name="8"))
+    save(store, SEVEN, EIGHT, Session(job=Job("9", "hpc"), job_name="8"))
 
     assert choose(store, "8") == EIGHT
 
@@ -65,7 +65,7 @@ def test_a_long_list_is_cut(store: Store) -> None:
     save(
         store,
         *(
-            Session(job_id=str(number), cluster="hpc", job_name="x", submitted_at=number)
+            Session(job=Job(str(number), "hpc"), job_name="x", submitted_at=number)
             for number in range(1, 41)
         ),
     )
@@ -122,6 +122,6 @@ def test_without_a_session_there_is_no_last(store: Store) -> None:
 
 def test_sessions_of_an_unknown_time_come_last() -> None:
     """Such as one that was sbatched by hand; among them the highest id first."""
-    by_hand = [Session(job_id=number, cluster="hpc") for number in ("9", "10")]
+    by_hand = [Session(job=Job(number, "hpc")) for number in ("9", "10")]
 
     assert newest_first([*by_hand, SEVEN]) == [SEVEN, by_hand[1], by_hand[0]]

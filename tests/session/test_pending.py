@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_nb.scheduler.job import Job
 from slurm_nb.scheduler.process import Process
 from slurm_nb.session import pending as intents
 from slurm_nb.session.pending import record, recover, sweep
@@ -19,8 +20,7 @@ from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 
 PLAN = Session(
-    job_id="",
-    cluster="hpc",
+    job=Job("", "hpc"),
     login_host="login",
     job_name="analysis",
     submitted_at=1_764_150_000,
@@ -87,7 +87,7 @@ def test_a_job_whose_submission_was_cut_off_becomes_a_session(
     jobs(slurm, f"7|{script}\n")
 
     assert recover(store) == []
-    assert store.all() == ([replace(PLAN, job_id="7", script=str(script))], [])
+    assert store.all() == ([replace(PLAN, job=Job("7", "hpc", script=str(script)))], [])
     assert list((store.folder / "submitting").iterdir()) == []
 
 
@@ -101,7 +101,7 @@ def test_a_job_on_another_cluster_is_looked_for_there(
     recover(store)
 
     (session,) = store.all()[0]
-    assert (session.cluster, session.other_cluster) == ("big", True)
+    assert (session.cluster, session.job.needs_cluster_option) == ("big", True)
     assert calls(slurm) == ["-M big,small --me -t all -o %i|%o"]
 
 

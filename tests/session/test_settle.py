@@ -10,13 +10,13 @@ import pytest
 
 from slurm_nb.diagnosis.outcome import is_certain
 from slurm_nb.files import write_private
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.store import Store, find_ended, follow
 from tests.conftest import NONCE
 
-SEVEN = Session(job_id="7", cluster="hpc", options=("--mem=4G", "--time=90", "--mem=8G"))
+SEVEN = Session(job=Job("7", "hpc"), options=("--mem=4G", "--time=90", "--mem=8G"))
 TIMEOUT = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1", end_time="2026-11-23T14:00:00")
 FAILED = JobState(Phase.ENDED, "FAILED", "NonZeroExitCode")
 SILENT = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
@@ -60,7 +60,7 @@ def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
 
 def test_who_does_not_ask_accounting_does_not_unlearn_what_it_said(store: Store) -> None:
     """Root cancelled it, which sacct alone knows; an ending at another time is another one."""
-    cancelled = replace(TIMEOUT, word="CANCELLED", reason="")
+    cancelled = replace(TIMEOUT, slurm_state="CANCELLED", reason="")
     by_root = settle(
         SEVEN, replace(cancelled, by_uid=0), store, follow(SEVEN, store), now=lambda: 1000.0
     )
@@ -110,7 +110,7 @@ def test_what_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
 
 def test_another_job_under_its_id_leaves_the_token(store: Store) -> None:
     """Nothing says that this job is its own."""
-    settle(SEVEN, replace(TIMEOUT, foreign=True), store, follow(SEVEN, store))
+    settle(SEVEN, replace(TIMEOUT, id_reused=True), store, follow(SEVEN, store))
 
     assert store.token(SEVEN) is not None
 
@@ -189,7 +189,7 @@ def test_an_option_is_found_among_the_words(name: str, value: str | None) -> Non
 
 CANCELLED = JobState(Phase.ENDED, "CANCELLED")
 FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
-FOREIGN = JobState(Phase.ENDED, "ENDED", "7 is the id of another job now", foreign=True)
+FOREIGN = JobState(Phase.ENDED, "ENDED", "7 is the id of another job now", id_reused=True)
 
 
 def settled(store: Store, *states: JobState) -> list[str]:

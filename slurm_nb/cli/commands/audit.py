@@ -37,7 +37,7 @@ def command(*, session: Session, as_json: bool) -> None:
         5  not ready yet
     """
     store, job_id = Store.of_user(os.environ), session.job_id
-    state = scheduler(session.cluster).states([session])[job_id]
+    state = scheduler(session.cluster, store).states([session.job])[job_id]
     checks = audit(session, require_ready(session, state, follow(session, store), store), store)
     failed = [check for check in checks if not check.passed]
     if as_json:

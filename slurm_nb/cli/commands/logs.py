@@ -29,10 +29,10 @@ def command(*, session: Session, follow: bool, lines: int | None) -> None:
     """Print the output of a session's job: the log of its Jupyter."""
     store = Store.of_user(os.environ)
     path = store.log_path(session.job_id)
-    shared = JobStateCache(store, scheduler(session.cluster), session.cluster)
+    shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
 
     def over() -> bool:
-        return shared.state(session, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
+        return shared.state(session.job, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
 
     if not _size(path):
         nothing = f"job {session.job_id} has written nothing yet"

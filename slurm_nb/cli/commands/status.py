@@ -33,7 +33,7 @@ def command(*, session: Session, as_json: bool) -> None:
     store = Store.of_user(os.environ)
     with slow_noted():
         entry, problem = find_entry(store, session)
-        place = place_in_queue(session) if _is_in_line(entry.state) else None
+        place = place_in_queue(session.job) if _is_in_line(entry.state) else None
     log = follow(session, store)
     progress = log.read()
     now_s = time.time()
@@ -43,7 +43,7 @@ def command(*, session: Session, as_json: bool) -> None:
             "waiting_jobs": place[1] if place else None,
             "ready": progress.ready is not None
             and entry.state.phase is Phase.RUNNING
-            and entry.state.word != "COMPLETING",
+            and entry.state.slurm_state != "COMPLETING",
             "warnings": [warning.text for warning in progress.warnings],
             "output": str(store.log_path(session.job_id)),
         }
@@ -89,7 +89,7 @@ def _lines(
 
 def _how_it_runs(entry: SessionStatus, progress: Progress, now_s: float) -> list[tuple[str, str]]:
     job_id, activity = entry.session.job_id, entry.activity
-    if entry.state.word == "COMPLETING":
+    if entry.state.slurm_state == "COMPLETING":
         return [("Jupyter", f"ending; what became of it: slurm-nb status {job_id}")]
     if progress.ready is None:
         return [("Jupyter", f"not ready; to wait for it: slurm-nb wait {job_id}")]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,14 @@ import pytest
 from slurm_nb.errors import UserError
 from slurm_nb.files import refresh_nfs, write_private
 from slurm_nb.joblog.events import Ready
+from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.session.session import Session, is_job_id
 from slurm_nb.session.store import Store
 
 TOKEN = "0123456789abcdef" * 4
-SESSION = Session(job_id="7", cluster="hpc")
+SESSION = Session(job=Job("7", "hpc"))
 FULL = Session(
-    job_id="7",
-    cluster="hpc",
-    other_cluster=True,
+    job=Job("7", "hpc", needs_cluster_option=True),
     login_host="login:2222",
     local_port=9999,
     ready=Ready("c1", 40123, "/tree"),
@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert "SLURM_NB_HOME" in caught.value.hint
 
 
-@pytest.mark.parametrize("session", [SESSION, FULL, Session(job_id="local-3", cluster="local")])
+@pytest.mark.parametrize("session", [SESSION, FULL, Session(job=Job("local-3", "local"))])
 def test_a_session_comes_back_as_it_was_saved(store: Store, session: Session) -> None:
     """A later process knows what the first one knew."""
     store.save(session)
@@ -156,9 +156,9 @@ def test_all_sessions_of_all_clusters_are_found(store: Store) -> None:
     """A user's sessions are listed over every cluster."""
     sessions = [
         SESSION,
-        replace(SESSION, job_id="8"),
-        replace(SESSION, cluster="hpc2"),
-        Session(job_id="local-1", cluster="local"),
+        Session(job=Job("8", "hpc")),
+        Session(job=Job("7", "hpc2")),
+        Session(job=Job("local-1", "local")),
     ]
     for session in sessions:
         store.save(session)
@@ -266,7 +266,7 @@ def test_a_session_file_that_is_not_text_is_named(store: Store) -> None:
 def test_one_id_on_two_clusters_is_not_guessed(store: Store) -> None:
     """When two clusters gave the same id, both are named and none is chosen."""
     store.save(SESSION)
-    store.save(replace(SESSION, cluster="hpc2"))
+    store.save(Session(job=Job("7", "hpc2")))
 
     with pytest.raises(UserError, match="hpc and hpc2"):
         store.load("7")
@@ -326,7 +326,7 @@ def test_secrets_are_forgotten_and_the_session_is_not(store: Store) -> None:
 
 def test_what_two_clusters_share_goes_with_the_last_of_them(store: Store) -> None:
     """Jobs of one id on two clusters write to one file: a session that is over leaves it."""
-    one, other = (Session(job_id="7", cluster=cluster) for cluster in ("hpc", "big"))
+    one, other = (Session(job=Job("7", cluster)) for cluster in ("hpc", "big"))
     store.save(one)
     store.save(other)
     store.script_path("7").touch()
@@ -449,6 +449,38 @@ def test_a_session_file_of_wrong_types_is_not_read(store: Store) -> None:
 
     with pytest.raises(UserError, match="not a session file"):
         store.load(SESSION.job_id)
+
+
+def test_no_two_claims_give_the_same_id(store: Store) -> None:
+    """Sessions started at the same moment, from any number of shells, have ids of their own."""
+    together = threading.Barrier(8)
+
+    def claim_some(_: int) -> list[str]:
+        together.wait()
+        return [store.claim_local_id() for _ in range(5)]
+
+    with ThreadPoolExecutor(8) as pool:
+        claimed = [job_id for ids in pool.map(claim_some, range(8)) for job_id in ids]
+
+    assert len(set(claimed)) == len(claimed) == 40
+    assert all(is_job_id(job_id) and job_id.startswith("local-") for job_id in claimed)
+
+
+def test_an_id_is_not_used_twice(store: Store) -> None:
+    """A new session gets a higher number than all that were, in whatever order they lie there."""
+    for number in (2, 10, 9):
+        store.save(Session(job=Job(f"local-{number}", LOCAL)))
+
+    assert store.claim_local_id() == "local-11"
+
+
+def test_something_else_among_the_sessions_does_not_matter(store: Store) -> None:
+    """A folder that somebody copied there by hand does not keep new sessions from starting."""
+    store.save(Session(job=Job("local-3", LOCAL)))
+    (store.folder / "sessions" / LOCAL / "local-3 (copy)").mkdir()
+    (store.folder / "sessions" / LOCAL / "local-old").mkdir()
+
+    assert store.claim_local_id() == "local-4"
 
 
 # --- sessions that others could change ---
