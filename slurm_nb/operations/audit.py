@@ -72,12 +72,11 @@ def node_program(session: Session, ready: Ready, store: Store) -> str:
     folder = resources.files("slurm_nb.jobside")
     names = (*_PROGRAMS, "slurm_nb_audit")
     texts = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in names]
-    token_file = store.session_folder(session.cluster, session.job_id) / "token"
     asked = {
         "cluster": session.cluster,
         "job_id": session.job_id,
         "auth": session.auth,
-        "token_file": str(token_file),
+        "token_file": str(store.token_path(session)),
         "ready": asdict(ready),
     }
     return (

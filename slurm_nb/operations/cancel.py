@@ -13,7 +13,7 @@ from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase, Scheduler
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 # Seconds between looks whether a cancelled job is gone: KillWait is 30 s by default
 # (slurm.conf(5)), and most jobs go at once.
@@ -47,7 +47,7 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
     for session in sessions:
         state = states[session.job_id]
         if state.phase is Phase.ENDED:
-            settle(session, state, store, follow(session, store))
+            settle(session, state, store, store.log(session))
             yield Cancelled(session, state, already=True, error=_left(store, session, state))
             continue
         if state.id_reused:  # the id is another job's there
@@ -65,7 +65,7 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
         states = jobs.states(session.job for session in lasting)
         for session in lasting:
             if states[session.job_id].phase is Phase.ENDED:
-                settle(session, states[session.job_id], store, follow(session, store))
+                settle(session, states[session.job_id], store, store.log(session))
                 state = states[session.job_id]
                 yield Cancelled(session, state, error=_left(store, session, state))
         lasting = [each for each in lasting if states[each.job_id].phase is not Phase.ENDED]

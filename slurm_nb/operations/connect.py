@@ -21,7 +21,7 @@ from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.state_cache import JobStateCache
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 # An output that names another node than Slurm may be an earlier run's: NFS is up to a minute late.
 _NEW_RUN_S = 60.0
@@ -41,7 +41,7 @@ def wait_until_ready(
     """
     store = Store.of_user(os.environ)
     shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
-    log = follow(session, store)
+    log = store.log(session)
     began = time.monotonic()
     stale: Ready | None = None
     while True:
@@ -95,7 +95,7 @@ def connect(session: Session, *, login: Login, local_port: int | None = None) ->
     state = scheduler(session.cluster, store).states([session.job])[session.job_id]
     if state.phase is Phase.ENDED:
         state = _how_ended(store, session, state)
-    log = follow(session, store)
+    log = store.log(session)
     ready = require_ready(session, state, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
     tunnel = tunnel_of(session, ready, store, login)

@@ -16,7 +16,7 @@ from slurm_nb.session.pending import PendingSubmission, recover, unreadable
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.state_cache import CachedStates, JobStateCache, is_no_answer
-from slurm_nb.session.store import Store, find_activity, find_ended, follow
+from slurm_nb.session.store import Store
 
 _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
 
@@ -78,7 +78,7 @@ def _of_cluster(
     broken: list[UserError],
 ) -> tuple[list[SessionStatus], str]:
     """The entries, and why the cluster did not answer; to `broken` what could not be removed."""
-    known = {each.job_id: find_ended(store, each) for each in sessions}
+    known = {each.job_id: store.outcome(each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
     shared = JobStateCache(store, scheduler(cluster, store), cluster, now=now)
     open_ended = {each.job_id for each in asked if not _is_certain(known[each.job_id])}
@@ -90,7 +90,7 @@ def _of_cluster(
     for session in sessions:
         state, ended = states.get(session.job_id), known[session.job_id]
         if state and session.job_id in fresh:
-            ended = settle(session, state, store, follow(session, store))
+            ended = settle(session, state, store, store.log(session))
             broken += [] if state.id_reused else store.forget_secrets(session)
             entries.append(SessionStatus(session, state, ended))
         else:
@@ -111,7 +111,7 @@ def _entry(
         state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
         return SessionStatus(session, state, ended, as_of=as_of)
     # One that had ended, and was put back into the queue, has not ended.
-    activity = find_activity(store, session) if state.phase is Phase.RUNNING else None
+    activity = store.activity(session) if state.phase is Phase.RUNNING else None
     return SessionStatus(session, state, activity=activity, as_of=as_of)
 
 

@@ -8,7 +8,7 @@ from slurm_nb.errors import UserError
 from slurm_nb.job.spec import refuse_control_characters
 from slurm_nb.session.pending import recover
 from slurm_nb.session.session import Session, is_job_id
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _LISTED = "they are listed by: slurm-nb list"
 _MENTIONED = 5
@@ -26,7 +26,7 @@ def choose(store: Store, text: str, *, cluster: str | None = None) -> Session:
             recover(store)
         return store.load(text, cluster=cluster)
     named = [each for each in _all(store, cluster) if each.job_name == text]
-    going = [each for each in named if find_ended(store, each) is None]
+    going = [each for each in named if store.outcome(each) is None]
     if not named:
         raise UserError(f"{text!r} is no job id and no session's name", hint=_LISTED)
     if len(going or named) == 1:

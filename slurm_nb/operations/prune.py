@@ -8,7 +8,7 @@ from dataclasses import replace
 from slurm_nb.diagnosis.outcome import is_certain, is_over
 from slurm_nb.operations.listing import Listing, SessionStatus
 from slurm_nb.session.pending import sweep
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _KEPT_S = 30 * 86400
 
@@ -41,6 +41,6 @@ def clean_up(store: Store) -> None:
     """
     sweep(store)
     for session in store.all()[0]:
-        ended = find_ended(store, session)
+        ended = store.outcome(session)
         if ended and is_certain(ended) and time.time() - ended.at > _KEPT_S:
             store.remove(session)

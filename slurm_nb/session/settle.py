@@ -16,7 +16,7 @@ from slurm_nb.files import user_name
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session, option_of
-from slurm_nb.session.store import Store, _save, find_ended
+from slurm_nb.session.store import Store
 
 
 def settle(
@@ -32,7 +32,7 @@ def settle(
     Once Slurm says that it is over, this is saved, and the token removed, unless Slurm shows
     another job under its id. What Slurm has said of it stays when Slurm knows it no longer.
     """
-    earlier = find_ended(store, session)
+    earlier = store.outcome(session)
     if earlier and earlier.word != FORGOTTEN and state.slurm_state == FORGOTTEN:
         if not state.id_reused:
             store.forget_secrets(session)
@@ -67,7 +67,7 @@ def settle(
         if not state.id_reused:
             store.forget_secrets(session)
         if ended != earlier:
-            _save(ended, session, store)
+            store.save_outcome(session, ended)
     return ended
 
 

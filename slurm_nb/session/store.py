@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
@@ -158,16 +157,16 @@ class Store:
 
     def token(self, session: Session) -> str | None:
         """The session's token; None when it is gone, or not made yet."""
-        folder = self.session_folder(session.cluster, session.job_id)
-        refresh_nfs(folder)
+        path = self.token_path(session)
+        refresh_nfs(path.parent)
         try:
-            token = (folder / "token").read_text(encoding="ascii")
+            token = path.read_text(encoding="ascii")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeError) as error:
-            raise UserError(f"{folder / 'token'}: can't be read") from error
+            raise UserError(f"{path}: can't be read") from error
         if not _TOKEN.fullmatch(token):
-            raise UserError(f"{folder / 'token'}: does not hold a token of slurm-nb")
+            raise UserError(f"{path}: does not hold a token of slurm-nb")
         return token
 
     def nonce(self, session: Session) -> str | None:
@@ -179,6 +178,60 @@ class Store:
         except (OSError, UnicodeError):
             return None
         return nonce if _NONCE.fullmatch(nonce) else None
+
+    def token_path(self, session: Session) -> Path:
+        """Return where the job keeps the session's token."""
+        return self.session_folder(session.cluster, session.job_id) / "token"
+
+    def save_page(self, session: Session, text: str) -> Path:
+        """Write the page that leads a browser of this machine to the session; its path."""
+        path = self.session_folder(session.cluster, session.job_id) / "open.html"
+        write_private(path, text)
+        return path
+
+    def log(self, session: Session) -> JobLog:
+        """Return the output of the session's job, to be followed."""
+        return JobLog(
+            self.log_path(session.job_id),
+            cluster=session.cluster,
+            job_id=session.job_id,
+            nonce=lambda: self.nonce(session),
+        )
+
+    def activity(self, session: Session) -> Activity | None:
+        """Return what the job has noted; None where there is nothing, or nothing sound."""
+        path = self.session_folder(session.cluster, session.job_id) / "activity.json"
+        try:
+            activity = Activity(**read_record(path))
+        except (OSError, ValueError, TypeError):
+            return None
+        whole = (activity.active_at, activity.idle_stop_at, activity.kernels)
+        numbers = (*whole, activity.memory_fraction)
+        sound = all(each is None or is_time(each) for each in numbers)
+        is_whole = all(each is None or type(each) is int for each in whole)
+        return activity if sound and is_whole else None
+
+    def outcome(self, session: Session) -> Ended | None:
+        """Return what was saved; None while nothing is, it is broken, or of an earlier job.
+
+        Slurm that has lost its state numbers its jobs anew.
+        """
+        try:
+            ended = Ended(**read_record(self._outcome_path(session)))
+        except (OSError, ValueError, TypeError):
+            return None
+        texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
+        sound = is_text(*texts) and is_text_or_none(ended.end_time, ended.node)
+        current = is_time(ended.at) and ended.at >= (session.submitted_at or 0)
+        return ended if sound and current else None
+
+    def save_outcome(self, session: Session, outcome: Ended) -> None:
+        """Write how a session ended; where the disk refuses, it is found out again next time."""
+        with suppress(UserError):
+            write_private(self._outcome_path(session), json.dumps(asdict(outcome)))
+
+    def _outcome_path(self, session: Session) -> Path:
+        return self.session_folder(session.cluster, session.job_id) / "ended.json"
 
     def forget_secrets(self, session: Session) -> list[UserError]:
         """Remove the token of a job that is over, and the page that holds it; why one stays."""
@@ -229,47 +282,3 @@ def _own(session: Session, folder: Path) -> Session:
     if (session.job_id, session.cluster) != (folder.name, folder.parent.name):
         raise ValueError("another session's record")
     return session
-
-
-def follow(session: Session, store: Store) -> JobLog:
-    """The output of the session's job."""
-    return JobLog(
-        store.log_path(session.job_id),
-        cluster=session.cluster,
-        job_id=session.job_id,
-        nonce=lambda: store.nonce(session),
-    )
-
-
-def find_activity(store: Store, session: Session) -> Activity | None:
-    """What the job of a session has noted; None where there is nothing, or nothing sound."""
-    path = store.session_folder(session.cluster, session.job_id) / "activity.json"
-    try:
-        activity = Activity(**read_record(path))
-    except (OSError, ValueError, TypeError):
-        return None
-    whole = (activity.active_at, activity.idle_stop_at, activity.kernels)
-    numbers = (*whole, activity.memory_fraction)
-    sound = all(each is None or is_time(each) for each in numbers)
-    return activity if sound and all(each is None or type(each) is int for each in whole) else None
-
-
-def find_ended(store: Store, session: Session) -> Ended | None:
-    """What was saved; None while nothing is, it can't be read, or it is of an earlier job.
-
-    Slurm that has lost its state numbers its jobs anew.
-    """
-    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
-    try:
-        ended = Ended(**read_record(path))
-    except (OSError, ValueError, TypeError):
-        return None
-    texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
-    sound = is_text(*texts) and is_text_or_none(ended.end_time, ended.node) and is_time(ended.at)
-    return ended if sound and ended.at >= (session.submitted_at or 0) else None
-
-
-def _save(ended: Ended, session: Session, store: Store) -> None:
-    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
-    with contextlib.suppress(UserError):  # a full disk: it is found out anew next time
-        write_private(path, json.dumps(asdict(ended)))

@@ -18,7 +18,7 @@ from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 from tests.cli.test_commands import (
     GONE_WHEN_CANCELLED,
     READY,
@@ -507,7 +507,7 @@ def test_open_keeps_the_token_out_of_the_browsers_arguments(
     assert Path(f"{browser}.calls").read_text().strip() == page.as_uri()
     assert f"http://127.0.0.1:40123/tree?token={TOKEN}" in page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600
-    settle(session, JobState(Phase.ENDED, "ENDED"), store, follow(session, store))
+    settle(session, JobState(Phase.ENDED, "ENDED"), store, store.log(session))
     assert not page.exists()
 
 

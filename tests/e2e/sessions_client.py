@@ -14,7 +14,7 @@ from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 # Far above the ids that the test cluster gives.
 _FIRST_ID = 5_000_000
@@ -41,6 +41,6 @@ for number in range(int(sys.argv[1])):
         made["gone"] += 1
         continue
     state = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1")
-    settle(session, state, store, follow(session, store), now=lambda: submitted_at + 7200)  # noqa: B023
+    settle(session, state, store, store.log(session), now=lambda: submitted_at + 7200)  # noqa: B023
     made["ended"] += 1
 print(json.dumps(made))  # noqa: T201  its answer

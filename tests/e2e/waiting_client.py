@@ -20,7 +20,7 @@ from slurm_nb.scheduler.job import Job, JobState
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session.session import Session
 from slurm_nb.session.state_cache import JobStateCache
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 _NEXT_TERMINAL_S = 3.7
 _START_S = 1_000_000.0
@@ -92,7 +92,7 @@ def main(seconds: float, job_ids: list[str]) -> None:
         shared = JobStateCache(store, jobs, session.cluster, now=clock.now)
         try:
             follow_until_ready(
-                follow(session, store),
+                store.log(session),
                 ask=lambda max_age_s: shared.state(session.job, max_age_s=max_age_s),
                 show=lambda *_: None,
                 timeout_s=seconds,

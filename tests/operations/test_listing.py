@@ -14,7 +14,7 @@ from slurm_nb.operations.prune import clean_up, prune
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, find_activity, follow
+from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 
 ENDED = JobState(Phase.ENDED, "COMPLETED")
@@ -89,7 +89,7 @@ def test_what_ended_long_ago_is_not_asked_after(
     """Nobody can put it back into the queue any more."""
     store.save(session("7"))
     settle(
-        session("7"), JobState(Phase.ENDED, "TIMEOUT"), store, follow(session("7"), store),
+        session("7"), JobState(Phase.ENDED, "TIMEOUT"), store, store.log(session("7")),
         now=lambda: time.time() - 4000,
     )  # fmt: skip
     slurm({})
@@ -104,7 +104,7 @@ def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
 ) -> None:
     """`scontrol requeue` works on what has just ended; what was saved does not hide it."""
     store.save(session("7"))
-    settle(session("7"), ENDED, store, follow(session("7"), store))
+    settle(session("7"), ENDED, store, store.log(session("7")))
     slurm({"7": "PENDING"})
 
     (entry,) = list_sessions(store).entries
@@ -117,7 +117,7 @@ def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
 ) -> None:
     """It was cancelled, put back into the queue, and reached its time limit."""
     store.save(session("7"))
-    settle(session("7"), JobState(Phase.ENDED, "CANCELLED"), store, follow(session("7"), store))
+    settle(session("7"), JobState(Phase.ENDED, "CANCELLED"), store, store.log(session("7")))
     slurm({"7": "TIMEOUT"})
 
     (entry,) = list_sessions(store).entries
@@ -184,7 +184,7 @@ def test_what_is_no_activity_is_none(store: Store, text: str) -> None:
     path = store.session_folder("hpc", "7") / "activity.json"
     path.write_text(text, encoding="utf-8")
 
-    assert find_activity(store, session("7")) is None
+    assert store.activity(session("7")) is None
 
 
 def test_one_session_alone(store: Store, slurm: Callable[..., None]) -> None:
@@ -205,7 +205,7 @@ def ended(store: Store, job_id: str, *, hours_ago: float) -> None:
     """A session of which it is saved that it was cancelled."""
     store.save(session(job_id))
     cancelled = JobState(Phase.ENDED, "CANCELLED")
-    log = follow(session(job_id), store)
+    log = store.log(session(job_id))
     settle(session(job_id), cancelled, store, log, now=lambda: time.time() - 3600 * hours_ago)
 
 

@@ -9,7 +9,7 @@ from slurm_nb.operations.lookup import choose, find_last_session, newest_first
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 SEVEN = Session(job=Job("7", "hpc"), job_name="analysis", submitted_at=1000)
 EIGHT = Session(job=Job("8", "hpc"), job_name="fit", submitted_at=2000)
@@ -22,7 +22,7 @@ def save(store: Store, *sessions: Session) -> None:
 
 
 def end(store: Store, session: Session) -> None:
-    settle(session, JobState(Phase.ENDED, "COMPLETED"), store, follow(session, store))
+    settle(session, JobState(Phase.ENDED, "COMPLETED"), store, store.log(session))
 
 
 def test_a_job_id_is_its_session(store: Store) -> None:

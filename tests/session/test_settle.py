@@ -13,7 +13,7 @@ from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.settle import job_ended, settle
-from slurm_nb.session.store import Store, find_ended, follow
+from slurm_nb.session.store import Store
 from tests.conftest import NONCE
 
 SEVEN = Session(job=Job("7", "hpc"), options=("--mem=4G", "--time=90", "--mem=8G"))
@@ -47,11 +47,11 @@ def told(what: str, **record: object) -> str:
 
 def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
     """What a later process finds is what this one was told."""
-    ended = settle(SEVEN, TIMEOUT, store, follow(SEVEN, store), now=lambda: 1000.0)
+    ended = settle(SEVEN, TIMEOUT, store, store.log(SEVEN), now=lambda: 1000.0)
 
     assert (ended.word, ended.cause, ended.node, ended.at) == ("TIMEOUT", "time-limit", "c1", 1000)
     assert "--again 7 --time" in ended.cure
-    assert find_ended(store, SEVEN) == ended
+    assert store.outcome(SEVEN) == ended
     assert path(store).stat().st_mode & 0o777 == 0o600
     assert sorted(each.name for each in store.session_folder("hpc", "7").iterdir()) == [
         "ended.json", "nonce", "session.json",
@@ -62,55 +62,55 @@ def test_who_does_not_ask_accounting_does_not_unlearn_what_it_said(store: Store)
     """Root cancelled it, which sacct alone knows; an ending at another time is another one."""
     cancelled = replace(TIMEOUT, slurm_state="CANCELLED", reason="")
     by_root = settle(
-        SEVEN, replace(cancelled, by_uid=0), store, follow(SEVEN, store), now=lambda: 1000.0
+        SEVEN, replace(cancelled, by_uid=0), store, store.log(SEVEN), now=lambda: 1000.0
     )
-    again = settle(SEVEN, cancelled, store, follow(SEVEN, store))
+    again = settle(SEVEN, cancelled, store, store.log(SEVEN))
     later = replace(cancelled, end_time="2026-11-23T15:00:00")
-    other = settle(SEVEN, later, store, follow(SEVEN, store))
+    other = settle(SEVEN, later, store, store.log(SEVEN))
 
     assert again == by_root
     assert by_root.end_time == "2026-11-23T14:00:00"
     assert other.end_time == "2026-11-23T15:00:00"
-    assert find_ended(store, SEVEN) == other
+    assert store.outcome(SEVEN) == other
 
 
 def test_an_ending_from_before_the_submission_is_another_job_s(store: Store) -> None:
     """Slurm that has lost its state gives the number again."""
-    settle(SEVEN, TIMEOUT, store, follow(SEVEN, store), now=lambda: 1000.0)
+    settle(SEVEN, TIMEOUT, store, store.log(SEVEN), now=lambda: 1000.0)
 
-    assert find_ended(store, replace(SEVEN, submitted_at=1001)) is None
-    assert find_ended(store, replace(SEVEN, submitted_at=1000)) is not None
+    assert store.outcome(replace(SEVEN, submitted_at=1001)) is None
+    assert store.outcome(replace(SEVEN, submitted_at=1000)) is not None
 
 
 def test_what_is_learnt_later_is_added(store: Store) -> None:
     """The end of the output came late; when it was over stays as it was."""
-    first = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1000.0)
+    first = settle(SEVEN, FAILED, store, store.log(SEVEN), now=lambda: 1000.0)
     write(store, told("started") + "OSError: [Errno 122] Disk quota exceeded\n")
     write(
         store, told("started") + told("failed", text="no x", cure="y") + told("ended", exit_code=1)
     )
 
-    second = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1060.0)
+    second = settle(SEVEN, FAILED, store, store.log(SEVEN), now=lambda: 1060.0)
 
     assert "no x" not in first.text
     assert "no x" in second.text
     assert second.at == 1000
-    assert find_ended(store, SEVEN) == second
+    assert store.outcome(SEVEN) == second
 
 
 def test_what_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
     """The job may come back; its token stays."""
     write(store, told("started") + told("ended", exit_code=1))
 
-    settle(SEVEN, SILENT, store, follow(SEVEN, store))
+    settle(SEVEN, SILENT, store, store.log(SEVEN))
 
-    assert find_ended(store, SEVEN) is None
+    assert store.outcome(SEVEN) is None
     assert store.token(SEVEN) is not None
 
 
 def test_another_job_under_its_id_leaves_the_token(store: Store) -> None:
     """Nothing says that this job is its own."""
-    settle(SEVEN, replace(TIMEOUT, id_reused=True), store, follow(SEVEN, store))
+    settle(SEVEN, replace(TIMEOUT, id_reused=True), store, store.log(SEVEN))
 
     assert store.token(SEVEN) is not None
 
@@ -119,8 +119,8 @@ def test_a_full_disk_costs_nothing_but_the_saving(store: Store) -> None:
     """It is found out anew next time."""
     path(store).mkdir()
 
-    assert settle(SEVEN, TIMEOUT, store, follow(SEVEN, store)).cause == "time-limit"
-    assert find_ended(store, SEVEN) is None
+    assert settle(SEVEN, TIMEOUT, store, store.log(SEVEN)).cause == "time-limit"
+    assert store.outcome(SEVEN) is None
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_a_broken_record_is_none(store: Store, text: str) -> None:
     """Then it is found out anew."""
     path(store).write_text(text, encoding="utf-8")
 
-    assert find_ended(store, SEVEN) is None
+    assert store.outcome(SEVEN) is None
 
 
 def test_what_is_not_known_may_be_known_later(store: Store) -> None:
     """For two minutes; NFS shows the end of the output up to one minute late."""
     write(store, told("started") + "something odd\n" + told("ended", exit_code=77))
-    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1000.0)
+    ended = settle(SEVEN, FAILED, store, store.log(SEVEN), now=lambda: 1000.0)
 
     assert ended.cause == "unknown"
     assert not is_certain(ended, now=lambda: 1060.0)
@@ -146,7 +146,7 @@ def test_what_is_not_known_may_be_known_later(store: Store) -> None:
 
 def test_the_error_says_why_and_what_next(store: Store) -> None:
     """Slurm's word and reason, the cause, the cure, and where the output is."""
-    ended = settle(SEVEN, TIMEOUT, store, follow(SEVEN, store))
+    ended = settle(SEVEN, TIMEOUT, store, store.log(SEVEN))
 
     error = job_ended(ended, SEVEN, store)
 
@@ -163,7 +163,7 @@ def test_the_error_says_why_and_what_next(store: Store) -> None:
 def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
     """The job's own sentence and cure, in place of Slurm's word."""
     write(store, told("failed", text="no x on c1", cure="install x") + told("ended", exit_code=1))
-    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store))
+    ended = settle(SEVEN, FAILED, store, store.log(SEVEN))
 
     error = job_ended(ended, SEVEN, store, before_ready=True)
 
@@ -174,7 +174,7 @@ def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
 def test_the_last_lines_are_shown_of_what_nobody_knows(store: Store) -> None:
     """Each on a line of its own."""
     write(store, told("started") + "odd\nand odder\n" + told("ended", exit_code=77))
-    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store))
+    ended = settle(SEVEN, FAILED, store, store.log(SEVEN))
 
     assert str(job_ended(ended, SEVEN, store)).endswith("\n    odd\n    and odder")
 
@@ -195,7 +195,7 @@ FOREIGN = JobState(Phase.ENDED, "ENDED", "7 is the id of another job now", id_re
 def settled(store: Store, *states: JobState) -> list[str]:
     """The causes that are found, one after the other."""
     store.save(SEVEN)
-    return [settle(SEVEN, state, store, follow(SEVEN, store)).cause for state in states]
+    return [settle(SEVEN, state, store, store.log(SEVEN)).cause for state in states]
 
 
 @pytest.mark.parametrize("later", [FORGOTTEN, FOREIGN])
@@ -204,7 +204,7 @@ def test_what_slurm_forgot_is_still_known(store: Store, later: JobState) -> None
     over; what it had said stays, for `list` and for `submit --again`.
     """
     assert settled(store, CANCELLED, later) == ["cancelled", "cancelled"]
-    saved = find_ended(store, SEVEN)
+    saved = store.outcome(SEVEN)
     assert saved is not None
     assert (saved.word, saved.cause) == ("CANCELLED", "cancelled")
 

@@ -16,7 +16,7 @@ from slurm_nb.operations.cancel import Cancelled, cancel
 from slurm_nb.operations.lookup import choose, find_last_session
 from slurm_nb.session.pending import recover, unreadable
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _SLOW_S = 12.0  # kernels are given 10 s to shut down
 
@@ -56,7 +56,7 @@ def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[UserErr
         say_notices([unresolved_line(intent)])
     broken += unreadable(store)
     there = [each for each in sessions if cluster in {None, each.cluster}]
-    return [each for each in there if not is_over(find_ended(store, each))], broken
+    return [each for each in there if not is_over(store.outcome(each))], broken
 
 
 def _chosen(

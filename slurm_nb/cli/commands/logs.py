@@ -16,7 +16,7 @@ from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended
 from slurm_nb.session.state_cache import JobStateCache
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _ASK_EVERY_S = 29.0
 
@@ -38,7 +38,7 @@ def command(*, session: Session, follow: bool, lines: int | None) -> None:
         nothing = f"job {session.job_id} has written nothing yet"
         if follow:
             say(nothing)
-        elif ended := find_ended(store, session):
+        elif ended := store.outcome(session):
             raise job_ended(ended, session, store)
         else:
             found = "is empty" if path.exists() else "is not there"

@@ -18,7 +18,7 @@ from slurm_nb.operations.listing import SessionStatus, find_entry
 from slurm_nb.scheduler import place_in_queue
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Activity, Session
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 from slurm_nb.times import duration, when
 
 _WIDTH = 11
@@ -34,7 +34,7 @@ def command(*, session: Session, as_json: bool) -> None:
     with slow_noted():
         entry, problem = find_entry(store, session)
         place = place_in_queue(session.job) if _is_in_line(entry.state) else None
-    log = follow(session, store)
+    log = store.log(session)
     progress = log.read()
     now_s = time.time()
     if as_json:
