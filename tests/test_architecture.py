@@ -42,8 +42,8 @@ PURE = [
     "times.py", "job/spec.py", "job/quoting.py", "job/saved_options.py", "joblog/events.py",
     "connection/tunnel.py", "connection/connection.py", "config/toml_file.py", "config/amounts.py",
     "config/site_rules.py", "config/sample.py", "diagnosis/reasons.py", "diagnosis/causes.py",
-    "diagnosis/explain.py", "diagnosis/describe.py", "scheduler/environment.py",
-    "scheduler/parse.py",
+    "diagnosis/explain.py", "diagnosis/describe.py", "diagnosis/outcome.py",
+    "scheduler/environment.py", "scheduler/parse.py",
 ]  # fmt: skip
 
 

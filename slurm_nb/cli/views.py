@@ -30,8 +30,8 @@ def row(entry: SessionStatus, now_s: float) -> tuple[str, ...]:
     """`("7", "analysis", "RUNNING", "c1", "3 h 05 min", "12 min")`, for HEADINGS."""
     session, state = entry.session, entry.state
     word = state.slurm_state if is_no_answer(state) else str(state)
-    if entry.ended:
-        word = f"{state.slurm_state} ({entry.ended.cause})"
+    if entry.outcome:
+        word = f"{state.slurm_state} ({entry.outcome.cause})"
     left_s = time_left_s(entry, now_s)
     return (
         session.job_id,
@@ -103,10 +103,10 @@ def unresolved_line(intent: PendingSubmission) -> str:
 
 
 def _ended(entry: SessionStatus) -> dict[str, Any] | None:
-    if entry.ended is None:
+    if entry.outcome is None:
         return None
     kept = ("cause", "text", "evidence", "cure", "at")
-    return {name: value for name, value in asdict(entry.ended).items() if name in kept}
+    return {name: value for name, value in asdict(entry.outcome).items() if name in kept}
 
 
 def report(

@@ -9,9 +9,10 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from slurm_nb.diagnosis.causes import CAUSES, NAMING, Cause
-from slurm_nb.diagnosis.outcome import Ending
+from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome
 from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import Progress, is_node
 from slurm_nb.scheduler.job import JobState, Phase
@@ -35,7 +36,7 @@ class _Job:
     @property
     def unsure(self) -> bool:
         """Whether Slurm does not say how it ended, or not yet."""
-        return self.state.phase is not Phase.ENDED or self.state.slurm_state == "ENDED"
+        return self.state.phase is not Phase.ENDED or self.state.slurm_state == FORGOTTEN
 
 
 def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
@@ -44,17 +45,19 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
     progress: Progress,
     tail: Sequence[str],
     *,
+    at: int = 0,
     mem: str | None = None,
     time: str | None = None,
     exclude: str | None = None,
     cancelled_by: str | None = None,
     repeatable: bool = True,
-) -> Ending:
-    """Why the job is over, by Slurm's word, its own, and the last lines of its output.
+) -> Outcome:
+    """Return why the job is over, by Slurm's word, its own, and the last lines of its output.
 
-    mem, time, exclude: what it asked for, as sbatch takes it: `8G`, `2:00:00`, `c[3-5]`.
-    cancelled_by: who cancelled it, unless it was the user: `root`. repeatable: whether `--again`
-    knows its options; not those of a job that was sbatched by hand.
+    at: when it was known to be over, seconds since the epoch; 0: not known. mem, time, exclude:
+    what it asked for, as sbatch takes it: `8G`, `2:00:00`, `c[3-5]`. cancelled_by: who cancelled
+    it, unless it was the user: `root`. repeatable: whether `--again` knows its options; not those
+    of a job that was sbatched by hand.
     """
     job = _Job(job_id, state, progress, [line.rstrip("\r") for line in tail], cancelled_by)
     values = {
@@ -67,6 +70,9 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
         "exit_code": str(progress.exit_code),
         "cure": _short(progress.failure.cure if progress.failure else ""),
     }
+    outcome = partial(
+        Outcome, state.slurm_state, state.reason, at=at, end_time=state.end_time, node=state.node
+    )
     for cause in CAUSES:
         line = _last_match(cause.line, job) if cause.line else ""
         if not _fits(cause, job, line):
@@ -74,17 +80,16 @@ def explain(  # noqa: PLR0913  one keyword per thing that the job asked for
         text = cause.text.format(found=_word(cause, progress), **values)
         cure = cause.cure.format(**values)
         if cause.failed and not line and progress.failure and not progress.failure.known:
-            return Ending(cause.word, text, _last(tail), cure, known=False)
+            return outcome(cause=cause.word, text=text, evidence=_last(tail), cure=cure)
         if line and state.slurm_state not in NAMING:  # what a notebook prints may look like it
             text = f"by its output, {text}"
         said = "" if cause.stopping or cause.failed else _said(state, progress)
-        return Ending(cause.word, text, _short(line) or said, cure)
-    return Ending(
-        "unknown",
-        f"why it ended is not known: {_said(state, progress)}",
-        _last(tail),
-        f"look at all of its output: `slurm-nb logs {job_id}`; then `{values['again']}`",
-        known=False,
+        return outcome(cause=cause.word, text=text, evidence=_short(line) or said, cure=cure)
+    return outcome(
+        cause="unknown",
+        text=f"why it ended is not known: {_said(state, progress)}",
+        evidence=_last(tail),
+        cure=f"look at all of its output: `slurm-nb logs {job_id}`; then `{values['again']}`",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from slurm_nb.errors import SchedulerError, SlurmNbError, UserError
+from slurm_nb.errors import SchedulerError, SlurmNbError
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase, Scheduler
 from slurm_nb.session.session import Session
@@ -47,8 +47,7 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
     for session in sessions:
         state = states[session.job_id]
         if state.phase is Phase.ENDED:
-            settle(session, state, store, store.log(session))
-            yield Cancelled(session, state, already=True, error=_left(store, session, state))
+            yield _over(store, session, state, already=True)
             continue
         if state.id_reused:  # the id is another job's there
             yield Cancelled(session, state, error=SchedulerError(state.reason))
@@ -65,14 +64,11 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
         states = jobs.states(session.job for session in lasting)
         for session in lasting:
             if states[session.job_id].phase is Phase.ENDED:
-                settle(session, states[session.job_id], store, store.log(session))
-                state = states[session.job_id]
-                yield Cancelled(session, state, error=_left(store, session, state))
+                yield _over(store, session, states[session.job_id])
         lasting = [each for each in lasting if states[each.job_id].phase is not Phase.ENDED]
     yield from (Cancelled(session, None) for session in lasting)
 
 
-def _left(store: Store, session: Session, state: JobState) -> UserError | None:
-    """Why a secret of a session that is over stays."""
-    left = [] if state.id_reused else store.forget_secrets(session)
-    return left[0] if left else None
+def _over(store: Store, session: Session, state: JobState, *, already: bool = False) -> Cancelled:
+    left = settle(store, session, state).left
+    return Cancelled(session, state, already=already, error=left[0] if left else None)

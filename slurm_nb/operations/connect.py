@@ -55,8 +55,8 @@ def wait_until_ready(
         )
         state = ready if isinstance(ready, JobState) else shared.ask([session.job])[session.job_id]
         if isinstance(ready, JobState) or state.phase is Phase.ENDED:
-            ended = settle(session, _how_ended(store, session, state), store, log)
-            raise job_ended(ended, session, store, before_ready=session.ready is None)
+            outcome = settle(store, session, _how_ended(store, session, state)).outcome
+            raise job_ended(store, session, outcome, before_ready=session.ready is None)
         if state.phase is Phase.PENDING:
             stale = ready  # of a run before the job was put back into the queue
             continue

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
-from slurm_nb.diagnosis.outcome import FORGOTTEN, Ended, _is_certain, is_over
+from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome, is_certain, is_over
 from slurm_nb.errors import UserError
 from slurm_nb.operations.lookup import newest_first
 from slurm_nb.scheduler import scheduler
@@ -27,7 +27,7 @@ class SessionStatus:
 
     session: Session
     state: JobState
-    ended: Ended | None = None
+    outcome: Outcome | None = None
     activity: Activity | None = None
     as_of: float | None = None
     """When Slurm last said that, if it does not answer now: seconds since the epoch."""
@@ -79,27 +79,31 @@ def _of_cluster(
 ) -> tuple[list[SessionStatus], str]:
     """The entries, and why the cluster did not answer; to `broken` what could not be removed."""
     known = {each.job_id: store.outcome(each) for each in sessions}
-    asked = [each for each in sessions if not is_over(known[each.job_id], now=now)]
+    asked = [each for each in sessions if not is_over(known[each.job_id], now())]
     shared = JobStateCache(store, scheduler(cluster, store), cluster, now=now)
-    open_ended = {each.job_id for each in asked if not _is_certain(known[each.job_id])}
+    open_ended = {each.job_id for each in asked if not is_certain(known[each.job_id], now())}
     states = shared.ask((each.job for each in asked), unexplained=open_ended) if asked else {}
-    fresh = {job_id for job_id, state in states.items() if _is_news(state, known[job_id])}
+    fresh = {job_id for job_id, state in states.items() if _is_news(state, known[job_id], now())}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
     saved = shared.load() if problems else CachedStates()
     entries = []
     for session in sessions:
-        state, ended = states.get(session.job_id), known[session.job_id]
+        state = states.get(session.job_id)
         if state and session.job_id in fresh:
-            ended = settle(session, state, store, store.log(session))
-            broken += [] if state.id_reused else store.forget_secrets(session)
-            entries.append(SessionStatus(session, state, ended))
+            settled = settle(store, session, state)
+            broken += settled.left
+            entries.append(SessionStatus(session, state, settled.outcome))
         else:
-            entries.append(_entry(store, session, state, ended, saved))
+            entries.append(_entry(store, session, state, known[session.job_id], saved))
     return entries, problems[0] if problems else ""
 
 
 def _entry(
-    store: Store, session: Session, state: JobState | None, ended: Ended | None, saved: CachedStates
+    store: Store,
+    session: Session,
+    state: JobState | None,
+    outcome: Outcome | None,
+    saved: CachedStates,
 ) -> SessionStatus:
     """A session of which no new ending is known. state: None where Slurm was not asked."""
     as_of = None
@@ -107,18 +111,18 @@ def _entry(
         seen = saved.jobs[session.job_id]
         state, as_of = seen.state, seen.at
     state = state or _NOT_ASKED
-    if ended and (as_of or is_no_answer(state) or state.phase is Phase.ENDED):
-        state = JobState(Phase.ENDED, ended.word, ended.reason, node=ended.node)
-        return SessionStatus(session, state, ended, as_of=as_of)
+    if outcome and (as_of or is_no_answer(state) or state.phase is Phase.ENDED):
+        state = JobState(Phase.ENDED, outcome.slurm_state, outcome.reason, node=outcome.node)
+        return SessionStatus(session, state, outcome, as_of=as_of)
     # One that had ended, and was put back into the queue, has not ended.
     activity = store.activity(session) if state.phase is Phase.RUNNING else None
     return SessionStatus(session, state, activity=activity, as_of=as_of)
 
 
-def _is_news(state: JobState, ended: Ended | None) -> bool:
-    """Whether a job ended in a way that is not known yet: it may have been requeued since."""
+def _is_news(state: JobState, outcome: Outcome | None, now_s: float) -> bool:
+    """Return whether a job ended in a way not known yet: it may have been requeued since."""
     if state.phase is not Phase.ENDED:
         return False
-    return not _is_certain(ended) or (
-        ended is not None and state.slurm_state not in {FORGOTTEN, ended.word}
-    )
+    if outcome is None or not is_certain(outcome, now_s):
+        return True
+    return state.slurm_state not in {FORGOTTEN, outcome.slurm_state}

@@ -29,9 +29,10 @@ def prune(store: Store, listing: Listing) -> Listing:
 
 
 def _stays_over(entry: SessionStatus, listing: Listing) -> bool:
-    if entry.ended is None or not is_certain(entry.ended):
+    now_s = time.time()
+    if not is_certain(entry.outcome, now_s):
         return False
-    return is_over(entry.ended) or entry.session.cluster not in listing.unanswered
+    return is_over(entry.outcome, now_s) or entry.session.cluster not in listing.unanswered
 
 
 def clean_up(store: Store) -> None:
@@ -41,6 +42,6 @@ def clean_up(store: Store) -> None:
     """
     sweep(store)
     for session in store.all()[0]:
-        ended = store.outcome(session)
-        if ended and is_certain(ended) and time.time() - ended.at > _KEPT_S:
+        outcome = store.outcome(session)
+        if outcome and is_certain(outcome, time.time()) and time.time() - outcome.at > _KEPT_S:
             store.remove(session)

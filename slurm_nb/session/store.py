@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slurm_nb.diagnosis.outcome import Ended
+from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.errors import UserError
 from slurm_nb.files import (
     SECRETS,
@@ -211,24 +211,26 @@ class Store:
         is_whole = all(each is None or type(each) is int for each in whole)
         return activity if sound and is_whole else None
 
-    def outcome(self, session: Session) -> Ended | None:
+    def outcome(self, session: Session) -> Outcome | None:
         """Return what was saved; None while nothing is, it is broken, or of an earlier job.
 
         Slurm that has lost its state numbers its jobs anew.
         """
         try:
-            ended = Ended(**read_record(self._outcome_path(session)))
-        except (OSError, ValueError, TypeError):
+            record = read_record(self._outcome_path(session))
+            it = Outcome(record.pop("word"), **record)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
-        sound = is_text(*texts) and is_text_or_none(ended.end_time, ended.node)
-        current = is_time(ended.at) and ended.at >= (session.submitted_at or 0)
-        return ended if sound and current else None
+        texts = (it.slurm_state, it.reason, it.cause, it.text, it.evidence, it.cure)
+        sound = is_text(*texts) and is_text_or_none(it.end_time, it.node)
+        return it if sound and is_time(it.at) and it.at >= (session.submitted_at or 0) else None
 
-    def save_outcome(self, session: Session, outcome: Ended) -> None:
+    def save_outcome(self, session: Session, outcome: Outcome) -> None:
         """Write how a session ended; where the disk refuses, it is found out again next time."""
+        record = asdict(outcome)
+        record = {"word": record.pop("slurm_state"), **record}
         with suppress(UserError):
-            write_private(self._outcome_path(session), json.dumps(asdict(outcome)))
+            write_private(self._outcome_path(session), json.dumps(record))
 
     def _outcome_path(self, session: Session) -> Path:
         return self.session_folder(session.cluster, session.job_id) / "ended.json"

@@ -205,7 +205,7 @@ def test_sessions_that_are_over_are_not_offered(
     session = Session(job=Job("4712", "hpc"))
     store.save(session)
     ended = JobState(Phase.ENDED, "CANCELLED")
-    settle(session, ended, store, store.log(session))
+    settle(store, session, ended)
     store.save(Session(job=Job("local-6000", "local")))
     running = replace(
         session, job=Job("4713", "hpc"), ready=Ready(node="c1", port=40000, path="/tree")

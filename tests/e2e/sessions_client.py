@@ -41,6 +41,6 @@ for number in range(int(sys.argv[1])):
         made["gone"] += 1
         continue
     state = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1")
-    settle(session, state, store, store.log(session), now=lambda: submitted_at + 7200)  # noqa: B023
+    settle(store, session, state, now=lambda: submitted_at + 7200)  # noqa: B023
     made["ended"] += 1
 print(json.dumps(made))  # noqa: T201  its answer

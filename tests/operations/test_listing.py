@@ -78,9 +78,9 @@ def test_one_question_however_many(
 
     assert asked == (1, 1)
     assert (calls(program, "squeue"), calls(program, "sacct")) == (2, 1)
-    assert sum(entry.ended is not None for entry in first.entries) == 10
-    assert {entry.ended.cause for entry in first.entries if entry.ended} == {"time-limit"}
-    assert [entry.ended for entry in second.entries] == [entry.ended for entry in first.entries]
+    assert sum(entry.outcome is not None for entry in first.entries) == 10
+    assert {entry.outcome.cause for entry in first.entries if entry.outcome} == {"time-limit"}
+    assert [entry.outcome for entry in second.entries] == [entry.outcome for entry in first.entries]
 
 
 def test_what_ended_long_ago_is_not_asked_after(
@@ -88,8 +88,7 @@ def test_what_ended_long_ago_is_not_asked_after(
 ) -> None:
     """Nobody can put it back into the queue any more."""
     store.save(session("7"))
-    settle(
-        session("7"), JobState(Phase.ENDED, "TIMEOUT"), store, store.log(session("7")),
+    settle(store, session("7"), JobState(Phase.ENDED, "TIMEOUT"),
         now=lambda: time.time() - 4000,
     )  # fmt: skip
     slurm({})
@@ -104,12 +103,12 @@ def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
 ) -> None:
     """`scontrol requeue` works on what has just ended; what was saved does not hide it."""
     store.save(session("7"))
-    settle(session("7"), ENDED, store, store.log(session("7")))
+    settle(store, session("7"), ENDED)
     slurm({"7": "PENDING"})
 
     (entry,) = list_sessions(store).entries
 
-    assert (entry.state.slurm_state, entry.ended) == ("PENDING", None)
+    assert (entry.state.slurm_state, entry.outcome) == ("PENDING", None)
 
 
 def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
@@ -117,13 +116,13 @@ def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
 ) -> None:
     """It was cancelled, put back into the queue, and reached its time limit."""
     store.save(session("7"))
-    settle(session("7"), JobState(Phase.ENDED, "CANCELLED"), store, store.log(session("7")))
+    settle(store, session("7"), JobState(Phase.ENDED, "CANCELLED"))
     slurm({"7": "TIMEOUT"})
 
     (entry,) = list_sessions(store).entries
 
-    assert entry.ended
-    assert (entry.state.slurm_state, entry.ended.cause) == ("TIMEOUT", "time-limit")
+    assert entry.outcome
+    assert (entry.state.slurm_state, entry.outcome.cause) == ("TIMEOUT", "time-limit")
 
 
 def test_without_slurm_the_last_answer_is_shown_with_its_age(
@@ -142,7 +141,7 @@ def test_without_slurm_the_last_answer_is_shown_with_its_age(
     entries = {entry.session.job_id: entry for entry in listing.entries}
     assert [entries[each].state.slurm_state for each in "789"] == ["RUNNING", "TIMEOUT", "UNKNOWN"]
     assert [entries[each].as_of for each in "79"] == [1000.0, None]
-    assert entries["8"].ended is not None
+    assert entries["8"].outcome is not None
     assert listing.unanswered == {"hpc": "Unable to contact slurm controller"}
 
 
@@ -205,8 +204,7 @@ def ended(store: Store, job_id: str, *, hours_ago: float) -> None:
     """A session of which it is saved that it was cancelled."""
     store.save(session(job_id))
     cancelled = JobState(Phase.ENDED, "CANCELLED")
-    log = store.log(session(job_id))
-    settle(session(job_id), cancelled, store, log, now=lambda: time.time() - 3600 * hours_ago)
+    settle(store, session(job_id), cancelled, now=lambda: time.time() - 3600 * hours_ago)
 
 
 def test_what_ended_long_ago_is_forgotten_by_itself(store: Store) -> None:

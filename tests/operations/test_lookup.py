@@ -22,7 +22,7 @@ def save(store: Store, *sessions: Session) -> None:
 
 
 def end(store: Store, session: Session) -> None:
-    settle(session, JobState(Phase.ENDED, "COMPLETED"), store, store.log(session))
+    settle(store, session, JobState(Phase.ENDED, "COMPLETED"))
 
 
 def test_a_job_id_is_its_session(store: Store) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.scheduler.local import Local
 from slurm_nb.scheduler.process import Process
 from slurm_nb.session.pending import PendingSubmission, record, recover
-from slurm_nb.session.session import Session
+from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.state_cache import CachedState, CachedStates, JobStateCache
 from slurm_nb.session.store import Store
 from tests.conftest import DATA, AddProgram
@@ -150,3 +151,31 @@ def test_an_old_note_of_a_submission_is_read_and_written_alike(
     written = record(store, Path(script), session, clusters=clusters)
 
     assert read(written) == read(OLD / "submitting" / path.name)
+
+
+def test_an_old_outcome_is_read_and_saved_alike(store: Store) -> None:
+    """ended.json keeps `word`."""
+    name = "sessions/big/8/ended.json"
+    outcome = Outcome(
+        "TIMEOUT",
+        "TimeLimit",
+        "time-limit",
+        "the time limit of the job was reached",
+        "TIMEOUT (TimeLimit)",
+        "ask for more time: `slurm-nb submit --again 8 --time 03:00:00`",
+        1764157200,
+        "2026-11-23T14:00:00",
+        "c1",
+    )
+    assert store.outcome(FULL) == outcome
+
+    (store.folder / name).unlink()
+    store.save_outcome(FULL, outcome)
+
+    assert (store.folder / name).read_bytes() == (OLD / name).read_bytes()
+
+
+def test_old_activity_is_read(store: Store) -> None:
+    """The kit of a running job stays what it was when it was submitted."""
+    assert store.activity(FULL) == Activity(1764150100, 1764153700, 0.42, 2)
+    assert store.activity(PLAIN) == Activity(None, None, None, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 import click
@@ -56,7 +57,7 @@ def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[UserErr
         say_notices([unresolved_line(intent)])
     broken += unreadable(store)
     there = [each for each in sessions if cluster in {None, each.cluster}]
-    return [each for each in there if not is_over(store.outcome(each))], broken
+    return [each for each in there if not is_over(store.outcome(each), time.time())], broken
 
 
 def _chosen(

@@ -38,8 +38,8 @@ def command(*, session: Session, follow: bool, lines: int | None) -> None:
         nothing = f"job {session.job_id} has written nothing yet"
         if follow:
             say(nothing)
-        elif ended := store.outcome(session):
-            raise job_ended(ended, session, store)
+        elif outcome := store.outcome(session):
+            raise job_ended(store, session, outcome)
         else:
             found = "is empty" if path.exists() else "is not there"
             raise NotReady(
