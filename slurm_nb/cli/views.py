@@ -93,12 +93,12 @@ def clock_time(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006  local
 
 
-def unresolved_line(intent: PendingSubmission) -> str:
+def unresolved_line(pending: PendingSubmission) -> str:
     """What to know of a submission that nobody knows the outcome of."""
-    where = f"-M {intent.clusters} " if intent.clusters else ""
+    where = f"-M {pending.clusters} " if pending.clusters else ""
     return (
-        f"a submission of {clock_time(intent.began_at)} was cut off, and may still become a job;"
-        f" to look: squeue {where}--me -o '%i %o', for the one that runs {intent.script}"
+        f"a submission of {clock_time(pending.began_at)} was cut off, and may still become a job;"
+        f" to look: squeue {where}--me -o '%i %o', for the one that runs {pending.script}"
     )
 
 

@@ -40,7 +40,7 @@ class Listing:
     entries: list[SessionStatus]
     broken: list[UserError]
     """What is wrong with sessions and submissions that can't be read."""
-    doubtful: list[PendingSubmission]
+    unresolved: list[PendingSubmission]
     """Submissions of which nobody knows yet whether there is a job."""
     unanswered: dict[str, str]
     """Clusters that did not answer, and why."""
@@ -48,7 +48,7 @@ class Listing:
 
 def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> Listing:
     """All sessions; each cluster is asked once, and its accounting once, if at all."""
-    doubtful = recover(store)
+    unresolved = recover(store)
     sessions, broken = store.all()
     entries: list[SessionStatus] = []
     unanswered: dict[str, str] = {}
@@ -61,7 +61,7 @@ def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> List
     order = [(each.cluster, each.job_id) for each in newest_first(sessions)]
     place = {key: at for at, key in enumerate(order)}
     entries.sort(key=lambda entry: place[entry.session.cluster, entry.session.job_id])
-    return Listing(entries, broken + unreadable(store), doubtful, unanswered)
+    return Listing(entries, broken + unreadable(store), unresolved, unanswered)
 
 
 def find_entry(store: Store, session: Session) -> tuple[SessionStatus, str]:

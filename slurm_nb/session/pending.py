@@ -48,18 +48,22 @@ class PendingSubmission:
     """All that is known of it but the job's id."""
 
 
-def record(store: Store, script: Path, session: Session, *, clusters: str) -> Path:
-    """Note what is about to be submitted; the note's path. Raises `UserError`."""
+def begin(store: Store, session: Session, *, clusters: str) -> PendingSubmission:
+    """Return a submission by this process, whose script is not known yet."""
     path = store.folder / "submitting" / f"{os.urandom(8).hex()}.json"
+    return PendingSubmission(path, "", clusters, time.time(), Process.here(os.getpid()), session)
+
+
+def record(pending: PendingSubmission, script: Path) -> None:
+    """Note what is about to be submitted. Raises `UserError`."""
     record = {
         "script": str(script),
-        "clusters": clusters,
-        "began_at": time.time(),
-        "process": asdict(Process.here(os.getpid())),
-        "session": to_record(session),
+        "clusters": pending.clusters,
+        "began_at": pending.began_at,
+        "process": asdict(pending.process),
+        "session": to_record(pending.session),
     }
-    write_private(path, json.dumps(record))
-    return path
+    write_private(pending.path, json.dumps(record))
 
 
 def recover(store: Store) -> list[PendingSubmission]:
@@ -67,46 +71,46 @@ def recover(store: Store) -> list[PendingSubmission]:
 
     Slurm is asked only where there are any. One that has no job, long after, is forgotten.
     """
-    lost = [intent for intent in _all(store) if not _goes_on(intent)]
-    doubtful = []
-    for clusters in sorted({intent.clusters for intent in lost}):
-        those = [intent for intent in lost if intent.clusters == clusters]
-        doubtful += _adopt(store, clusters, those)
-    return doubtful
+    lost = [pending for pending in _all(store) if not _goes_on(pending)]
+    unresolved = []
+    for clusters in sorted({pending.clusters for pending in lost}):
+        those = [pending for pending in lost if pending.clusters == clusters]
+        unresolved += _adopt(store, clusters, those)
+    return unresolved
 
 
 def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[PendingSubmission]:
     try:
         own = Slurm(store).cluster()
-        found = find_jobs({intent.script for intent in lost}, clusters=clusters, own=own)
+        found = find_jobs({pending.script for pending in lost}, clusters=clusters, own=own)
     except SchedulerError:
         return lost
-    doubtful = []
-    for intent in lost:
-        job = found.get(intent.script)
+    unresolved = []
+    for pending in lost:
+        job = found.get(pending.script)
         # A home may be shared by two clusters, and this be the other one.
-        here = bool(clusters) or intent.session.cluster == own
-        if job is None and not (here and time.time() - intent.began_at >= _SETTLED_S):
-            doubtful.append(intent)
+        here = bool(clusters) or pending.session.cluster == own
+        if job is None and not (here and time.time() - pending.began_at >= _SETTLED_S):
+            unresolved.append(pending)
             continue
         if job is not None:
-            _keep_script(store, intent, job)
+            _keep_script(store, pending, job)
             try:
-                store.save(replace(intent.session, job=job))
+                store.save(replace(pending.session, job=job))
             except UserError:  # a full or read-only disk
-                doubtful.append(intent)
+                unresolved.append(pending)
                 continue
         else:
             with suppress(OSError):
-                Path(intent.script).unlink()
+                Path(pending.script).unlink()
         with suppress(OSError):
-            intent.path.unlink()
-    return doubtful
+            pending.path.unlink()
+    return unresolved
 
 
-def _keep_script(store: Store, intent: PendingSubmission, job: Job) -> None:
+def _keep_script(store: Store, pending: PendingSubmission, job: Job) -> None:
     """Have the script where a session has it; a link there is submitit's, to the new name."""
-    script = Path(intent.script)
+    script = Path(pending.script)
     with suppress(OSError):
         if script.is_symlink():
             script.unlink()
@@ -116,7 +120,7 @@ def _keep_script(store: Store, intent: PendingSubmission, job: Job) -> None:
 
 def sweep(store: Store) -> None:
     """Remove what a slurm-nb that was killed has left half-written, once it is old."""
-    known = {intent.script for intent in _all(store)}
+    known = {pending.script for pending in _all(store)}
     leftovers = [
         *(store.folder / "submitting").glob("*.new"),
         *(store.folder / "answers").glob("*.new"),
@@ -128,19 +132,19 @@ def sweep(store: Store) -> None:
                 path.unlink()
 
 
-def _goes_on(intent: PendingSubmission) -> bool:
+def _goes_on(pending: PendingSubmission) -> bool:
     """Whether the process that submits may still be at it."""
-    if intent.process.elsewhere():
-        return time.time() - intent.began_at < _ELSEWHERE_S
-    return intent.process.alive()
+    if pending.process.elsewhere():
+        return time.time() - pending.began_at < _ELSEWHERE_S
+    return pending.process.alive()
 
 
 def _all(store: Store) -> Iterator[PendingSubmission]:
     for path in _notes(store):
         with suppress(*_UNREADABLE):
-            intent = _read(path)
-            if intent.session.cluster != LOCAL:
-                yield intent
+            pending = _read(path)
+            if pending.session.cluster != LOCAL:
+                yield pending
 
 
 def unreadable(store: Store) -> list[UserError]:

@@ -60,7 +60,7 @@ def test_every_session_is_there_newest_first(store: Store, slurm: Callable[..., 
         ("9", "SUSPENDED"),
         ("8", "PENDING"),
     ]
-    assert (listing.broken, listing.doubtful, listing.unanswered) == ([], [], {})
+    assert (listing.broken, listing.unresolved, listing.unanswered) == ([], [], {})
 
 
 def test_one_question_however_many(

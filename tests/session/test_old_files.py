@@ -19,7 +19,7 @@ from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.scheduler.local import Local
 from slurm_nb.scheduler.process import Process
-from slurm_nb.session.pending import PendingSubmission, record, recover
+from slurm_nb.session.pending import PendingSubmission, begin, record, recover
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.state_cache import CachedState, CachedStates, JobStateCache
 from slurm_nb.session.store import Store
@@ -148,9 +148,10 @@ def test_an_old_note_of_a_submission_is_read_and_written_alike(
 
     monkeypatch.setattr(time, "time", lambda: began_at)
     monkeypatch.setattr(Process, "here", lambda _pid: process)
-    written = record(store, Path(script), session, clusters=clusters)
+    pending = begin(store, session, clusters=clusters)
+    record(pending, Path(script))
 
-    assert read(written) == read(OLD / "submitting" / path.name)
+    assert read(pending.path) == read(OLD / "submitting" / path.name)
 
 
 def test_an_old_outcome_is_read_and_saved_alike(store: Store) -> None:

@@ -51,10 +51,10 @@ def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[UserErr
 
     cluster: those on it alone.
     """
-    doubtful = recover(store)
+    unresolved = recover(store)
     sessions, broken = store.all()
-    for intent in doubtful:
-        say_notices([unresolved_line(intent)])
+    for pending in unresolved:
+        say_notices([unresolved_line(pending)])
     broken += unreadable(store)
     there = [each for each in sessions if cluster in {None, each.cluster}]
     return [each for each in there if not is_over(store.outcome(each), time.time())], broken
