@@ -15,7 +15,7 @@ from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.pending import PendingSubmission, recover, unreadable
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.state_cache import CachedStates, JobStateCache, is_no_answer
+from slurm_nb.session.state_cache import NO_STATES, CachedStates, JobStateCache, is_no_answer
 from slurm_nb.session.store import Store
 
 _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
@@ -85,7 +85,7 @@ def _of_cluster(
     states = shared.ask((each.job for each in asked), unexplained=open_ended) if asked else {}
     fresh = {job_id for job_id, state in states.items() if _is_news(state, known[job_id], now())}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
-    saved = shared.load() if problems else CachedStates()
+    saved = shared.load() if problems else NO_STATES
     entries = []
     for session in sessions:
         state = states.get(session.job_id)

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurm_nb.errors import SchedulerError, UserError
@@ -20,7 +20,7 @@ from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.scheduler.process import Process
 from slurm_nb.scheduler.slurm import Slurm, find_jobs
-from slurm_nb.session.records import is_time, read_record
+from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.session import Session, from_record, to_record
 from slurm_nb.session.store import Store
 
@@ -28,7 +28,6 @@ from slurm_nb.session.store import Store
 _SETTLED_S = 600.0
 # On another host nothing can be seen of the process that submits.
 _ELSEWHERE_S = 180.0
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def record(pending: PendingSubmission, script: Path) -> None:
         "script": str(script),
         "clusters": pending.clusters,
         "began_at": pending.began_at,
-        "process": asdict(pending.process),
+        "process": encode(pending.process),
         "session": to_record(pending.session),
     }
     write_private(pending.path, json.dumps(record))
@@ -141,7 +140,7 @@ def _goes_on(pending: PendingSubmission) -> bool:
 
 def _all(store: Store) -> Iterator[PendingSubmission]:
     for path in _notes(store):
-        with suppress(*_UNREADABLE):
+        with suppress(OSError, ValueError):
             pending = _read(path)
             if pending.session.cluster != LOCAL:
                 yield pending
@@ -155,7 +154,7 @@ def unreadable(store: Store) -> list[UserError]:
             _read(path)
         except FileNotFoundError:  # it has its answer now
             continue
-        except _UNREADABLE:
+        except (OSError, ValueError):
             broken.append(
                 UserError(
                     f"{path}: is no note of a submission: it may have a job that is not listed",
@@ -171,14 +170,7 @@ def _notes(store: Store) -> list[Path]:
 
 
 def _read(path: Path) -> PendingSubmission:
+    """Return what a note says. Raises `OSError` or `ValueError`."""
     record = read_record(path)
-    if not is_time(record["began_at"]):
-        raise ValueError("began_at")
-    return PendingSubmission(
-        path,
-        str(record["script"]),
-        str(record["clusters"]),
-        record["began_at"],
-        Process(**record["process"]),
-        from_record(record["session"]),
-    )
+    session = from_record(record.get("session"))
+    return decode(PendingSubmission, {**record, "path": path, "session": session})

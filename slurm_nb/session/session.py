@@ -17,13 +17,13 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from slurm_nb.job.spec import Auth
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job
-from slurm_nb.session.records import is_text, is_text_or_none, is_time
+from slurm_nb.session.records import decode, encode
 
 _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
 
@@ -64,40 +64,25 @@ def is_job_id(text: str) -> bool:
     return _JOB_ID.fullmatch(text) is not None
 
 
+# What session.json, which is flat, says of the job.
+_JOB_KEYS = ("job_id", "cluster", "other_cluster", "script")
+
+
 def to_record(session: Session) -> dict[str, Any]:
     """Return what `session.json` holds: its keys are those of the first version."""
-    record = asdict(session)
-    job = record.pop("job")
-    job["other_cluster"] = job.pop("needs_cluster_option")
-    return {"version": 1, **job, **record}
+    record = encode(session)
+    return {"version": 1, **record.pop("job"), **record}
 
 
-def from_record(record: dict[str, Any]) -> Session:
-    """From what `session.json` holds; raises `ValueError`, `TypeError` or `KeyError`."""
-    values = dict(record)
-    if values.pop("version") != 1:
+def from_record(record: object) -> Session:
+    """Return the session that `session.json` holds. Raises `ValueError`."""
+    if not isinstance(record, dict):
+        raise ValueError("no object")  # noqa: TRY004
+    rest = {key: value for key, value in record.items() if key not in _JOB_KEYS}
+    if rest.pop("version", None) != 1 or "ready" not in rest or "job" in rest:
         raise ValueError("version")
-    ready = values.pop("ready")
-    options = tuple(values.pop("options", ()))
-    job = Job(
-        values.pop("job_id"),
-        values.pop("cluster"),
-        values.pop("other_cluster", False),
-        values.pop("script", None),
-    )
-    ready = Ready(**ready) if ready else None
-    session = Session(**values, job=job, options=options, ready=ready)
-    texts = (session.job_id, session.cluster, session.auth, *options)
-    if not is_text(*texts) or not is_text_or_none(
-        session.login_host, session.python, job.script, session.job_name
-    ):
-        raise TypeError("text")
-    if not (session.submitted_at is None or is_time(session.submitted_at)):
-        raise TypeError("time")
-    ports = (session.local_port or 0, (session.ready.port or 0) if session.ready else 0)
-    if not all(type(port) is int for port in ports):
-        raise TypeError("port")
-    return session
+    job = {key: record[key] for key in _JOB_KEYS if key in record}
+    return decode(Session, {**rest, "job": job})
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import Job, JobState, Phase, Scheduler
-from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
+from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.store import Store
 
 _TURN_S = 40.0
@@ -40,11 +39,14 @@ class CachedState:
 class CachedStates:
     """The last answers about a cluster's jobs."""
 
-    jobs: Mapping[str, CachedState] = field(default_factory=dict)
+    jobs: Mapping[str, CachedState]
     """By job id."""
-    failed_at: float | None = None
+    failed_at: float | None
     """When Slurm last did not answer, if that was later; seconds since the epoch."""
-    failure: str = ""
+    failure: str
+
+
+NO_STATES = CachedStates({}, None, "")
 
 
 class JobStateCache:
@@ -91,9 +93,9 @@ class JobStateCache:
     def load(self) -> CachedStates:
         """What was saved; nothing where that can't be read."""
         try:
-            return _answers(read_record(self._path))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return CachedStates()
+            return decode(CachedStates, read_record(self._path))
+        except (OSError, ValueError):
+            return NO_STATES
 
     def _ask(
         self,
@@ -113,10 +115,12 @@ class JobStateCache:
                 if self._is_young(seen.at, _KEPT_S)
             }
             new = CachedStates(
-                {**kept, **{job_id: CachedState(state, at) for job_id, state in states.items()}}
+                {**kept, **{job_id: CachedState(state, at) for job_id, state in states.items()}},
+                failed_at=None,
+                failure="",
             )
         with contextlib.suppress(UserError):  # a full disk: then nothing is shared
-            write_private(self._path, json.dumps(_to_record(new)))
+            write_private(self._path, json.dumps(encode(new)))
         return states
 
     def _others(self, saved: CachedStates, asked: Job) -> Iterator[Job]:
@@ -165,34 +169,3 @@ def _lock(handle: int) -> None:
             time.sleep(_TRY_EVERY_S)
         else:
             return
-
-
-# The keys of these fields are those of the first version.
-_KEYS = {"slurm_state": "word", "id_reused": "foreign"}
-
-
-def _to_record(states: CachedStates) -> dict[str, Any]:
-    record = asdict(states)
-    for seen in record["jobs"].values():
-        state = {_KEYS.get(name, name): value for name, value in seen["state"].items()}
-        seen["state"] = {**state, "phase": state["phase"].value}
-    return record
-
-
-def _answers(record: dict[str, Any]) -> CachedStates:
-    jobs = {str(job_id): _seen(each) for job_id, each in record["jobs"].items()}
-    failed_at = record["failed_at"]
-    if failed_at is not None and not is_time(failed_at):
-        raise ValueError("failed_at")
-    return CachedStates(jobs, failed_at, str(record["failure"]))
-
-
-def _seen(record: dict[str, Any]) -> CachedState:
-    values, at = record["state"], record["at"]
-    names = {key: name for name, key in _KEYS.items()}
-    named = {names.get(key, key): value for key, value in values.items()}
-    state = JobState(**{**named, "phase": Phase(values["phase"])})
-    maybe = (state.script, state.user, state.node, state.end_time, state.start_time)
-    if not (is_text(state.slurm_state, state.reason) and is_text_or_none(*maybe) and is_time(at)):
-        raise ValueError("state")
-    return CachedState(state, at)

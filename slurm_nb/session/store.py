@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_nb.diagnosis.outcome import Outcome
@@ -25,7 +25,7 @@ from slurm_nb.files import (
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.paths import state_dir
 from slurm_nb.scheduler.job import LOCAL, Job
-from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
+from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.session import (
     _JOB_ID,
     Activity,
@@ -202,14 +202,9 @@ class Store:
         """Return what the job has noted; None where there is nothing, or nothing sound."""
         path = self.session_folder(session.cluster, session.job_id) / "activity.json"
         try:
-            activity = Activity(**read_record(path))
-        except (OSError, ValueError, TypeError):
+            return decode(Activity, read_record(path))
+        except (OSError, ValueError):
             return None
-        whole = (activity.active_at, activity.idle_stop_at, activity.kernels)
-        numbers = (*whole, activity.memory_fraction)
-        sound = all(each is None or is_time(each) for each in numbers)
-        is_whole = all(each is None or type(each) is int for each in whole)
-        return activity if sound and is_whole else None
 
     def outcome(self, session: Session) -> Outcome | None:
         """Return what was saved; None while nothing is, it is broken, or of an earlier job.
@@ -217,20 +212,15 @@ class Store:
         Slurm that has lost its state numbers its jobs anew.
         """
         try:
-            record = read_record(self._outcome_path(session))
-            it = Outcome(record.pop("word"), **record)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            outcome = decode(Outcome, read_record(self._outcome_path(session)))
+        except (OSError, ValueError):
             return None
-        texts = (it.slurm_state, it.reason, it.cause, it.text, it.evidence, it.cure)
-        sound = is_text(*texts) and is_text_or_none(it.end_time, it.node)
-        return it if sound and is_time(it.at) and it.at >= (session.submitted_at or 0) else None
+        return outcome if outcome.at >= (session.submitted_at or 0) else None
 
     def save_outcome(self, session: Session, outcome: Outcome) -> None:
         """Write how a session ended; where the disk refuses, it is found out again next time."""
-        record = asdict(outcome)
-        record = {"word": record.pop("slurm_state"), **record}
         with suppress(UserError):
-            write_private(self._outcome_path(session), json.dumps(record))
+            write_private(self._outcome_path(session), json.dumps(encode(outcome)))
 
     def _outcome_path(self, session: Session) -> Path:
         return self.session_folder(session.cluster, session.job_id) / "ended.json"
@@ -276,7 +266,7 @@ def _read(folder: Path) -> Session:
         return Session(job=Job(folder.name, folder.parent.name))
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}", hint=hint) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: is not a session file of this version", hint=hint) from error
 
 

@@ -108,7 +108,9 @@ def test_old_answers_of_slurm_are_read_and_saved_alike(store: Store) -> None:
     cache = JobStateCache(store, _Answering(store), "big", now=lambda: ASKED_AT)
     loaded = cache.load()
     assert loaded == CachedStates(
-        {job_id: CachedState(state, ASKED_AT) for job_id, state in STATES.items()}
+        {job_id: CachedState(state, ASKED_AT) for job_id, state in STATES.items()},
+        failed_at=None,
+        failure="",
     )
 
     (store.folder / "answers/big.json").unlink()

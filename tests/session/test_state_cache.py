@@ -15,7 +15,7 @@ import pytest
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.scheduler.local import Local
 from slurm_nb.session.session import Session
-from slurm_nb.session.state_cache import CachedStates, JobStateCache
+from slurm_nb.session.state_cache import NO_STATES, JobStateCache
 from slurm_nb.session.store import Store
 
 SEVEN = Job("7", "hpc")
@@ -163,7 +163,7 @@ def test_a_broken_file_is_none(terminals: Terminals, record: object, cut: int) -
     text = json.dumps(record)
     path(terminals.store).write_text(text[: len(text) - cut], encoding="utf-8")
 
-    assert terminals.open().load() == CachedStates()
+    assert terminals.open().load() == NO_STATES
     assert terminals.open().state(SEVEN, max_age_s=1e9) == PENDING
     assert json.loads(path(terminals.store).read_text())["jobs"]["7"]["state"]["word"] == "PENDING"
 
