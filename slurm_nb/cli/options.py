@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import check_local_port
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.operations.lookup import choose, find_last_session, newest_first
+from slurm_nb.operations.lookup import find_last_session, find_session, newest_first
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
@@ -68,7 +68,7 @@ def session_argument(function: _Function) -> _Function:
             raise click.UsageError("name one JOBID (or a session's name), or give --last")
         store = Store.of_user(os.environ)
         session = (
-            choose(store, name, cluster=clusters)
+            find_session(name, cluster=clusters, store=store)
             if name is not None
             else find_last_session(store, cluster=clusters)
         )

@@ -14,7 +14,7 @@ from slurm_nb.cli.views import unresolved_line
 from slurm_nb.diagnosis.outcome import is_over
 from slurm_nb.errors import SlurmNbError, UserError
 from slurm_nb.operations.cancel import Cancelled, cancel
-from slurm_nb.operations.lookup import choose, find_last_session
+from slurm_nb.operations.lookup import find_last_session, find_session
 from slurm_nb.session.pending import recover, unreadable
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -67,7 +67,7 @@ def _chosen(
     failures = []
     for name in dict.fromkeys(names):
         try:
-            session = choose(store, name, cluster=cluster)
+            session = find_session(name, cluster=cluster, store=store)
             sessions[f"{session.cluster}/{session.job_id}"] = session
         except UserError as error:
             hint = error.hint
