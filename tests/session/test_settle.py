@@ -11,7 +11,7 @@ import pytest
 from slurm_nb.diagnosis.outcome import is_certain
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import Job, JobState, Phase
-from slurm_nb.session.session import Session, option_of
+from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE
@@ -138,17 +138,6 @@ def test_a_full_disk_costs_nothing_but_the_saving(store: Store) -> None:
     assert store.outcome(SEVEN) is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"word": "x"}', ('{"word": 1, "reason": "", "cause": "x",'
-             ' "text": "", "evidence": "", "cure": "", "at": 5}')]
-)  # fmt: skip
-def test_a_broken_record_is_none(store: Store, text: str) -> None:
-    """Then it is found out anew."""
-    path(store).write_text(text, encoding="utf-8")
-
-    assert store.outcome(SEVEN) is None
-
-
 def test_what_is_not_known_may_be_known_later(store: Store) -> None:
     """For two minutes; NFS shows the end of the output up to one minute late."""
     write(store, told("started") + "something odd\n" + told("ended", exit_code=77))
@@ -192,12 +181,6 @@ def test_the_last_lines_are_shown_of_what_nobody_knows(store: Store) -> None:
     ended = settle(store, SEVEN, FAILED).outcome
 
     assert str(job_ended(store, SEVEN, ended)).endswith("\n    odd\n    and odder")
-
-
-@pytest.mark.parametrize(("name", "value"), [("mem", "8G"), ("time", "90"), ("qos", None)])
-def test_an_option_is_found_among_the_words(name: str, value: str | None) -> None:
-    """The last one counts, as it did when it was submitted."""
-    assert option_of(SEVEN, name) == value
 
 
 # --- what Slurm says later ---

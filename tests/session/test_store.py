@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.errors import UserError
-from slurm_nb.files import refresh_nfs, write_private
+from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.session.session import Session, is_job_id
 from slurm_nb.session.store import Store
+from tests.conftest import NONCE
 
 TOKEN = "0123456789abcdef" * 4
 SESSION = Session(job=Job("7", "hpc"))
@@ -195,12 +196,6 @@ def test_what_is_no_job_id_is_refused(store: Store, job_id: str) -> None:
         store.load(job_id)
 
 
-@pytest.mark.parametrize("job_id", ["0", "7", "4294967295", "local-1", "local-12345"])
-def test_what_is_a_job_id(job_id: str) -> None:
-    """Slurm's numbers and the ids of local jobs are taken as they are."""
-    assert is_job_id(job_id)
-
-
 WHOLE = {"version": 1, "job_id": "7", "cluster": "hpc", "other_cluster": False,
          "login_host": None, "local_port": None, "ready": None}  # fmt: skip
 
@@ -340,20 +335,6 @@ def test_what_two_clusters_share_goes_with_the_last_of_them(store: Store) -> Non
     assert not store.log_path("7").exists()
 
 
-def test_a_file_that_cannot_be_written_keeps_its_old_text(store: Store) -> None:
-    """What the disk refuses leaves the file as it was, and no half file beside it."""
-    folder = store.folder / "taken"
-    folder.mkdir()
-    (folder / "in the way").mkdir()
-
-    with pytest.raises(UserError, match="can't be written"):
-        write_private(folder / "in the way", "text")
-    with pytest.raises(UserError, match="can't be written"):
-        write_private(folder / "missing" / "file", "text")
-
-    assert [path.name for path in folder.iterdir()] == ["in the way"]
-
-
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_the_output_of_a_job_is_private_before_it_runs(store: Store, umask: int) -> None:
     """A job that is killed before its script can close its output leaves no readable file."""
@@ -386,26 +367,6 @@ def test_a_link_in_the_place_of_a_jobs_output_is_refused(store: Store, tmp_path:
     with pytest.raises(UserError, match="can't be written"):
         store.save(SESSION)
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
-
-
-def test_a_private_file_does_not_follow_a_link(tmp_path: Path) -> None:
-    """A link in the file's place is replaced, and what it points to is left alone."""
-    target = tmp_path / "target"
-    target.write_text("untouched", encoding="utf-8")
-    (tmp_path / "file").symlink_to(target)
-
-    write_private(tmp_path / "file", "secret")
-
-    assert target.read_text(encoding="utf-8") == "untouched"
-    assert not (tmp_path / "file").is_symlink()
-    assert (tmp_path / "file").read_text(encoding="utf-8") == "secret"
-
-
-def test_refreshing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
-    """The folder of a job may appear later."""
-    refresh_nfs(tmp_path / "missing")
-
-    assert not (tmp_path / "missing").exists()
 
 
 def test_paths_of_a_job_are_submitits(store: Store) -> None:
@@ -481,6 +442,54 @@ def test_something_else_among_the_sessions_does_not_matter(store: Store) -> None
     (store.folder / "sessions" / LOCAL / "local-old").mkdir()
 
     assert store.claim_local_id() == "local-4"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"active_at": "x"}', '{"active_at": 1, "new": 2}',
+     '{"active_at": 1, "memory_fraction": "much"}', '{"active_at": true}'],
+)  # fmt: skip
+def test_what_is_no_activity_is_none(store: Store, text: str) -> None:
+    """The file is the job's, and may hold anything."""
+    store.save(SESSION)
+    path = folder_of(store) / "activity.json"
+    path.write_text(text, encoding="utf-8")
+
+    assert store.activity(SESSION) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"word": "x"}', ('{"word": 1, "reason": "", "cause": "x",'
+             ' "text": "", "evidence": "", "cure": "", "at": 5}')]
+)  # fmt: skip
+def test_a_broken_outcome_is_none(store: Store, text: str) -> None:
+    """Then it is found out anew."""
+    store.save(SESSION)
+    (folder_of(store) / "ended.json").write_text(text, encoding="utf-8")
+
+    assert store.outcome(SESSION) is None
+
+
+def test_the_page_of_a_session_is_a_secret(store: Store) -> None:
+    """It holds the token: it is private, and goes with it."""
+    store.save(SESSION)
+    path = store.save_page(SESSION, "page")
+
+    assert (path.read_text(encoding="utf-8"), mode(path)) == ("page", 0o600)
+    assert store.forget_secrets(SESSION) == []
+    assert not path.exists()
+
+
+def test_the_log_of_a_session_is_read_by_its_nonce(store: Store) -> None:
+    """The job writes both."""
+    store.save(SESSION)
+    who = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
+    store.log_path("7").write_text(f"slurm-nb started: {json.dumps(who)}\n", encoding="utf-8")
+    log = store.log(SESSION)
+    without = log.read().started
+    write_private(folder_of(store) / "nonce", NONCE)
+
+    assert (without, log.read().started) == (False, True)
 
 
 # --- sessions that others could change ---
