@@ -1,6 +1,6 @@
 """The known causes of an ending: how each is known, what is told of it, and what to do then.
 
-Pure: no I/O, no clock. endings.py finds the cause of a job; docs/troubleshooting.md shows the
+Pure: no I/O, no clock. explain.py finds the cause of a job; docs/troubleshooting.md shows the
 table.
 """
 
@@ -15,7 +15,7 @@ from slurm_nb.joblog.events import StoppingKind
 class Cause:
     """One row; all that it names must hold, and the first row that does counts.
 
-    In `text` and `cure`, endings.py fills in the words in braces: {again} is
+    In `text` and `cure`, explain.py fills in the words in braces: {again} is
     `slurm-nb submit --again 7`, {found} the session's or the job's own word.
     """
 
