@@ -15,6 +15,7 @@ import pytest
 from slurm_nb.cli.main import cli
 from slurm_nb.diagnosis import causes, reasons
 from slurm_nb.errors import EXIT_CODES
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
@@ -47,7 +48,7 @@ def _commands(program: str) -> list[str]:
 @pytest.mark.parametrize("line", _commands("slurm-nb"))
 def test_every_slurm_nb_command_of_the_docs_is_one(line: str, store: Store) -> None:
     """Command, options and values are accepted by the program's own parser."""
-    store.save(Session(job_id="7", cluster="hpc", options=("--time=90",)))
+    store.save(Session(job=Job("7", "hpc"), options=("--time=90",)))
     name, *words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     group = click.Context(cli, **cli.context_settings)
 

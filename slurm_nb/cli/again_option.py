@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 from click.core import ParameterSource
 
 from slurm_nb.cli.options import complete_session
 from slurm_nb.errors import UserError
 from slurm_nb.job.saved_options import split_words
-from slurm_nb.operations.lookup import choose
-from slurm_nb.session.store import Store
+from slurm_nb.operations.lookup import find_session
 
 AGAIN = "again"
 _META = "slurm_nb.job.saved_options"
@@ -38,7 +35,7 @@ def with_earlier(command: click.Command, args: list[str]) -> list[str]:
     }
     if AGAIN not in given:
         return args
-    session = choose(Store.of_user(os.environ), probe.meta[_META])
+    session = find_session(probe.meta[_META])
     if not session.options:
         raise UserError(
             f"--{AGAIN} {session.job_id}: how that job was submitted is not known",

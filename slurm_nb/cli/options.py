@@ -13,9 +13,9 @@ from click.shell_completion import CompletionItem
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import check_local_port
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.operations.lookup import choose, find_last_session, newest_first
+from slurm_nb.operations.lookup import find_last_session, find_session, newest_first
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -34,7 +34,7 @@ def complete_session(
     """Ids of saved sessions that have not ended, the newest first; Slurm is not asked."""
     try:
         store = Store.of_user(os.environ)
-        sessions = [each for each in store.all()[0] if find_ended(store, each) is None]
+        sessions = [each for each in store.all()[0] if store.outcome(each) is None]
     except (SlurmNbError, OSError):
         return []
     given = ctx.params.get(str(param.name)) or ()
@@ -68,7 +68,7 @@ def session_argument(function: _Function) -> _Function:
             raise click.UsageError("name one JOBID (or a session's name), or give --last")
         store = Store.of_user(os.environ)
         session = (
-            choose(store, name, cluster=clusters)
+            find_session(name, cluster=clusters, store=store)
             if name is not None
             else find_last_session(store, cluster=clusters)
         )

@@ -187,6 +187,6 @@ def _clock(seconds: float) -> str:
 def _in_words(state: JobState | None, job_id: str) -> str:
     if state is None:
         return "submitted"
-    if state.word == "RUNNING":
+    if state.slurm_state == "RUNNING":
         return "RUNNING, Jupyter is starting"
     return describe(state, job_id)

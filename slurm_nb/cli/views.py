@@ -29,9 +29,9 @@ HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
 def row(entry: SessionStatus, now_s: float) -> tuple[str, ...]:
     """`("7", "analysis", "RUNNING", "c1", "3 h 05 min", "12 min")`, for HEADINGS."""
     session, state = entry.session, entry.state
-    word = state.word if is_no_answer(state) else str(state)
-    if entry.ended:
-        word = f"{state.word} ({entry.ended.cause})"
+    word = state.slurm_state if is_no_answer(state) else str(state)
+    if entry.outcome:
+        word = f"{state.slurm_state} ({entry.outcome.cause})"
     left_s = time_left_s(entry, now_s)
     return (
         session.job_id,
@@ -51,7 +51,7 @@ def record(entry: SessionStatus, now_s: float) -> dict[str, Any]:
         "cluster": session.cluster,
         "name": session.job_name,
         "submitted_at": session.submitted_at,
-        "state": state.word,
+        "state": state.slurm_state,
         "reason": state.reason,
         "node": state.node,
         "start_time": state.start_time,
@@ -93,20 +93,20 @@ def clock_time(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006  local
 
 
-def unresolved_line(intent: PendingSubmission) -> str:
+def unresolved_line(pending: PendingSubmission) -> str:
     """What to know of a submission that nobody knows the outcome of."""
-    where = f"-M {intent.clusters} " if intent.clusters else ""
+    where = f"-M {pending.clusters} " if pending.clusters else ""
     return (
-        f"a submission of {clock_time(intent.began_at)} was cut off, and may still become a job;"
-        f" to look: squeue {where}--me -o '%i %o', for the one that runs {intent.script}"
+        f"a submission of {clock_time(pending.began_at)} was cut off, and may still become a job;"
+        f" to look: squeue {where}--me -o '%i %o', for the one that runs {pending.script}"
     )
 
 
 def _ended(entry: SessionStatus) -> dict[str, Any] | None:
-    if entry.ended is None:
+    if entry.outcome is None:
         return None
     kept = ("cause", "text", "evidence", "cure", "at")
-    return {name: value for name, value in asdict(entry.ended).items() if name in kept}
+    return {name: value for name, value in asdict(entry.outcome).items() if name in kept}
 
 
 def report(
@@ -121,7 +121,7 @@ def report(
     return {
         "job_id": session.job_id,
         "cluster": session.cluster,
-        "state": state.word if state else None,
+        "state": state.slurm_state if state else None,
         "reason": state.reason if state else None,
         "node": ready.node if ready else None,
         "port": ready.port if ready else None,

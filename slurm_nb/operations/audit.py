@@ -59,23 +59,23 @@ def audit(session: Session, ready: Ready, store: Store) -> list[Check]:
         )
     checks = [*_modes(session, store), *_kept(session, store, token)]
     if session.cluster != LOCAL:
-        checks.append(_searched("token in what Slurm shows", shown_by_slurm(session), token))
+        checks.append(_searched("token in what Slurm shows", shown_by_slurm(session.job), token))
     return [*checks, *parse_node(ask_node(session, ready, store))]
 
 
 def ask_node(session: Session, ready: Ready, store: Store) -> str:
     """What the node's program prints; it is of this version, whatever the session's own kit is."""
-    token_file = store.session_folder(session.cluster, session.job_id) / "token"
     asked = {
         "cluster": session.cluster,
         "job_id": session.job_id,
         "auth": session.auth,
-        "token_file": str(token_file),
+        "token_file": str(store.token_path(session)),
         "ready": asdict(ready),
     }
     return run_on_node(
-        session,
+        session.job,
         node=ready.node,
+        python=session.python or "python3",
         module=f"{kit.PACKAGE}.audit",
         folder=kit.install(store.kits),
         stdin=json.dumps(asked),

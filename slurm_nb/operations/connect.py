@@ -21,7 +21,7 @@ from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.state_cache import JobStateCache
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 # An output that names another node than Slurm may be an earlier run's: NFS is up to a minute late.
 _NEW_RUN_S = 60.0
@@ -40,23 +40,23 @@ def wait_until_ready(
     `NotReady` after `timeout_s`: the job lives on then.
     """
     store = Store.of_user(os.environ)
-    shared = JobStateCache(store, scheduler(session.cluster), session.cluster)
-    log = follow(session, store)
+    shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
+    log = store.log(session)
     began = time.monotonic()
     stale: Ready | None = None
     while True:
         ready = follow_until_ready(
             log,
-            ask=lambda max_age_s: shared.state(session, max_age_s=max_age_s),
+            ask=lambda max_age_s: shared.state(session.job, max_age_s=max_age_s),
             show=show,
             timeout_s=timeout_s,
             stale=stale,
             began_at=began,
         )
-        state = ready if isinstance(ready, JobState) else shared.ask([session])[session.job_id]
+        state = ready if isinstance(ready, JobState) else shared.ask([session.job])[session.job_id]
         if isinstance(ready, JobState) or state.phase is Phase.ENDED:
-            ended = settle(session, _how_ended(session, state), store, log)
-            raise job_ended(ended, session, store, before_ready=session.ready is None)
+            outcome = settle(store, session, _how_ended(store, session, state)).outcome
+            raise job_ended(store, session, outcome, before_ready=session.ready is None)
         if state.phase is Phase.PENDING:
             stale = ready  # of a run before the job was put back into the queue
             continue
@@ -79,8 +79,9 @@ def wait_until_ready(
         return Connection(there, ready, state, tunnel, _notices(there, state, log))
 
 
-def _how_ended(session: Session, state: JobState) -> JobState:
-    return scheduler(session.cluster).how_ended({session.job_id: state}, session)[session.job_id]
+def _how_ended(store: Store, session: Session, state: JobState) -> JobState:
+    jobs = scheduler(session.cluster, store)
+    return jobs.how_ended({session.job_id: state}, session.job)[session.job_id]
 
 
 def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
@@ -91,10 +92,10 @@ def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
 def connect(session: Session, *, login: Login, local_port: int | None = None) -> Connection:
     """The way into a session now. Raises `JobEnded`, or `NotReady` before Jupyter listens."""
     store = Store.of_user(os.environ)
-    state = scheduler(session.cluster).states([session])[session.job_id]
+    state = scheduler(session.cluster, store).states([session.job])[session.job_id]
     if state.phase is Phase.ENDED:
-        state = _how_ended(session, state)
-    log = follow(session, store)
+        state = _how_ended(store, session, state)
+    log = store.log(session)
     ready = require_ready(session, state, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
     tunnel = tunnel_of(session, ready, store, login)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from slurm_nb.connection.login import Login, find_login
@@ -17,8 +18,8 @@ from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import scheduler
-from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.session.pending import record
+from slurm_nb.scheduler.job import LOCAL, Job, Scheduler
+from slurm_nb.session.pending import PendingSubmission, begin, record
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
@@ -56,12 +57,34 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     store = Store.of_user(os.environ)
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
-    text = render(spec, template=template)
-    jobs = scheduler(LOCAL if local else "slurm")
-    cluster = jobs.cluster()
-    plan = Session(
-        job_id="",
-        cluster=cluster,
+    script = render(spec, template=template)
+    jobs = scheduler(LOCAL if local else "slurm", store)
+    plan = _plan(spec, jobs.cluster(), template=template, login=login, local_port=local_port)
+    pending = begin(store, plan, clusters=spec.clusters or "")
+    beside: list[str] = []
+    try:
+        with _signals_wait():
+            job = _hand_over(jobs, script, spec, pending, tell=beside.extend)
+            session = _keep(store, pending, job, saved)
+    except SubmissionUnknown as lost:
+        note(f"{lost}; looking whether the job exists all the same")
+        return _keep(store, pending, jobs.recover(lost, cluster=plan.cluster), saved)
+    for words in beside:
+        note(words)
+    return session
+
+
+def _plan(
+    spec: JobSpec,
+    cluster: str,
+    *,
+    template: str | None,
+    login: Login | None,
+    local_port: int | None,
+) -> Session:
+    """Return all that is known of a session before it has a job."""
+    return Session(
+        job=Job("", cluster),
         login_host=str(login or find_login(os.environ)),
         local_port=local_port,
         auth=spec.auth,
@@ -71,63 +94,55 @@ def submit(  # noqa: PLR0913  all but the first have defaults
         options=to_argv(
             spec,
             template=template,
-            local=local,
+            local=cluster == LOCAL,
             login=str(login) if login else None,
             local_port=local_port,
         ),
     )
-    intent: Path | None = None
 
-    def before(script: Path) -> None:
-        nonlocal intent
-        if not local:  # a local job is found again by its processes
-            intent = record(store, script, plan, clusters=spec.clusters or "")
 
-    def keep(job: Session) -> Session:
-        session = replace(
-            plan,
-            job_id=job.job_id,
-            cluster=job.cluster,
-            other_cluster=job.other_cluster,
-            script=job.script,
-        )
-        _save(store, session)
-        saved(session)
-        _forget(intent)
-        return session
+def _record(pending: PendingSubmission, script: Path) -> None:
+    """Note what is about to be submitted; a local job is found again by its processes."""
+    if pending.session.cluster != LOCAL:
+        record(pending, script)
 
-    beside: list[str] = []
+
+def _hand_over(
+    jobs: Scheduler,
+    script: str,
+    spec: JobSpec,
+    pending: PendingSubmission,
+    tell: Callable[[list[str]], None],
+) -> Job:
+    """Have the scheduler take the job; only what it refuses is not looked for later."""
+    cluster, before = pending.session.cluster, partial(_record, pending)
     try:
-        with _signals_wait():
-            job = jobs.submit(text, spec, store, cluster=cluster, before=before, tell=beside.extend)
-            session = keep(job)
-        for words in beside:
-            note(words)
-        return session  # noqa: TRY300  what is lost is lost above
-    except SubmissionUnknown as lost:
-        note(f"{lost}; looking whether the job exists all the same")
-        return keep(jobs.recover(lost, cluster=cluster))
+        return jobs.submit(script, spec, cluster=cluster, before=before, tell=tell)
+    except SubmissionUnknown:
+        raise
     except SchedulerError:
-        _forget(intent)  # it was refused
+        pending.path.unlink(missing_ok=True)
         raise
 
 
-def _forget(intent: Path | None) -> None:
-    if intent:
-        intent.unlink(missing_ok=True)
-
-
-def _save(store: Store, session: Session) -> None:
+def _keep(
+    store: Store, pending: PendingSubmission, job: Job, saved: Callable[[Session], None]
+) -> Session:
+    """Save the session of `job`; until that is done its submission stays noted."""
+    session = replace(pending.session, job=job)
     try:
         store.save(session)
     except SlurmNbError as error:
-        scancel = f"scancel -M {session.cluster}" if session.other_cluster else "scancel"
-        cancel = "slurm-nb cancel" if session.cluster == LOCAL else scancel
+        cancel = "slurm-nb cancel" if job.cluster == LOCAL else "scancel"
+        where = f" -M {job.cluster}" if job.needs_cluster_option else ""
         raise UserError(
-            f"job {session.job_id} was submitted, but its session was not saved: {error}",
+            f"job {job.job_id} was submitted, but its session was not saved: {error}",
             hint="when that is mended, it is found by: slurm-nb list;"
-            f" or cancel it with: {cancel} {session.job_id}",
+            f" or cancel it with: {cancel}{where} {job.job_id}",
         ) from error
+    saved(session)
+    pending.path.unlink(missing_ok=True)
+    return session
 
 
 @contextmanager

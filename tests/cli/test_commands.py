@@ -27,14 +27,14 @@ from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 from slurm_nb.files import user_name, write_private
 from slurm_nb.job.kit import digest, is_sound
 from slurm_nb.joblog.events import Ready
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "ab" * 32
-SEVEN = Session(job_id="7", cluster="hpc", login_host="login")
+SEVEN = Session(job=Job("7", "hpc"), login_host="login")
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
 
 
@@ -371,11 +371,10 @@ def test_no_wait_returns_with_the_session_saved(run: Run, store: Store) -> None:
     assert "slurm-nb tunnel-cmd 7" in result.err
     assert "slurm-nb cancel 7" in result.err
     session = store.load("7")
-    assert str(session.script).startswith(f"{store.folder}/jobs/")
+    assert str(session.job.script).startswith(f"{store.folder}/jobs/")
     assert abs(time.time() - (session.submitted_at or 0)) < 60
-    assert replace(session, script=None, submitted_at=None, options=()) == Session(
-        job_id="7",
-        cluster="hpc",
+    assert replace(session, submitted_at=None, options=()) == Session(
+        job=Job("7", "hpc", script=session.job.script),
         login_host="login:2222",
         local_port=9999,
         python=sys.executable,
@@ -778,7 +777,7 @@ def test_cancel_goes_on_after_one_that_failed(run: Run, slurm: AddProgram, store
 def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: Store) -> None:
     """--all takes every session that has not ended, and is silent about the others."""
     running(store)
-    store.save(Session(job_id="6", cluster="hpc"))
+    store.save(Session(job=Job("6", "hpc")))
     slurm("squeue", f"{GONE_WHEN_CANCELLED}; {shown('COMPLETED', job_id='6')}")
 
     result = run("cancel", "--all")
@@ -933,7 +932,7 @@ def test_the_group_knows_its_commands() -> None:
 @pytest.mark.usefixtures("slurm")
 def test_a_saved_ready_is_used_when_the_log_is_gone(run: Run, store: Store) -> None:
     """A user who removed the log can still connect to what was ready once."""
-    running(store, Session(job_id="7", cluster="hpc", ready=Ready("c1", 40123, "/tree")))
+    running(store, Session(job=Job("7", "hpc"), ready=Ready("c1", 40123, "/tree")))
     store.log_path("7").unlink()
 
     assert run("tunnel-cmd", "7").out.endswith("@c1\n")

@@ -18,10 +18,10 @@ import pytest
 from slurm_nb.cli.commands.completion import SHELLS
 from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 # Notes what it is called with, unless it is asked for completions.
 PROGRAM = """#!/bin/bash
@@ -46,8 +46,8 @@ NOT_FOUND = "the shell is not installed"
 @pytest.fixture
 def shell_environ(store: Store, tmp_path: Path) -> dict[str, str]:
     """A shell's environment with this checkout's slurm-nb; sessions 4711 and 5 are saved."""
-    store.save(Session(job_id="4711", cluster="hpc"))
-    store.save(Session(job_id="5", cluster="hpc"))
+    store.save(Session(job=Job("4711", "hpc")))
+    store.save(Session(job=Job("5", "hpc")))
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "slurm-nb").write_text(PROGRAM, encoding="utf-8")
@@ -202,12 +202,14 @@ def test_sessions_that_are_over_are_not_offered(
     store: Store, shell_environ: dict[str, str]
 ) -> None:
     """The newest first; a session is over when it was seen to have ended."""
-    session = Session(job_id="4712", cluster="hpc")
+    session = Session(job=Job("4712", "hpc"))
     store.save(session)
     ended = JobState(Phase.ENDED, "CANCELLED")
-    settle(session, ended, store, follow(session, store))
-    store.save(Session(job_id="local-6000", cluster="local"))
-    running = replace(session, job_id="4713", ready=Ready(node="c1", port=40000, path="/tree"))
+    settle(store, session, ended)
+    store.save(Session(job=Job("local-6000", "local")))
+    running = replace(
+        session, job=Job("4713", "hpc"), ready=Ready(node="c1", port=40000, path="/tree")
+    )
     store.save(running)
     write_private(store.session_folder("hpc", "4713") / "token", "ab" * 32)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.files import write_private
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 from tests.cli.test_commands import (
     GONE_WHEN_CANCELLED,
     READY,
@@ -37,8 +37,7 @@ from tests.conftest import AddProgram
 __all__ = ["run", "slurm"]  # fixtures
 
 NAMED = Session(
-    job_id="7",
-    cluster="hpc",
+    job=Job("7", "hpc"),
     login_host="login",
     job_name="analysis",
     submitted_at=1_795_000_000,
@@ -145,7 +144,7 @@ def test_a_name_cannot_forge_a_line_or_steer_the_terminal(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
     """session.json may be written by code in a notebook."""
-    running(store, Session(job_id="7", cluster="hpc", job_name="x\n8 y\x1b[2J"))
+    running(store, Session(job=Job("7", "hpc"), job_name="x\n8 y\x1b[2J"))
     slurm("squeue", shown("RUNNING"))
 
     said = run("list")
@@ -243,7 +242,7 @@ def test_a_cure_can_be_typed_for_a_job_that_was_sbatched_by_hand(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
     """Its options are not known, and --again of it is an error."""
-    store.save(Session(job_id="7", cluster="hpc"))
+    store.save(Session(job=Job("7", "hpc")))
     slurm("squeue", shown("CANCELLED", node="n/a"))
 
     said = run("status", "7").out
@@ -496,7 +495,7 @@ def test_open_keeps_the_token_out_of_the_browsers_arguments(
     """It is given a private page that leads there, and that goes with the token."""
     browser = program("browser", 'echo "$@" >"$0.calls"')
     monkeypatch.setenv("BROWSER", f"{browser} %s")
-    session = Session(job_id="local-1", cluster="local")
+    session = Session(job=Job("local-1", "local"))
     ready = READY.replace('"hpc"', '"local"').replace('"7"', '"local-1"')
     running(store, session, ready)
     with subprocess.Popen(["sleep", "30"], env={"SLURM_NB_SESSION": "local/local-1"}) as job:
@@ -508,7 +507,7 @@ def test_open_keeps_the_token_out_of_the_browsers_arguments(
     assert Path(f"{browser}.calls").read_text().strip() == page.as_uri()
     assert f"http://127.0.0.1:40123/tree?token={TOKEN}" in page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600
-    settle(session, JobState(Phase.ENDED, "ENDED"), store, follow(session, store))
+    settle(store, session, JobState(Phase.ENDED, "ENDED"))
     assert not page.exists()
 
 
@@ -588,7 +587,7 @@ def test_again_keeps_how_the_laptop_comes_in(run: Run, store: Store) -> None:
 @pytest.mark.usefixtures("slurm")
 def test_again_of_nothing_is_an_error(run: Run, store: Store) -> None:
     """A session that is not there, or whose options nobody knows."""
-    store.save(Session(job_id="5", cluster="hpc"))
+    store.save(Session(job=Job("5", "hpc")))
 
     unknown, bare = run("submit", "--again", "4"), run("submit", "--again", "5")
 

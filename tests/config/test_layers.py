@@ -20,6 +20,7 @@ from slurm_nb.config.toml_file import Key
 from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
 from slurm_nb.paths import user_config_path
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
@@ -576,7 +577,7 @@ def test_a_broken_file_does_not_hide_a_session(
 ) -> None:
     """tunnel-cmd needs no file where submit has saved what it resolved."""
     files.user("= =")
-    store.save(Session(job_id="7", cluster="hpc", login_host="login"))
+    store.save(Session(job=Job("7", "hpc"), login_host="login"))
     folder = store.session_folder("hpc", "7")
     write_private(folder / "token", "ab" * 32)
     write_private(folder / "nonce", NONCE)

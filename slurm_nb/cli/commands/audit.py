@@ -14,7 +14,7 @@ from slurm_nb.connection.readiness import require_ready
 from slurm_nb.operations.audit import Check, audit
 from slurm_nb.scheduler import scheduler
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 _EXIT_FAILED = 1
 
@@ -37,8 +37,8 @@ def command(*, session: Session, as_json: bool) -> None:
         5  not ready yet
     """
     store, job_id = Store.of_user(os.environ), session.job_id
-    state = scheduler(session.cluster).states([session])[job_id]
-    checks = audit(session, require_ready(session, state, follow(session, store), store), store)
+    state = scheduler(session.cluster, store).states([session.job])[job_id]
+    checks = audit(session, require_ready(session, state, store.log(session), store), store)
     failed = [check for check in checks if not check.passed]
     if as_json:
         records = [asdict(check) for check in checks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 import click
@@ -13,10 +14,10 @@ from slurm_nb.cli.views import unresolved_line
 from slurm_nb.diagnosis.outcome import is_over
 from slurm_nb.errors import SlurmNbError, UserError
 from slurm_nb.operations.cancel import Cancelled, cancel
-from slurm_nb.operations.lookup import choose, find_last_session
+from slurm_nb.operations.lookup import find_last_session, find_session
 from slurm_nb.session.pending import recover, unreadable
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _SLOW_S = 12.0  # kernels are given 10 s to shut down
 
@@ -50,13 +51,13 @@ def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[UserErr
 
     cluster: those on it alone.
     """
-    doubtful = recover(store)
+    unresolved = recover(store)
     sessions, broken = store.all()
-    for intent in doubtful:
-        say_notices([unresolved_line(intent)])
+    for pending in unresolved:
+        say_notices([unresolved_line(pending)])
     broken += unreadable(store)
     there = [each for each in sessions if cluster in {None, each.cluster}]
-    return [each for each in there if not is_over(find_ended(store, each))], broken
+    return [each for each in there if not is_over(store.outcome(each), time.time())], broken
 
 
 def _chosen(
@@ -66,7 +67,7 @@ def _chosen(
     failures = []
     for name in dict.fromkeys(names):
         try:
-            session = choose(store, name, cluster=cluster)
+            session = find_session(name, cluster=cluster, store=store)
             sessions[f"{session.cluster}/{session.job_id}"] = session
         except UserError as error:
             hint = error.hint

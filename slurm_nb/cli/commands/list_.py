@@ -52,7 +52,7 @@ def _tell_what_is_missing(listing: Listing, now_s: float) -> None:
             if entry.session.cluster == cluster and entry.as_of
         ]
         say_notices([f"Slurm does not answer ({problem}): {_age(times, now_s)}"])
-    say_notices(unresolved_line(intent) for intent in listing.doubtful)
+    say_notices(unresolved_line(pending) for pending in listing.unresolved)
     for error in listing.broken:
         complain(error)
 

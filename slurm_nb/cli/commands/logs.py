@@ -16,7 +16,7 @@ from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended
 from slurm_nb.session.state_cache import JobStateCache
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _ASK_EVERY_S = 29.0
 
@@ -29,17 +29,17 @@ def command(*, session: Session, follow: bool, lines: int | None) -> None:
     """Print the output of a session's job: the log of its Jupyter."""
     store = Store.of_user(os.environ)
     path = store.log_path(session.job_id)
-    shared = JobStateCache(store, scheduler(session.cluster), session.cluster)
+    shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
 
     def over() -> bool:
-        return shared.state(session, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
+        return shared.state(session.job, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
 
     if not _size(path):
         nothing = f"job {session.job_id} has written nothing yet"
         if follow:
             say(nothing)
-        elif ended := find_ended(store, session):
-            raise job_ended(ended, session, store)
+        elif outcome := store.outcome(session):
+            raise job_ended(store, session, outcome)
         else:
             found = "is empty" if path.exists() else "is not there"
             raise NotReady(

@@ -12,7 +12,6 @@ from slurm_nb.cli.console import say, say_notices
 from slurm_nb.cli.options import session_argument
 from slurm_nb.connection.login import find_login
 from slurm_nb.errors import UserError
-from slurm_nb.files import write_private
 from slurm_nb.operations.connect import connect
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
@@ -43,9 +42,7 @@ def command(*, session: Session) -> None:
     say_notices(reached.notices)
     url = reached.tunnel.url.replace(f":{reached.tunnel.local_port}/", f":{reached.ready.port}/", 1)
     # Not the URL itself: a browser's arguments are seen by every user of this machine.
-    store = Store.of_user(os.environ)
-    page = store.session_folder(session.cluster, job_id) / "open.html"
-    write_private(page, _PAGE.format(url=html.escape(url)))
+    page = Store.of_user(os.environ).save_page(session, _PAGE.format(url=html.escape(url)))
     if not webbrowser.open(page.as_uri()):
         raise UserError(
             "no browser was found on this machine",
