@@ -75,7 +75,7 @@ class Configured(click.Command):
         """Read flags, environment and files; an earlier session's options before the flags."""
         if not ctx.resilient_parsing:
             _refuse_unknown_variables(self)
-            args = with_earlier(self, args)
+            args = with_earlier(ctx, args)
         with _blamed(ctx, self):
             return super().parse_args(ctx, args)
 

@@ -33,11 +33,12 @@ class Cancelled:
     """Why it could not be cancelled."""
 
 
-def cancel(sessions: Iterable[Session]) -> Iterator[Cancelled]:
+def cancel(sessions: Iterable[Session], *, store: Store | None = None) -> Iterator[Cancelled]:
     """Cancel sessions and remove their secrets; each is told of when it is known to be over."""
+    store = store or Store.of_user(os.environ)
     ordered = sorted(sessions, key=lambda session: session.cluster)
     for cluster, group in groupby(ordered, key=lambda session: session.cluster):
-        yield from _cancel(scheduler(cluster), list(group), Store.of_user(os.environ))
+        yield from _cancel(scheduler(cluster), list(group), store)
 
 
 def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[Cancelled]:

@@ -65,10 +65,11 @@ def _one_of(sessions: list[Session], text: str) -> Session:
     )
 
 
-def find_session(name: str, *, cluster: str | None = None) -> Session:
+def find_session(name: str, *, cluster: str | None = None, store: Store | None = None) -> Session:
     """The session of a job id, or of a job name.
 
-    cluster: for an id that is a session's on more than one. Raises `UserError` when there is none,
+    cluster: for an id that is a session's on more than one. store: the state directory, by default
+    the user's. Raises `UserError` when there is none,
     when it is not clear which one is meant, or when it is not to be trusted.
     """
-    return choose(Store.of_user(os.environ), name, cluster=cluster)
+    return choose(store or Store.of_user(os.environ), name, cluster=cluster)

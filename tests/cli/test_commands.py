@@ -157,6 +157,40 @@ def test_version(run: Run) -> None:
     assert run("--version") == Result(0, f"slurm-nb, version {__version__}\n", "")
 
 
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["submit", "--help"], ["list", "-h"]])
+def test_asking_for_help_makes_no_state_directory(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    """Who only looks what there is has nothing written to their home."""
+    monkeypatch.setenv("SLURM_NB_HOME", str(tmp_path / "none"))
+
+    result = run(*words)
+
+    assert result.code == 0
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("slurm")
+@pytest.mark.parametrize(
+    "words", [["submit", "--login-host", "login"], ["url", "7"], ["cancel", "7"], ["list"]]
+)
+def test_a_command_opens_the_state_directory_once(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Its checks of every folder above cost a round trip each where the home is on NFS."""
+    running(store)
+    opened = []
+
+    def open_store(_environ: object) -> Store:
+        opened.append(store)
+        return store
+
+    monkeypatch.setattr(Store, "of_user", open_store)
+
+    assert run(*words).code == 0
+    assert opened == [store]
+
+
 def test_the_program_is_installed_as_slurm_nb() -> None:
     """The installed command is this one."""
     (script,) = entry_points(group="console_scripts", name="slurm-nb")

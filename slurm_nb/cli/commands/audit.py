@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 
 import click
 
 from slurm_nb.cli.console import answer_json, on_a_line, say
-from slurm_nb.cli.options import json_option, session_argument
+from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.connection.readiness import require_ready
 from slurm_nb.operations.audit import Check, audit
 from slurm_nb.scheduler import scheduler
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import follow
 
 _EXIT_FAILED = 1
 
@@ -22,7 +21,8 @@ _EXIT_FAILED = 1
 @click.command("audit")
 @session_argument
 @json_option
-def command(*, session: Session, as_json: bool) -> None:
+@pass_user
+def command(user: UserContext, *, session: Session, as_json: bool) -> None:
     r"""Check that nobody else gets into a session, and show what was seen.
 
     Looks at files, at what Slurm shows, and inside the job at what listens there, at its
@@ -36,7 +36,7 @@ def command(*, session: Session, as_json: bool) -> None:
         4  the job has ended
         5  not ready yet
     """
-    store, job_id = Store.of_user(os.environ), session.job_id
+    store, job_id = user.store, session.job_id
     state = scheduler(session.cluster).states([session])[job_id]
     checks = audit(session, require_ready(session, state, follow(session, store), store), store)
     failed = [check for check in checks if not check.passed]

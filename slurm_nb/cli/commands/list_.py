@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
 
 from slurm_nb.cli.console import answer_json, complain, on_a_line, say, say_notices, slow_noted
-from slurm_nb.cli.options import json_option
+from slurm_nb.cli.options import UserContext, json_option, pass_user
 from slurm_nb.cli.views import HEADINGS, clock_time, record, row, unresolved_line
 from slurm_nb.operations.listing import Listing, list_sessions
 from slurm_nb.operations.prune import clean_up, prune
-from slurm_nb.session.store import Store
 from slurm_nb.times import duration
 
 
 @click.command("list")
 @click.option("--prune", "pruned", is_flag=True, help="Forget the sessions that have ended.")
 @json_option
-def command(*, pruned: bool, as_json: bool) -> None:
+@pass_user
+def command(user: UserContext, *, pruned: bool, as_json: bool) -> None:
     """List your sessions, the newest first.
 
     IDLE is how long nothing ran in a session and nobody was connected. What ended more than 30
     days ago is forgotten by itself; --prune forgets all that has ended, with its output.
     """
-    store = Store.of_user(os.environ)
     with slow_noted():
-        listing = list_sessions(store)
-    clean_up(store)
+        listing = list_sessions(user.store)
+    clean_up(user.store)
     if pruned:
-        kept = prune(store, listing)
+        kept = prune(user.store, listing)
         removed = len(listing.entries) - len(kept.entries)
         listing = kept
         say(f"forgot {removed} session{'' if removed == 1 else 's'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -12,15 +11,17 @@ from slurm_nb.cli.again_option import again_option
 from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.cli.console import answer_json, complain, say, say_notices
 from slurm_nb.cli.options import (
+    UserContext,
     complete_file,
     complete_folder,
     json_option,
     local_port_option,
     login_host_option,
+    pass_user,
 )
 from slurm_nb.cli.progress import come_back, notify_option, wait_for_connection, wait_timeout_option
 from slurm_nb.cli.views import report
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login
 from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown
 from slurm_nb.job.resolve import resolve_env, resolve_image, resolve_notebook_dir, resolve_python
 from slurm_nb.job.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
@@ -28,7 +29,6 @@ from slurm_nb.operations.prune import clean_up
 from slurm_nb.operations.submit import render, submit
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
 
 
 @click.command(
@@ -124,7 +124,10 @@ from slurm_nb.session.store import Store
 @click.option("--dry-run", is_flag=True, help="Print the job script and submit nothing.")
 @json_option
 @click.argument("sbatch_options", nargs=-1, metavar="[-- SBATCH_OPTIONS...]")
+@pass_user
 def command(
+    user: UserContext,
+    /,
     *,
     notebook_dir: str | None,
     python: str | None,
@@ -155,7 +158,7 @@ def command(
         **options,
     )
     if dry_run:
-        click.echo(render(spec, template=template), nl=False)
+        click.echo(render(spec, template=template, store=user.store), nl=False)
         return
     session: Session | None = None
 
@@ -173,14 +176,14 @@ def command(
             local=cluster == LOCAL,
             saved=saved,
             note=lambda text: say_notices([text]),
+            store=user.store,
         )
-        clean_up(Store.of_user(os.environ))
-        login = login or find_login(os.environ)
+        clean_up(user.store)
         if no_wait:
-            _answer_submitted(session, login, as_json=as_json)
+            _answer_submitted(session, user.login_of(session), as_json=as_json)
         else:
             wait_for_connection(
-                session, login, timeout_s=wait_timeout, as_json=as_json, notify=notify
+                session, user, timeout_s=wait_timeout, as_json=as_json, notify=notify
             )
     except KeyboardInterrupt as interrupt:
         doubt = interrupt.__context__
