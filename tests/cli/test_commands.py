@@ -20,7 +20,7 @@ import pytest
 
 from slurm_nb import __version__, errors
 from slurm_nb.__main__ import main
-from slurm_nb.cli.console import visible
+from slurm_nb.cli.console import table, visible
 from slurm_nb.cli.main import cli
 from slurm_nb.cli.progress import WaitingLine
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
@@ -307,6 +307,17 @@ def test_control_characters_of_an_error_are_spelt_out(run: Run, failing: Failing
 def test_text_is_made_visible(text: str, shown: str) -> None:
     """Only what is invisible is changed."""
     assert visible(text) == shown
+
+
+def test_a_table_has_aligned_columns_and_one_line_a_row() -> None:
+    """No text can forge another row, and no blanks stand at the end of a line."""
+    rows = [("A", "LONG", "C"), ("longer", "b", ""), ("x", "y\nz", "\x1b[2J")]
+
+    assert table(rows).splitlines() == [
+        "A       LONG  C",
+        "longer  b",
+        "x       y\\nz  \\x1b[2J",
+    ]
 
 
 def test_a_fault_of_ones_own_is_one_line_and_a_private_file(

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from slurm_nb.cli.console import answer_json, complain, on_a_line, say, say_notices, slow_noted
+from slurm_nb.cli.console import answer_json, complain, say, say_notices, slow_noted, table
 from slurm_nb.cli.options import UserContext, json_option, pass_user
 from slurm_nb.cli.views import HEADINGS, clock_time, record, row, unresolved_line
 from slurm_nb.operations.listing import Listing, list_sessions
@@ -36,7 +36,7 @@ def command(user: UserContext, *, pruned: bool, as_json: bool) -> None:
     if as_json:
         answer_json({"sessions": [record(entry, now_s) for entry in listing.entries]})
     elif listing.entries:
-        click.echo("\n".join(_table([row(entry, now_s) for entry in listing.entries])))
+        click.echo(table([HEADINGS, *(row(entry, now_s) for entry in listing.entries)]))
     else:
         say("no sessions; to start one: slurm-nb submit")
     _tell_what_is_missing(listing, now_s)
@@ -63,12 +63,3 @@ def _age(times: list[float], now_s: float) -> str:
     if max(times) > now_s:
         return f"shown is what it said at {at}; the clock has been set back since"
     return f"shown is what it said {duration(now_s - max(times))} ago, at {at}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    shown = [tuple(on_a_line(text) for text in each) for each in (HEADINGS, *rows)]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(each, widths, strict=True)).rstrip()
-        for each in shown
-    ]
