@@ -47,6 +47,11 @@ class UserError(SlurmNbError):
 
     exit_code = 1
 
+    def __init__(self, message: str, *, hint: str = "", options: Collection[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.options = options
+        """Names of the options of `submit` whose values it is about: `("time",)`."""
+
 
 class SchedulerError(SlurmNbError):
     """Slurm (or the local machine) refused the request, or did not answer."""

@@ -229,25 +229,18 @@ def _blamed(ctx: click.Context, command: Configured) -> Iterator[None]:
             raise
         raise UserError(f"{source}: {error.message}") from error
     except UserError as error:
-        places = []
-        for key, param in command.keys().items():
-            source = source_of(ctx, param) if _META in ctx.meta else None
-            place = str(source.place) if isinstance(source, Setting) else str(source)
-            if _names(str(error), key, ctx.params.get(str(param.name))) and (
-                isinstance(source, Setting) or place.startswith(PREFIX)
-            ):
-                places.append(place)
+        if _META not in ctx.meta:  # the files themselves are wrong
+            raise
+        keys = command.keys()
+        sources = [source_of(ctx, keys[key]) for key in error.options]
+        places = [
+            str(source.place) if isinstance(source, Setting) else str(source)
+            for source in sources
+            if isinstance(source, Setting) or str(source).startswith(PREFIX)
+        ]
         if not places:
             raise
         raise UserError(f"{', '.join(places)}: {error}", hint=error.hint) from error
-
-
-def _names(message: str, key: str, value: object) -> bool:
-    """Whether an error is about an option, by its name or, of a list, by one of its texts."""
-    words = [repr(item) for item in value] if isinstance(value, tuple) else []
-    return bool(re.search(rf"(?<![\w-])--{re.escape(key)}(?![\w-])", message)) or any(
-        word in message for word in words
-    )
 
 
 profile_option = click.option(

@@ -36,6 +36,7 @@ class Login:
             raise UserError(
                 f"--login-host {text!r}: not a host name or address",
                 hint="write the name that you give ssh on your laptop: login.hpc.edu",
+                options=("login-host",),
             )
         return cls(host, port)
 

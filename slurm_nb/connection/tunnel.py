@@ -51,11 +51,12 @@ class Tunnel:
 def check_local_port(port: int) -> int:
     """`port` itself when a browser opens it and no root is needed; raises `UserError`."""
     if not 1024 <= port <= 65535:
-        raise UserError(f"--local-port {port}: must be from 1024 to 65535")
+        raise UserError(f"--local-port {port}: must be from 1024 to 65535", options=("local-port",))
     if port in BROWSER_REFUSED_PORTS:
         raise UserError(
             f"--local-port {port}: browsers refuse this port",
             hint="choose another one, or leave it to slurm-nb",
+            options=("local-port",),
         )
     return port
 

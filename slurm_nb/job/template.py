@@ -134,7 +134,9 @@ def _find(template: str, folders: Sequence[Path]) -> Path:
     if os.sep in template:
         path = Path(os.path.abspath(os.path.expanduser(template)))  # noqa: PTH111  keeps symlinks
         if not path.is_file():
-            raise UserError(f"--template {template!r}: there is no such file")
+            raise UserError(
+                f"--template {template!r}: there is no such file", options=("template",)
+            )
         return path
     found = _look_up(template, folders)
     if found is None and Path(template).is_file():
@@ -144,6 +146,7 @@ def _find(template: str, folders: Sequence[Path]) -> Path:
         raise UserError(
             f"--template {template!r}: there is no template of this name",
             hint=f"looked for {template}{_SUFFIX} in {places}; a file needs a slash: ./{template}",
+            options=("template",),
         )
     return found
 

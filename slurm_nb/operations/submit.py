@@ -28,7 +28,11 @@ def render(spec: JobSpec, *, template: str | None = None, store: Store | None = 
 
     store = store or Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
-        raise UserError("--auth password: there is no password", hint="set one: slurm-nb password")
+        raise UserError(
+            "--auth password: there is no password",
+            hint="set one: slurm-nb password",
+            options=("auth",),
+        )
     return script.render(spec, state_dir=store.folder, template=template)
 
 

@@ -56,7 +56,9 @@ class Local:
         """Start `script`; it goes on when this process and its shell are gone."""
         if spec.sbatch_options:
             raise UserError(
-                f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with --cluster local"
+                f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with"
+                " --cluster local",
+                options=("cluster", "sbatch-options"),
             )
         session = Session(job_id=_claim(store), cluster=cluster)
         script_path = store.script_path(session.job_id)
