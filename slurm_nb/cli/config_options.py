@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,8 +54,15 @@ class _Words(click.types.StringParamType):
 class Configured(click.Command):
     """A command that takes each of its options from flags, environment and config files."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  click's own
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401  click's own
+        headings: Mapping[str, str],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._headings = headings
+        """What stands above an option and those after it in `--help`, by the option's key."""
         for param in self.keys().values():
             name = key_of(param)
             param.envvar = PREFIX + name.replace("-", "_").upper()
@@ -66,6 +73,18 @@ class Configured(click.Command):
                 param.type = _Words(param.envvar)
             elif getattr(param, "multiple", False) and param.type is click.STRING:
                 param.type = _Lines()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings."""
+        heading = "Options"
+        sections: dict[str, list[tuple[str, str]]] = {heading: []}
+        for param in self.get_params(ctx):
+            heading = self._headings.get(key_of(param), heading)
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
+                sections.setdefault(heading, []).append(record)
+        for name, records in sections.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
 
     def keys(self) -> dict[str, click.Parameter]:
         """What may stand in a config file: the option of each key."""

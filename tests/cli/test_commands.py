@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -150,6 +151,26 @@ def test_every_command_has_help(run: Run, name: str, flag: str) -> None:
     assert result.code == 0
     assert result.out.startswith(f"Usage: slurm-nb {name}")
     assert result.err == ""
+
+
+def test_the_options_of_submit_stand_in_groups(run: Run) -> None:
+    """Who looks for the memory or the tunnel reads one group of some 35 options."""
+    parts = re.split(r"^(\w+):\n", run("submit", "--help").out, flags=re.MULTILINE)
+    groups = dict(zip(parts[1::2], parts[2::2], strict=True))
+
+    assert list(groups) == [
+        "Options", "Resources", "Environment", "Jupyter", "Connection", "Waiting", "Output",
+    ]  # fmt: skip
+    for name, options in (
+        ("Options", ("--profile", "--again", "--help")),
+        ("Resources", ("--account", "--mem", "--gpus", "--cluster")),
+        ("Environment", ("--python", "--container", "--setup")),
+        ("Jupyter", ("--ui", "--notebook-dir", "--idle-timeout")),
+        ("Connection", ("--listen", "--route", "--tls", "--auth", "--local-port")),
+        ("Waiting", ("--wait-timeout", "--notify", "--no-wait")),
+        ("Output", ("--dry-run", "--json")),
+    ):
+        assert [each for each in options if f"{each} " not in groups[name]] == []
 
 
 def test_version(run: Run) -> None:

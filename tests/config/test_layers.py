@@ -256,7 +256,7 @@ def test_an_option_that_can_be_repeated_is_a_list(
 ) -> None:
     """A list in a file; in a variable one value on each line; flags replace both."""
 
-    @click.command("submit", cls=Configured)
+    @click.command("submit", cls=Configured, headings={})
     @profile_option
     @click.option("--setup", multiple=True)
     @click.argument("sbatch_options", nargs=-1)

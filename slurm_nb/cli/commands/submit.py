@@ -34,6 +34,15 @@ from slurm_nb.session.session import Session
 @click.command(
     "submit",
     cls=Configured,
+    headings={
+        "account": "Resources",
+        "python": "Environment",
+        "ui": "Jupyter",
+        "listen": "Connection",
+        "wait-timeout": "Waiting",
+        "dry-run": "Output",
+        "help": "Options",
+    },
     context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
 )
 @profile_option
@@ -52,12 +61,8 @@ from slurm_nb.session.session import Session
 @click.option("--reservation", help="Reservation.")
 @click.option("-M", "--clusters", metavar="NAMES", help="Other clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
-@click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
 @click.option(
-    "--notebook-dir",
-    metavar="DIR",
-    shell_complete=complete_folder,
-    help="Jupyter's root. [default: where you are]",
+    "--cluster", type=click.Choice([LOCAL]), help="`local`: on this machine, without Slurm."
 )
 @click.option(
     "--python",
@@ -83,6 +88,24 @@ from slurm_nb.session.session import Session
 @click.option(
     "--template", metavar="FILE_OR_NAME", shell_complete=complete_file, help="Job template."
 )
+@click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
+@click.option(
+    "--notebook-dir",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="Jupyter's root. [default: where you are]",
+)
+@click.option(
+    "--allow-debugger",
+    is_flag=True,
+    help="Let kernels start a debugger. While it runs, any user of the node can run code as you.",
+)
+@click.option(
+    "--idle-timeout",
+    metavar="TIME",
+    default=JobSpec.idle_timeout,
+    help="End a session that was not used for so long; 0: never.",
+)
 @click.option(
     "--listen",
     type=click.Choice(LISTENS),
@@ -101,20 +124,6 @@ from slurm_nb.session.session import Session
     type=click.Choice(AUTHS),
     default="token",
     help="password: the one that `slurm-nb password` stored; the URL then holds no secret.",
-)
-@click.option(
-    "--allow-debugger",
-    is_flag=True,
-    help="Let kernels start a debugger. While it runs, any user of the node can run code as you.",
-)
-@click.option(
-    "--idle-timeout",
-    metavar="TIME",
-    default=JobSpec.idle_timeout,
-    help="End a session that was not used for so long; 0: never.",
-)
-@click.option(
-    "--cluster", type=click.Choice([LOCAL]), help="`local`: on this machine, without Slurm."
 )
 @login_host_option
 @local_port_option
