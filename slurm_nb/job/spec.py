@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from slurm_nb.errors import UserError
+from slurm_nb.job.routes import ROUTES, RouteName, names_with_tls
 from slurm_nb.times import time_limit_s
 
 Ui = Literal["notebook", "lab"]
 UIS: tuple[Ui, ...] = get_args(Ui)
 Listen = Literal["port", "socket"]
 LISTENS: tuple[Listen, ...] = get_args(Listen)
-Route = Literal["jump", "direct"]
-ROUTES: tuple[Route, ...] = get_args(Route)
 Auth = Literal["token", "password"]
 AUTHS: tuple[Auth, ...] = get_args(Auth)
 
@@ -71,7 +70,7 @@ class JobSpec:
     ui: Ui = "notebook"
     listen: Listen = "port"
     """On a TCP port, or on a UNIX socket."""
-    route: Route = "jump"
+    route: RouteName = "jump"
     """How the laptop gets there: by ssh to the node, or by TCP from the login node."""
     tls: bool = False
     """With the direct route: Jupyter brings a certificate made in the job."""
@@ -146,23 +145,23 @@ def _check_ways(spec: JobSpec) -> None:
     for option, value, words in (
         ("ui", spec.ui, UIS),
         ("listen", spec.listen, LISTENS),
-        ("route", spec.route, ROUTES),
+        ("route", spec.route, tuple(ROUTES)),
         ("auth", spec.auth, AUTHS),
     ):
         if value not in words:
             raise UserError(
                 f"--{option} {value!r}: must be {' or '.join(words)}", options=(option,)
             )
-    if spec.listen == "socket" and spec.route == "direct":
+    route = ROUTES[spec.route]
+    if spec.listen == "socket" and route.no_socket:
         raise UserError(
-            "--listen socket and --route direct exclude each other: over the cluster's"
-            " network only a port is reached",
+            f"--listen socket and --route {spec.route} exclude each other: {route.no_socket}",
             hint="leave one of them out",
             options=("listen", "route"),
         )
-    if spec.tls and spec.route != "direct":
+    if spec.tls and route.no_tls:
         raise UserError(
-            "--tls without --route direct: the jump route is encrypted to the node by ssh",
+            f"--tls without --route {' or '.join(names_with_tls())}: {route.no_tls}",
             options=("route", "tls"),
         )
 

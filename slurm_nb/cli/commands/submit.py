@@ -24,7 +24,8 @@ from slurm_nb.cli.views import report
 from slurm_nb.connection.login import Login
 from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown
 from slurm_nb.job.resolve import resolve_env, resolve_image, resolve_notebook_dir, resolve_python
-from slurm_nb.job.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
+from slurm_nb.job.routes import ROUTES, names_with_tls
+from slurm_nb.job.spec import AUTHS, LISTENS, UIS, JobSpec
 from slurm_nb.operations.prune import clean_up
 from slurm_nb.operations.submit import render, submit
 from slurm_nb.scheduler.job import LOCAL
@@ -114,11 +115,15 @@ from slurm_nb.session.session import Session
 )
 @click.option(
     "--route",
-    type=click.Choice(ROUTES),
+    type=click.Choice(list(ROUTES)),
     default="jump",
-    help="jump: ssh to the node. direct: TCP from the login node, where sites forbid that ssh.",
+    help=" ".join(f"{name}: {route.help}." for name, route in ROUTES.items()),
 )
-@click.option("--tls", is_flag=True, help="With --route direct: encrypt the last leg.")
+@click.option(
+    "--tls",
+    is_flag=True,
+    help=f"With --route {' or '.join(names_with_tls())}: encrypt the last leg.",
+)
 @click.option(
     "--auth",
     type=click.Choice(AUTHS),
