@@ -1,4 +1,4 @@
-"""Times as Slurm writes them and as people do. Pure: no I/O, no clock."""
+"""Times as Slurm writes them and as people do."""
 
 from __future__ import annotations
 

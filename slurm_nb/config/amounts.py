@@ -1,7 +1,4 @@
-"""A site's maxima: amounts of time, memory, CPUs and GPUs, compared with their units.
-
-Pure: no I/O, no clock.
-"""
+"""A site's maxima: amounts of time, memory, CPUs and GPUs, compared with their units."""
 
 from __future__ import annotations
 

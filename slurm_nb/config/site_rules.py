@@ -1,6 +1,6 @@
 """What a site's file locks and limits, held against the values in force.
 
-A help against mistakes, not a wall: who may run sbatch can ask it for anything. Pure.
+A help against mistakes, not a wall: who may run sbatch can ask it for anything.
 """
 
 from __future__ import annotations

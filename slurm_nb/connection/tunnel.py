@@ -1,7 +1,4 @@
-"""From where Jupyter listens to the ssh command and URL for the laptop.
-
-Pure: no I/O, no clock.
-"""
+"""From where Jupyter listens to the ssh command and URL for the laptop."""
 
 from __future__ import annotations
 

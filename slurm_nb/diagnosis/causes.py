@@ -1,7 +1,6 @@
 """The known causes of an ending: how each is known, what is told of it, and what to do then.
 
-Pure: no I/O, no clock. endings.py finds the cause of a job; docs/troubleshooting.md shows the
-table.
+explain.py finds the cause of a job; docs/troubleshooting.md shows the table.
 """
 
 from __future__ import annotations

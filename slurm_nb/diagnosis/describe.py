@@ -1,7 +1,4 @@
-"""A job's state as a scientist is told of it, and times as people write them.
-
-Pure: no I/O, no clock.
-"""
+"""A job's state as a scientist is told of it, and times as people write them."""
 
 from __future__ import annotations
 

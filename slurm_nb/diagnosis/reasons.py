@@ -1,7 +1,4 @@
-"""Why Slurm lets a job wait, in words that help.
-
-Pure: no I/O, no clock.
-"""
+"""Why Slurm lets a job wait, in words that help."""
 
 from __future__ import annotations
 

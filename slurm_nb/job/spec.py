@@ -1,7 +1,4 @@
-"""JobSpec: everything that a job script is rendered from, with impossible values refused.
-
-Pure: no I/O, no clock.
-"""
+"""JobSpec: everything that a job script is rendered from, with impossible values refused."""
 
 from __future__ import annotations
 
