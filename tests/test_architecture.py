@@ -39,11 +39,12 @@ IO_NAMES = {
 }  # fmt: skip
 IO_MODULES = {"os", "io", "time", "shutil", "socket", "subprocess", "tempfile", "pwd", "grp"}
 PURE = [
-    "times.py", "job/spec.py", "job/quoting.py", "job/saved_options.py", "joblog/events.py",
-    "connection/tunnel.py", "connection/connection.py", "config/toml_file.py", "config/amounts.py",
-    "config/site_rules.py", "config/sample.py", "diagnosis/reasons.py", "diagnosis/causes.py",
-    "diagnosis/explain.py", "diagnosis/describe.py", "diagnosis/outcome.py",
-    "scheduler/environment.py", "scheduler/parse.py",
+    "times.py", "job/spec.py", "job/routes.py", "job/quoting.py", "job/saved_options.py",
+    "joblog/events.py", "connection/tunnel.py", "connection/connection.py",
+    "config/toml_file.py", "config/amounts.py", "config/site_rules.py", "config/sample.py",
+    "diagnosis/reasons.py", "diagnosis/causes.py", "diagnosis/explain.py",
+    "diagnosis/describe.py", "diagnosis/outcome.py", "scheduler/environment.py",
+    "scheduler/parse.py",
 ]  # fmt: skip
 
 

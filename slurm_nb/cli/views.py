@@ -10,6 +10,7 @@ from typing import Any
 from slurm_nb.connection.connection import Connection
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import Tunnel
+from slurm_nb.job.routes import route_to
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.joblog.events import Ready
 from slurm_nb.operations.listing import SessionStatus
@@ -138,7 +139,7 @@ def connection_block(reached: Connection) -> str:
     """The lines for stdout: the command, the URL and what to know of them, and what comes next."""
     session, ready, state = reached.session, reached.ready, reached.state
     tunnel, job_id = reached.tunnel, session.job_id
-    host_key = "" if ready.address else _HOST_KEY
+    host_key = _HOST_KEY if route_to(ready.address).to_node else ""
     ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
     if state.phase is Phase.UNKNOWN:
         ends = "not known, Slurm does not answer now"
@@ -178,9 +179,10 @@ def _beside_the_url(session: Session, ready: Ready) -> str:
     lines = []
     if session.auth == "password":
         lines.append("Jupyter asks for the password that you gave `slurm-nb password`.")
-    if ready.address:
+    exposes = route_to(ready.address).exposes
+    if exposes:
         keys = "password and the token open" if session.auth == "password" else "token opens"
-        lines.append(f"Anybody on the cluster's network can knock at {ready.address}:{ready.port};")
+        lines.append(exposes.format(end=f"{ready.address}:{ready.port}"))
         leg = "." if ready.fingerprint else ". The last leg is not encrypted (--tls does that)."
         lines.append(f"only the {keys} it{leg}")
     if ready.fingerprint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -36,6 +35,7 @@ class Login:
             raise UserError(
                 f"--login-host {text!r}: not a host name or address",
                 hint="write the name that you give ssh on your laptop: login.hpc.edu",
+                options=("login-host",),
             )
         return cls(host, port)
 
@@ -64,5 +64,7 @@ def find_login(environ: Mapping[str, str]) -> Login:
         case [_, _, address, port]:
             with contextlib.suppress(UserError):  # sshd says UNKNOWN of what is no TCP
                 return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+    import socket  # noqa: PLC0415  few commands need it
+
     name = socket.getfqdn()
     return Login(socket.gethostname() if name.startswith("localhost") else name)

@@ -1,7 +1,6 @@
 """The known causes of an ending: how to recognise each, what to tell the user, and the cure.
 
-Pure: no I/O, no clock. explain.py finds the cause of a job; docs/troubleshooting.md shows the
-table.
+explain.py finds the cause of a job; docs/troubleshooting.md shows the table.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A job's state in plain words.
-
-Pure: no I/O, no clock.
-"""
+"""A job's state in plain words."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How a job ended, in words: the cause, what shows it, and what to do next.
-
-Pure: no I/O, no clock.
-"""
+"""How a job ended, in words: the cause, what shows it, and what to do next."""
 
 from __future__ import annotations
 

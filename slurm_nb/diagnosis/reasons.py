@@ -1,7 +1,4 @@
-"""Why a job is pending, in plain words.
-
-Pure: no I/O, no clock.
-"""
+"""Why a job is pending, in plain words."""
 
 from __future__ import annotations
 

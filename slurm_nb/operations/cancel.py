@@ -33,10 +33,10 @@ class Cancelled:
     """Why it could not be cancelled."""
 
 
-def cancel(sessions: Iterable[Session]) -> Iterator[Cancelled]:
+def cancel(sessions: Iterable[Session], *, store: Store | None = None) -> Iterator[Cancelled]:
     """Cancel sessions and remove their secrets; each is told of when it is known to be over."""
+    store = store or Store.of_user(os.environ)
     ordered = sorted(sessions, key=lambda session: session.cluster)
-    store = Store.of_user(os.environ)
     for cluster, group in groupby(ordered, key=lambda session: session.cluster):
         yield from _cancel(scheduler(cluster, store), list(group), store)
 

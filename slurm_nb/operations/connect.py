@@ -31,15 +31,18 @@ _RUNNING = JobState(Phase.RUNNING, "RUNNING")
 def wait_until_ready(
     session: Session,
     *,
+    login: Login | None = None,
     timeout_s: float | None = None,
     show: Callable[[JobState | None, float], None] = lambda *_: None,
+    store: Store | None = None,
 ) -> Connection:
     """Return when Jupyter is ready.
 
-    show: called often, with the job's state and the seconds waited. Raises `JobEnded`, or
-    `NotReady` after `timeout_s`: the job lives on then.
+    login: the login node as the laptop reaches it, by default as the session was submitted. show:
+    called often, with the job's state and the seconds waited. store: the state directory, by
+    default the user's. Raises `JobEnded`, or `NotReady` after `timeout_s`: the job lives on then.
     """
-    store = Store.of_user(os.environ)
+    store = store or Store.of_user(os.environ)
     shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
     log = store.log(session)
     began = time.monotonic()
@@ -74,9 +77,12 @@ def wait_until_ready(
         there = replace(session, ready=ready)
         with suppress(UserError):  # a full or read-only disk: the output says it again
             store.save(there)
-        login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
-        tunnel = tunnel_of(there, ready, store, login)
+        tunnel = tunnel_of(there, ready, store, login or _login_of(session))
         return Connection(there, ready, state, tunnel, _notices(there, state, log))
+
+
+def _login_of(session: Session) -> Login:
+    return Login.parse(session.login_host) if session.login_host else find_login(os.environ)
 
 
 def _how_ended(store: Store, session: Session, state: JobState) -> JobState:
@@ -89,14 +95,24 @@ def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
     return (*stands_still(state, session.job_id), *log.progress.notices)
 
 
-def connect(session: Session, *, login: Login, local_port: int | None = None) -> Connection:
-    """The way into a session now. Raises `JobEnded`, or `NotReady` before Jupyter listens."""
-    store = Store.of_user(os.environ)
+def connect(
+    session: Session,
+    *,
+    login: Login | None = None,
+    local_port: int | None = None,
+    store: Store | None = None,
+) -> Connection:
+    """Return how to reach a session now.
+
+    login, store: as `wait_until_ready` takes them. Raises `JobEnded`, or `NotReady` before
+    Jupyter listens.
+    """
+    store = store or Store.of_user(os.environ)
     state = scheduler(session.cluster, store).states([session.job])[session.job_id]
     if state.phase is Phase.ENDED:
         state = _how_ended(store, session, state)
     log = store.log(session)
     ready = require_ready(session, state, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
-    tunnel = tunnel_of(session, ready, store, login)
+    tunnel = tunnel_of(session, ready, store, login or _login_of(session))
     return Connection(session, ready, state, tunnel, _notices(session, state, log))

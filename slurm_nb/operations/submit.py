@@ -24,13 +24,17 @@ from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
 
-def render(spec: JobSpec, *, template: str | None = None) -> str:
+def render(spec: JobSpec, *, template: str | None = None, store: Store | None = None) -> str:
     """The job script that `submit` hands to sbatch; its kit is installed. Raises `UserError`."""
     from slurm_nb.job import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
 
-    store = Store.of_user(os.environ)
+    store = store or Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
-        raise UserError("--auth password: there is no password", hint="set one: slurm-nb password")
+        raise UserError(
+            "--auth password: there is no password",
+            hint="set one: slurm-nb password",
+            options=("auth",),
+        )
     text = script.render(spec, state_dir=store.folder, template=template)
     kit.install(store.kits)
     return text
@@ -45,19 +49,21 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     local: bool = False,
     saved: Callable[[Session], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
+    store: Store | None = None,
 ) -> Session:
     """Submit a job and save its session; returns when the job has its id.
 
     template: a file or a name, see docs/site-admins.md. login: the login node as the laptop reaches
     it, by default the address that the user came in by. local: on this machine, without Slurm.
     saved: called with the session before a signal such as Ctrl-C can get between. note: called with
-    words of Slurm's beside its answer. Raises `UserError`; `SchedulerError` when Slurm refuses;
-    `SubmissionUnknown` when nobody knows whether there is a job.
+    words of Slurm's beside its answer. store: the state directory, by default the user's. Raises
+    `UserError`; `SchedulerError` when Slurm refuses; `SubmissionUnknown` when nobody knows whether
+    there is a job.
     """
-    store = Store.of_user(os.environ)
+    store = store or Store.of_user(os.environ)
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
-    script = render(spec, template=template)
+    script = render(spec, template=template, store=store)
     jobs = scheduler(LOCAL if local else "slurm", store)
     plan = _plan(spec, jobs.cluster(), template=template, login=login, local_port=local_port)
     pending = begin(store, plan, clusters=spec.clusters or "")

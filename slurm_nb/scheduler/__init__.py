@@ -1,4 +1,7 @@
-"""Where jobs run: Slurm, or this machine. The only package that starts processes."""
+"""Where jobs run: Slurm, or this machine. The only package that starts processes.
+
+parse and environment are pure: no I/O, no clock.
+"""
 
 from __future__ import annotations
 

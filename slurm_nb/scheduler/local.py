@@ -56,7 +56,9 @@ class Local:
         """Start `script`; it goes on when this process and its shell are gone."""
         if spec.sbatch_options:
             raise UserError(
-                f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with --cluster local"
+                f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with"
+                " --cluster local",
+                options=("cluster", "sbatch-options"),
             )
         job = Job(self._files.claim_local_id(), cluster)
         script_path = self._files.script_path(job.job_id)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 
 from slurm_nb import __version__, errors
 from slurm_nb.__main__ import main
-from slurm_nb.cli.console import visible
+from slurm_nb.cli.console import table, visible
 from slurm_nb.cli.main import cli
 from slurm_nb.cli.progress import WaitingLine
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
@@ -153,9 +154,63 @@ def test_every_command_has_help(run: Run, name: str, flag: str) -> None:
     assert result.err == ""
 
 
+def test_the_options_of_submit_stand_in_groups(run: Run) -> None:
+    """Who looks for the memory or the tunnel reads one group of some 35 options."""
+    parts = re.split(r"^(\w+):\n", run("submit", "--help").out, flags=re.MULTILINE)
+    groups = dict(zip(parts[1::2], parts[2::2], strict=True))
+
+    assert list(groups) == [
+        "Options", "Resources", "Environment", "Jupyter", "Connection", "Waiting", "Output",
+    ]  # fmt: skip
+    for name, options in (
+        ("Options", ("--profile", "--again", "--help")),
+        ("Resources", ("--account", "--mem", "--gpus", "--cluster")),
+        ("Environment", ("--python", "--container", "--setup")),
+        ("Jupyter", ("--ui", "--notebook-dir", "--idle-timeout")),
+        ("Connection", ("--listen", "--route", "--tls", "--auth", "--local-port")),
+        ("Waiting", ("--wait-timeout", "--notify", "--no-wait")),
+        ("Output", ("--dry-run", "--json")),
+    ):
+        assert [each for each in options if f"{each} " not in groups[name]] == []
+
+
 def test_version(run: Run) -> None:
     """--version says name and version."""
     assert run("--version") == Result(0, f"slurm-nb, version {__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["submit", "--help"], ["list", "-h"]])
+def test_asking_for_help_makes_no_state_directory(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    """Who only looks what there is has nothing written to their home."""
+    monkeypatch.setenv("SLURM_NB_HOME", str(tmp_path / "none"))
+
+    result = run(*words)
+
+    assert result.code == 0
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("slurm")
+@pytest.mark.parametrize(
+    "words", [["submit", "--login-host", "login"], ["url", "7"], ["cancel", "7"], ["list"]]
+)
+def test_a_command_opens_the_state_directory_once(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Its checks of every folder above cost a round trip each where the home is on NFS."""
+    running(store)
+    opened = []
+
+    def open_store(_environ: object) -> Store:
+        opened.append(store)
+        return store
+
+    monkeypatch.setattr(Store, "of_user", open_store)
+
+    assert run(*words).code == 0
+    assert opened == [store]
 
 
 def test_the_program_is_installed_as_slurm_nb() -> None:
@@ -274,6 +329,17 @@ def test_control_characters_of_an_error_are_spelt_out(run: Run, failing: Failing
 def test_text_is_made_visible(text: str, shown: str) -> None:
     """Only what is invisible is changed."""
     assert visible(text) == shown
+
+
+def test_a_table_has_aligned_columns_and_one_line_a_row() -> None:
+    """No text can forge another row, and no blanks stand at the end of a line."""
+    rows = [("A", "LONG", "C"), ("longer", "b", ""), ("x", "y\nz", "\x1b[2J")]
+
+    assert table(rows).splitlines() == [
+        "A       LONG  C",
+        "longer  b",
+        "x       y\\nz  \\x1b[2J",
+    ]
 
 
 def test_a_fault_of_ones_own_is_one_line_and_a_private_file(

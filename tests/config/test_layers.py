@@ -257,7 +257,7 @@ def test_an_option_that_can_be_repeated_is_a_list(
 ) -> None:
     """A list in a file; in a variable one value on each line; flags replace both."""
 
-    @click.command("submit", cls=Configured)
+    @click.command("submit", cls=Configured, headings={})
     @profile_option
     @click.option("--setup", multiple=True)
     @click.argument("sbatch_options", nargs=-1)
@@ -288,6 +288,22 @@ def test_an_option_that_can_be_repeated_is_a_list(
         ("wait-timeout = -1", ":1: wait-timeout: -1 is not in the range x>=0"),
         ('auth = "password"', ":1: --auth password: there is no password"),
         ('sbatch-options = ["--array=1-9"]', ":1: sbatch option '--array=1-9' can't be passed"),
+        ('idle-timeout = "soon"', ":1: --idle-timeout 'soon': not a time limit"),
+        ("cpus-per-task = 0", ":1: --cpus-per-task 0: must be 1 or more"),
+        ('mem = "lots"', ":1: --mem 'lots': not a size"),
+        ('gpus = "few"', ":1: --gpus 'few': not a number of GPUs"),
+        ('job-name = " "', ":1: --job-name ' ': is empty"),
+        ('account = "a\\nb"', ":1: --account 'a\\nb': holds a newline"),
+        ('notebook-dir = "/no/such"', ":1: --notebook-dir '/no/such': there is no such directory"),
+        ('env = "-x"', ":1: --env '-x': must not begin with a dash"),
+        ('env = "~nobody.such/x"', ":1: --env '~nobody.such/x': there is no such user"),
+        ('module = [""]', ":1: --module '': is empty"),
+        ('container = ""', ":1: --container '': is empty"),
+        ('template = "none.such"', ":1: --template 'none.such': there is no template of this name"),
+        ('template = "/none.such"', ":1: --template '/none.such': there is no such file"),
+        ('login-host = "a b"', ":1: --login-host 'a b': not a host name"),
+        ('route = "jump"\ntls = true', ":1, {file}:2: --tls without --route direct"),
+        ('env = "/e"\ncontainer = "/i"', ":1, {file}:2: --env and --container exclude each other"),
         ('[profiles.unused]\nui = "x"', ":2: ui: 'x' is not one of"),
         ('route = "direct"\nlisten = "socket"', ":2, {file}:1: --listen socket and --route direct"),
     ],

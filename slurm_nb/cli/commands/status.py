@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
 
 from slurm_nb.cli.console import answer_json, on_a_line, say_notices, slow_noted
-from slurm_nb.cli.options import json_option, session_argument
+from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.cli.views import clock_time, idle, record, time_left_s
 from slurm_nb.diagnosis.describe import describe, stands_still
 from slurm_nb.diagnosis.explain import explain
@@ -18,7 +17,6 @@ from slurm_nb.operations.listing import SessionStatus, find_entry
 from slurm_nb.scheduler import place_in_queue
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Activity, Session
-from slurm_nb.session.store import Store
 from slurm_nb.times import duration, when
 
 _WIDTH = 11
@@ -28,9 +26,10 @@ _PUT_BACK = ("preempted", "node-failed")
 @click.command("status")
 @session_argument
 @json_option
-def command(*, session: Session, as_json: bool) -> None:
+@pass_user
+def command(user: UserContext, *, session: Session, as_json: bool) -> None:
     """Say how a session stands: why it waits, when it ends, how idle it is, or why it ended."""
-    store = Store.of_user(os.environ)
+    store = user.store
     with slow_noted():
         entry, problem = find_entry(store, session)
         place = place_in_queue(session.job) if _is_in_line(entry.state) else None
