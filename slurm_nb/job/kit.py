@@ -9,6 +9,7 @@ So a job runs what it was submitted with, whatever is installed by the time it s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -116,17 +117,16 @@ def _named(state_dir: Path) -> set[str]:
 
 
 def _replace(folder: Path) -> None:
-    """Put a complete kit in the place of `folder`; another submission may do so as well."""
+    """Put a complete kit in the place of `folder`, unless another submission has just done so."""
     fresh, aside = (
         folder.with_name(f"{folder.name}.{os.getpid()}.{end}") for end in ("new", "old")
     )
     try:
         _write(fresh)
-        with suppress(FileNotFoundError):
-            folder.rename(aside)
-        with suppress(OSError):
-            fresh.rename(folder)
-            _sync(folder.parent)
+        if not _moved(fresh, folder) and not is_sound(folder):  # a damaged kit is in the way
+            with suppress(FileNotFoundError):
+                folder.rename(aside)
+            _moved(fresh, folder)
         if not is_sound(folder):
             raise UserError(
                 f"{folder}: is not what was written there", hint="is the disk sound, and not full?"
@@ -134,6 +134,18 @@ def _replace(folder: Path) -> None:
     finally:
         for path in (fresh, aside):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _moved(fresh: Path, folder: Path) -> bool:
+    """Rename a directory, and return whether nothing was in the way."""
+    try:
+        fresh.rename(folder)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            return False
+        raise
+    _sync(folder.parent)
+    return True
 
 
 def _write(folder: Path) -> None:
