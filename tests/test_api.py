@@ -16,8 +16,8 @@ from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from tests.cli.test_commands import TOKEN, has_token, running, shown, slurm
 from tests.conftest import AddProgram
+from tests.fakes import TOKEN, has_token, running, shown, slurm
 
 __all__ = ["slurm"]  # a fixture, for pytest to find here
 LOGIN = Login("login.hpc.edu")

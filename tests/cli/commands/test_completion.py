@@ -22,6 +22,7 @@ from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
+from tests.conftest import ROOT
 
 # Notes what it is called with, unless it is asked for completions.
 PROGRAM = """#!/bin/bash
@@ -58,7 +59,7 @@ def shell_environ(store: Store, tmp_path: Path) -> dict[str, str]:
         "TERM": "dumb",
         "LANG": "C.UTF-8",
         "PYTHON": sys.executable,
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONPATH": str(ROOT),
         "CALLED": str(tmp_path / "called"),
         "SLURM_NB_HOME": str(store.folder),
         "XDG_CONFIG_HOME": os.environ["XDG_CONFIG_HOME"],
