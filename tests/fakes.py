@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ class Result:
     out: str
     err: str
 
+    @property
+    def directives(self) -> list[str]:
+        """The `#SBATCH` options of a dry run but for those that each job has."""
+        found = re.findall(r"^#SBATCH (.*)$", self.out, re.MULTILINE)
+        return [each for each in found if not each.startswith(("--job-name", "--o", "--sig"))]
+
 
 Run = Callable[..., Result]
 
@@ -55,13 +62,17 @@ def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     return call
 
 
+def squeue_row(job_id: str, word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
+    """A line of squeue in the columns that slurm-nb asks for, `%i|%u|%T|%e|%S|%B|%r|%o`."""
+    user, start = of.get("user", user_name()), of.get("start", "N/A")
+    return f"{job_id}|{user}|{word}|{end}|{start}|{of.get('node', 'n/a')}|{reason}|{of['script']}"
+
+
 def shown(word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
-    """A line of squeue, in the columns that slurm-nb asks for."""
-    script = '$(cat "${0%/*}/sbatch.script" 2>/dev/null)'
-    job_id, user = of.get("job_id", "7"), of.get("user", user_name())
-    node = of.get("node", "n/a" if word == "PENDING" else "c1")
-    start = of.get("start", "N/A")
-    return f'echo "{job_id}|{user}|{word}|{end}|{start}|{node}|{reason}|{script}"'
+    """A command that prints a line of squeue; the job runs the script that sbatch was given."""
+    job_id, script = of.pop("job_id", "7"), '$(cat "${0%/*}/sbatch.script" 2>/dev/null)'
+    node = of.pop("node", "n/a" if word == "PENDING" else "c1")
+    return f'echo "{squeue_row(job_id, word, end, reason, node=node, script=script, **of)}"'
 
 
 GONE = 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING; '

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
 
-from slurm_nb.__main__ import main
 from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.config.layers import choose_profile, load
 from slurm_nb.config.toml_file import Key
@@ -24,6 +21,9 @@ from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
+from tests.fakes import Run, run
+
+__all__ = ["run"]  # a fixture
 
 KEYS = [Key("partition", "text"), Key("profile", "text")]
 
@@ -43,22 +43,6 @@ class Files:
         self.user_path.write_text(text, encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def directives(self) -> list[str]:
-        """The `#SBATCH` options of a dry run but for those that each job has."""
-        found = re.findall(r"^#SBATCH (.*)$", self.out, re.MULTILINE)
-        return [each for each in found if not each.startswith(("--job-name", "--o", "--sig"))]
-
-
-Run = Callable[..., Result]
-
-
 @pytest.fixture
 def files(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Files:
     """Both are named by variables; the site's is there, and empty."""
@@ -67,22 +51,6 @@ def files(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Fi
     site_path.touch()
     clean_environ.setenv("SLURM_NB_SITE_CONFIG", str(site_path))
     return Files(site_path, user_config_path(os.environ))
-
-
-@pytest.fixture
-def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the program with arguments, as the entry point does."""
-    monkeypatch.setenv("SLURM_NB_HOME", str(store.folder))
-
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["slurm-nb", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        code = caught.value.code
-        return Result(code if isinstance(code, int) else 0, out, err)
-
-    return call
 
 
 # --- where the files are, and whether they are read ---

@@ -15,9 +15,10 @@ from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
+from tests.fakes import squeue_row
 
 ENDED = JobState(Phase.ENDED, "COMPLETED")
-ROW = "{0}|$(id -un)|{1}|2026-11-23T14:00:00|N/A|c1|None|/job.sh"
+END = "2026-11-23T14:00:00"
 
 
 def session(job_id: str, submitted_at: int = 0) -> Session:
@@ -33,7 +34,10 @@ def slurm(program: AddProgram) -> Callable[..., None]:
     """What squeue and sacct say of jobs: `shows(squeue={"7": "RUNNING"}, sacct=...)`."""
 
     def shows(squeue: dict[str, str], sacct: str = "exit 1") -> None:
-        rows = "\n".join(f'echo "{ROW.format(*each)}"' for each in squeue.items())
+        rows = "\n".join(
+            f'echo "{squeue_row(*each, END, node="c1", script="/job.sh")}"'
+            for each in squeue.items()
+        )
         program("squeue", f'echo "asked: $*" >>"$0.calls"\n{rows}')
         program("sacct", f'echo "asked: $*" >>"$0.calls"\n{sacct}')
 

@@ -25,6 +25,7 @@ from slurm_nb.scheduler.run import Result
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram, recorded, recorded_json
+from tests.fakes import squeue_row
 
 SCRIPT = "#!/bin/bash\n#SBATCH --time=5\necho é\n"
 SEVEN = Job("7", "hpc")
@@ -42,10 +43,8 @@ JOB_SCRIPT = "/home/alice/state/jobs/.submission_file_1.sh"
 
 
 def row(job_id: str, word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
-    """A line in the columns that slurm-nb asks for, `%i|%u|%T|%e|%S|%B|%r|%o`."""
-    user, node, start = of.get("user", ME), of.get("node", "n/a"), of.get("start", "N/A")
-    script = of.get("script", JOB_SCRIPT)
-    return f"{job_id}|{user}|{word}|{end}|{start}|{node}|{reason}|{script}\n"
+    """A line of squeue about a job that runs JOB_SCRIPT, if nothing else is said."""
+    return squeue_row(job_id, word, end, reason, **{"script": JOB_SCRIPT, **of}) + "\n"
 
 
 def as_asked(line: str) -> str:
