@@ -1,7 +1,7 @@
 """The known causes of an ending: how each is known, what is told of it, and what to do then.
 
-Pure: no I/O, no clock. endings.py finds the cause of a job; docs/troubleshooting.md shows the
-table.
+Pure: no I/O, no clock. endings.py finds the cause of a job; docs/reference/states-and-causes.md
+shows the table.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ _VALUES = {
 
 
 def rows() -> list[tuple[str, str, str]]:
-    """For docs/troubleshooting.md: what you see, why, what to do; words in capitals are values."""
+    """For docs/reference/states-and-causes.md: what you see, why, what to do; words in capitals are values."""
     told = [
         (
             f"`{each.text}`".format(found=each.example, **_VALUES),

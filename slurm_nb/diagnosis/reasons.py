@@ -118,7 +118,7 @@ def never_starts(reason: str) -> bool:
 
 
 def rows() -> list[tuple[str, str]]:
-    """For docs/troubleshooting.md: Slurm's reason, and why the job waits."""
+    """For docs/reference/states-and-causes.md: Slurm's reason, and why the job waits."""
     return [(f"`{each.word}`", each.text) for each in REASONS]
 
 
