@@ -15,6 +15,8 @@ smartquotes = False  # It would turn the two hyphens of an option into a dash.
 myst_heading_anchors = 4  # Links to headings are the ones that code hosts use.
 
 html_theme = "furo"
+html_static_path = ["style.css"]
+html_css_files = ["style.css"]
 html_title = "slurm-nb"
 html_show_copyright = False
 html_show_sphinx = False

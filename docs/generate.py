@@ -24,6 +24,7 @@ from slurm_nb.job.spec import JobSpec
 
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _RANGE = re.compile(r"\s*\[x[<>]=?\d+\]$")
 _TYPES = {
     "str | None": "text or none",
@@ -135,13 +136,15 @@ def _command(command: Help) -> str:
             parts.append(f"**{heading}**")
         title = "command" if heading == "Commands" else "option"
         named = [(f"`{term}`", _escaped(described(term, text))) for term, text in rows]
-        parts.append(_table([(title, ""), *named]).rstrip())
+        parts.append(_table([(title, "what it does"), *named]).rstrip())
     return "\n\n".join(parts) + "\n"
 
 
 def _escaped(text: str) -> str:
-    """Return text of the program for Markdown."""
-    return text.replace("<", "&lt;").replace("*", r"\*")
+    """Return text of the program for Markdown, with its options as code."""
+    parts = text.replace("<", "&lt;").replace("*", r"\*").split("`")
+    parts[::2] = [_OPTION.sub(r"`\g<0>`", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _config_keys() -> str:
@@ -168,7 +171,7 @@ def _job_variables() -> str:
     for field, after in zip(definition.body, definition.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
             described[ast.unparse(field.target)] = str(ast.literal_eval(after.value))
-    rows = [("variable", "type", "")]
+    rows = [("variable", "type", "content")]
     for each in fields(JobSpec):
         text = " ".join(described.get(each.name, "").split())
         option = f"`--{each.name.replace('_', '-')}`"

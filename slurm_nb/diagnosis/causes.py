@@ -227,7 +227,7 @@ _VALUES = {
 
 
 def rows() -> list[tuple[str, str, str]]:
-    """For docs/reference/states-and-causes.md: what you see, why, what to do; words in capitals are values."""
+    """Return message, cause and cure for docs/reference/states-and-causes.md."""
     told = [
         (
             f"`{each.text}`".format(found=each.example, **_VALUES),

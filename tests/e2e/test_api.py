@@ -1,4 +1,4 @@
-"""The five lines of docs/how-to/python-and-scripts.md, run by an ordinary user on the login node."""
+"""The lines of docs/how-to/python-and-scripts.md, run by an ordinary user on the login node."""
 
 from __future__ import annotations
 
