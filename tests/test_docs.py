@@ -156,9 +156,9 @@ def test_every_test_that_a_promise_names_exists() -> None:
 
 
 def test_every_promise_names_a_test() -> None:
-    """No heading under "What is promised" is missing in the table at the end of the page."""
+    """No heading under "Promises" is missing in the table at the end of the page."""
     text = SECURITY.read_text(encoding="utf-8")
-    promised = text.partition("## What is promised\n")[2].partition("\n## ")[0]
+    promised = text.partition("## Promises\n")[2].partition("\n## ")[0]
     promises = re.findall(r"^### (.*)$", promised, re.MULTILINE)
     shown = [promise for promise, _, _ in _PROMISE.findall(text) if promise]
 
