@@ -92,7 +92,8 @@ def test_a_script_renders_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path)
         "from slurm_nb.job.script import render; from slurm_nb.job.spec import JobSpec\n"
         "from slurm_nb.paths import templates_folder\n"
         "spec = JobSpec(notebook_dir=Path('/n'), python=Path('/p'))\n"
-        "print(slurm_nb.__file__, templates_folder(), render(spec, state_dir=Path('/s')), sep='\\n')"
+        "script = render(spec, state_dir=Path('/s'))\n"
+        "print(slurm_nb.__file__, templates_folder(), script, sep='\\n')"
     )
 
     done = subprocess.run(
