@@ -181,7 +181,7 @@ def _read_files(ctx: click.Context, _param: click.Parameter, value: str | None) 
 def _load(command: Configured) -> Config:
     """Both files, each value checked also where another one beats it."""
     params = command.keys()
-    keys = [_key(key, param) for key, param in params.items()]
+    keys = [config_key(key, param) for key, param in params.items()]
     config = load(os.environ, keys)
     plain = click.Context(command)
     for file in (config.site, config.user):
@@ -194,7 +194,8 @@ def _load(command: Configured) -> Config:
     return config
 
 
-def _key(name: str, param: click.Parameter) -> Key:
+def config_key(name: str, param: click.Parameter) -> Key:
+    """Return how the option `param` is written in a config file."""
     kind: Kind = "text"
     if getattr(param, "multiple", False) or param.nargs == -1:
         kind = "list"

@@ -217,4 +217,4 @@ def _line_of(error: BaseException) -> str | None:
 
 
 def _hint(name: str) -> str:
-    return "" if name == BASE else "docs/site-admins.md, Templates, lists what a template can use"
+    return "" if name == BASE else "docs/admin/templates.md lists what a template can use"

@@ -53,8 +53,9 @@ def submit(  # noqa: PLR0913  all but the first have defaults
 ) -> Session:
     """Submit a job and save its session; returns when the job has its id.
 
-    template: a file or a name, see docs/site-admins.md. login: the login node as the laptop reaches
-    it, by default the address that the user came in by. local: on this machine, without Slurm.
+    template: a file or a name, see docs/admin/templates.md. login: the login node as the laptop
+    reaches it, by default the address that the user came in by. local: on this machine, without
+    Slurm.
     saved: called with the session before a signal such as Ctrl-C can get between. note: called with
     words of Slurm's beside its answer. store: the state directory, by default the user's. Raises
     `UserError`; `SchedulerError` when Slurm refuses; `SubmissionUnknown` when nobody knows whether

@@ -539,7 +539,16 @@ def test_config_init_can_replace_a_broken_file(files: Files, run: Run, program: 
 # --- the docs ---
 
 
-@pytest.mark.parametrize(("page", "write"), [("site-admins", "site"), ("usage", "user")])
+@pytest.mark.parametrize(
+    ("page", "write"),
+    [
+        ("admin/site-config", "site"),
+        ("reference/config", "user"),
+        ("how-to/profiles", "user"),
+        ("how-to/gpus", "user"),
+        ("how-to/nodes-without-ssh", "user"),
+    ],
+)
 def test_the_files_of_the_docs_are_good_ones(files: Files, run: Run, page: str, write: str) -> None:
     """Each TOML block, in the file that its page is about, with each of its profiles."""
     text = (Path(__file__).parents[2] / f"docs/{page}.md").read_text(encoding="utf-8")

@@ -344,7 +344,7 @@ def test_the_first_comment_of_the_template_lists_its_variables() -> None:
     ]
 
 
-@pytest.mark.parametrize("page", ["job_templates/jupyter.sh.j2", "docs/site-admins.md"])
+@pytest.mark.parametrize("page", ["job_templates/jupyter.sh.j2", "docs/admin/templates.md"])
 def test_every_field_of_a_job_is_documented_for_templates(page: str) -> None:
     """In the base's first comment and on the page for admins."""
     text = (ROOT / page).read_text(encoding="utf-8")

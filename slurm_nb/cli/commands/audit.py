@@ -22,7 +22,7 @@ _EXIT_FAILED = 1
 @json_option
 @pass_user
 def command(user: UserContext, *, session: Session, as_json: bool) -> None:
-    r"""Check that nobody else gets into a session, and show what was seen.
+    """Check that nobody else gets into a session, and show what was seen.
 
     Looks at files, at what Slurm shows, and inside the job at what listens there, at its
     processes, and at the running server.
@@ -34,7 +34,7 @@ def command(user: UserContext, *, session: Session, as_json: bool) -> None:
         3  Slurm or the node can't be asked, so nothing is known
         4  the job has ended
         5  not ready yet
-    """
+    """  # noqa: D301  click keeps the lines after \b
     store, job_id = user.store, session.job_id
     state = scheduler(session.cluster, store).states([session.job])[job_id]
     checks = audit(session, require_ready(session, state, store.log(session), store), store)
