@@ -7,13 +7,16 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from slurm_nb.__main__ import main
 from slurm_nb.files import user_name, write_private
-from slurm_nb.scheduler.job import Job
+from slurm_nb.scheduler.job import Job, JobState, Phase
+from slurm_nb.session.ending import Verdict
 from slurm_nb.session.session import Session
+from slurm_nb.session.settle import Settled, settle
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
 
@@ -106,6 +109,12 @@ def running(store: Store, session: Session = SEVEN, output: str = READY) -> Sess
     write_private(folder / "nonce", NONCE)
     store.log_path(session.job_id).write_text(output, encoding="utf-8")
     return session
+
+
+def settle_as_proven(store: Store, session: Session, state: JobState, **more: Any) -> Settled:
+    """What a command does that has a proof of an ending, and none of another job's."""
+    proven = state.phase is Phase.ENDED and not state.id_reused
+    return settle(store, session, Verdict(state, proven=proven), **more)
 
 
 def has_token(store: Store) -> bool:

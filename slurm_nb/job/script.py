@@ -15,19 +15,21 @@ from slurm_nb.job.template import fill_in
 from slurm_nb.paths import template_folders
 
 
-def render(
+def render(  # noqa: PLR0913  all but the first are by name
     spec: JobSpec,
     *,
     state_dir: Path,
     template: str | None = None,
     folders: Sequence[Path] | None = None,
     own_python: Path | None = None,
+    submission: str = "",
 ) -> str:
     """The job script: bash with #SBATCH directives. It uses the kit, which must be installed.
 
     `state_dir` is absolute and seen by login and compute nodes alike. template: a path or a name,
     looked up in `folders` (by default those of `template_folders`); None: the base template.
-    own_python: the interpreter for a job that names none, by default slurm-nb's own.
+    own_python: the interpreter for a job that names none, by default slurm-nb's own. submission:
+    random, for one job alone; empty for a script that may be submitted again and again.
     Raises `UserError` when a value holds a control character, or for a template with a fault.
     """
     variables = {
@@ -36,6 +38,7 @@ def render(
         "state_dir": state_dir,
         "log_pattern": log_pattern(state_dir),
         "kit": digest(),
+        "submission": submission,
     }
     places = template_folders(os.environ) if folders is None else folders
     return fill_in(template, variables, folders=places)

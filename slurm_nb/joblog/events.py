@@ -2,7 +2,8 @@
 
 The job writes one line for each, among whatever else Jupyter logs:
 
-    slurm-nb started: {"cluster": "hpc", "job_id": "7", "nonce": "5f..."}
+    slurm-nb started: {"cluster": "hpc", "job_id": "7", "submission": "c0...", "nonce": "5f...",
+                       "began_at": 1795672800}
     slurm-nb notice: {..., "text": "..."}
     slurm-nb ready: {..., "node": "c1", "port": 40123, "path": "/tree"}
     slurm-nb warning: {..., "kind": "memory", "text": "..."}
@@ -95,6 +96,8 @@ class Progress:
     """How far a job has come, by its own account."""
 
     started: bool = False
+    began_at: int | None = None
+    """When the current run began, by the node's clock: seconds since the epoch."""
     ready: Ready | None = None
     exit_code: int | None = None
     """Of Jupyter, once the job script is over; None before."""
@@ -112,7 +115,8 @@ def read_progress(
 ) -> Progress:
     """Follow complete `lines` (without newlines) on from `so_far`.
 
-    who: `cluster`, `job_id` and `nonce`; lines of others and malformed ones are passed over. The
+    who: `cluster`, `job_id`, `nonce` and, where the session has one, `submission`; lines of
+    others and malformed ones are passed over. The
     nonce is random and in a file of the job's alone, so that text which a program in the job
     prints, knowing nothing of it, is never taken for the job's own word. The first ready line
     of the current run counts: a requeued job appends to its log and begins with `started`.
@@ -124,7 +128,8 @@ def read_progress(
         if match is None or any(record.get(name) != value for name, value in who.items()):
             continue
         if match[1] == "started":
-            progress = Progress(started=True)
+            began_at = record.get("began_at")
+            progress = Progress(started=True, began_at=began_at if _is_time(began_at) else None)
         elif match[1] == "ready" and not progress.ready and (ready := _ready(record)):
             progress = replace(progress, started=True, ready=ready, exit_code=None)
         elif match[1] == "notice" and isinstance(record.get("text"), str):
@@ -205,6 +210,10 @@ def _is_text(value: object, pattern: re.Pattern[str]) -> bool:
 
 def _is_port(value: object) -> bool:
     return type(value) is int and 0 < value < 65536
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is int and 0 < value < 1e11  # up to the year 5138
 
 
 def _is_ipv4(value: object) -> bool:

@@ -18,34 +18,53 @@ _LINE_BYTES = 4096
 class JobLog:
     """What the output of one job has said so far.
 
-    Reads only what is new, so that a log of any size costs no memory.
+    Reads only what is new, and keeps no line but the last few, so that an output of any size costs
+    no memory. The job's own lines are known by its nonce, and by the `submission` where there is
+    one: what an earlier job of the same id has written is not this one's.
     """
 
-    def __init__(
-        self, path: Path, *, cluster: str, job_id: str, nonce: Callable[[], str | None]
+    def __init__(  # noqa: PLR0913  all but the first are by name
+        self,
+        path: Path,
+        *,
+        cluster: str,
+        job_id: str,
+        nonce: Callable[[], str | None],
+        submission: str | None = None,
+        start: int = 0,
     ) -> None:
+        """start: the offset at which this job's output begins."""
         self.path = path
         self.progress = Progress()
         self._who = {"cluster": cluster, "job_id": job_id}
+        if submission is not None:
+            self._who["submission"] = submission
         self._ask_nonce = nonce
-        self._held: list[str] = []
-        self._file = GrowingFile(path, restarted=self._forget)
+        self._nonce = b""
+        self._marked = False
+        self._file = GrowingFile(path, start, restarted=self._forget)
         self._within = False
         self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
 
     def read(self) -> Progress:
         """Take in what was written since the last call."""
-        for line in self._file.read():
-            if not self._within:  # of a line that is cut the beginning counts
-                self._take(line[:_LINE_BYTES].removesuffix(b"\n"))
-            self._within = not line.endswith(b"\n")
-        self._weigh()
+        self._take_new()
+        if self._marked and not self._nonce and (nonce := self._ask_nonce()):
+            self._who["nonce"], self._nonce = nonce, nonce.encode()
+            self._file.rewind()  # for what was passed over before the nonce was known
+            self._forget()
+            self._take_new()
         return self.progress
 
     @property
     def unproved(self) -> bool:
         """Whether it holds lines like the job's own, and nothing to know them by."""
-        return bool(self._held) and "nonce" not in self._who
+        return self._marked and not self._nonce
+
+    @property
+    def problem(self) -> str:
+        """Why the output cannot be read; empty where it can, or is not there yet."""
+        return self._file.problem
 
     def tail(self) -> list[str]:
         """The last lines that Jupyter or the shell wrote in this run, without slurm-nb's own."""
@@ -53,24 +72,24 @@ class JobLog:
         lines = [*self._tail, *([rest] if rest.strip() and not rest.startswith(_MARK) else [])]
         return [line.decode(errors="replace") for line in lines]
 
+    def _take_new(self) -> None:
+        for line in self._file.read():
+            if not self._within:  # of a line that is cut the beginning counts
+                self._take(line[:_LINE_BYTES].removesuffix(b"\n"))
+            self._within = not line.endswith(b"\n")
+
     def _take(self, line: bytes) -> None:
         if line.startswith(_MARK):
-            self._held.append(line.decode(errors="replace"))
+            self._marked = True
             if line.startswith(_STARTED):  # how an earlier run ended is not how this did
                 self._tail.clear()
+            if self._nonce and self._nonce in line:
+                text = line.decode(errors="replace")
+                self.progress = read_progress([text], who=self._who, so_far=self.progress)
         elif line.strip():
             self._tail.append(line)
 
-    def _weigh(self) -> None:
-        """Take the job's word, once its nonce is there to know it by."""
-        if self._held and "nonce" not in self._who and (nonce := self._ask_nonce()):
-            self._who["nonce"] = nonce
-        if "nonce" in self._who:
-            self.progress = read_progress(self._held, who=self._who, so_far=self.progress)
-            self._held = []
-
     def _forget(self) -> None:
         self.progress = Progress()
-        self._held = []
-        self._within = False
+        self._within = self._marked = False
         self._tail.clear()

@@ -5,7 +5,7 @@
 # that lines of the user's (--setup, --module, --env, a site's template) may use any other name.
 # For templates: fail, find_module, load_module, use_env, use_container.
 #
-# From the script: python, inside; slurm_nb_ cluster, job_id, node, nonce, state_dir, session_dir,
+# From the script: python, inside; slurm_nb_ cluster, job_id, submission, node, nonce, state_dir, session_dir,
 # kit_dir, notebook_dir, signalled; the function slurm_nb_tell.
 
 # shellcheck disable=SC2154  # these
@@ -327,6 +327,7 @@ slurm_nb_make_certificate() {
 # Hands over to the kit what its Python reads in SLURM_NB_* variables; kernels do not get to see them.
 slurm_nb_hand_over() {
   export SLURM_NB_RUN_DIR=$slurm_nb_run_dir SLURM_NB_NONCE=$slurm_nb_nonce
+  export SLURM_NB_SUBMISSION=$slurm_nb_submission
   export SLURM_NB_NOTEBOOK_DIR=$slurm_nb_notebook_dir
   export SLURM_NB_TOKEN_FILE=$slurm_nb_session_dir/token
   export SLURM_NB_PASSWORD_FILE=$slurm_nb_state_dir/password

@@ -170,6 +170,7 @@ def tell(text: str, cure: str) -> None:
     """The line that slurm-nb shows as its error."""
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
     who = {"cluster": cluster, "job_id": job_id, "nonce": os.environ["SLURM_NB_NONCE"]}
+    who["submission"] = os.environ.get("SLURM_NB_SUBMISSION", "")
     who.update(text=text, cure=cure)
     print("\nslurm-nb failed: %s" % json.dumps(who))
     sys.stdout.flush()

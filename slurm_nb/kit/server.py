@@ -20,7 +20,7 @@ import jupyter_server
 
 from . import cleanup, kernels, overrides, self_check, versions
 from .files import write_private
-from .monitor import labextension
+from .monitor import keep_token, labextension
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -49,6 +49,7 @@ def configure(c: Config) -> None:
         "ui", "listen", "route", "auth", "debugger", "run_dir", "nonce", "idle_timeout_s"
     ):  # fmt: skip
         _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
+    _JOB["submission"] = os.environ.pop("SLURM_NB_SUBMISSION", "")
     server = c.ServerApp
     server.open_browser = False
     server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
@@ -193,6 +194,7 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
 
 def _watch(app: Any) -> None:
     """Look after the session from now on; it goes on without, whatever is wrong."""
+    keep_token.keep(_JOB["session_dir"], _JOB["submission"], _JOB["token"])
     try:
         from .monitor import monitor  # noqa: PLC0415  what it needs may not be there
 
@@ -280,5 +282,5 @@ def notice(text: str) -> None:
 
 
 def _tell(what: str, record: Dict[str, Any]) -> None:
-    who = {name: _JOB[name] for name in ("cluster", "job_id", "nonce")}
+    who = {name: _JOB[name] for name in ("cluster", "job_id", "submission", "nonce")}
     print("\nslurm-nb %s: %s" % (what, json.dumps({**who, **record})), flush=True)

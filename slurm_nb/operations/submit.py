@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,23 +20,26 @@ from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL, Job, Scheduler
-from slurm_nb.session.pending import PendingSubmission, begin, record
+from slurm_nb.session.pending import PendingSubmission, adopt, begin, record
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
 
 def render(spec: JobSpec, *, template: str | None = None, store: Store | None = None) -> str:
     """The job script that `submit` hands to sbatch; its kit is installed. Raises `UserError`."""
+    return _render(spec, template, store or Store.of_user(os.environ), "")
+
+
+def _render(spec: JobSpec, template: str | None, store: Store, submission: str) -> str:
     from slurm_nb.job import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
 
-    store = store or Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
         raise UserError(
             "--auth password: there is no password",
             hint="set one: slurm-nb password",
             options=("auth",),
         )
-    text = script.render(spec, state_dir=store.folder, template=template)
+    text = script.render(spec, state_dir=store.folder, template=template, submission=submission)
     kit.install(store.kits)
     return text
 
@@ -64,9 +68,13 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     store = store or Store.of_user(os.environ)
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
-    script = render(spec, template=template, store=store)
+    submission = secrets.token_hex(16)
+    script = _render(spec, template, store, submission)
     jobs = scheduler(LOCAL if local else "slurm", store)
-    plan = _plan(spec, jobs.cluster(), template=template, login=login, local_port=local_port)
+    plan = replace(
+        _plan(spec, jobs.cluster(), template=template, login=login, local_port=local_port),
+        submission=submission,
+    )
     pending = begin(store, plan, clusters=spec.clusters or "")
     beside: list[str] = []
     try:
@@ -136,9 +144,8 @@ def _keep(
     store: Store, pending: PendingSubmission, job: Job, saved: Callable[[Session], None]
 ) -> Session:
     """Save the session of `job`; until that is done its submission stays noted."""
-    session = replace(pending.session, job=job)
     try:
-        store.save(session)
+        session = adopt(store, pending, job)
     except SlurmNbError as error:
         cancel = "slurm-nb cancel" if job.cluster == LOCAL else "scancel"
         where = f" -M {job.cluster}" if job.needs_cluster_option else ""

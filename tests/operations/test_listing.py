@@ -12,10 +12,9 @@ from slurm_nb.files import write_private
 from slurm_nb.operations.listing import find_entry, list_sessions
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Activity, Session
-from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
-from tests.fakes import squeue_row
+from tests.fakes import settle_as_proven, squeue_row
 
 ENDED = JobState(Phase.ENDED, "COMPLETED")
 END = "2026-11-23T14:00:00"
@@ -91,7 +90,7 @@ def test_what_ended_long_ago_is_not_asked_after(
 ) -> None:
     """Nobody can put it back into the queue any more."""
     store.save(session("7"))
-    settle(store, session("7"), JobState(Phase.ENDED, "TIMEOUT"),
+    settle_as_proven(store, session("7"), JobState(Phase.ENDED, "TIMEOUT"),
         now=lambda: time.time() - 4000,
     )  # fmt: skip
     slurm({})
@@ -106,7 +105,7 @@ def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
 ) -> None:
     """`scontrol requeue` works on what has just ended; what was saved does not hide it."""
     store.save(session("7"))
-    settle(store, session("7"), ENDED)
+    settle_as_proven(store, session("7"), ENDED)
     slurm({"7": "PENDING"})
 
     (entry,) = list_sessions(store).entries
@@ -119,7 +118,7 @@ def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
 ) -> None:
     """It was cancelled, put back into the queue, and reached its time limit."""
     store.save(session("7"))
-    settle(store, session("7"), JobState(Phase.ENDED, "CANCELLED"))
+    settle_as_proven(store, session("7"), JobState(Phase.ENDED, "CANCELLED"))
     slurm({"7": "TIMEOUT"})
 
     (entry,) = list_sessions(store).entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 
 import click
@@ -12,6 +13,7 @@ from slurm_nb.cli.options import UserContext, json_option, pass_user, session_ar
 from slurm_nb.connection.readiness import require_ready
 from slurm_nb.operations.audit import audit
 from slurm_nb.scheduler import scheduler
+from slurm_nb.session.ending import judge
 from slurm_nb.session.session import Session
 
 _EXIT_FAILED = 1
@@ -37,7 +39,8 @@ def command(user: UserContext, *, session: Session, as_json: bool) -> None:
     """  # noqa: D301  click keeps the lines after \b
     store, job_id = user.store, session.job_id
     state = scheduler(session.cluster, store).states([session.job])[job_id]
-    checks = audit(session, require_ready(session, state, store.log(session), store), store)
+    verdict = judge(store, session, state, time.time())
+    checks = audit(session, require_ready(session, verdict, store.log(session), store), store)
     failed = [check for check in checks if not check.passed]
     if as_json:
         records = [asdict(check) for check in checks]

@@ -20,6 +20,7 @@ from slurm_nb.diagnosis.outcome import is_over
 from slurm_nb.errors import SlurmNbError, UserError
 from slurm_nb.operations.cancel import Cancelled, cancel
 from slurm_nb.operations.lookup import find_last_session, find_session
+from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.pending import recover, unreadable
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -100,10 +101,17 @@ def _told(every: Iterable[Cancelled], *, quiet: bool) -> Iterator[Cancelled]:
         job_id = each.session.job_id
         if each.already and not quiet:
             say(f"job {job_id} had ended already: {each.state}")
+        elif each.error:
+            pass
         elif each.state is None:
             say(
-                f"cancelled job {job_id}, but Slurm has not ended it yet;"
-                f" to see to it that its token is removed: slurm-nb cancel {job_id}"
+                f"cancellation of job {job_id} requested, but Slurm has not ended it yet;"
+                f" to check, and remove its token: slurm-nb cancel {job_id}"
+            )
+        elif each.state.phase is Phase.UNKNOWN:
+            say(
+                f"cancellation of job {job_id} requested, but whether it has ended is not known"
+                f" ({each.state.reason}); to check: slurm-nb status {job_id}"
             )
         elif not each.already and not each.error:
             say(f"cancelled job {job_id}")

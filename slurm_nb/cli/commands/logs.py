@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
 from slurm_nb.cli.console import say, visible
 from slurm_nb.cli.options import UserContext, pass_user, session_argument
-from slurm_nb.errors import NotReady
+from slurm_nb.errors import NotReady, UserError
 from slurm_nb.joblog.tail import lines_of, tail_of
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import Phase
+from slurm_nb.session.ending import judge
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended
 from slurm_nb.session.state_cache import JobStateCache
@@ -31,9 +33,17 @@ def command(user: UserContext, *, session: Session, follow: bool, lines: int | N
     shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
 
     def over() -> bool:
-        return shared.state(session.job, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
+        state = shared.state(session.job, max_age_s=_ASK_EVERY_S)
+        return judge(store, session, state, time.time()).state.phase is Phase.ENDED
 
-    if not _size(path):
+    log = store.log(session)
+    log.read()
+    if log.problem:
+        raise UserError(
+            f"{path}: cannot be read: {log.problem}",
+            hint=f"how it stands: slurm-nb status {session.job_id}",
+        )
+    if _size(path) <= session.output_start:
         nothing = f"job {session.job_id} has written nothing yet"
         if follow:
             say(nothing)
@@ -45,7 +55,7 @@ def command(user: UserContext, *, session: Session, follow: bool, lines: int | N
                 f"{nothing}: {path} {found}",
                 hint=f"how it stands: slurm-nb status {session.job_id}",
             )
-    start = tail_of(path, lines) if lines is not None else 0
+    start = max(tail_of(path, lines) if lines is not None else 0, session.output_start)
     try:
         for line in lines_of(path, start, over=over if follow else None):
             click.echo(visible(line))
