@@ -15,6 +15,7 @@ from pathlib import Path
 
 from slurm_nb.errors import UserError
 
+_LONGEST_TRUSTED = 4 << 20
 SECRETS = ("token", "open.html")
 """Files of a session's directory that hold its token."""
 
@@ -201,6 +202,8 @@ def read_trusted(path: Path, owners: Collection[int]) -> str | None:
             mode = stat.S_IMODE(status.st_mode)
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(f"{path}: is not a file")
+            if status.st_size > _LONGEST_TRUSTED:
+                raise UserError(f"{path}: is too long")
             if status.st_uid not in owners:
                 names = " or ".join(user_name(uid) for uid in sorted(owners))
                 raise UserError(

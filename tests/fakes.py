@@ -31,6 +31,7 @@ def told(what: str, **record: object) -> str:
 
 
 READY = told("ready", node="c1", port=40123, path="/tree")
+OVER = READY + told("ended", exit_code=143)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,14 @@ def shown(word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
     return f'echo "{squeue_row(job_id, word, end, reason, node=node, script=script, **of)}"'
 
 
+# What a job of this submission has written, if the test has written anything for it.
+BEGUN = r"""
+s=$(sed -n 's/^slurm_nb_submission=\([0-9a-f]*\) .*/\1/p' "${@: -1}")
+if [ -s "$SLURM_NB_HOME/sessions/hpc/7/nonce" ]; then
+  printf %s "$s" >"$SLURM_NB_HOME/sessions/hpc/7/submission"
+  sed -i "s/\"nonce\"/\"submission\": \"$s\", &/" "$SLURM_NB_HOME/jobs/7_0_log.out"
+fi
+"""
 GONE = 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING; '
 GONE_WHEN_CANCELLED = GONE + shown("$w")
 
@@ -87,7 +96,7 @@ def slurm(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
     """A Slurm of shell scripts that runs job 7, and is not to be given any other."""
     program("scontrol", "printf 'ClusterName             = hpc\\n'")
     # As Slurm does, it says which script a job runs.
-    program("sbatch", 'echo called >>"$0.calls"; echo "${@: -1}" >"$0.script"; echo 7')
+    program("sbatch", f'echo called >>"$0.calls"; echo "${{@: -1}}" >"$0.script"{BEGUN}echo 7')
     program("squeue", shown("RUNNING", "2026-11-23T14:00:00"))
     program("sacct", "exit 1")
     program("scancel", 'echo "$@" >>"$0.calls"')

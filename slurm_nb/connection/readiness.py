@@ -25,12 +25,23 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
     job_id, state = session.job_id, verdict.state
     if state.phase is Phase.ENDED:
         raise job_ended(store, session, settle(store, session, verdict).outcome)
+    if state.missing and state.id_reused:  # nor is that proven
+        raise NotReady(
+            f"job {job_id} is not shown by squeue: {state.reason}",
+            hint=f"how it stands: slurm-nb status {job_id}",
+        )
     if state.phase is Phase.PENDING:
         raise NotReady(
             f"job {job_id} waits in the queue: {describe(state, job_id)}",
             hint=f"wait for it: slurm-nb wait {job_id}; or cancel it: slurm-nb cancel {job_id}",
         )
     progress = log.read()
+    if log.problem:
+        raise NotReady(
+            f"whether Jupyter of job {job_id} is ready is not known: its output cannot be read:"
+            f" {log.problem}",
+            hint=f"look at {log.path}",
+        )
     ready = last_ready(session, log)
     if progress.exit_code is not None and state.phase is Phase.RUNNING:
         raise NotReady(
@@ -41,9 +52,8 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
     if progress.failure or progress.exit_code is not None:  # and Slurm does not answer
         raise job_ended(store, session, settle(store, session, verdict).outcome)
     if ready is None or state.slurm_state == "COMPLETING" or is_of_earlier_run(state, log):
-        problem = f": its output cannot be read: {log.problem}" if log.problem else ""
         raise NotReady(
-            f"job {job_id} is {state}, but Jupyter is not ready{problem}",
+            f"job {job_id} is {state}, but Jupyter is not ready",
             hint=f"wait for it: slurm-nb wait {job_id}; its output: {log.path}",
         )
     check_node(ready, state, log)
@@ -53,7 +63,7 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
 def last_ready(session: Session, log: JobLog) -> Ready | None:
     """Return what the job, as read so far, has last said of where Jupyter listens.
 
-    Of an output that is gone or cannot be read, what was read of it before.
+    Of an output that is gone, what was read of it before.
     """
     return log.progress.ready or (None if log.progress.started else session.ready)
 

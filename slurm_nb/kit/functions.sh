@@ -65,6 +65,8 @@ slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, where Slu
     slurm_nb_run_dir=$(slurm_nb_make_dir /tmp) ||
     slurm_nb_fail "no directory can be made in /tmp on $slurm_nb_node" \
       "take another node: --exclude $slurm_nb_node"
+  slurm_nb_sweep "${slurm_nb_run_dir%/*}"
+  slurm_nb_name_run >"$slurm_nb_run_dir/owner"
   mkdir -m 700 "$slurm_nb_run_dir/runtime" ||
     slurm_nb_fail "${slurm_nb_run_dir%/*} on $slurm_nb_node can't be written: is it full?" \
       "take another node: --exclude $slurm_nb_node"
@@ -75,6 +77,28 @@ slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, where Slu
 # Node-local and private (mktemp makes it 0700): sockets and connection files. A signal waits until
 # the name is known, so that no directory stays behind.
 slurm_nb_make_dir() { (trap '' TERM INT HUP && mktemp -d "$1/slurm-nb.XXXXXXXX"); }
+
+# Whose directory it is: session, job, and where its processes can be seen.
+slurm_nb_name_run() {
+  printf '%s %s %s %s\n' "$SLURM_NB_SESSION" "${SLURM_JOB_ID:-local}" \
+    "$(cat /proc/sys/kernel/random/boot_id)" "$(readlink /proc/self/ns/pid)"
+}
+
+# Removes directories of jobs of yours whose script was killed: they have no process left here.
+slurm_nb_sweep() { # slurm_nb_sweep DIRECTORY
+  local folder mark id boot space
+  for folder in "$1"/slurm-nb.*; do
+    [ -O "$folder" ] && [ -d "$folder" ] && [ ! -L "$folder" ] && [ "$folder" != "$slurm_nb_run_dir" ] || continue
+    read -r mark id boot space 2>/dev/null <"$folder/owner" || continue
+    if [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
+      [ "$space" = "$(readlink /proc/self/ns/pid)" ] || continue # it may run where this sees nothing
+      ! grep -qzxF "SLURM_NB_SESSION=$mark" /proc/[0-9]*/environ 2>/dev/null || continue
+      [ "$id" = local ] ||
+        ! grep -qzxF "SLURM_JOB_ID=$id" /proc/[0-9]*/environ 2>/dev/null || continue
+    fi
+    rm -rf "$folder"
+  done
+}
 
 # TMPDIR, or /tmp where that is no place for it. A UNIX socket's path may have 107 bytes, of which a
 # kernel's takes 79 from here on. Below a directory that somebody else may change, a private one can

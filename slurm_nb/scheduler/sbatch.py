@@ -18,6 +18,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
 from slurm_nb.errors import SchedulerError, SubmissionUnknown, UserError
+from slurm_nb.scheduler.run import HEARD_PREFIX
 
 # sbatch gives up after 10 s by itself when the controller hangs; MessageTimeout may be longer.
 _SBATCH_TIMEOUT_S = 90
@@ -65,7 +66,7 @@ class Sbatch(SlurmExecutor):
         Raises `SchedulerError` with sbatch's own words, `SubmissionUnknown`, or `UserError` when
         the disk refuses.
         """
-        with tempfile.TemporaryDirectory(prefix="slurm-nb-") as heard, _environment(self._environ):
+        with tempfile.TemporaryDirectory(prefix=HEARD_PREFIX) as heard, _environment(self._environ):
             self._heard = Path(heard)
             try:
                 job = self._submit_command("")

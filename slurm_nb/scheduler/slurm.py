@@ -9,6 +9,8 @@ import contextlib
 import os
 import re
 import shutil
+import stat
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
@@ -28,13 +30,14 @@ from slurm_nb.scheduler.parse import (
     parse_squeue,
     unreadable_line,
 )
-from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, cluster_option, run
+from slurm_nb.scheduler.run import HEARD_PREFIX, QUERY_TIMEOUT_S, cluster_option, run
 
 # A job whose answer was lost: a controller that hung may need a moment to show it.
 _LOOKS = 4
 _LOOK_AGAIN_S = 2.0
 _LOOK_TIMEOUT_S = 10.0
 _SHOWN_CHARS = 60
+_HEARD_KEPT_S = 600
 # One request to the controller each; the others have their turn at the next look.
 _SCONTROL_ASKS = 10
 # Of what squeue says where there is no controller, seen on 22.05; and of `run`.
@@ -190,6 +193,21 @@ class Slurm:
             )
 
 
+def sweep_heard() -> None:
+    """Remove the directories that submissions which were killed have left on this host.
+
+    Such a directory holds what sbatch has said; sbatch is given up after 90 s.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{HEARD_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if ours and time.time() - status.st_mtime > _HEARD_KEPT_S:
+                for name in ("stdout", "stderr"):
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()  # refuses, if it holds anything else
+
+
 def find_place(job: Job) -> tuple[int, int] | None:
     """Return which of how many waiting jobs of its partitions it is, by priority; None: not known.
 
@@ -286,7 +304,7 @@ def _ask_squeue(jobs: list[Job]) -> dict[str, JobState]:
     }
     # Only the controller itself is believed that an id is another job's: a wrapper may cut a path.
     states |= {
-        job_id: replace(_missing(job_id), reason=state.reason)
+        job_id: replace(_missing(job_id), reason=state.reason, id_reused=True)
         for job_id, state in states.items()
         if state.id_reused
     }

@@ -19,7 +19,7 @@ from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.scheduler.process import Process
-from slurm_nb.scheduler.slurm import Slurm, find_jobs
+from slurm_nb.scheduler.slurm import Slurm, find_jobs, sweep_heard
 from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.session import Session, from_record, to_record
 from slurm_nb.session.store import Store
@@ -145,6 +145,7 @@ def sweep(store: Store) -> None:
         with suppress(OSError):
             if time.time() - path.lstat().st_mtime > _SETTLED_S and str(path) not in known:
                 path.unlink()
+    sweep_heard()
 
 
 def _goes_on(pending: PendingSubmission) -> bool:

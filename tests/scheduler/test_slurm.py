@@ -376,9 +376,15 @@ REUSED = "7 is the id of another job now"
 @pytest.mark.parametrize("word", ["RUNNING", "PENDING", "COMPLETED"])
 def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: str) -> None:
     """Slurm numbers its jobs anew in time: whose job it is now is nobody's way in."""
-    answers(squeue=Result(0, row("7", word, user="mallory"), ""))
+    said = SHOWN.format(user="mallory", word=word, script="/x.sh")
+    squeue = Result(0, row("7", word, user="mallory"), "")
+    answers(squeue=squeue, sacct=NO_ACCOUNTING, scontrol=Result(0, f"{said}{HERE.stdout}", ""))
+    confirmed = SLURM.states([SEVEN])["7"]
+    answers(squeue=squeue, sacct=NO_ACCOUNTING)
+    alone = SLURM.states([SEVEN])["7"]
 
-    assert SLURM.states([SEVEN])["7"] == JobState(Phase.ENDED, "ENDED", REUSED, id_reused=True)
+    assert confirmed == JobState(Phase.ENDED, "ENDED", REUSED, id_reused=True)
+    assert (alone.phase, alone.missing, alone.id_reused) == (Phase.UNKNOWN, True, True)
 
 
 @pytest.mark.parametrize(
@@ -386,11 +392,13 @@ def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: st
 )
 def test_a_job_of_another_script_is_not_the_session(answers: GiveAnswers, script: str) -> None:
     """The user's own next job of the same number is not taken for the session either."""
-    answers(squeue=Result(0, row("7", "RUNNING", script=script), ""))
+    squeue = Result(0, row("7", "RUNNING", script=script), "")
+    answers(squeue=squeue, sacct=NO_ACCOUNTING)
 
     state = SLURM.states([replace(SEVEN, script=JOB_SCRIPT)])["7"]
 
-    assert state == JobState(Phase.ENDED, "ENDED", REUSED, id_reused=True)
+    assert (state.phase, state.missing, state.id_reused) == (Phase.UNKNOWN, True, True)
+    assert state.reason == REUSED
 
 
 @pytest.mark.parametrize(
