@@ -125,7 +125,7 @@ def test_a_flood_of_lines_like_the_jobs_costs_no_memory(tmp_path: Path) -> None:
 
 def slurm_nb(words: str, store: Store) -> subprocess.CompletedProcess[str]:
     """Run the program in a shell, whose redirections are what is tried."""
-    environ = {**os.environ, "SLURM_NB_HOME": str(store.folder), "PYTHONPATH": os.getcwd()}
+    environ = {**os.environ, "SLURM_NB_HOME": str(store.folder), "PYTHONPATH": str(Path.cwd())}
     command = words.replace("slurm-nb", f"{sys.executable} -m slurm_nb")
     return subprocess.run(
         ["bash", "-c", command],
