@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -92,7 +93,7 @@ def _little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < _MOST_BYTES
 
 
-def soon(call: Callable[..., None]) -> Callable[..., None]:
+def soon(call: Callable[..., object]) -> Callable[..., None]:
     """Fail when one example takes long; an error with words of its own is an answer."""
 
     @wraps(call)
@@ -155,14 +156,14 @@ def changed(record: Any, changes: list[tuple[int, Any]]) -> Any:
 def look(store: Store, squeue: str = "", code: int = 0) -> None:
     """Run what list, status, wait and logs read."""
     answers = {"squeue": Result(code, squeue, ""), "sacct": Result(1, "", "")}
-    before = slurm.run
-    slurm.run = lambda argv, **_: answers.get(argv[0], Result(0, "ClusterName = hpc\n", ""))
-    try:
+
+    def answer(argv: list[str], **_: object) -> Result:
+        return answers.get(argv[0], Result(0, "ClusterName = hpc\n", ""))
+
+    with patch.object(slurm, "run", answer):
         list_sessions(store)
         find_entry(store, SEVEN)
         store.token(SEVEN)
-    finally:
-        slurm.run = before
     clean_up(store)
 
 
@@ -220,12 +221,8 @@ def test_an_answer_of_any_command_of_slurms(text: str) -> None:
 
     @soon
     def ask() -> None:
-        before = slurm.run
-        slurm.run = lambda *_, **__: Result(0, text, text)
-        try:
+        with patch.object(slurm, "run", lambda *_, **__: Result(0, text, text)):
             state = Slurm(Store(Path("/nonexistent"))).states([Job("7", "hpc", script="/x")])["7"]
-        finally:
-            slurm.run = before
         assert state.phase is not JobPhase.ENDED or state.id_reused or "7" in text
 
     read()
@@ -297,7 +294,7 @@ def test_a_config_file(toml: str) -> None:
         path.write_text(toml, encoding="utf-8", errors="replace")
         path.chmod(0o600)
         environ = {"XDG_CONFIG_HOME": folder, "SLURM_NB_SITE_CONFIG": str(path)}
-        soon(lambda: load(environ, [], site_path=path) and None)()
+        soon(load)(environ, [], site_path=path)
 
 
 names = st.sampled_from(
@@ -322,7 +319,7 @@ def test_an_environment(environ: dict[str, str], options: list[str]) -> None:
         state_dir(environ)
 
     read()
-    soon(lambda: JobSpec(notebook_dir=Path("/"), sbatch_options=tuple(options)) and None)()
+    soon(JobSpec)(notebook_dir=Path("/"), sbatch_options=tuple(options))
 
 
 def test_a_huge_file_of_each_kind_costs_little() -> None:
