@@ -82,7 +82,11 @@ def _of_cluster(
     known = {each.job_id: store.outcome(each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now())]
     shared = JobStateCache(store, scheduler(cluster, store), cluster, now=now)
-    open_ended = {each.job_id for each in asked if _is_open(known[each.job_id], now())}
+    open_ended = {
+        each.job_id
+        for each in asked
+        if _is_open(known[each.job_id], now()) and not _is_just_witnessed(store, each, now())
+    }
     states = shared.ask((each.job for each in asked), unexplained=open_ended) if asked else {}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
     saved = shared.load() if problems else NO_STATES
@@ -124,9 +128,15 @@ def _entry(
 
 def _is_open(outcome: Outcome | None, now_s: float) -> bool:
     """Return whether to ask how, and whether, a session ended."""
-    if outcome is None or not is_certain(outcome, now_s):
+    if outcome is None or not outcome.proven:
         return True
-    return not outcome.proven and now_s - outcome.at >= APART_S
+    return outcome.slurm_state != FORGOTTEN and not is_certain(outcome, now_s)
+
+
+def _is_just_witnessed(store: Store, session: Session, now_s: float) -> bool:
+    """Return whether an answer would be no second witness: others have their turn."""
+    witness = store.witness(session)
+    return witness is not None and 0 <= now_s - witness.at < APART_S
 
 
 def _is_news(verdict: Verdict, outcome: Outcome | None, now_s: float) -> bool:

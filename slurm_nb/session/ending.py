@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -61,9 +62,8 @@ def judge(
         state = JobState(Phase.UNKNOWN, "UNKNOWN", words, missing=True, denied=state.denied)
     if not (state.missing or state.phase is Phase.ENDED):  # no answer
         return Verdict(state)
-    earlier = store.outcome(session) if state.missing else None
     proven = (
-        (earlier is not None and earlier.proven)
+        _is_known(store.outcome(session), state)
         or (cancelled and state.phase is Phase.ENDED and not state.id_reused)
         or _is_past_its_end(state, now_s)
         or _is_witnessed(store, session, state, now_s)
@@ -72,6 +72,14 @@ def judge(
     if proven and state.missing:
         state = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm", node=state.node)
     return Verdict(state, proven=proven)
+
+
+def _is_known(earlier: Outcome | None, state: JobState) -> bool:
+    """Return whether this very ending was proven before."""
+    if earlier is None or not earlier.proven:
+        return False
+    same = (earlier.slurm_state, earlier.end_time) == (state.slurm_state, state.end_time)
+    return state.missing or same
 
 
 def _is_witnessed(store: Store, session: Session, state: JobState, now_s: float) -> bool:

@@ -100,6 +100,32 @@ def test_what_ended_long_ago_is_not_asked_after(
     assert (entry.state.slurm_state, calls(program, "squeue")) == ("TIMEOUT", 0)
 
 
+def test_many_that_are_gone_have_their_turn_a_few_at_a_time(
+    store: Store, slurm: Callable[..., None], program: AddProgram
+) -> None:
+    """scontrol is asked about ten at a look, and about each twice: all are found in two minutes."""
+    for number in range(1, 26):
+        store.save(session(str(number)))
+    slurm({})
+    program(
+        "scontrol",
+        'echo "$*" >>"$0.calls"; [ "$2" = config ] && echo "ClusterName = hpc" && exit\n'
+        "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1",
+    )
+    began = time.time()
+    proven, asked = [], []
+    for look in range(8):
+        before = calls(program, "scontrol")
+        at = began + 15 * look
+        entries = list_sessions(store, now=lambda at=at: at).entries  # type: ignore[misc]
+        proven.append(sum(bool(entry.outcome and entry.outcome.proven) for entry in entries))
+        asked.append(calls(program, "scontrol") - before)
+
+    assert max(asked) <= 11
+    assert proven[0] == 0
+    assert proven[-1] == 25
+
+
 def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
     store: Store, slurm: Callable[..., None]
 ) -> None:
