@@ -142,7 +142,7 @@ def connection_block(reached: Connection) -> str:
     host_key = _HOST_KEY if route_to(ready.address).to_node else ""
     ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
     if state.phase is Phase.UNKNOWN:
-        ends = "not known, Slurm does not answer now"
+        ends = f"not known, {state.reason if state.missing else 'Slurm does not answer now'}"
     return f"""
 Jupyter runs on {ready.node}, job {job_id}.
 

@@ -352,12 +352,12 @@ def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     await_known_nodes(cluster.login)
     node = shared.running["node"]
     await_that(lambda: shared.alice.processes(node) == "", "the lost job to be ended")
-    wait = shared.run("wait", shared.job_id)
     await_that(
         lambda: "UNKNOWN" not in rows(shared.run("list")).values(),
         "both to be proven",
         timeout_s=120,
     )
+    wait = shared.run("wait", shared.job_id)
     listed = shared.run("list")
     tunnel = shared.run("tunnel-cmd", shared.waiting)
     anew = json.loads(shared.run("submit", "--json", "-w", node).stdout)
