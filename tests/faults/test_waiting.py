@@ -136,8 +136,8 @@ def test_half_a_ready_line_is_no_way_in(lasting: Lasting) -> None:
 
 
 def test_an_output_that_is_truncated_is_read_anew(lasting: Lasting) -> None:
-    """The output is emptied while wait reads it, and comes again: the way in is printed. Of an empty
-    one status says the same as tunnel-cmd, which has what was saved."""
+    """The output is emptied while wait reads it, and comes again: the way in is printed. Of an
+    empty one status says the same as tunnel-cmd, which has what was saved."""
     text = lasting.log.read_text()
     with lasting.hidden() as log, lasting.awaited() as waiting:
         _write(lasting, log, text[: text.index("slurm-nb ready: ")])
