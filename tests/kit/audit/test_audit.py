@@ -50,8 +50,8 @@ CHILD = (
 @pytest.mark.parametrize(
     ("environ", "asked", "found"),
     [
-        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-9"), 2),
-        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-8"), 0),
+        ({"SLURM_NB_SESSION": "local/local-990009"}, ("local", "local-990009"), 2),
+        ({"SLURM_NB_SESSION": "local/local-990009"}, ("local", "local-990008"), 0),
         ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "9"}, ("audited", "9"), 2),
         ({"SLURM_JOB_ID": "999999"}, ("audited", "999999"), 2),
         ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "10"}, ("audited", "9"), 0),
