@@ -81,19 +81,24 @@ def enforce(app: Any) -> None:
         settings.update({name: own[name] for name in _HARMLESS if name in own})
         settings["headers"] = {**settings.get("headers", {}), **(own.get("headers") or {})}
     headers = settings.get("headers", {})
-    settings.update(
-        headers={name: value for name, value in headers.items() if not _opens(name)},
-        allow_remote_access=False,
-        local_hostnames=["localhost"],
-        allow_origin="",
-        allow_origin_pat="",
-        allow_credentials=False,
-        disable_check_xsrf=False,
-        xsrf_cookies=True,
-        cookie_secret=app.cookie_secret,
-        identity_provider=app.identity_provider,
-        authorizer=app.authorizer,
-    )
+    settings["headers"] = {name: value for name, value in headers.items() if not _opens(name)}
+    settings.update(in_force(app))
+
+
+def in_force(app: Any) -> Dict[str, Any]:
+    """Return the settings of the web application that are the lock."""
+    return {
+        "allow_remote_access": False,
+        "local_hostnames": ["localhost"],
+        "allow_origin": "",
+        "allow_origin_pat": "",
+        "allow_credentials": False,
+        "disable_check_xsrf": False,
+        "xsrf_cookies": True,
+        "cookie_secret": app.cookie_secret,
+        "identity_provider": app.identity_provider,
+        "authorizer": app.authorizer,
+    }
 
 
 def _opens(header: str) -> bool:
