@@ -35,6 +35,11 @@ _SERVER: Dict[str, Callable[[Any], bool]] = {
     "cookie_secret": bool,
     "cookie_secret_file": bool,
 }
+# Jupyter would read another file in place of the kit's.
+_FILES: Dict[str, Callable[[Any], bool]] = {
+    "config_file": bool,
+    "config_file_name": lambda value: value not in ("", "jupyter_server_config"),
+}
 # With ipc, `ip` is the beginning of the path of a kernel's sockets.
 _KERNELS: Dict[str, Callable[[Any], bool]] = {
     "transport": lambda value: value == "tcp",
@@ -47,7 +52,8 @@ _HARMLESS = (
 )  # fmt: skip
 # Section: setting: whether a value of it lets others in. NotebookApp is what notebook 6 said.
 _DISARM: Dict[str, Dict[str, Callable[[Any], bool]]] = {
-    "ServerApp": _SERVER,
+    "ServerApp": {**_SERVER, **_FILES},
+    "JupyterApp": _FILES,
     "NotebookApp": _SERVER,
     "IdentityProvider": _SECRETS,
     "PasswordIdentityProvider": _SECRETS,

@@ -152,7 +152,9 @@ def _prove(app: Any) -> None:
     """Put the lock in force, and raise `Refused` unless it is. Called before each bind."""
     lock = _LOCK[0]
     if "loaded" not in _JOB:
-        raise self_check.Refused("slurm-nb's extension was not loaded (ServerApp.jpserver_extensions)")
+        raise self_check.Refused(
+            "slurm-nb's extension was not loaded (ServerApp.jpserver_extensions)"
+        )
     if not hasattr(app, "_http_server"):
         lock.enforce(app)
         _drop_static_files(app)
@@ -178,7 +180,8 @@ def _wrap(app: Any) -> None:
     server = app.http_server
     server.request_callback = Door(app, _LOCK[0].token, log)
     only_user = _JOB["route"] == "jump" and _JOB["peers"] == "user"
-    rules = Rules(peers.trusted() if only_user else None, lambda: len(server._connections), log)
+    trusted = peers.trusted() if only_user else None
+    rules = Rules(trusted, lambda: len(server._connections), log, notice)
     _RULES[:] = [rules]
     add_sockets = server.add_sockets
     server.add_sockets = lambda sockets: add_sockets([Listener(each, rules) for each in sockets])
@@ -214,6 +217,7 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
         why = str(error) or type(error).__name__
         guard.stop(why)
     guard.announced()
+    _RULES[0].begin()
     _tell("ready", ready)
     _watch(app)
 
@@ -241,10 +245,12 @@ def _settings(app: Any) -> Dict[str, Any]:
     pattern = in_force.get("allow_origin_pat") or ""
     messages = manager.allowed_message_types
     make_kernel = getattr(manager, "kernel_manager_factory", None)
+    trusted = _RULES[0].trusted
     return {
         "identity_provider_class": "%s.%s" % (type(provider).__module__, type(provider).__name__),
-        "token": bool(provider.token),
+        "token": provider.token == _LOCK[0].token,
         "password": bool(getattr(provider, "hashed_password", "")),
+        "flaws": list(_LOCK[0].flaws(app)),
         "allow_origin": in_force.get("allow_origin", ""),
         "allow_origin_pat": getattr(pattern, "pattern", pattern),
         "allow_remote_access": in_force.get("allow_remote_access"),
@@ -253,6 +259,7 @@ def _settings(app: Any) -> Dict[str, Any]:
         "debugger_allowed": not messages or "debug_request" in messages,
         "ip": app.ip,
         "sock": app.sock,
+        "serves": "any" if trusted is None else sorted(trusted),
         "versions": versions.installed(),
     }
 

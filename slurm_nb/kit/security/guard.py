@@ -113,7 +113,7 @@ def _culprit(app: Any) -> str:
         for name in _HIJACKS
         if section in config and name in config[section]
     ]
-    return ", ".join(said) or "JUPYTER_CONFIG_PATH was changed"
+    return ", ".join(said) or "JUPYTER_CONFIG_PATH or JUPYTER_NO_CONFIG was set"
 
 
 def _on_event(event: str, args: Tuple[Any, ...]) -> None:
@@ -137,6 +137,6 @@ def _is_of_tornado() -> bool:
     return False
 
 
-def _before_sockets(server: Any, sockets: Any) -> None:
+def _before_sockets(server: Any, _sockets: Any) -> None:
     if not State.announced and server is not State.server:
         stop("an extension opens a web server of its own: %s" % type(server).__module__)

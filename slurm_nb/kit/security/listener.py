@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pwd
@@ -22,7 +23,7 @@ class Listener(socket.socket):
 
     def __init__(self, listening: socket.socket, rules: Rules) -> None:
         super().__init__(fileno=listening.detach())
-        self.setblocking(False)
+        self.settimeout(0)
         self._rules = rules
 
     def accept(self) -> Tuple[socket.socket, Any]:
@@ -37,7 +38,8 @@ class Listener(socket.socket):
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
-                self._rules.drop_without_files(self)
+                if not self._rules.drop_without_files(self):
+                    break
                 continue
             if self._rules.admit(connection):
                 return connection, address
@@ -49,16 +51,23 @@ class Rules:
     """Who is served, and how many at once."""
 
     def __init__(
-        self, trusted: Optional[Set[int]], open_now: Callable[[], int], log: Callable[[str], None]
+        self,
+        trusted: Optional[Set[int]],
+        open_now: Callable[[], int],
+        log: Callable[[str], None],
+        notice: Callable[[str], None],
     ) -> None:
-        """trusted: the uids to serve; None: all. open_now: counts the open connections."""
+        """trusted: the uids to serve; None: all. open_now: counts the open connections.
+
+        notice: tells the user.
+        """
         self.trusted = trusted
         self.most = _bound()
-        self.refused_uids: Set[int] = set()
         self.served = 0
-        """Connections since the server was announced."""
+        self._refused = False
         self._open_now = open_now
         self._log = log
+        self._notice = notice
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def admit(self, connection: socket.socket) -> bool:
@@ -69,11 +78,7 @@ class Rules:
             except (OSError, peers.Unknown):
                 return False  # it is gone, or nobody's
             if uid not in self.trusted:
-                self.refused_uids.add(uid)
-                self._log(
-                    "a connection from %s was refused; if ssh on this node forwards as that user,"
-                    " submit with --peers any" % name_of(uid)
-                )
+                self._refuse(uid)
                 return False
         if self._open_now() >= self.most:
             self._log("%d connections are open, and no more are served" % self.most)
@@ -81,22 +86,38 @@ class Rules:
         self.served += 1
         return True
 
-    def drop_without_files(self, listener: socket.socket) -> None:
+    def _refuse(self, uid: int) -> None:
+        text = (
+            "a connection from %s was refused; if ssh on this node forwards as that user, submit"
+            " with --peers any" % name_of(uid)
+        )
+        self._log(text)
+        if not self.served and not self._refused:
+            self._notice(text)  # perhaps the tunnel; once it has come through, it is not
+        self._refused = True
+
+    def begin(self) -> None:
+        """Count from now on: the session is announced."""
+        self.served, self._refused = 0, False
+
+    def drop_without_files(self, listener: socket.socket) -> bool:
         """Close one connection though no file may be opened, by the one kept for this.
 
-        Else it would stay in the queue, and wake the server at once again.
+        Else it would stay in the queue, and wake the server at once again. Return whether there
+        was one.
         """
-        os.close(self._spare)
+        with contextlib.suppress(OSError):  # a thread may have taken it
+            os.close(self._spare)
         try:
             socket.socket.accept(listener)[0].close()
         except OSError:
-            pass
+            return False
         finally:
-            try:
+            self._spare = -1
+            with contextlib.suppress(OSError):
                 self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:  # a thread was faster
-                self._spare = -1
         self._log("the limit on open files is reached: a connection was refused")
+        return True
 
 
 def name_of(uid: int) -> str:

@@ -129,14 +129,9 @@ def kernel_parts(app: Any) -> List[Tuple[str, str]]:
     make_kernel = getattr(app.kernel_manager, "kernel_manager_factory", None)
     transport = make_kernel(parent=app.kernel_manager).transport if make_kernel else "unknown"
     if transport != "ipc":
-        kind = type(app.kernel_manager)
-        found.append(
-            (
-                "the transport of kernels",
-                "%s, not ipc (ServerApp.kernel_manager_class = %s.%s)"
-                % (transport, kind.__module__, kind.__qualname__),
-            )
-        )
+        kinds = (type(app.kernel_manager).__qualname__, app.kernel_manager.kernel_manager_class)
+        text = "%s, not ipc (ServerApp.kernel_manager_class %s, its kernel_manager_class %s)"
+        found.append(("the transport of kernels", text % (transport, *kinds)))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import Iterator, NamedTuple, Optional, Set, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -14,6 +14,7 @@ _NLM_F_DUMP = 0x300
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr
+_ACCEPTS = 0x10000  # __SO_ACCEPTCON of linux/net.h, in the flags of /proc/net/unix
 _UNIX_DIAG_NAME, _UNIX_DIAG_UID = 0, 7  # attributes, of linux/unix_diag.h
 _UDIAG_SHOW_NAME, _UDIAG_SHOW_UID = 1, 64
 _OVERFLOW_UID = 65534
@@ -74,8 +75,15 @@ def uid_of(connection: socket.socket) -> int:
     return found[0]
 
 
-def unix_sockets() -> Iterator[UnixSocket]:
-    """Yield the named UNIX sockets of this network namespace. Raise OSError if it cannot be asked."""
+def unix_sockets() -> List[UnixSocket]:
+    """Return the named UNIX sockets of this network namespace."""
+    try:
+        return list(_unix_by_kernel())
+    except OSError:
+        return list(_unix_by_table())
+
+
+def _unix_by_kernel() -> Iterator[UnixSocket]:
     show = _UDIAG_SHOW_NAME | _UDIAG_SHOW_UID
     request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, _ALL_IDS, 0, show, 0, 0)
     for message in _diagnose(request, _NLM_F_DUMP):
@@ -86,6 +94,15 @@ def unix_sockets() -> Iterator[UnixSocket]:
             text = "@" + os.fsdecode(name[1:]) if name[:1] == b"\0" else os.fsdecode(name)
             owner = struct.unpack("=I", uid)[0] if uid else None
             yield UnixSocket(inode, text.rstrip("\0"), kind, state == 10, owner)
+
+
+def _unix_by_table() -> Iterator[UnixSocket]:
+    with open("/proc/net/unix") as table:
+        rows = [line.rstrip("\n").split(None, 7) for line in table][1:]
+    for row in rows:
+        if len(row) == 8:
+            listens = bool(int(row[3], 16) & _ACCEPTS)
+            yield UnixSocket(int(row[6]), row[7], int(row[4], 16), listens, None)
 
 
 def _sees_all_uids() -> bool:

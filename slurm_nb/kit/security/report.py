@@ -1,6 +1,6 @@
 """What `slurm-nb audit` asks the running server, behind the same lock as everything else.
 
-    GET BASE_URL/slurm-nb/audit -> {"settings": {...}, "routes": ["/api/contents", ...]}
+GET BASE_URL/slurm-nb/audit -> {"settings": {...}, "routes": ["/api/contents", ...]}
 """
 
 from __future__ import annotations

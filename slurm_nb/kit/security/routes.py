@@ -42,20 +42,20 @@ def _example(parsed: Any) -> str:
 
 def _one(kind: str, value: Any) -> str:
     """A text that one item of a parsed pattern matches; see the module re's own parser."""
+    text = ""
     if kind == "LITERAL":
-        return chr(value)
-    if kind in ("ANY", "NOT_LITERAL", "CATEGORY"):
-        return "1" if "DIGIT" in str(value) else _WORD
-    if kind == "IN":
-        first, what = str(value[0][0]), value[0][1]
-        if first == "NEGATE":
-            return _WORD
-        return chr(what[0]) if first == "RANGE" else _one(first, what)
-    if kind in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+        text = chr(value)
+    elif kind in ("ANY", "NOT_LITERAL", "CATEGORY", "NEGATE"):
+        text = "1" if "DIGIT" in str(value) else _WORD
+    elif kind == "RANGE":
+        text = chr(value[0])
+    elif kind == "IN":
+        text = _one(str(value[0][0]), value[0][1])
+    elif kind in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
         least, most, inner = value
-        return _example(inner) * max(least, min(1, most))
-    if kind == "SUBPATTERN":
-        return _example(value[-1])
-    if kind == "BRANCH":
-        return _example(value[1][0])
-    return ""
+        text = _example(inner) * max(int(least), min(1, int(most)))
+    elif kind == "SUBPATTERN":
+        text = _example(value[-1])
+    elif kind == "BRANCH":
+        text = _example(value[1][0])
+    return text

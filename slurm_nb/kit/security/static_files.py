@@ -7,8 +7,6 @@ import site
 import sys
 from typing import Any, Iterator, List, Sequence
 
-import jinja2
-from jupyter_core import paths
 from jupyter_server.base.handlers import AuthenticatedFileHandler
 from jupyter_server.files.handlers import FilesHandler
 from tornado import web
@@ -23,7 +21,7 @@ def drop_others(app: Any, *, ours: str, secret: Sequence[str]) -> List[str]:
 
     ours: the kit's own directory. secret: directories that none may hold, whatever it is.
     """
-    homes = [ours, *_own_directories()]
+    homes = [ours, *_own_directories(app)]
     dropped = []
     for rule in routes.rules(app.web_app):
         kwargs = rule.target_kwargs or {}
@@ -36,11 +34,11 @@ def drop_others(app: Any, *, ours: str, secret: Sequence[str]) -> List[str]:
                 nothing = os.path.join(ours, "nothing")
                 kwargs["path"] = (kept or [nothing])[0] if isinstance(given, str) else kept
     for value in list(app.web_app.settings.values()):
-        loader = value.loader if isinstance(value, jinja2.Environment) else None
-        if isinstance(loader, jinja2.FileSystemLoader):
-            given = list(loader.searchpath)
-            loader.searchpath[:] = [root for root in given if _may_be_served(root, homes, secret)]
-            dropped += [root for root in given if root not in loader.searchpath]
+        searched = getattr(getattr(value, "loader", None), "searchpath", None)  # jinja2's
+        if isinstance(searched, list):
+            given = list(searched)
+            searched[:] = [root for root in given if _may_be_served(root, homes, secret)]
+            dropped += [root for root in given if root not in searched and os.path.isdir(root)]
     return sorted(set(dropped))
 
 
@@ -55,11 +53,11 @@ def _may_be_served(root: str, homes: Sequence[str], secret: Sequence[str]) -> bo
     return not holds_secret and any(_is_within(real, home) for home in homes)
 
 
-def _own_directories() -> Iterator[str]:
+def _own_directories(app: Any) -> Iterator[str]:
     yield from map(_real, (sys.prefix, sys.base_prefix))
     yield from map(_real, [*site.getsitepackages(), site.getusersitepackages()])
-    yield from map(_real, paths.jupyter_path())
-    yield _real(os.path.join(paths.jupyter_config_dir(), "custom"))
+    yield from map(_real, app.jupyter_path)
+    yield _real(os.path.join(app.config_dir, "custom"))
     for module in list(sys.modules.values()):
         for folder in list(getattr(module, "__path__", ())):  # of packages, wherever installed
             if isinstance(folder, str):

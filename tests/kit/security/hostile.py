@@ -35,7 +35,7 @@ OPENS: dict[str, Any] = {
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__") or "__" not in name:
+    if name.startswith("_") or "__" not in name:
         raise AttributeError(name)
     module, _, attribute = name.replace("__", ".").rpartition(".")
     base = getattr(importlib.import_module(module), attribute)
@@ -48,6 +48,9 @@ class Leak(web.RequestHandler):
 
     def get(self) -> None:
         self.write("CANARY of the leak")
+
+
+default_handlers = [("/hostile/x", Leak)]
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

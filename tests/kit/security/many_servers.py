@@ -4,7 +4,7 @@ many_servers.py FOLDER KIT_DIR <cases >results. Jupyter is imported once and for
 most of the time that a start takes.
 """
 
-# ruff: noqa: T201, S110, BLE001, SLF001  a program of the tests
+# ruff: noqa: T201, BLE001  a program of the tests
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
+
+from slurm_nb.kit import self_check
 
 FOLDER, KIT = Path(sys.argv[1]), Path(sys.argv[2])
 NOBODY = 65534
@@ -28,6 +31,7 @@ READY = re.compile(r"^slurm-nb ready: (.*)$", re.MULTILINE)
 STOPPED = re.compile(r"^slurm-nb: Jupyter (?:was stopped|is not started).*$", re.MULTILINE)
 # What Jupyter itself ends with, for a value that it does not take.
 BY_JUPYTER = re.compile(r"^.*(?:\[C |Bad config|TraitError|Error:).*$", re.MULTILINE)
+MORE = ("Accept: text/html\r\n", "Upgrade: websocket\r\nConnection: Upgrade\r\n")
 PUBLIC = {"/api", "/login", "/logout", "/favicon.ico"}
 GUESSES = [
     f"{start}/{name}"
@@ -41,11 +45,19 @@ def begin(case: dict[str, Any], number: int) -> dict[str, Any]:
     """Fork a server; its output goes to a file."""
     base = FOLDER / str(number)
     home, run = base / "home", base / "run"
-    for folder in (base, home, home / ".jupyter", run, run / "runtime", base / "session", base / "nb"):
+    for folder in (
+        base,
+        home,
+        home / ".jupyter",
+        run,
+        run / "runtime",
+        base / "session",
+        base / "nb",
+    ):
         folder.mkdir(mode=0o700)
     (home / "canary.txt").write_text("CANARY")
-    for name, text in case["files"].items():
-        text = text.replace("@HOME@", str(home))
+    for name, written in case["files"].items():
+        text = written.replace("@HOME@", str(home))
         (home / ".jupyter" / name).write_text(text)
         (home / name).write_text(text)
     env = {
@@ -78,8 +90,6 @@ def begin(case: dict[str, Any], number: int) -> dict[str, Any]:
             if isinstance(end.code, str):
                 print(end.code, flush=True)
         except BaseException:
-            import traceback
-
             traceback.print_exc()
         sys.stdout.flush()
         os._exit(code)
@@ -110,8 +120,6 @@ def look(server: dict[str, Any]) -> dict[str, Any] | None:
 
 def listening(pid: int) -> list[str]:
     """`ADDRESS:PORT` of each TCP listener of a process."""
-    from slurm_nb_kit import self_check
-
     held = set()
     try:
         for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -138,7 +146,7 @@ def knock(port: int, base: Path) -> list[str]:
             os.setuid(NOBODY)
         found = []
         for path in sorted({*routes, *GUESSES, "/", "/tree", "/lab", "/api/contents"}):
-            for more in ("", "Accept: text/html\r\n", "Upgrade: websocket\r\nConnection: Upgrade\r\n"):
+            for more in MORE if "/" in path[1:] else MORE[:1]:
                 status, text = get(port, path, more)
                 if "CANARY" in text or token in text or (status < 300 and path not in PUBLIC):
                     found.append(f"{path}: {status} {text[:80]!r}")
@@ -176,7 +184,8 @@ def main() -> None:
     sys.path.insert(0, str(KIT))
     sys.path.append(os.environ["PYTHONPATH"])
     for name in ("notebook.app", "jupyterlab.labapp", "jupyter_server.serverapp", "jupyter_lsp",
-                 "jupyter_server_terminals", "notebook_shim", "slurm_nb_kit.self_check"):  # fmt: skip
+                 "jupyter_server_terminals", "notebook_shim", "nbconvert", "slurm_nb_kit.self_check",
+                 "slurm_nb_kit.monitor.monitor", "slurm_nb_kit.security.door"):  # fmt: skip
         importlib.import_module(name)
     waiting = list(enumerate(json.load(sys.stdin)))
     running: list[dict[str, Any]] = []
