@@ -26,7 +26,8 @@ NODE_CHECKS = (
     "node-local directories", "node-local files", "TCP listeners", "bind address", "UDP sockets",
     "UNIX sockets", "processes that hide", "token in arguments", "token in environments",
     "door: no token", "door: wrong token", "door: the token", "door: another Host",
-    "authentication", "guards against other sites", "kernel transport", "debugger",
+    "authentication", "guards against other sites", "settings in effect", "kernel transport",
+    "debugger",
     "server's own address", "who may connect", "versions", "routes without a token", "core dumps",
 )  # fmt: skip
 LISTENER = "notebook's listener"

@@ -172,7 +172,6 @@ def _settings(job: Job, says: Dict[str, Any]) -> Iterator[Check]:
                 "identity_provider_class": _PROVIDER,
                 "token": True,
                 "password": password,
-                "flaws": [],
             },
         ),
         (
@@ -184,6 +183,7 @@ def _settings(job: Job, says: Dict[str, Any]) -> Iterator[Check]:
                 "disable_check_xsrf": False,
             },
         ),
+        ("settings in effect", {"flaws": []}),
         ("kernel transport", {"kernel_transport": "ipc"}),
         ("debugger", {"debugger_allowed": False}),
         (

@@ -30,7 +30,7 @@ AT_ONCE = 3
 READY = re.compile(r"^slurm-nb ready: (.*)$", re.MULTILINE)
 STOPPED = re.compile(r"^slurm-nb: Jupyter (?:was stopped|is not started).*$", re.MULTILINE)
 # What Jupyter itself ends with, for a value that it does not take.
-BY_JUPYTER = re.compile(r"^.*(?:\[C |Bad config|TraitError|Error:).*$", re.MULTILINE)
+BY_JUPYTER = re.compile(r"^.*(?:\[[CE] |Bad config|TraitError|Error:).*$", re.MULTILINE)
 MORE = ("Accept: text/html\r\n", "Upgrade: websocket\r\nConnection: Upgrade\r\n")
 PUBLIC = {"/api", "/login", "/logout", "/favicon.ico"}
 GUESSES = [
@@ -122,8 +122,8 @@ def listening(pid: int) -> list[str]:
     """`ADDRESS:PORT` of each TCP listener of a process."""
     held = set()
     try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            link = os.readlink(entry.path)
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            link = str(entry.readlink())
             if link.startswith("socket:["):
                 held.add(int(link[8:-1]))
     except OSError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -25,8 +24,8 @@ def listening(rules: Rules) -> Listener:
 
 
 @pytest.fixture
-def rules(log: list[str]) -> Iterator[Rules]:
-    yield Rules({os.geteuid(), 0}, lambda: 0, log.append, log.append)
+def rules(log: list[str]) -> Rules:
+    return Rules({os.geteuid(), 0}, lambda: 0, log.append, log.append)
 
 
 def test_the_sessions_user_is_served(rules: Rules, log: list[str]) -> None:
