@@ -34,6 +34,9 @@ _SERVER: Dict[str, Callable[[Any], bool]] = {
     "local_hostnames": lambda value: set(value) > {"localhost"},
     "cookie_secret": bool,
     "cookie_secret_file": bool,
+    "login_handler_class": bool,
+    "identity_provider_class": bool,
+    "authorizer_class": bool,
 }
 # Jupyter would read another file in place of the kit's.
 _FILES: Dict[str, Callable[[Any], bool]] = {
@@ -68,10 +71,13 @@ _NAMES = (
 def describe(app: Any) -> List[str]:
     """One sentence for each setting of the user's that would have opened the server."""
     return [
-        "your Jupyter configuration (%s) sets %s, which could let others in: overruled"
-        % (where, setting)
+        "your Jupyter configuration (%s) sets %s, which could let others in: %s"
+        % (where, setting, what)
         for where, config in _own_configs(app)
-        for setting in _disarming(config)
+        for setting, what in [
+            *((each, "overruled") for each in _disarming(config)),
+            *((each, "its kernels cannot start") for each in _stopping(config)),
+        ]
     ]
 
 
@@ -137,12 +143,21 @@ def _disarming(config: Dict[str, Any]) -> List[str]:
     on_tcp = [
         "%s.%s = %r" % (section, name, values[name])
         for section, values in config.items()
-        if isinstance(values, dict)
+        if isinstance(values, dict) and section in kernels.KERNEL_MANAGERS
         for name, opens in _KERNELS.items()
-        if name in values and (name == "transport" or section in kernels.KERNEL_MANAGERS)
-        if not isinstance(values[name], LazyConfigValue) and opens(values[name])
+        if name in values and not isinstance(values[name], LazyConfigValue) and opens(values[name])
     ]
     return opened + framing + on_tcp
+
+
+def _stopping(config: Dict[str, Any]) -> List[str]:
+    """Of kernel managers that slurm-nb does not know, and so cannot overrule."""
+    return [
+        "%s.transport = 'tcp'" % section
+        for section, values in config.items()
+        if isinstance(values, dict) and section not in kernels.KERNEL_MANAGERS
+        if values.get("transport") == "tcp"
+    ]
 
 
 def _own_configs(app: Any) -> List[Any]:

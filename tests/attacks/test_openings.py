@@ -19,6 +19,7 @@ import pytest
 from tests.attacks.conftest import plain_session, slurm_nb_session
 from tests.attacks.sheet import Trial
 from tests.attacks.target import PYTHON, Stranger, Target
+from tests.attacks.test_peers import LOG_BYTES, flood
 from tests.attacks.test_web import JSON
 from tests.cluster.users import ALICE
 from tests.e2e.scientist import Scientist
@@ -173,6 +174,13 @@ def test_page_without_token(trial: Trial, path: str) -> None:
     (answer,) = trial.target.as_mallory({"path": path, "headers": {"Accept": "text/html"}})
 
     trial.verdict(0 < answer["status"] < 300, answer, on_plain=False)
+
+
+def test_flood_where_anyone_may_connect(trial: Trial) -> None:
+    """Flood a session that serves any user: connections and log lines are bounded."""
+    written, _ = flood(trial.target)
+
+    trial.verdict(written > LOG_BYTES, written)
 
 
 def test_login_handler(alice: Scientist, our_trial: Trial) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.attacks.sheet import Trial
-from tests.attacks.target import Target
+from tests.attacks.target import Target, finish
 from tests.attacks.test_web import JSON, UPGRADE
 
 CONNECTIONS = 4217
@@ -58,7 +58,7 @@ def test_stolen_token_blindly(trial: Trial, how: str) -> None:
     )
 
     listed = target.owner.ask("rest", method="GET", path="/api/contents")
-    trial.verdict(mark in listed["body"], told + listed["body"][:2000], on_plain=how == "half")
+    trial.verdict(mark in listed["body"], told + listed["body"][:2000])
 
 
 def test_stolen_token_by_ssh(trial: Trial) -> None:
@@ -66,13 +66,13 @@ def test_stolen_token_by_ssh(trial: Trial) -> None:
     target = trial.target
     forward = f"ssh -o StrictHostKeyChecking=no -N -L 45871:127.0.0.1:{target.port} {target.node}"
     ask = (
-        f"{forward} & for _ in {{1..100}}; do : </dev/tcp/127.0.0.1/45871 && break; sleep 0.1; done;"
+        f"{forward} & for _ in {{1..99}}; do : </dev/tcp/127.0.0.1/45871 && break; sleep 0.1; done;"
         f" curl -s -m 10 -o /dev/null -w '%{{http_code}}' -H 'Authorization: token {target.token}'"
         " http://127.0.0.1:45871/api/contents; kill $!"
     )
     told = target.on_login.bash(f"{{ {ask}; }} 2>/dev/null")
 
-    trial.verdict("200" in told, told, on_plain="200" in told)
+    trial.verdict("200" in told, told)
 
 
 def test_her_own_ssh_is_served(trial: Trial) -> None:
@@ -84,20 +84,19 @@ def test_her_own_ssh_is_served(trial: Trial) -> None:
 
 def test_flood(trial: Trial) -> None:
     """Fill her home through the job's log, by 4,217 connections: they are closed, and told once."""
-    target = trial.target
+    written, answer = flood(trial.target)
+
+    if trial.target.kind == "slurm-nb":
+        assert answer["status"] == 200, answer
+    trial.verdict(written > LOG_BYTES, (written, answer))
+
+
+def flood(target: Target) -> tuple[int, dict[str, Any]]:
+    """Bytes in her log after Mallory's flood, and what she was answered during it."""
     log = Path(target.cluster.login.root / str(target.log)[1:])
     before = log.stat().st_size
-    flood = target.on_node.start(
-        "flood", PORT=str(target.port), NUMBER=str(CONNECTIONS), SECONDS_="3"
-    )
-    began = time.monotonic()
+    number = str(CONNECTIONS)
+    process = target.on_node.start("flood", PORT=str(target.port), NUMBER=number, SECONDS_="3")
     (answer,) = target.web([{"path": "/api/contents", "headers": _header(target)}])
-    took = time.monotonic() - began
-    flood.communicate(timeout=120)
-    written = log.stat().st_size - before
-
-    if target.kind == "slurm-nb":
-        assert answer["status"] == 200, answer
-    trial.verdict(
-        written > LOG_BYTES, (written, answer["status"], took), on_plain=written > LOG_BYTES
-    )
+    finish(process, timeout_s=120)
+    return log.stat().st_size - before, answer

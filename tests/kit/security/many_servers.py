@@ -183,9 +183,11 @@ def get(port: int, path: str, more: str) -> tuple[int, str]:
 def main() -> None:
     sys.path.insert(0, str(KIT))
     sys.path.append(os.environ["PYTHONPATH"])
-    for name in ("notebook.app", "jupyterlab.labapp", "jupyter_server.serverapp", "jupyter_lsp",
-                 "jupyter_server_terminals", "notebook_shim", "nbconvert", "slurm_nb_kit.self_check",
-                 "slurm_nb_kit.monitor.monitor", "slurm_nb_kit.security.door"):  # fmt: skip
+    for name in (
+        "notebook.app", "jupyterlab.labapp", "jupyter_server.serverapp", "jupyter_lsp",
+        "jupyter_server_terminals", "notebook_shim", "nbconvert", "slurm_nb_kit.self_check",
+        "slurm_nb_kit.monitor.monitor", "slurm_nb_kit.security.door",
+    ):  # fmt: skip
         importlib.import_module(name)
     waiting = list(enumerate(json.load(sys.stdin)))
     running: list[dict[str, Any]] = []
