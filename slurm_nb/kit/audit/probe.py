@@ -29,9 +29,12 @@ def base_of(ready: Dict[str, Any]) -> str:
     return base
 
 
-def get(ready: Dict[str, Any], path: str, host: str, token: str) -> Tuple[int, bytes]:
+def get(
+    ready: Dict[str, Any], path: str, host: str, token: str, timeout_s: float = _TIMEOUT_S
+) -> Tuple[int, bytes]:
     """Status and body of a GET; raises as `status` does."""
     with _connected(ready) as peer:
+        peer.settimeout(timeout_s)
         peer.sendall(request(path, host, token))
         answer = b""
         while len(answer) < _MOST_BYTES:
