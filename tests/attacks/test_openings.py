@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.conftest import plain_session, slurm_nb_session
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import PYTHON, Stranger, Target
 from tests.attacks.test_peers import LOG_BYTES, flood
 from tests.attacks.test_web import JSON

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import Target, finish
 from tests.attacks.test_web import JSON, UPGRADE
 

@@ -65,7 +65,10 @@ class Client(AsyncHTTPTestCase):
             headers={name.replace("_", "-"): value for name, value in headers.items()},
             body="x=1" if method == "POST" else None,
         )  # fmt: skip
-        return self.io_loop.run_sync(lambda: self.http_client.fetch(request, raise_error=False))
+        answer: HTTPResponse = self.io_loop.run_sync(
+            lambda: self.http_client.fetch(request, raise_error=False)
+        )
+        return answer
 
     def runTest(self) -> None:  # noqa: N802  unittest's name
         """Needed to make one."""
@@ -119,7 +122,8 @@ def test_another_token_does_not(client: Client, header: str) -> None:
 
 def cookie(client: Client, secret: bytes) -> str:
     host = f"127.0.0.1:{client.get_http_port()}"
-    name = client.provider.get_cookie_name(SimpleNamespace(request=SimpleNamespace(host=host)))
+    handler: Any = SimpleNamespace(request=SimpleNamespace(host=host))
+    name = client.provider.get_cookie_name(handler)
     user = client.provider.user_to_cookie(User("alice"))
     return f"{name}={web.create_signed_value(secret, name, user).decode()}"
 
