@@ -217,7 +217,8 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
         why = str(error) or type(error).__name__
         guard.stop(why)
     guard.announced()
-    _RULES[0].begin()
+    for rules in _RULES:
+        rules.begin()
     _tell("ready", ready)
     _watch(app)
 

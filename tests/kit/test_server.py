@@ -68,6 +68,7 @@ def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Pa
     clean_environ.setattr(kit_server, "_JOB", {})
     clean_environ.setattr(kit_server, "_PAGES", [])
     clean_environ.setattr(kit_server, "_LOCK", [])
+    clean_environ.setattr(kit_server, "_RULES", [])
     for name in ("prove", "wrap", "announced"):
         clean_environ.setattr(guard.State, name, getattr(guard.State, name))
     clean_environ.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
