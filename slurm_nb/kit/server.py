@@ -14,7 +14,7 @@ import resource
 import secrets
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 import jupyter_server
 
@@ -158,8 +158,18 @@ def _prove(app: Any) -> None:
     if not hasattr(app, "_http_server"):
         lock.enforce(app)
         _drop_static_files(app)
-    for flaw in lock.flaws(app):
+    for flaw in _flaws(app):
         raise self_check.Refused(flaw)
+
+
+def _flaws(app: Any) -> Iterator[str]:
+    """Yield what is not as slurm-nb set it up; once there is an HTTP server, of this one too."""
+    yield from _LOCK[0].flaws(app)
+    server = getattr(app, "_http_server", None)
+    if server is not None and type(server.request_callback) is not Door:
+        yield "slurm-nb's door is not in front of the web application"
+    if server is not None and not all(type(each) is Listener for each in server._sockets.values()):
+        yield "a socket of the server serves whom it should not"
 
 
 def _drop_static_files(app: Any) -> None:
@@ -251,7 +261,7 @@ def _settings(app: Any) -> Dict[str, Any]:
         "identity_provider_class": "%s.%s" % (type(provider).__module__, type(provider).__name__),
         "token": provider.token == _LOCK[0].token,
         "password": bool(getattr(provider, "hashed_password", "")),
-        "flaws": list(_LOCK[0].flaws(app)),
+        "flaws": list(_flaws(app)),
         "allow_origin": in_force.get("allow_origin", ""),
         "allow_origin_pat": getattr(pattern, "pattern", pattern),
         "allow_remote_access": in_force.get("allow_remote_access"),

@@ -116,6 +116,24 @@ CODE: dict[str, str] = {
         "    app.identity_provider.get_user = hostile._user\n"
         "ServerApp.init_webapp = init\n"
     ),
+    "a door taken away": (
+        "from jupyter_server.serverapp import ServerApp\n"
+        "before = ServerApp.init_webapp\n"
+        "def init(app):\n"
+        "    before(app)\n"
+        "    take = lambda: setattr(app.http_server, 'request_callback', app.web_app)\n"
+        "    app.io_loop.add_callback(take)\n"
+        "ServerApp.init_webapp = init\n"
+    ),
+    "a listener taken away": (
+        "from jupyter_server.serverapp import ServerApp\n"
+        "before = ServerApp.init_webapp\n"
+        "def init(app):\n"
+        "    before(app)\n"
+        "    take = lambda: vars(app.http_server).pop('add_sockets')\n"
+        "    app.io_loop.add_callback(take)\n"
+        "ServerApp.init_webapp = init\n"
+    ),
     "a setting changed late": (
         "from jupyter_server.serverapp import ServerApp\n"
         "before = ServerApp.init_webapp\n"
