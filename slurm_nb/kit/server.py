@@ -189,7 +189,8 @@ def _wrap(app: Any) -> None:
 
     server = app.http_server
     server.request_callback = Door(app, _LOCK[0].token, log)
-    only_user = _JOB["route"] == "jump" and _JOB["peers"] == "user"
+    # At an address on the network the other end is on another machine.
+    only_user = "address" not in _JOB and _JOB["peers"] == "user"
     trusted = peers.trusted() if only_user else None
     rules = Rules(trusted, lambda: len(server._connections), log, notice)
     _RULES[:] = [rules]
