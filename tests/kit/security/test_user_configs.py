@@ -18,7 +18,10 @@ from typing import Any
 import pytest
 import traitlets
 
+from tests import time_limits
+
 HERE = Path(__file__).parent
+_ALL_S = 900.0  # 220 servers, half a second of CPU time each, on a machine that does more
 HOME = "@HOME@"
 """What stands for the user's home in a value."""
 CLASSES = [
@@ -214,6 +217,7 @@ def cases() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, kit_dir: Path) -> list[dict[str, Any]]:
     """What came of each configuration: the real Jupyter was started with it, and knocked at."""
+    time_limits.allow(_ALL_S)
     folder = tmp_path_factory.mktemp("configs")
     done = subprocess.run(
         [sys.executable, str(HERE / "many_servers.py"), str(folder), str(kit_dir)],
