@@ -37,6 +37,7 @@ _TYPES = {
     "Ui": "text",
     "Listen": "text",
     "RouteName": "text",
+    "Peers": "text",
     "Auth": "text",
 }
 

@@ -16,6 +16,8 @@ Ui = Literal["notebook", "lab"]
 UIS: tuple[Ui, ...] = get_args(Ui)
 Listen = Literal["port", "socket"]
 LISTENS: tuple[Listen, ...] = get_args(Listen)
+Peers = Literal["user", "any"]
+PEERS: tuple[Peers, ...] = get_args(Peers)
 Auth = Literal["token", "password"]
 AUTHS: tuple[Auth, ...] = get_args(Auth)
 
@@ -71,6 +73,9 @@ class JobSpec:
     """How the laptop gets there: by ssh to the node, or by TCP from the login node."""
     tls: bool = False
     """With the direct route: Jupyter brings a certificate made in the job."""
+    peers: Peers = "user"
+    """Whose processes on the node may connect, besides root's: yours alone, or anybody's. The
+    direct route serves any: its connections come from another machine."""
     auth: Auth = "token"
     allow_debugger: bool = False
     """Let kernels start a debugger, which listens on a loopback port without a secret."""
@@ -143,6 +148,7 @@ def _check_ways(spec: JobSpec) -> None:
         ("ui", spec.ui, UIS),
         ("listen", spec.listen, LISTENS),
         ("route", spec.route, tuple(ROUTES)),
+        ("peers", spec.peers, PEERS),
         ("auth", spec.auth, AUTHS),
     ):
         if value not in words:

@@ -40,7 +40,13 @@ def main() -> None:
         tell(*failed.args)
         sys.exit(1)
     sys.argv = sys.argv[1:]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    from .security import guard  # noqa: PLC0415  needs what was looked at
+
+    guard.install()
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    finally:
+        guard.check_that_it_listened()
 
 
 def end_with_parent() -> None:

@@ -23,10 +23,12 @@ from slurm_nb.session.store import Store
 
 # As kit/audit/audit.py names them, in its order.
 NODE_CHECKS = (
-    "node-local directories", "node-local files", "TCP listeners", "bind address", "UNIX sockets",
-    "token in arguments", "token in environments", "door: no token", "door: wrong token",
-    "door: the token", "door: another Host", "authentication", "guards against other sites",
-    "kernel transport", "debugger", "server's own address", "versions", "core dumps",
+    "node-local directories", "node-local files", "TCP listeners", "bind address", "UDP sockets",
+    "UNIX sockets", "processes that hide", "token in arguments", "token in environments",
+    "door: no token", "door: wrong token", "door: the token", "door: another Host",
+    "authentication", "guards against other sites", "settings in effect", "kernel transport",
+    "debugger",
+    "server's own address", "who may connect", "versions", "routes without a token", "core dumps",
 )  # fmt: skip
 LISTENER = "notebook's listener"
 """The node's one answer when no process of the job listens where the session says."""

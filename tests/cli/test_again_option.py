@@ -27,13 +27,13 @@ def test_again_repeats_a_session_with_changes(run: Run, store: Store) -> None:
 
     assert first == (
         "--job-name=fit", "--time=90", "--mem=4G", "--ui=notebook", "--listen=port",
-        "--route=direct", "--tls", "--auth=token", "--no-allow-debugger",
+        "--route=direct", "--tls", "--peers=user", "--auth=token", "--no-allow-debugger",
         f"--notebook-dir={Path.cwd()}", "--module=a", "--module=b", "--idle-timeout=60",
         "--", "--exclusive",
     )  # fmt: skip
     assert options(store) == (
         "--job-name=fit", "--time=90", "--mem=8G", "--ui=notebook", "--listen=port",
-        "--route=direct", "--tls", "--auth=token", "--no-allow-debugger",
+        "--route=direct", "--tls", "--peers=user", "--auth=token", "--no-allow-debugger",
         f"--notebook-dir={Path.cwd()}", "--module=c", "--idle-timeout=60", "--", "--exclusive",
     )  # fmt: skip
 

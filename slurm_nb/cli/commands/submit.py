@@ -25,7 +25,7 @@ from slurm_nb.connection.login import Login
 from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown
 from slurm_nb.job.resolve import resolve_env, resolve_image, resolve_notebook_dir, resolve_python
 from slurm_nb.job.routes import ROUTES, names_with_tls
-from slurm_nb.job.spec import AUTHS, LISTENS, UIS, JobSpec
+from slurm_nb.job.spec import AUTHS, LISTENS, PEERS, UIS, JobSpec
 from slurm_nb.operations.prune import clean_up
 from slurm_nb.operations.submit import render, submit
 from slurm_nb.scheduler.job import LOCAL
@@ -123,6 +123,12 @@ from slurm_nb.session.session import Session
     "--tls",
     is_flag=True,
     help=f"With --route {' or '.join(names_with_tls())}: encrypt the last leg.",
+)
+@click.option(
+    "--peers",
+    type=click.Choice(PEERS),
+    default="user",
+    help="Who may connect on the node: only you and root, or any, where ssh runs as another user.",
 )
 @click.option(
     "--auth",
