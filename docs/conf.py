@@ -76,7 +76,6 @@ _NAVIGATION = {
         "explanation/how-it-works",
         "explanation/security",
         "explanation/decisions",
-        "design",
     ],
     "Project": ["contributing", "changelog"],
 }

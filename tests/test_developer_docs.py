@@ -9,17 +9,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "slurm_nb"
-DESIGN = ROOT / "docs/design.md"
-PAGES = [DESIGN, ROOT / "docs/contributing.md"]
+HOW_IT_WORKS = ROOT / "docs/explanation/how-it-works.md"
+DECISIONS = ROOT / "docs/explanation/decisions.md"
+PAGES = [HOW_IT_WORKS, DECISIONS, ROOT / "docs/contributing.md"]
 _ROW = re.compile(r"^\| `([\w.]+)` \|", re.MULTILINE)
 _RECORD = re.compile(r"^### (\d+)\. ", re.MULTILINE)
 _PATH = re.compile(r"`([\w.]+/[\w./-]*(?:/|\.(?:py|js|j2|sh|md|txt|diff)))`")
 
 
-def test_the_packages_of_the_design_page_are_those_that_there_are() -> None:
+def test_the_packages_of_the_page_are_those_that_there_are() -> None:
     """A new package or module of the root gets its line."""
     found = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    text = DESIGN.read_text(encoding="utf-8")
+    text = HOW_IT_WORKS.read_text(encoding="utf-8")
 
     rows = _ROW.findall(text.partition("\n## Packages\n")[2].partition("\n## ")[0])
 
@@ -28,7 +29,7 @@ def test_the_packages_of_the_design_page_are_those_that_there_are() -> None:
 
 def test_the_decisions_have_numbers_of_their_own() -> None:
     """A record is cited by its number, so there is none twice, and no gap."""
-    numbers = [int(number) for number in _RECORD.findall(DESIGN.read_text(encoding="utf-8"))]
+    numbers = [int(number) for number in _RECORD.findall(DECISIONS.read_text(encoding="utf-8"))]
 
     assert len(numbers) > 40
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
