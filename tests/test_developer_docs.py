@@ -11,8 +11,19 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "slurm_nb"
 HOW_IT_WORKS = ROOT / "docs/explanation/how-it-works.md"
 DECISIONS = ROOT / "docs/explanation/decisions.md"
-PAGES = [HOW_IT_WORKS, DECISIONS, ROOT / "docs/contributing.md"]
+CONTRIBUTING = ROOT / "docs/contributing.md"
+PAGES = [HOW_IT_WORKS, DECISIONS, CONTRIBUTING]
+MOST_FILES = {
+    "A command": 4,
+    "An option of sbatch": 5,
+    "An option that reaches the server": 8,
+    "A cause of an ending": 5,
+    "A route": 12,
+    "A site's template": 4,
+    "A file of the kit": 2,
+}
 _ROW = re.compile(r"^\| `([\w.]+)` \|", re.MULTILINE)
+_FILE_TO_TOUCH = re.compile(r"^\d+\. `", re.MULTILINE)
 _RECORD = re.compile(r"^### (\d+)\. ", re.MULTILINE)
 _PATH = re.compile(r"`([\w.]+/[\w./-]*(?:/|\.(?:py|js|j2|sh|md|txt|diff)))`")
 
@@ -42,6 +53,16 @@ def test_every_file_that_a_page_for_developers_names_exists(page: Path) -> None:
 
     assert paths
     assert [path for path in paths if not _is_there(path)] == []
+
+
+def test_a_change_touches_few_files() -> None:
+    """Each list of "How to add" has a file per number, and no more than was agreed on."""
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    lists = text.partition("\n## How to add\n")[2].partition("\n## ")[0].split("\n### ")[1:]
+
+    counts = {each.partition("\n")[0]: len(_FILE_TO_TOUCH.findall(each)) for each in lists}
+
+    assert counts == MOST_FILES
 
 
 def _is_there(path: str) -> bool:
