@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 import slurm_nb
 
 sys.path.insert(0, str(Path(__file__).parent))
-import generate  # it lies beside this file, where Sphinx does not look
+import generate  # in this directory, which is not on the path of Sphinx
 
 project = "slurm-nb"
 author = "The slurm-nb developers"

@@ -50,12 +50,12 @@ def parts_of(text: str) -> list[str]:
 
 
 def committed(text: str) -> str:
-    """Return a page as it is to be committed: with its generated parts renewed."""
+    """Return the page to commit: with its generated parts renewed."""
     return _PART.sub(lambda part: part[0] if part[2] == "built" else _filled(part), text)
 
 
 def built(text: str) -> str:
-    """Return a page as it is to be built: with all of its parts."""
+    """Return the page to build: with all of its parts."""
     return _PART.sub(_filled, text)
 
 
