@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.cluster import RELEASES
+from tests.e2e import test_routes
 
 ROOT = Path(__file__).resolve().parents[1]
-ROUTES = {"jump": "port", "direct": "direct", "socket": "socket"}
-"""Column: the route of test_routes.py that it shows."""
-_ROUTE_TEST = "test_each_route_leads_to_a_kernel_on_the_node"
+_ROUTE_TEST = test_routes.test_each_route_leads_to_a_kernel_on_the_node.__name__
 ON_CLUSTER = ("attacks", "e2e", "faults")
 """The folders of tests that need the cluster."""
 _MAIN_JOB = (
@@ -166,9 +165,9 @@ class Story:
         return ", ".join(words) or "nothing ran"
 
     def routes(self) -> list[str]:
-        """Of each of ROUTES: ok, FAILED, skipped or `-` (not run)."""
+        """Of each route of test_routes.py: ok, FAILED, skipped or `-` (not run)."""
         results = {test.rpartition("::")[2]: result for test, result in self.results.items()}
-        return [results.get(f"{_ROUTE_TEST}[{route}]", "-") for route in ROUTES.values()]
+        return [results.get(f"{_ROUTE_TEST}[{route}]", "-") for route in test_routes.ROUTES]
 
 
 def main() -> int:
@@ -295,7 +294,7 @@ def _clock(seconds: float) -> str:
 
 def table(stories: Sequence[Story]) -> list[str]:
     """The lines of the table, in columns."""
-    rows = [("Debian", "Slurm", "Python", "accounting", *ROUTES, "time", "tests")]
+    rows = [("Debian", "Slurm", "Python", "accounting", *test_routes.ROUTES, "time", "tests")]
     rows += [
         (
             story.run.release,

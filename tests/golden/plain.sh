@@ -80,7 +80,8 @@ slurm_nb_leave_environment # and find the interpreter
 
 
 # Tell the kit what was asked for; kernels do not get to see these variables.
-export SLURM_NB_UI=notebook SLURM_NB_IDLE_TIMEOUT_S=3600
+export SLURM_NB_IDLE_TIMEOUT_S=3600
+export SLURM_NB_UI=notebook
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump
 export SLURM_NB_PEERS=user
 export SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=no

@@ -74,7 +74,7 @@ def test_a_dry_run_prints_the_script_and_touches_nothing(
     ):  # fmt: skip
         assert f"#SBATCH {option}" in lines
     assert "python=/opt/python" in lines
-    assert "export SLURM_NB_UI=lab SLURM_NB_IDLE_TIMEOUT_S=3600" in lines
+    assert "export SLURM_NB_UI=lab" in lines
     assert f"slurm_nb_notebook_dir={tmp_path}" in lines
     assert f"slurm_nb_state_dir={store.folder}" in lines
     assert is_sound(store.kits / digest())  # so that it can be sbatched
