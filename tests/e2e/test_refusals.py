@@ -195,7 +195,7 @@ def test_an_option_that_sbatch_does_not_know_is_its_refusal(alice: Scientist) ->
 
 
 def test_on_a_node_whose_tmp_is_full_jupyter_does_not_start(alice: Scientist) -> None:
-    """Without room for the kit there is no server, rather than one that the kit did not arm."""
+    """The error says that the node has no room left, and names another node as the cure."""
     node = alice.cluster.hosts["c1"]
     node.run(["mount", "-o", "remount,size=4k", "/tmp"])
     try:
@@ -204,7 +204,7 @@ def test_on_a_node_whose_tmp_is_full_jupyter_does_not_start(alice: Scientist) ->
         node.run(["mount", "-o", "remount,size=50%", "/tmp"])
 
     assert said.exit_code == 4
-    assert "is it full?" in said.stderr
+    assert "has only 0 MiB" in said.stderr
     assert "--exclude c1" in said.stderr
     (log,) = (alice.state / "jobs").glob("*_log.out")
     assert "ServerApp" not in log.read_text()
