@@ -137,16 +137,20 @@ slurm_nb_put_end() { # in seconds since the epoch; the kit warns of it on the pa
     mv "$slurm_nb_run_dir/end-time.new" "$slurm_nb_run_dir/end-time"
 }
 
-# Asks Slurm, again before the last minutes and when it should be over: it can be extended.
-slurm_nb_watch_end() {
-  local end left
+# Queries Slurm for the end: now, before the last minutes, and when the job should be over, because
+# its limit can be extended. A job without a limit has no end, unless Slurm has signalled it.
+slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
+  local end left signalled=${1:-}
   while :; do
     end=$(SLURM_TIME_FORMAT=%s timeout 20 squeue -h -j "$slurm_nb_job_id" -o %e)
-    [[ $end =~ ^[0-9]+$ ]] || end=${SLURM_JOB_END_TIME:-$(($(date +%s) + 900))}
+    if ! [[ $end =~ ^[0-9]+$ ]]; then
+      [ -n "$signalled" ] || return
+      end=${SLURM_JOB_END_TIME:-$(($(date +%s) + 900))}
+    fi
     slurm_nb_put_end "$end" || return
     left=$((end - $(date +%s)))
     if [ "$left" -gt 960 ]; then
-      sleep $((left - 900))
+      sleep $((left - 930)) # the kit warns at 900, and must know an extended limit by then
     elif [ "$left" -gt 390 ]; then
       sleep $((left - 330))
     else
@@ -159,7 +163,7 @@ slurm_nb_time_is_short() { # Slurm has signalled that the end is near
   slurm_nb_woken=yes
   [ -n "$slurm_nb_run_dir" ] || return
   [ -z "$slurm_nb_clock" ] || kill -KILL "$slurm_nb_clock" 2>/dev/null
-  slurm_nb_watch_end >/dev/null 2>&1 &
+  slurm_nb_watch_end signalled >/dev/null 2>&1 &
   slurm_nb_clock=$!
 }
 
@@ -342,6 +346,10 @@ slurm_nb_hand_over() {
 slurm_nb_wait_for() { # slurm_nb_wait_for PID
   local code
   slurm_nb_server=$1
+  if [ -z "$slurm_nb_clock" ] && [ "$slurm_nb_cluster" != local ]; then
+    slurm_nb_watch_end >/dev/null 2>&1 & # for the page; not earlier: your lines may call `wait`
+    slurm_nb_clock=$!
+  fi
   trap slurm_nb_stop_server TERM INT HUP
   while :; do
     slurm_nb_woken=
