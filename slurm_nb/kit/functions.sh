@@ -163,8 +163,13 @@ slurm_nb_time_is_short() { # Slurm has signalled that the end is near
   slurm_nb_woken=yes
   [ -n "$slurm_nb_run_dir" ] || return
   [ -z "$slurm_nb_clock" ] || kill -KILL "$slurm_nb_clock" 2>/dev/null
-  slurm_nb_watch_end signalled >/dev/null 2>&1 &
+  slurm_nb_start_clock signalled
+}
+
+slurm_nb_start_clock() {
+  slurm_nb_watch_end "$@" >/dev/null 2>&1 &
   slurm_nb_clock=$!
+  disown "$slurm_nb_clock" # bash would report that it was killed, and `wait` would wait for it
 }
 
 # --- environments ---
@@ -347,8 +352,7 @@ slurm_nb_wait_for() { # slurm_nb_wait_for PID
   local code
   slurm_nb_server=$1
   if [ -z "$slurm_nb_clock" ] && [ "$slurm_nb_cluster" != local ]; then
-    slurm_nb_watch_end >/dev/null 2>&1 & # for the page; not earlier: your lines may call `wait`
-    slurm_nb_clock=$!
+    slurm_nb_start_clock # for the page
   fi
   trap slurm_nb_stop_server TERM INT HUP
   while :; do

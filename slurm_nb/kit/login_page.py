@@ -36,7 +36,8 @@ code { font-family: monospace; background: #eee; padding: 0 .3em; }
 <form action="{{ base_url }}login?next={{ next }}" method="post">
 {{ xsrf_form_html() | safe }}
 <label for="password_input">@LABEL@</label>
-<input type="password" name="password" id="password_input" autocomplete="current-password" autofocus>
+<input type="password" name="password" id="password_input" autofocus
+ autocomplete="current-password">
 <button type="submit" id="login_submit">Log in</button>
 </form>
 @TEXT@

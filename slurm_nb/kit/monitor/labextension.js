@@ -23,7 +23,7 @@
     .slurm-nb-item:hover { background: var(--jp-layout-color2, #eee); }
     .slurm-nb-item.slurm-nb-bad { color: var(--jp-error-color1, #c00); font-weight: 600; }
     .slurm-nb-banner { position: fixed; z-index: 100000; top: 34px; left: 50%;
-      transform: translateX(-50%); max-width: min(760px, 92vw); padding: 10px 40px 10px 14px; }
+      transform: translateX(-50%); width: max-content; max-width: min(760px, 90vw); box-sizing: border-box; padding: 10px 40px 10px 14px; }
     .slurm-nb-banner, .slurm-nb-dialog { font: 13px/1.5 var(--jp-ui-font-family, sans-serif);
       color: var(--jp-ui-font-color1, #222); background: var(--jp-layout-color1, #fff);
       border: 1px solid var(--jp-border-color1, #bbb); box-shadow: 0 2px 12px rgba(0, 0, 0, .3);
@@ -31,7 +31,7 @@
     .slurm-nb-banner { border-left: 4px solid var(--jp-warn-color1, #e65100); }
     .slurm-nb-banner p { margin: 2px 0; }
     .slurm-nb-banner code, .slurm-nb-dialog code { font-family: var(--jp-code-font-family, monospace);
-      background: var(--jp-layout-color2, #eee); padding: 1px 4px; user-select: all; }
+      background: var(--jp-layout-color2, #eee); padding: 1px 4px; user-select: all; white-space: nowrap; }
     .slurm-nb-close { position: absolute; top: 6px; right: 8px; border: 0; background: none;
       font-size: 16px; cursor: pointer; color: inherit; }
     .slurm-nb-dialog { padding: 14px 18px; min-width: 320px; max-width: 560px; }
@@ -318,16 +318,21 @@
             'On the login node: ', this.command('url')]];
       }
       return [`Session ${this.session.job_id} ended: ${this.why}.`,
-        ['For another one, run on the login node: ', this.command('submit --again')],
+        this.another('For another one'),
         ['For details: ', this.command('status')]];
+    }
+
+    another(when) {
+      const where = this.session.cluster === 'local' ? 'run' : 'run on the login node';
+      return [`${when}, ${where}: `, this.command('submit --again')];
     }
 
     lostTexts() {
       const { job_id, cluster } = this.session;
-      const another = ['If the session has ended: ', this.command('submit --again')];
+      const another = this.another('If the session has ended, for another one');
       if (this.overtime) {
         return [`Session ${job_id} has reached its time limit.`,
-          ['For another one, run on the login node: ', this.command('submit --again')]];
+          this.another('For another one')];
       }
       if (cluster === 'local') {
         return [`This page cannot reach session ${job_id}.`,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any, Awaitable, Callable, Dict, Optional, Set
+from typing import Any, Callable, Coroutine, Dict, Optional, Set
 
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from tornado import web, websocket
@@ -20,7 +20,7 @@ from tornado import web, websocket
 try:
     from jupyter_server.base.websocket import WebSocketMixin
 except ImportError:  # before jupyter_server 2.3
-    from jupyter_server.base.zmqhandlers import WebSocketMixin  # type: ignore[no-redef]
+    from jupyter_server.base.zmqhandlers import WebSocketMixin  # type: ignore[attr-defined]
 
 _PATH = "slurm-nb/session"
 
@@ -34,7 +34,7 @@ class Page:
         self._describe = describe
         self._extend = extend
         self.ended: Optional[str] = None
-        self.sockets: Set[EndHandler] = set()
+        self.sockets: Set[_EndHandler] = set()
 
     def describe(self) -> Dict[str, Any]:
         """Return what a page shows now."""
@@ -74,8 +74,8 @@ class _ExtendHandler(APIHandler):
         self.finish(json.dumps(await self._page.extend()))
 
 
-class EndHandler(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
-    """A page that waits for the end of the session; one per page, so that none has to poll."""
+class _EndHandler(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
+    """A page that waits for the end of the session."""
 
     _track_activity = False
 
@@ -83,7 +83,7 @@ class EndHandler(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         self._page = page
         super().initialize()
 
-    def get(self, *args: Any, **kwargs: Any) -> Awaitable[None]:
+    def get(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, None]:
         """Open the websocket; 403 without the token or the cookie."""
         if self.current_user is None:
             raise web.HTTPError(403)
@@ -120,6 +120,6 @@ def serve(app: Any, page: Page) -> None:
         [
             (base, _SessionHandler, values),
             (base + "/extend", _ExtendHandler, values),
-            (base + "/end", EndHandler, values),
+            (base + "/end", _EndHandler, values),
         ],
     )
