@@ -137,8 +137,8 @@ slurm_nb_put_end() { # in seconds since the epoch; the kit warns of it on the pa
     mv "$slurm_nb_run_dir/end-time.new" "$slurm_nb_run_dir/end-time"
 }
 
-# Queries Slurm for the end: now, before the last minutes, and when the job should be over, because
-# its limit can be extended. A job without a limit has no end, unless Slurm has signalled it.
+# Queries Slurm for the end: now, and during the last quarter of an hour, because the limit can be
+# extended. A job without a limit has no end, unless Slurm has signalled it.
 slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
   local end left signalled=${1:-}
   while :; do
@@ -151,10 +151,8 @@ slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
     left=$((end - $(date +%s)))
     if [ "$left" -gt 960 ]; then
       sleep $((left - 930)) # the kit warns at 900, and must know an extended limit by then
-    elif [ "$left" -gt 390 ]; then
-      sleep $((left - 330))
     else
-      sleep $((left > 0 ? left + 60 : 60))
+      sleep 120 # the warning goes from the page soon after the limit was extended
     fi
   done 2>/dev/null
 }
