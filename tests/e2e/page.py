@@ -30,7 +30,7 @@ JUPYTERS_DIALOG = ".jp-Dialog"
 
 @dataclass(frozen=True)
 class Page:
-    """What the browser shows, and what its user clicks."""
+    """The browser at the page: its texts and the user's clicks."""
 
     client: subprocess.Popen[str]
     laptop: Path

@@ -27,12 +27,12 @@ pages = pytest.mark.parametrize(("ui", "python"), PAGES, ids=_name)
 
 @pytest.fixture(autouse=True)
 def oldest(alice: Scientist) -> None:
-    """The oldest Jupyter is there, for those who take it."""
+    """Install the oldest Jupyter, for the tests that use it."""
     ensure_oldest(alice.cluster)
 
 
 def state(alice: Scientist, job_id: str) -> str:
-    """What Slurm says about the job."""
+    """Return the job's state in Slurm."""
     asked = ["squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T"]
     return alice.cluster.login.run(asked, user="alice").stdout.strip()
 

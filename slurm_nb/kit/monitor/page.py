@@ -17,11 +17,6 @@ from typing import Any, Callable, Coroutine, Dict, Optional, Set
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from tornado import web, websocket
 
-try:
-    from jupyter_server.base.websocket import WebSocketMixin
-except ImportError:  # before jupyter_server 2.3
-    from jupyter_server.base.zmqhandlers import WebSocketMixin  # type: ignore[attr-defined]
-
 _PATH = "slurm-nb/session"
 
 
@@ -74,7 +69,7 @@ class _ExtendHandler(APIHandler):
         self.finish(json.dumps(await self._page.extend()))
 
 
-class _EndHandler(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
+class _EndHandler(JupyterHandler, websocket.WebSocketHandler):
     """A page that waits for the end of the session."""
 
     _track_activity = False
@@ -91,7 +86,6 @@ class _EndHandler(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
 
     def open(self, *args: Any, **kwargs: Any) -> None:
         """Wait for the end."""
-        super().open(*args, **kwargs)
         self._page.sockets.add(self)
         if self._page.ended is not None:
             self.send_end()
