@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.cluster import ensure_oldest
 from tests.e2e.page import BANNER, DIALOG, ITEM, JUPYTERS_DIALOG, TOAST, browser
+from tests.e2e.processes import pids_of_job
 from tests.e2e.scientist import Scientist
 from tests.e2e.watched import await_that
 
@@ -148,12 +152,13 @@ def test_the_page_says_that_an_idle_session_ended(alice: Scientist) -> None:
 
 @pytest.mark.parametrize("ui", ["notebook", "lab"])
 def test_the_page_of_a_job_that_was_killed_names_both_commands(alice: Scientist, ui: str) -> None:
-    """As when its node is lost: nobody could say why, and the tunnel may just be down."""
+    """As when its node is lost: the server could not say why, and the tunnel may just be down."""
+    node = alice.cluster.hosts["c1"]
     record = alice.submit("--ui", ui, "-w", "c1")
     job_id = record["job_id"]
     with alice.tunnel(record["tunnel_command"]), browser(alice, record, f"{ui}-killed") as page:
         page.until(ITEM, "left")
-        alice.cluster.login.run(["scancel", "--full", "--signal=KILL", job_id])
+        node.run(["kill", "-KILL", *pids_of_job(node, job_id, "slurm_nb_kit.preflight")])
         banner = page.until(BANNER, "lost the connection", 60)
         page.picture("lost")
 
@@ -200,3 +205,60 @@ def test_the_page_says_that_the_connection_is_lost_until_it_returns(
     for banner in (off, died):
         assert f"slurm-nb tunnel-cmd {job_id}" in banner
     assert complaints == []
+
+
+COUNT = "import time\nfor number in range(60): print(number, flush=True); time.sleep(1)"
+OUTPUT = ".jp-OutputArea-output"
+
+
+def write_notebook(alice: Scientist, source: str) -> None:
+    """Put work/count.ipynb into alice's home."""
+    cell: dict[str, object] = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": []}
+    cell |= {"source": source, "execution_count": None}
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    path = alice.home / "work/count.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(
+        json.dumps(
+            {
+                "cells": [cell],
+                "metadata": {"kernelspec": kernel},
+                "nbformat": 4,
+                "nbformat_minor": 5,
+            }
+        )
+    )
+    for made in (path.parent, path):
+        os.chown(made, alice.user.uid, alice.user.uid)
+
+
+@pytest.mark.parametrize("ui", ["notebook", "lab"])
+def test_the_output_of_the_time_without_a_tunnel_is_shown_afterwards(
+    alice: Scientist, ui: str
+) -> None:
+    """Jupyter's server keeps what a kernel prints while no page is connected."""
+    write_notebook(alice, COUNT)
+    record = alice.submit("--ui", ui, "-w", "c1", "--notebook-dir", "work")
+    tunnel = contextlib.ExitStack()
+    tunnel.enter_context(alice.tunnel(record["tunnel_command"]))
+    with tunnel, browser(alice, record, f"{ui}-output") as page:
+        page.until(ITEM, "left")
+        path = {"notebook": "notebooks", "lab": "lab/tree"}[ui]
+        page.do("open", f"http://{urlsplit(record['url']).netloc}/{path}/count.ipynb")
+        deadline = time.monotonic() + 60
+        while not page.texts(OUTPUT):  # keys are lost until the page has a kernel
+            assert time.monotonic() < deadline
+            page.do("run", "document.querySelector('.jp-CodeCell .cm-content')?.focus()")
+            page.do("press")
+            time.sleep(1)
+        page.until(OUTPUT, " 3")
+        tunnel.close()
+        page.until(BANNER, "lost the connection")
+        page.picture("lost")
+        time.sleep(15)
+        with alice.tunnel(record["tunnel_command"]):
+            page.until_gone(BANNER)
+            output = page.until(OUTPUT, "59", 90)
+            page.picture("back")
+
+    assert output == " ".join(str(number) for number in range(60))

@@ -339,9 +339,9 @@
           ['It waits for the connection. For details: ', this.command('status')], another];
       }
       return [`This page has lost the connection to session ${job_id}.`,
-        ['Is the ssh command on your laptop still running? If not, start it again. ',
-          'On the login node, this prints it: ', this.command('tunnel-cmd')],
-        ['The page then reconnects by itself. Your kernels keep running.'], another];
+        ['Is the ssh command on your laptop still running? If not, start it again.'],
+        ['On the login node, this prints it: ', this.command('tunnel-cmd')],
+        ['The page reconnects by itself. Cells keep running.'], another];
     }
 
     open() {
