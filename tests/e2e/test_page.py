@@ -147,7 +147,7 @@ def test_the_page_says_that_an_idle_session_ended(alice: Scientist) -> None:
         banner = page.until(BANNER, "ended", 60)
         page.picture("ended")
 
-    assert "nothing ran and nobody was connected for 20 seconds (--idle-timeout)" in banner
+    assert "ended: it was idle for 20 seconds (--idle-timeout)." in banner
 
 
 @pytest.mark.parametrize("ui", ["notebook", "lab"])
@@ -212,7 +212,7 @@ OUTPUT = ".jp-OutputArea-output"
 
 
 def write_notebook(alice: Scientist, source: str) -> None:
-    """Put work/count.ipynb into alice's home."""
+    """Write `work/count.ipynb` in alice's home."""
     cell: dict[str, object] = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": []}
     cell |= {"source": source, "execution_count": None}
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}

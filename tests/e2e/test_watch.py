@@ -273,5 +273,8 @@ def test_memory_is_warned_of_and_a_killed_kernel_named(alice: Scientist) -> None
         f" more: slurm-nb submit --again {job_id} --mem 2G"
     )
     assert f"slurm-nb: {warnings[-1].text}" in shown, "as text, whatever is in it"
-    assert [each["text"] for each in page[1]["notices"]] == [each.text for each in warnings]
+    # The warning before it has gone with the memory that is free again.
+    assert page[1]["notices"][-1]["text"] == warnings[-1].text
+    assert page[1]["memory"]["limit"] == MEMORY
+    assert 0 < page[1]["memory"]["used"] < MEMORY
     assert alice.squeue("%i %T") == [f"{job_id} RUNNING"]

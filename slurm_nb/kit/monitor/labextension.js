@@ -166,25 +166,37 @@
       if (this.looking || this.state === 'ended') return;
       this.looking = true;
       clearTimeout(this.timer);
+      let status = 0;
+      let session = null;
       try {
         const answer = await this.server.ask(NAME + '/session');
-        if (answer.ok) {
-          this.connected(await answer.json());
-        } else if (this.session && [401, 403, 404].includes(answer.status)) {
-          // The server answered before; this is another one, or another run of the job.
-          this.end('');
-        } else if (!this.session && answer.status === 404) {
-          this.state = 'ended'; // nothing watches this session
-        } else {
-          this.misses = 0;
-        }
+        if (answer.ok) session = await answer.json();
+        status = answer.status;
       } catch (error) {
+        // no answer
+      }
+      try {
+        this.answered(status, session);
+      } catch (error) {
+        console.warn('slurm-nb:', error);
+      }
+      this.looking = false;
+      const apart = this.misses ? (document.hidden ? EVERY_MS : RETRY_MS)
+        : document.hidden ? HIDDEN_MS : EVERY_MS;
+      if (this.state !== 'ended') this.timer = setTimeout(() => this.look(), apart);
+    }
+
+    answered(status, session) {
+      if (!status) {
         this.missed();
-      } finally {
-        this.looking = false;
-        const apart = this.misses ? (document.hidden ? EVERY_MS : RETRY_MS)
-          : document.hidden ? HIDDEN_MS : EVERY_MS;
-        if (this.state !== 'ended') this.timer = setTimeout(() => this.look(), apart);
+      } else if (session) {
+        this.connected(session);
+      } else if (this.session && [401, 403, 404].includes(status)) {
+        this.end(''); // another server, or another run of the job
+      } else if (status === 404) {
+        this.state = 'ended'; // the session runs without a monitor
+      } else {
+        this.misses = 0;
       }
     }
 
@@ -289,7 +301,6 @@
       this.item.textContent = bad ? `${bad} · job ${job_id}` : parts.join(' · ');
       this.item.title = bad ? 'Show what to do' : 'Show the session';
       this.item.classList.toggle('slurm-nb-bad', Boolean(bad));
-      this.app.shell.update(); // the bar may give the item another width
       this.showBanner();
     }
 
@@ -437,7 +448,7 @@
 
   async function plugins() {
     const { Widget } = await load('@lumino/widgets');
-    const { IConnectionLost } = await load('@jupyterlab/application');
+    const { IConnectionLost, ConnectionLost } = await load('@jupyterlab/application');
     const session = {
       id: NAME + ':session',
       autoStart: true,
@@ -452,7 +463,8 @@
       id: NAME + ':connection-lost',
       autoStart: true,
       provides: IConnectionLost,
-      activate: () => async () => page && page.look()
+      activate: () => async (...words) => page && page.session ? page.look()
+        : ConnectionLost(...words)
     };
     return IConnectionLost ? [session, lost] : [session];
   }

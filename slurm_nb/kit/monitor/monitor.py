@@ -257,14 +257,13 @@ class Watch:
         hurry = threading.Timer(_SERVER_STOPS_WITHIN_S, os._exit, (0,))
         hurry.daemon = True
         hurry.start()
-        text = "nothing ran and nobody was connected for %s (--idle-timeout)" % (
-            in_words(self._idle.timeout_s or 0)
-        )
+        idle = in_words(self._idle.timeout_s or 0)
+        text = "nothing ran and nobody was connected for %s (--idle-timeout)" % idle
         try:
             self._log("stopping: " + text)
             self._tell("stopping", {"kind": "idle", "text": text})
         finally:
-            self.end(text)
+            self.end("it was idle for %s (--idle-timeout)" % idle)
             self._app.stop()
 
 

@@ -517,7 +517,7 @@ def test_an_idle_session_tells_its_pages_why_it_stops(server: Server) -> None:
 
     server.look(20)
 
-    assert socket.sent == ["nothing ran and nobody was connected for 60 seconds (--idle-timeout)"]
+    assert socket.sent == ["it was idle for 60 seconds (--idle-timeout)"]
 
 
 def test_a_session_that_a_page_shuts_down_tells_the_others(server: Server) -> None:
