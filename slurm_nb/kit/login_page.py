@@ -68,8 +68,8 @@ def configure(c: Any, run_dir: str, job_id: str, *, password: bool) -> None:
     text = _TEMPLATE
     for name, value in (_WITH_PASSWORD if password else _WITH_TOKEN).items():
         text = text.replace(name, value)
-    folder = os.path.join(run_dir, "templates")
+    folder = os.path.join(run_dir, "page", "templates")  # where the pages of slurm-nb are
     os.makedirs(folder, mode=0o700, exist_ok=True)
     with open(os.path.join(folder, "login.html"), "w", encoding="utf-8") as file:
         file.write(text.replace("@JOB_ID@", html.escape(job_id)))
-    c.ServerApp.extra_template_paths.insert(0, folder)
+    c.ServerApp.extra_template_paths = [folder]

@@ -593,7 +593,7 @@ def test_who_wants_news_gets_them(tmp_path: Path) -> None:
 
 def login_page(c: Config, **values: object) -> str:
     """The page as Jupyter makes it."""
-    folder = c.ServerApp.extra_template_paths.get_value([])[0]
+    (folder,) = c.ServerApp.extra_template_paths
     loader = jinja2.FileSystemLoader(folder)
     template = jinja2.Environment(loader=loader, autoescape=True).get_template("login.html")
     form = "<input type=hidden name=_xsrf value=x>"
