@@ -38,6 +38,7 @@ _NAVIGATION = {
         "how-to/lab-and-directory",
         "how-to/gpus",
         "how-to/memory",
+        "how-to/session-page",
         "how-to/idle-and-time-limits",
         "how-to/wait-in-the-queue",
         "how-to/resubmit",
