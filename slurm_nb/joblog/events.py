@@ -142,6 +142,26 @@ def read_progress(
     return progress
 
 
+def in_words(line: str) -> str | None:
+    """Return one of the job's lines in words, without its nonce; None for another line.
+
+    The line may come from any program in the job, so the words are untrusted.
+    """
+    match = _LINE.fullmatch(line.rstrip("\r"))
+    record = _record(match[2]) if match else {}
+    if match is None or not record:
+        return None
+    said = _sentence(record)
+    if match[1] == "ready":
+        said = f"Jupyter is ready on {_folded(str(record.get('node')))}"
+    elif match[1] == "ended":
+        code = record.get("exit_code")
+        said = "Jupyter ended normally" if code == 0 else f"Jupyter ended with exit code {code}"
+    elif match[1] == "failed":
+        said = f"{said}; {_folded(str(record.get('cure', '')))}"
+    return f"slurm-nb: {said or 'the job started'}"
+
+
 def is_node(text: str) -> bool:
     """Whether `text` can be a node's or a login node's name or IPv4 address."""
     return _NODE.fullmatch(text) is not None

@@ -68,6 +68,20 @@ class JobState:
         return f"{self.slurm_state} ({self.reason})" if self.reason else self.slurm_state
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a job has, or requests while it is pending; None: unknown."""
+
+    partition: str | None
+    account: str | None
+    qos: str | None
+    cpus: int | None
+    mem: str | None
+    """Per node: `8G`."""
+    gres: str | None
+    """`gres:gpu:1`."""
+
+
 class JobFiles(Protocol):
     """Where the files of jobs are; `Store` has them in the state directory."""
 

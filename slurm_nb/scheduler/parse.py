@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from slurm_nb.joblog.events import is_node
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase, Resources
 
 # squeue(1) and sacct(1), "JOB STATE CODES"; a word that is not here is UNKNOWN. A job that is
 # COMPLETING may be on its way back into the queue (requeue), so it has not ended yet.
@@ -31,6 +31,7 @@ PHASES: dict[str, Phase] = (
 
 SQUEUE_FORMAT = "%i|%u|%T|%e|%S|%B|%r|%o"
 """Columns without a width: a cut name could be mistaken. What may hold bars comes last."""
+RESOURCES_FORMAT = "%P|%a|%q|%C|%m|%b"
 SACCT_COLUMNS = "JobID,State,ExitCode,NodeList,Start"
 
 _BY_UID = re.compile(r"(\w+) by (\d+)", re.ASCII)
@@ -98,6 +99,20 @@ def parse_place(text: str, job_id: str) -> tuple[int, int] | None:
     """
     waiting = [line.strip() for line in text.splitlines() if line.strip()]
     return (waiting.index(job_id) + 1, len(waiting)) if job_id in waiting else None
+
+
+def parse_resources(text: str) -> Resources | None:
+    """Return the resources in a line of `squeue -o RESOURCES_FORMAT`.
+
+    `main|project|normal|4|8G|N/A`
+    """
+    values = text.strip().split("|")
+    if len(values) != RESOURCES_FORMAT.count("|") + 1:
+        return None
+    known = [None if each in {"", "N/A", "(null)", "n/a"} else each for each in values]
+    partition, account, qos, cpus, mem, gres = known
+    number = int(cpus) if cpus and cpus.isdecimal() else None
+    return Resources(partition, account, qos, number, None if mem == "0" else mem, gres)
 
 
 def _time(text: str) -> str | None:

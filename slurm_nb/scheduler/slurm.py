@@ -17,12 +17,15 @@ from pathlib import Path
 from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
+from slurm_nb.scheduler.choices import explained
 from slurm_nb.scheduler.environment import clusters_asked_for, sbatch_environment
-from slurm_nb.scheduler.job import Job, JobFiles, JobState, Phase
+from slurm_nb.scheduler.job import Job, JobFiles, JobState, Phase, Resources
 from slurm_nb.scheduler.parse import (
+    RESOURCES_FORMAT,
     SACCT_COLUMNS,
     SQUEUE_FORMAT,
     parse_place,
+    parse_resources,
     parse_sacct,
     parse_squeue,
     unreadable_line,
@@ -92,7 +95,12 @@ class Slurm:
             clusters=clusters_asked_for(os.environ, options),
             before=before,
         )
-        submitted = submission.submit_script()
+        try:
+            submitted = submission.submit_script()
+        except SubmissionUnknown:
+            raise
+        except SchedulerError as error:
+            raise explained(error, spec) from error
         tell(submitted.words)
         return _job(submitted.job_id, submitted.cluster, str(submission.script_path), own=cluster)
 
@@ -158,19 +166,23 @@ class Slurm:
             )
 
 
-def find_place(job: Job) -> tuple[int, int] | None:
-    """Return which of how many waiting jobs of its partitions it is, by priority; None: not known.
+def find_place(job: Job, partition: str) -> tuple[int, int] | None:
+    """Return the job's place among the pending jobs of its partitions, by priority; None: unknown.
 
-    The controller looks through all of its jobs for this, so it is not for a loop.
+    The controller scans all of its jobs for this, so do not call it in a loop.
     """
-    where = cluster_option(job)
     with contextlib.suppress(SchedulerError):
-        asked = ["squeue", *where, "-h", "-j", job.job_id, "-o", "%P"]
-        partition = run(asked, timeout_s=QUERY_TIMEOUT_S).stdout.strip()
-        if partition:
-            queue = ["squeue", *where, "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
-            answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
-            return parse_place(answer.stdout, job.job_id)
+        queue = ["squeue", *cluster_option(job), "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
+        answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
+        return parse_place(answer.stdout, job.job_id)
+    return None
+
+
+def find_resources(job: Job) -> Resources | None:
+    """Return what Slurm has given the job, or the job has requested; None: unknown."""
+    with contextlib.suppress(SchedulerError):
+        asked = ["squeue", *cluster_option(job), "-h", "-j", job.job_id, "-o", RESOURCES_FORMAT]
+        return parse_resources(run(asked, timeout_s=QUERY_TIMEOUT_S).stdout)
     return None
 
 
