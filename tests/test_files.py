@@ -16,9 +16,9 @@ def test_a_file_that_cannot_be_written_keeps_its_old_text(tmp_path: Path) -> Non
     folder.mkdir()
     (folder / "in the way").mkdir()
 
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="cannot write"):
         write_private(folder / "in the way", "text")
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="cannot write"):
         write_private(folder / "missing" / "file", "text")
 
     assert [path.name for path in folder.iterdir()] == ["in the way"]

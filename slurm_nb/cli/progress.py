@@ -1,4 +1,4 @@
-"""What `submit` and `wait` print while they wait."""
+"""The output of `submit` and `wait` while they wait."""
 
 from __future__ import annotations
 

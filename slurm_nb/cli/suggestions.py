@@ -9,7 +9,7 @@ import click
 
 from slurm_nb.errors import UsageError, closest
 
-# What other programs call our commands.
+# Names that users know from other programs, and our commands.
 _COMMANDS = {
     "start": "submit", "run": "submit", "launch": "submit", "sbatch": "submit", "new": "submit",
     "notebook": "submit", "lab": "submit", "jupyter": "submit",
@@ -20,7 +20,7 @@ _COMMANDS = {
     "scancel": "cancel", "passwd": "password", "settings": "config", "init": "config init",
     "version": "--version",
 }  # fmt: skip
-# What other programs call our options, and those of sbatch that would be the same here.
+# Names that users know from other programs or from sbatch, and our options.
 _OPTIONS = {
     "--cpus": ["--cpus-per-task"], "-n": ["--cpus-per-task"], "--ntasks": ["--cpus-per-task"],
     "--cores": ["--cpus-per-task"], "--memory": ["--mem"], "--ram": ["--mem"], "--gpu": ["--gpus"],

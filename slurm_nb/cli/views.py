@@ -21,7 +21,7 @@ from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.state_cache import is_no_answer
 from slurm_nb.times import duration, seconds_until, time_limit_s, when
 
-_HOST_KEY = "The first time on a node, ssh asks whether to trust its host key.\n"
+_HOST_KEY = "The first time on a node, ssh asks you to confirm its host key.\n"
 
 HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
 

@@ -12,7 +12,7 @@ from slurm_nb.job.spec import JobSpec
 
 
 def resolve_notebook(option: str | None) -> Path | None:
-    """Return the absolute path of the notebook to open. Raises `UserError` if there is none."""
+    """Return the absolute path of the notebook to open. Raises `UserError` if it does not exist."""
     if option is None:
         return None
     path = _absolute("open", option)

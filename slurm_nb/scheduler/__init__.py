@@ -22,7 +22,7 @@ def scheduler(cluster: str, files: JobFiles) -> Scheduler:
 def place_in_queue(job: Job, partition: str) -> tuple[int, int] | None:
     """Return the place of `job` among the pending jobs of its partition; None: unknown.
 
-    The controller scans all of its jobs for this, so do not call it in a loop.
+    Do not call it in a loop: the controller scans all of its jobs.
     """
     from slurm_nb.scheduler.slurm import find_place  # noqa: PLC0415  as above
 

@@ -40,13 +40,13 @@ class Partition:
 
 @dataclass(frozen=True)
 class Access:
-    """What a user may use; empty if Slurm did not say."""
+    """The partitions, accounts and QOS of a user; empty if Slurm did not say."""
 
     partitions: tuple[Partition, ...] = ()
     accounts: tuple[str, ...] = ()
     qualities: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
-    """What Slurm did not say, and why: one line each."""
+    """The queries that failed, and why: one line each."""
 
 
 def find_access(*, timeout_s: float = QUERY_TIMEOUT_S) -> Access:

@@ -39,8 +39,8 @@ def test_every_error_has_a_documented_exit_code() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, SlurmNbError)}
 
-    assert codes == {1, 3, 4, 5}
-    assert set(EXIT_CODES) == {0, 2, *codes, EXIT_BUG, 129, EXIT_INTERRUPTED, 143}
+    assert codes == {1, 2, 3, 4, 5}
+    assert set(EXIT_CODES) == {0, *codes, EXIT_BUG, 129, EXIT_INTERRUPTED, 143}
 
 
 @pytest.mark.parametrize("name", ["submit", "tunnel-cmd", "cancel", "password"])
@@ -69,15 +69,11 @@ def test_the_program_is_installed_as_slurm_nb() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--no-such-option"],
-        ["submit", "--no-such-option"],
         ["submit", "--ui", "classic"],
         ["submit", "-c", "two"],
         ["submit", "--wait-timeout", "-1"],
         ["submit", "--cluster", "other"],
-        ["tunnel-cmd"],
         ["tunnel-cmd", "7", "8"],
-        ["no-such-command"],
         ["cancel"],
         ["cancel", "--all", "7"],
     ],
@@ -102,9 +98,9 @@ def test_a_usage_error_is_click_s_own(run: Run, arguments: list[str]) -> None:
         (["submit", "--local-port", "6000"], "--local-port 6000"),
         (["submit", "--login-host", "-oProxyCommand=id"], "--login-host '-oProxyCommand=id'"),
         (["submit", "--", "-o", "x"], "'-o'"),
-        (["tunnel-cmd", "../x"], "'../x' is no job id and no session's name"),
+        (["tunnel-cmd", "../x"], "'../x' is not the job id or name of a session"),
         (["tunnel-cmd", "8"], "job 8 was not started by slurm-nb"),
-        (["cancel", "7;rm"], "'7;rm' is no job id and no session's name"),
+        (["cancel", "7;rm"], "'7;rm' is not the job id or name of a session"),
     ],
 )
 def test_a_wrong_value_is_one_line_and_a_hint(
@@ -190,7 +186,7 @@ def test_a_fault_without_a_place_to_note_it_is_still_no_traceback(
     result = run("cancel")
 
     assert result.code == 70
-    assert "fault of slurm-nb" in result.err
+    assert "internal error" in result.err
     assert "Traceback" not in result.err
 
 

@@ -48,10 +48,10 @@ def test_a_command_opens_the_state_directory_once(
 @pytest.mark.parametrize(
     "command", ["status", "tunnel-cmd", "url", "logs", "wait", "audit", "open"]
 )
-@pytest.mark.parametrize("words", [[], ["7", "--last"], ["7", "8"]])
+@pytest.mark.parametrize("words", [["7", "--last"], ["7", "8"]])
 @pytest.mark.usefixtures("slurm")
-def test_one_session_must_be_named(run: Run, command: str, words: list[str]) -> None:
-    """By its job id or name, or as the last one; not twice, and not at all is nothing."""
+def test_no_more_than_one_session_can_be_named(run: Run, command: str, words: list[str]) -> None:
+    """By its job id or name, or as the last one, but not both."""
     assert run(command, *words).code == 2
 
 
@@ -67,7 +67,7 @@ def test_a_session_is_cancelled_by_id_name_or_as_the_last(
 
     said = run("cancel", *words)
 
-    assert (said.code, said.err) == (0, "cancelled job 7\n")
+    assert (said.code, said.err) == (0, "Cancelled job 7.\n")
     assert calls(slurm, "scancel") == ["7"]
 
 
@@ -81,5 +81,5 @@ def test_cancel_all_of_a_cluster_leaves_the_others(
     elsewhere, here = run("cancel", "--all", "-M", "big"), run("cancel", "--all", "-M", "hpc")
 
     assert (elsewhere.code, elsewhere.err) == (0, "")
-    assert (here.code, here.err) == (0, "cancelled job 7\n")
+    assert (here.code, here.err) == (0, "Cancelled job 7.\n")
     assert calls(slurm, "scancel") == ["7"]

@@ -27,7 +27,7 @@ def test_a_partition_with_its_limits_and_nodes() -> None:
 
     assert (main.name, main.is_default, main.state) == ("main", True, "UP")
     assert (main.default_time, main.max_time) == ("01:00:00", "1-00:00:00")
-    assert main.nodes == "8 8000; 64 512000 gpu:a100:2"
+    assert main.nodes == "8 CPUs, 8000M of memory; 64 CPUs, 512000M of memory, gpu:a100:2"
 
 
 def test_partitions_of_others_are_left_out() -> None:

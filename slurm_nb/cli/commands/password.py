@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
+from getpass import GetPassWarning
 
 import click
 
@@ -23,12 +24,14 @@ def command(user: UserContext) -> None:
     only you can read.
     """
     path = user.store.password_path
-    if not sys.stdin.isatty():
-        raise UserError(
-            "stdin is not a terminal, so the password cannot be entered without showing it",
-            hint="run slurm-nb password in a terminal",
-        )
-    password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        except GetPassWarning as error:
+            raise UserError(
+                "cannot read a password without a terminal", hint="run it in a terminal"
+            ) from error
     if len(password) < _SHORTEST:
         raise UserError(
             f"the password must have at least {_SHORTEST} characters", hint="nothing was saved"

@@ -30,7 +30,7 @@ def test_cancel_ends_the_job_and_removes_its_token(
 
     result = run("cancel", "7")
 
-    assert result == Result(0, "", "cancelled job 7\n")
+    assert result == Result(0, "", "Cancelled job 7.\n")
     assert calls(slurm, "scancel") == ["7"]
     assert not has_token(store)
 
@@ -43,7 +43,7 @@ def test_cancel_of_an_ended_job_is_no_error(run: Run, slurm: AddProgram, store: 
     result = run("cancel", "7", "7")
 
     assert (result.code, result.out) == (0, "")
-    assert result.err.count("job 7 had ended already: TIMEOUT") == 1
+    assert result.err.count("Job 7 had already ended: TIMEOUT") == 1
     assert not has_token(store)
     assert calls(slurm, "scancel") == []
 
@@ -69,7 +69,7 @@ def test_cancel_goes_on_after_one_that_failed(run: Run, slurm: AddProgram, store
 
     assert result.code == 1
     assert "job 8 was not started by slurm-nb" in result.err
-    assert "cancelled job 7" in result.err
+    assert "Cancelled job 7" in result.err
 
 
 def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: Store) -> None:
@@ -80,7 +80,7 @@ def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: 
 
     result = run("cancel", "--all")
 
-    assert result == Result(0, "", "cancelled job 7\n")
+    assert result == Result(0, "", "Cancelled job 7.\n")
     assert calls(slurm, "scancel") == ["7"]
 
 
@@ -97,7 +97,7 @@ def test_cancel_all_goes_on_past_a_session_that_cannot_be_read(
     result = run("cancel", "--all")
 
     assert result.code == 1
-    assert "cancelled job 7" in result.err
+    assert "Cancelled job 7" in result.err
     assert "scancel 6" in result.err
 
 

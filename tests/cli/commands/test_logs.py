@@ -27,7 +27,10 @@ def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store, *, there: bool
     said = run("logs", "7")
 
     assert (said.code, said.out) == (5, "")
-    assert f"job 7 has written nothing yet: {store.log_path('7')} is" in said.err
+    assert (
+        f"job 7 has no output yet: {store.log_path('7')} {'is empty' if there else 'does not exist'}"
+        in said.err
+    )
     assert "slurm-nb status 7" in said.err
 
 
@@ -51,7 +54,7 @@ def test_logs_that_follow_nothing_say_so(run: Run, store: Store, slurm: AddProgr
     said = run("logs", "-f", "7")
 
     assert said.code == 0
-    assert said.err == "job 7 has written nothing yet\n"
+    assert said.err == "job 7 has no output yet\n"
 
 
 def test_logs_follows_until_the_job_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:

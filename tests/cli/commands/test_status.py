@@ -15,6 +15,8 @@ from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 from tests.fakes import NAMED, READY, Run, running, shown, told
 
+HAS = 'echo "main|project|normal|4|8G|gres:gpu:1"'
+
 
 @pytest.mark.usefixtures("slurm")
 def test_status_of_a_session_that_is_ready(run: Run, store: Store) -> None:
@@ -29,7 +31,7 @@ def test_status_of_a_session_that_is_ready(run: Run, store: Store) -> None:
         "State": "RUNNING",
         "Node": "c1",
         "Ends": "2026-11-23 14:00, in 0 s",
-        "Jupyter": "ready; the way in: slurm-nb tunnel-cmd 7",
+        "Jupyter": "ready; to connect: slurm-nb tunnel-cmd 7",
         "Warning": "this session ends in 15 minutes",
         "Output": str(store.log_path("7")),
     }
@@ -41,7 +43,7 @@ def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -
     waits = shown("PENDING", reason="Priority", start="2026-11-23T14:00:00")
     slurm(
         "squeue",
-        f'case "$*" in *%P*) echo main;; *-p*main*) printf "9\\n7\\n8\\n";; *) {waits};; esac',
+        f'case "$*" in *%P*) {HAS};; *-p*main*) printf "9\\n7\\n8\\n";; *) {waits};; esac',
     )
 
     said = run("status", "7").out
@@ -50,7 +52,7 @@ def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -
         "PENDING (Priority): other jobs have higher priority; estimated start: 2026-11-23 14:00"
         in (said)
     )
-    assert "number 2 of the 3 jobs that wait there" in said
+    assert "number 2 of 3 pending jobs in the partition" in said
 
 
 def test_a_job_that_is_held_has_no_place_in_the_queue(
@@ -59,7 +61,10 @@ def test_a_job_that_is_held_has_no_place_in_the_queue(
     """Held jobs have no priority; those of all users would be counted in the order of nothing."""
     store.save(NAMED)
     waits = shown("PENDING", reason="JobHeldUser")
-    slurm("squeue", f'case "$*" in *%P*) echo main;; *-p*main*) echo 7;; *) {waits};; esac')
+    slurm(
+        "squeue",
+        f'case "$*" in *%P*) {HAS};; *-p*main*) echo 7;; *) {waits};; esac',
+    )
 
     said, record = run("status", "7").out, json.loads(run("status", "7", "--json").out)
 

@@ -147,7 +147,7 @@ def test_submit_prints_the_way_in(run: Run, store: Store) -> None:
         for line in lines
     )
     assert f"http://127.0.0.1:9999/tree?token={TOKEN}" in lines
-    assert "2026-11-23 14:00:00" in result.out
+    assert "Ends:        2026-11-23 14:00" in result.out
     assert "slurm-nb tunnel-cmd 7" in result.out
     assert "slurm-nb cancel 7" in result.out
     assert TOKEN not in result.err
@@ -224,11 +224,11 @@ def test_an_absurd_value_is_an_error_like_any_other(run: Run, words: list[str], 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--listen", "socket", "--route", "direct"], "exclude each other"),
-        (["--tls"], "--tls without --route direct"),
-        (["--tls", "--route", "jump"], "--tls without --route direct"),
-        (["--tls", "--listen", "socket"], "--tls without --route direct"),
-        (["--auth", "password"], "there is no password"),
+        (["--listen", "socket", "--route", "direct"], "cannot be combined"),
+        (["--tls"], "--tls needs --route direct"),
+        (["--tls", "--route", "jump"], "--tls needs --route direct"),
+        (["--tls", "--listen", "socket"], "--tls needs --route direct"),
+        (["--auth", "password"], "you have not set a password"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(
@@ -336,11 +336,11 @@ def test_notices_of_the_job_are_shown_and_steer_nothing(run: Run, store: Store) 
 @pytest.mark.usefixtures("slurm")
 def test_a_notice_is_one_line(run: Run, store: Store) -> None:
     """A newline in it makes no line that looks like slurm-nb's own."""
-    running(store, output=told("notice", text="a\nJupyter runs on evil") + READY)
+    running(store, output=told("notice", text="a\nJupyter is running on evil") + READY)
 
     err = run("submit", "--login-host", "login").err
 
-    assert "Jupyter runs on evil" not in err.splitlines()
+    assert "Jupyter is running on evil" not in err.splitlines()
 
 
 def test_a_template_is_taken_by_submit(run: Run, tmp_path: Path) -> None:
