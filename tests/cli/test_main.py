@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from slurm_nb import __version__, errors
 from slurm_nb.__main__ import main
-from slurm_nb.cli.main import cli
+from slurm_nb.cli.main import GROUPS, cli
 from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
 from slurm_nb.session.store import Store
 from tests.conftest import ROOT, AddProgram
@@ -32,6 +33,36 @@ def test_help_lists_commands_and_exit_codes(run: Run) -> None:
     for code, meaning in EXIT_CODES.items():
         lines = [line.split() for line in result.out.splitlines()]
         assert [str(code), *meaning.split()] in lines
+
+
+def test_without_a_command_the_two_to_start_with_are_shown(run: Run) -> None:
+    """A newcomer sees how to begin, on stdout and without an error."""
+    result = run()
+
+    assert (result.code, result.err) == (0, "")
+    for line in ("slurm-nb submit", "slurm-nb list", "slurm-nb --help"):
+        assert line in result.out
+
+
+def test_the_commands_are_grouped_with_whole_summaries(run: Run) -> None:
+    """Each one is in the group of its purpose, on one line of 80 columns."""
+    out = run("--help").out
+    groups = re.findall(r"^(\w[\w ]*):\n((?:  \S.*\n)+)", out, re.MULTILINE)
+    names = {group: [line.split()[0] for line in lines.splitlines()] for group, lines in groups}
+
+    assert names == {"Options": ["--version", "-h,"]} | {
+        key: [*each] for key, each in GROUPS.items()
+    }
+    assert all(len(line) <= 80 and not line.endswith("...") for line in out.splitlines()[1:])
+
+
+@pytest.mark.parametrize("name", [name for names in GROUPS.values() for name in names])
+def test_the_help_of_a_command_fits_80_columns(run: Run, name: str) -> None:
+    """No line is longer, and none shows a control sequence."""
+    out = run(name, "--help").out
+
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+    assert "\\b" not in out
 
 
 def test_every_error_has_a_documented_exit_code() -> None:

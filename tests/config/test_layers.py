@@ -599,3 +599,27 @@ def test_a_profile_is_part_of_no_file_alone(files: Files) -> None:
 
     assert choose_profile(config, "x").in_force["partition"].value == "a"
     assert "partition" not in choose_profile(config, None).in_force
+
+
+def test_config_shows_only_what_is_set(files: Files, run: Run) -> None:
+    """33 lines of defaults would hide the five that matter; --all shows them."""
+    nothing = run("config")
+    files.user('ui = "lab"')
+    some, everything = run("config"), run("config", "--all")
+
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "Nothing is set. Show the defaults with: slurm-nb config --all\n" in nothing.err
+    assert [line.split()[0] for line in some.out.splitlines()] == ["OPTION", "ui"]
+    assert "\nlisten " in everything.out
+
+
+def test_config_as_json_is_one_object_even_if_a_rule_is_violated(files: Files, run: Run) -> None:
+    """The values and the error together."""
+    files.site('locked = ["ui"]')
+    files.user('ui = "lab"')
+
+    result = run("config", "--json")
+
+    answer = json.loads(result.out)
+    assert (answer["exit_code"], result.code) == (1, 1)
+    assert answer["values"]

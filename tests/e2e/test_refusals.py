@@ -116,7 +116,7 @@ def test_ctrl_c_while_waiting_leaves_the_job_alone(alice: Scientist) -> None:
 
     assert terminal.process.wait(20) == 130
     (job_id,) = alice.squeue("%i")
-    assert f"Job {job_id} goes on" in screen
+    assert f"Job {job_id} keeps running." in screen
     assert f"slurm-nb tunnel-cmd {job_id}" in screen
 
 

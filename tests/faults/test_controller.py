@@ -61,7 +61,7 @@ def _check_all(shared: SharedSessions, said: dict[str, Said], reason: str) -> No
         "CANCELLED",
     )
     for name in ("list", "status"):
-        assert f"Slurm does not answer ({reason}" in said[name].stderr, said[name]
+        assert f"Slurm does not respond ({reason}" in said[name].stderr, said[name]
     assert re.search(r"shown is what it said \d+ (s|min) ago, at 20", said["list"].stderr)
     assert "; shown is what it said at 20" in said["status"].stderr
     assert said["tunnel-cmd"].stdout == shared.running["tunnel_command"] + "\n"
@@ -69,7 +69,7 @@ def _check_all(shared: SharedSessions, said: dict[str, Said], reason: str) -> No
     assert said["url"].stdout == shared.running["url"] + "\n"
     assert said["logs"].stdout.count("\n") == 3
     assert shared.running["tunnel_command"] in said["wait"].stdout
-    assert "Ends:       not known, Slurm does not answer now" in said["wait"].stdout
+    assert "Ends:        unknown, because Slurm does not respond" in said["wait"].stdout
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
@@ -150,7 +150,7 @@ def test_without_slurms_commands_what_was_saved_is_told(shared: SharedSessions) 
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        (GARBAGE, "squeue's answer can't be read: 'Welcome! squeue is cached on this cluster"),
+        (GARBAGE, "cannot parse the output of squeue: 'Welcome! squeue is cached on this cluster"),
         (KILLED, "squeue: killed by signal 11"),
     ],
     ids=["garbage", "killed"],
@@ -172,7 +172,7 @@ def test_a_squeue_that_says_nothing_of_use_ends_no_session(
     assert rows(listed)[shared.job_id] == "RUNNING"
     told_by_sacct = program == GARBAGE and shared.alice.cluster.accounting
     for said in (listed, status):
-        assert told_by_sacct or f"Slurm does not answer ({reason}" in said.stderr, said
+        assert told_by_sacct or f"Slurm does not respond ({reason}" in said.stderr, said
     assert status.exit_code == 0
     assert tunnel.stdout == shared.running["tunnel_command"] + "\n"
     assert not (shared.folder(shared.job_id) / "ended.json").exists()
@@ -192,7 +192,7 @@ def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None
     (shared.alice.home / "bin/squeue").unlink()
     for each in said:
         assert each.exit_code == 0, each
-        assert "Slurm takes its time to answer...\n" in each.stderr
+        assert "Waiting for Slurm to respond...\n" in each.stderr
         assert "not known" not in each.stderr
     assert rows(said[0])[job_id] == "RUNNING"
 
@@ -243,7 +243,7 @@ def test_a_backup_controller_takes_over(shared: SharedSessions) -> None:
 
     assert record["cluster"] == "pair"
     assert rows(listed) == {job_id: "RUNNING"}
-    assert "does not answer" not in listed.stderr
+    assert "does not respond" not in listed.stderr
     assert tunnel.stdout == record["tunnel_command"] + "\n"
     assert rows(elsewhere)[job_id] == "RUNNING"
     assert "are for the cluster testbed, and the session is on pair" in elsewhere.stderr

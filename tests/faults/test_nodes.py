@@ -87,7 +87,7 @@ def test_a_session_without_slurmd_is_cancelled_once_slurmd_is_back(alice: Scient
     assert _told(status, "Jupyter").startswith("ending")
     assert tunnel.exit_code == 5
     assert f"job {job_id} is COMPLETING" in tunnel.stderr
-    assert (cancel.returncode, f"cancelled job {job_id}\n" in words) == (0, True), words
+    assert (cancel.returncode, f"Cancelled job {job_id}.\n" in words) == (0, True), words
     assert "CANCELLED (cancelled)" in _row(alice, job_id)
     assert "token" not in _files(alice, job_id)
     assert alice.processes("c1") == ""

@@ -45,7 +45,7 @@ until [ -e "$HOME/bin/go" ]; do sleep 0.02; done
 exec /usr/bin/sbatch "$@"
 """
 STARTED = "after subprocess.Popen 'bash'"
-CUT_OFF = "was cut off, and may still become a job"
+CUT_OFF = "was interrupted and may have created a job"
 
 
 def test_a_kill_at_any_step_of_submit_leaves_no_job_or_one_that_is_listed(
@@ -107,7 +107,7 @@ def test_sbatch_goes_on_when_slurm_nb_is_killed(alice: Scientist) -> None:
     assert late.stderr == ""
     assert list(listed) == alice.squeue("%i")
     (job_id,) = listed
-    assert alice.slurm_nb("cancel", job_id).stderr == f"cancelled job {job_id}\n"
+    assert alice.slurm_nb("cancel", job_id).stderr == f"Cancelled job {job_id}.\n"
     assert alice.squeue("%i") == []
 
 
@@ -270,7 +270,7 @@ def test_a_read_only_state_directory_is_told_and_does_not_hide_a_session(alice: 
     assert state in said.stderr
     assert listed[0].exit_code == status.exit_code == 0
     assert list(listed[1]) == [job_id]
-    assert (cancelled.exit_code, cancelled.stderr) == (0, f"cancelled job {job_id}\n")
+    assert (cancelled.exit_code, cancelled.stderr) == (0, f"Cancelled job {job_id}.\n")
     assert alice.squeue("%i") == []
 
 

@@ -115,7 +115,7 @@ def test_an_output_that_appears_late_is_waited_for(lasting: Lasting) -> None:
         said = _end_of(waiting)
 
     assert missing.exit_code == 5
-    assert "has written nothing yet" in missing.stderr
+    assert "has no output yet" in missing.stderr
     assert said.exit_code == 0
     assert lasting.command in said.stdout
 
@@ -216,8 +216,8 @@ def test_a_frozen_controller_does_not_keep_the_way_in_back(alice: Scientist) -> 
             alice.cluster.thaw_slurmctld()
 
     assert said.exit_code == 0
-    assert f"Jupyter runs on c1, job {job_id}." in said.stdout
-    assert "Ends:       not known, Slurm does not answer now" in said.stdout
+    assert f"Jupyter is running on c1 (job {job_id})." in said.stdout
+    assert "Ends:        unknown, because Slurm does not respond" in said.stdout
     assert alice.squeue("%i %T") == [f"{job_id} RUNNING"]
 
 
@@ -262,10 +262,10 @@ def test_however_a_waiting_submit_is_ended_the_wait_is_taken_up_again(alice: Sci
         said = _end_of(waiting)
 
     assert (terminated.exit_code, hung_up) == (143, 129)
-    assert f"Job {job_id} goes on" in terminated.stderr
+    assert f"Job {job_id} keeps running." in terminated.stderr
     assert f"slurm-nb wait {job_id}" in terminated.stderr
     assert said.exit_code == 0
-    assert f"Jupyter runs on c1, job {job_id}." in said.stdout
+    assert f"Jupyter is running on c1 (job {job_id})." in said.stdout
     assert alice.squeue("%i %T") == [f"{job_id} RUNNING"]
 
 

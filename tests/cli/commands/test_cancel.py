@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from slurm_nb.scheduler.job import Job
@@ -121,3 +123,18 @@ def test_a_cancel_that_slurm_refuses_keeps_the_token(
     assert result.code == 3
     assert "Access/permission denied" in result.err
     assert has_token(store)
+
+
+def test_cancel_as_json(run: Run, slurm: AddProgram, store: Store) -> None:
+    """One object with the result for each session, even if one of them failed."""
+    running(store)
+    slurm("squeue", GONE_WHEN_CANCELLED)
+
+    result = run("cancel", "7", "8", "--json")
+
+    answer = json.loads(result.out)
+    assert answer["jobs"] == [
+        {"job_id": "7", "cluster": "hpc", "state": "CANCELLED", "already_ended": False,
+         "error": None}
+    ]  # fmt: skip
+    assert (answer["exit_code"], result.code) == (1, 1)

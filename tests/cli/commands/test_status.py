@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_job_that_is_held_has_no_place_in_the_queue(
 
     said, record = run("status", "7").out, json.loads(run("status", "7", "--json").out)
 
-    assert "Queue:" not in said
+    assert "Place:" not in said
     assert record["place_in_queue"] is None
 
 
@@ -124,3 +125,30 @@ def test_status_as_json(run: Run, store: Store) -> None:
 
     assert (record["job_id"], record["ready"], record["warnings"]) == ("7", True, [])
     assert record["output"] == str(store.log_path("7"))
+
+
+def test_status_shows_the_resources_and_where_they_come_from(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """CPUs, memory, GPUs, partition, account, QOS, directory and user interface."""
+    running(store, replace(NAMED, options=("--notebook-dir=/home/alice", "--ui=lab")))
+    slurm("squeue", f'case "$*" in *%P*) {HAS};; *) {shown("RUNNING")};; esac')
+
+    out, record = run("status").out, json.loads(run("status", "--json").out)
+
+    assert "Resources: 4 CPUs, 8G of memory, gpu:1\n" in out
+    assert "Queue:     partition main, account project, QOS normal\n" in out
+    assert "Directory: /home/alice (JupyterLab)\n" in out
+    assert (record["cpus"], record["mem"], record["partition"]) == (4, "8G", "main")
+    assert (record["directory"], record["ui"]) == ("/home/alice", "lab")
+
+
+def test_status_of_a_job_that_is_completing(run: Run, store: Store, slurm: AddProgram) -> None:
+    """It names what happens, not the command that has just run."""
+    running(store, NAMED)
+    slurm("squeue", shown("COMPLETING"))
+
+    out = run("status").out
+
+    assert "Jupyter:   has ended; Slurm is cleaning up after the job\n" in out
+    assert "slurm-nb status" not in out
