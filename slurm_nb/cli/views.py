@@ -141,7 +141,7 @@ def connection_block(reached: Connection) -> str:
     return f"""
 Jupyter is running on {reached.ready.node} (job {job_id}).
 
-In a new terminal on your laptop, run this and leave it running (it prints nothing):
+In a new terminal on your laptop, leave this running (it prints nothing):
 {_HOST_KEY if to_node else ""}
 {bold(tunnel.command)}
 

@@ -483,5 +483,5 @@ def test_the_block_after_submit_is_short(run: Run, store: Store) -> None:
     lines = run("submit", "--login-host", "login", "--local-port", "9999").out.splitlines()
 
     assert len(lines) <= 18
-    assert "In a new terminal on your laptop, run this" in lines[3]
+    assert "In a new terminal on your laptop, leave this" in lines[3]
     assert [line.split()[0] for line in lines[-4:]] == ["Ends:", "Status:", "Show", "Cancel:"]
