@@ -82,7 +82,11 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:5}  {text}" for code, text in 
 @click.version_option(__version__, prog_name="slurm-nb")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Run Jupyter on a Slurm compute node and use it in your laptop's browser."""
+    """Run Jupyter on a Slurm compute node and use it in your laptop's browser.
+
+    JOBID is a job id or a session's name. Without it, a command uses your only
+    active session.
+    """
     if ctx.invoked_subcommand is None:
         click.echo(_START)
 

@@ -80,7 +80,7 @@ def session_argument(function: _Function) -> _Function:
     JOBID may be a session's name. Without it the command uses the only active session.
     """
 
-    @click.argument("name", metavar="JOBID", required=False, shell_complete=complete_session)
+    @click.argument("name", metavar="[JOBID]", required=False, shell_complete=complete_session)
     @last_option
     @clusters_option
     @pass_user
@@ -121,7 +121,7 @@ def complete_folder(
     return [CompletionItem(incomplete, type="dir")]
 
 
-last_option = click.option("--last", is_flag=True, help="The session submitted last.")
+last_option = click.option("--last", is_flag=True, help="Use the session submitted last.")
 clusters_option = click.option(
     "-M",
     "--clusters",

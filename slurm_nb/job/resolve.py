@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 from slurm_nb.errors import UserError
-from slurm_nb.job.spec import JobSpec
+from slurm_nb.job.spec import JobSpec, refuse_control_characters
 
 
 def resolve_notebook(option: str | None) -> Path | None:
     """Return the absolute path of the notebook to open. Raises `UserError` if it does not exist."""
     if option is None:
         return None
+    refuse_control_characters("--open", option, options=("open",))
     path = _absolute("open", option)
     if not path.is_file():
         raise UserError(f"--open {option!r}: there is no such file", options=("open",))

@@ -145,7 +145,7 @@ def _try(argv: list[str], what: str, unanswered: list[str], *, timeout_s: float)
     if answer.exit_code and _NO_ACCOUNTING in answer.words:
         return ""
     if answer.exit_code:
-        unanswered.append(f"{what}: {argv[0]}: {answer.words}")
+        unanswered.append(f"{what}: {argv[0]}: {answer.words.removeprefix(f'{argv[0]}: ')}")
         return ""
     return answer.stdout
 

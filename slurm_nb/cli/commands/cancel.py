@@ -32,7 +32,7 @@ _SLOW_S = 12.0  # kernels are given 10 s to shut down
 @job_ids_argument
 @last_option
 @clusters_option
-@click.option("--all", "cancel_all", is_flag=True, help="All of your active sessions.")
+@click.option("--all", "cancel_all", is_flag=True, help="Cancel all of your active sessions.")
 @json_option
 @pass_user
 def command(

@@ -398,9 +398,11 @@ def test_submit_of_a_notebook_elsewhere_opens_its_directory(
     run("submit", "--no-wait", str(tmp_path / "a.ipynb"))
     outside = run("submit", "--notebook-dir", "/usr", str(tmp_path / "a.ipynb"))
     missing = run("submit", "none.ipynb")
+    forged = run("submit", "a\nb.ipynb")
 
     assert f"--notebook-dir={tmp_path}" in store.load("7").options
-    assert (outside.code, missing.code) == (1, 1)
+    assert (outside.code, missing.code, forged.code) == (1, 1, 1)
+    assert "contains a newline" in forged.err
     assert "is not in --notebook-dir '/usr'" in outside.err
     assert "--open 'none.ipynb': there is no such file" in missing.err
 
