@@ -53,10 +53,18 @@ def cannot_write(path: Path, error: OSError, *, hint: str = "") -> UserError:
     """Return the error for a file or directory that cannot be written."""
     if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
         return UserError(f"cannot write {path}: {error.strerror}", hint=hint)
-    home = path.is_relative_to(Path("~").expanduser())
-    where = "your home directory is" if home else f"the disk of {path.parent} is"
+    where = "your home directory is" if _is_on_home(path) else f"the disk of {path.parent} is"
     full = "full, or you have reached your quota"
     return UserError(f"{where} {full}", hint="delete files there; check with: df -h, quota -s")
+
+
+def _is_on_home(path: Path) -> bool:
+    """Return whether a path is in the home directory, and on its disk."""
+    try:
+        home = Path("~").expanduser()
+        return path.is_relative_to(home) and path.parent.stat().st_dev == home.stat().st_dev
+    except (OSError, RuntimeError):
+        return False
 
 
 def touch_private(path: Path) -> None:

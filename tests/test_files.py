@@ -52,7 +52,7 @@ def test_a_full_home_is_said_plainly(
     """The user needs room, not the path of a temporary file."""
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    home = str(cannot_write(tmp_path / ".local/x.new", OSError(number, "")))
+    home = str(cannot_write(tmp_path / "x.new", OSError(number, "")))
     other = str(cannot_write(Path("/scratch/x"), OSError(number, "")))
 
     assert home == "your home directory is full, or you have reached your quota"

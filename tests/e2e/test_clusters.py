@@ -126,7 +126,7 @@ def test_a_lost_answer_is_looked_for_on_the_clusters_that_were_named(alice: Scie
 
     record = json.loads(said.stdout)
     assert _jobs(alice, record["cluster"]) == [record["job_id"]]
-    assert "looking whether the job exists" in said.stderr
+    assert "checking whether the job exists" in said.stderr
 
 
 def test_a_cluster_that_nobody_knows_is_refused(alice: Scientist) -> None:

@@ -341,7 +341,7 @@ def test_a_path_that_the_language_can_not_hold_is_told(alice: Scientist) -> None
 
     assert said.exit_code == 1
     assert "a byte that is not UTF-8" in said.stderr
-    assert "is your locale UTF-8?" in said.stderr
+    assert "check that your locale uses UTF-8" in said.stderr
 
 
 @pytest.mark.usefixtures("locales")

@@ -294,7 +294,7 @@ def test_an_interrupted_submission_without_a_job_is_reported(
     said = alice.slurm_nb("list")
 
     assert said.exit_code == 0
-    assert "a submission of " in said.stderr
+    assert "A submission at " in said.stderr
     assert json.loads(note.read_text())["script"] in said.stderr
     assert note.exists()
 

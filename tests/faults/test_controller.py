@@ -62,10 +62,12 @@ def _check_all(shared: SharedSessions, said: dict[str, Said], reason: str) -> No
     )
     for name in ("list", "status"):
         assert f"Slurm does not respond ({reason}" in said[name].stderr, said[name]
-    assert re.search(r"shown is what it said \d+ (s|min) ago, at 20", said["list"].stderr)
-    assert "; shown is what it said at 20" in said["status"].stderr
+    assert re.search(r"The list shows the states \d+ (s|min) ago, at 20", said["list"].stderr)
+    assert ". This was its state at 20" in said["status"].stderr
     assert said["tunnel-cmd"].stdout == shared.running["tunnel_command"] + "\n"
-    assert f"Whether job {shared.job_id} still runs is not known" in said["tunnel-cmd"].stderr
+    assert (
+        f"Job {shared.job_id} may have ended; Slurm does not respond" in said["tunnel-cmd"].stderr
+    )
     assert said["url"].stdout == shared.running["url"] + "\n"
     assert said["logs"].stdout.count("\n") == 3
     assert shared.running["tunnel_command"] in said["wait"].stdout
@@ -193,7 +195,7 @@ def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None
     for each in said:
         assert each.exit_code == 0, each
         assert "Waiting for Slurm to respond...\n" in each.stderr
-        assert "not known" not in each.stderr
+        assert "unknown" not in each.stderr
     assert rows(said[0])[job_id] == "RUNNING"
 
 
@@ -246,9 +248,9 @@ def test_a_backup_controller_takes_over(shared: SharedSessions) -> None:
     assert "does not respond" not in listed.stderr
     assert tunnel.stdout == record["tunnel_command"] + "\n"
     assert rows(elsewhere)[job_id] == "RUNNING"
-    assert "are for the cluster testbed, and the session is on pair" in elsewhere.stderr
+    assert "are for the cluster testbed, but the session is on pair" in elsewhere.stderr
     assert refused.exit_code == 3
-    assert "are for the cluster testbed, and the session is on pair" in refused.stderr
+    assert "are for the cluster testbed, but the session is on pair" in refused.stderr
     assert (status.exit_code, submit.exit_code, cancel.exit_code) == (0, 0, 0), (submit, cancel)
     assert set(rows(after).values()) == {"CANCELLED"}
     assert len(rows(after)) == 2

@@ -121,7 +121,7 @@ def test_a_lost_answer_and_a_dead_squeue_are_told_and_made_good_later(alice: Sci
     assert said.exit_code == 3
     assert "Socket timed out" in said.stderr
     assert "squeue --me -o '%i %o'" in said.stderr
-    assert "before you try again" in said.stderr
+    assert "Before you try again" in said.stderr
     assert list(listed) == alice.squeue("%i")
     assert len(listed) == 1
 
@@ -138,7 +138,7 @@ def test_a_login_node_that_reboots_before_sbatch_got_through_leaves_no_job(
 
     assert (early.exit_code, late.exit_code) == (0, 0)
     assert CUT_OFF in early.stderr
-    assert "no sessions" not in early.stdout
+    assert "You have no sessions" not in early.stdout
     assert listed == {}
     assert alice.squeue("%i") == []
     assert list((alice.state / "jobs").iterdir()) == []
@@ -165,7 +165,7 @@ def test_a_full_disk_is_told_before_anything_is_submitted(alice: Scientist) -> N
         said = alice.slurm_nb("submit", "-p", "closed", env=env)
 
     assert said.exit_code == 1
-    assert "No space left on device" in said.stderr
+    assert "full, or you have reached your quota" in said.stderr
     assert "/home/alice/small" in said.stderr
     assert "Traceback" not in said.stderr
     assert alice.squeue("%i") == []

@@ -126,7 +126,12 @@ def test_half_a_ready_line_is_no_way_in(lasting: Lasting) -> None:
     middle = text.index("slurm-nb ready: ") + 60
     with lasting.hidden() as log, lasting.awaited() as waiting:
         _write(lasting, log, text[:middle])
-        assert lasting.alice.slurm_nb("status", lasting.job_id).stdout.count("not ready") == 1
+        assert (
+            lasting.alice.slurm_nb("status", lasting.job_id).stdout.count(
+                "starting; to wait for it"
+            )
+            == 1
+        )
         assert waiting.poll() is None
         _write(lasting, log, text)
         said = _end_of(waiting)
@@ -140,9 +145,19 @@ def test_an_output_that_is_truncated_is_read_anew(lasting: Lasting) -> None:
     text = lasting.log.read_text()
     with lasting.hidden() as log, lasting.awaited() as waiting:
         _write(lasting, log, text[: text.index("slurm-nb ready: ")])
-        assert lasting.alice.slurm_nb("status", lasting.job_id).stdout.count("not ready") == 1
+        assert (
+            lasting.alice.slurm_nb("status", lasting.job_id).stdout.count(
+                "starting; to wait for it"
+            )
+            == 1
+        )
         _write(lasting, log, "")
-        assert lasting.alice.slurm_nb("status", lasting.job_id).stdout.count("not ready") == 1
+        assert (
+            lasting.alice.slurm_nb("status", lasting.job_id).stdout.count(
+                "starting; to wait for it"
+            )
+            == 1
+        )
         assert waiting.poll() is None
         _write(lasting, log, text)
         said = _end_of(waiting)
@@ -200,7 +215,7 @@ def test_a_wait_outlives_a_controller_that_is_away(alice: Scientist) -> None:
     assert f"job {job_id}: UNKNOWN" in doubt
     assert "Unable to contact slurm controller" in doubt
     assert said.exit_code == 0
-    assert f", job {job_id}." in said.stdout
+    assert f"(job {job_id})." in said.stdout
 
 
 def test_a_frozen_controller_does_not_keep_the_way_in_back(alice: Scientist) -> None:
@@ -322,7 +337,7 @@ def test_a_followed_output_may_shrink_and_ends_with_the_job(alice: Scientist) ->
 
     assert cancelled.exit_code == 0
     assert said.exit_code == 0
-    assert "slurm-nb ended: " in said.stdout
+    assert "slurm-nb: Jupyter ended" in said.stdout
 
 
 def test_ten_terminals_ask_no_more_often_than_one(alice: Scientist) -> None:
