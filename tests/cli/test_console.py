@@ -1,4 +1,4 @@
-"""What is shown is shown whole, and steers no terminal."""
+"""Text is shown whole, and steers no terminal."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def test_a_terminal_without_hyperlinks_gets_none(terminal: pytest.MonkeyPatch) -
 
 
 def test_a_file_gets_plain_text() -> None:
-    """A program that reads stdout finds the command alone."""
+    """A program that reads stdout finds only the command."""
     assert (bold("ssh"), link("http://x")) == ("ssh", "http://x")

@@ -97,6 +97,7 @@ def test_only_a_newline_ends_a_line() -> None:
         ("module = [1]", "1: module must be a list of strings, not a list", 'module = ["..."]'),
         ("[partition]\nx = 1", "1: partition must be a string, not a table", "write: partition"),
         ("partition = core", "1: is not TOML: Invalid value", 'partition = "core"'),
+        ("time = 1\nmem = 4G", "2: is not TOML", 'mem = "4G"'),
         ('a = 1\npartition = "core', "2: is not TOML", "strings in quotes"),
         (
             'time = "1"\ntime = "2"',
