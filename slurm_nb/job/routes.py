@@ -1,4 +1,4 @@
-"""The routes from the laptop to Jupyter: how Jupyter listens, the ssh command, and who can connect.
+"""The routes from the laptop to Jupyter: the listener, the ssh command and the exposure of each.
 
 To add a route, add a value here and its listener in the kit, because compute nodes do not have this
 module.
