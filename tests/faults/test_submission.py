@@ -233,7 +233,7 @@ def test_a_controller_that_hangs_during_submit_gets_one_job(alice: Scientist) ->
 
     (job_id,) = alice.squeue("%i")
     assert "Socket timed out" in doubt
-    assert "looking whether the job exists all the same" in doubt
+    assert "checking whether the job exists" in doubt
     assert waiting.returncode == 0
     assert f"Submitted job {job_id}." in errors
     assert list(_list(alice)[1]) == [job_id]

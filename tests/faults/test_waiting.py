@@ -291,7 +291,7 @@ def test_a_requeued_job_is_followed_to_its_new_node(alice: Scientist) -> None:
         await_that(lambda: "slurm-nb started: " in _log(alice, job_id), "the job has started")
         _read_to(waiting, "RUNNING")
         alice.cluster.login.run(["scontrol", "requeue", job_id])
-        note = _read_to(waiting, "put back into the queue")
+        note = _read_to(waiting, "was requeued and will start again")
         (alice.home / "bin").mkdir(exist_ok=True)
         (alice.home / "bin/go").touch()
         _release_to(alice, job_id, "c2")

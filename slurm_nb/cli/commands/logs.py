@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -53,16 +55,23 @@ def command(
             )
     if as_json and follow:
         raise click.UsageError("use either --follow or --json")
-    start = tail_of(path, lines) if lines is not None else 0
     if as_json:
-        shown = list(readable(lines_of(path, start)))
+        shown = list(_end_of(path, lines))
         answer_json({"job_id": session.job_id, "cluster": session.cluster, "lines": shown})
         return
     try:
-        for line in readable(lines_of(path, start, over=over if follow else None)):
+        start = tail_of(path, lines) if lines is not None else 0
+        for line in readable(lines_of(path, start, over=over)) if follow else _end_of(path, lines):
             click.echo(visible(line))
     except KeyboardInterrupt:
         say(f"Job {session.job_id} keeps running.")
+
+
+def _end_of(path: Path, lines: int | None) -> Iterable[str]:
+    """Return the last lines, or all, without the blank lines before those of the job."""
+    if lines is None:
+        return readable(lines_of(path, 0))
+    return deque(readable(lines_of(path, tail_of(path, 2 * lines))), maxlen=lines)
 
 
 def _size(path: Path) -> int:

@@ -109,6 +109,13 @@ def test_logs_shows_the_tracebacks_of_another_end(run: Run, store: Store, end: s
     assert "zmq.error.ZMQError" in run("logs", "7").out
 
 
+def test_logs_counts_the_lines_that_it_shows(run: Run, store: Store) -> None:
+    """The blank line before a line of the job is not one of them."""
+    running(store, NAMED, "one\ntwo\n" + READY)
+
+    assert run("logs", "7", "-n", "2").out == "two\nslurm-nb: Jupyter is ready on c1\n"
+
+
 def test_logs_as_json(run: Run, store: Store) -> None:
     """The same lines in one object."""
     running(store, NAMED, "one\ntwo\n")
