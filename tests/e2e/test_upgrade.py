@@ -313,7 +313,7 @@ def test_a_requeued_session_comes_back(alice: Scientist, earlier: Earlier) -> No
     with alice.tunnel(record["tunnel_command"]):
         seen = alice.run_cell(record["url"], WHERE)
 
-    assert "put back in the queue" in status["Before"]
+    assert "the job ran and was requeued" in status["Before"]
     assert (tunnel.exit_code, tunnel.stdout) == (5, "")
     assert record["local_port"] == old["local_port"]
     assert seen["page_status"] == 200

@@ -306,7 +306,7 @@ def test_a_requeued_job_is_followed_to_its_new_node(alice: Scientist) -> None:
     second = json.loads(alice.slurm_nb("wait", job_id, "--json").stdout)
     again = alice.slurm_nb("tunnel-cmd", job_id)
 
-    assert f"job {job_id} was put back into the queue" in note
+    assert f"job {job_id} was requeued and will start again" in note
     assert (first["node"], second["node"]) == ("c2", "c1")
     assert second["local_port"] == first["local_port"]
     assert status.exit_code == 0
