@@ -11,7 +11,7 @@ from ipaddress import IPv6Address
 from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import is_node
 
-# Without what IPv6Address would let pass in the zone behind a percent sign.
+# IPv6Address accepts more characters in the zone after a percent sign.
 _IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", re.ASCII)
 
 
@@ -25,7 +25,7 @@ class Login:
 
     @classmethod
     def parse(cls, text: str) -> Login:
-        """From `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address; raises `UserError`."""
+        """Parse `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address. Raises `UserError`."""
         match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text, re.ASCII)
         if match:
             host, port = match[1] or match[3], int(match[2] or match[4] or 22)
@@ -33,8 +33,8 @@ class Login:
             host, port = text, 22
         if not (is_node(host) or _is_ipv6(host)) or not 0 < port < 65536:
             raise UserError(
-                f"--login-host {text!r}: not a host name or address",
-                hint="write the name that you give ssh on your laptop: login.hpc.edu",
+                f"--login-host {text!r}: is not a host name or address",
+                hint="write the name that you use with ssh on your laptop: login.hpc.edu",
                 options=("login-host",),
             )
         return cls(host, port)
@@ -56,13 +56,13 @@ def _is_ipv6(text: str) -> bool:
 
 
 def find_login(environ: Mapping[str, str]) -> Login:
-    """This host as the laptop reaches it: the address it came in by, else its full name.
+    """Return this host as the laptop reaches it: the address of the SSH connection, else its name.
 
     SSH_CONNECTION is `CLIENT-IP CLIENT-PORT SERVER-IP SERVER-PORT` (ssh(1), ENVIRONMENT).
     """
     match environ.get("SSH_CONNECTION", "").split():
         case [_, _, address, port]:
-            with contextlib.suppress(UserError):  # sshd says UNKNOWN of what is no TCP
+            with contextlib.suppress(UserError):  # sshd writes UNKNOWN if it is not TCP
                 return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     import socket  # noqa: PLC0415  few commands need it
 

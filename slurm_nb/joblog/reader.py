@@ -1,4 +1,4 @@
-"""A job's output file, followed as it grows."""
+"""Follow a job's output file as it grows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LINE_BYTES = 4096
 
 
 class JobLog:
-    """What the output of one job has said so far.
+    """The output of one job so far.
 
-    Reads only what is new, so that a log of any size costs no memory.
+    Reads only new lines, so that a log of any size needs little memory.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class JobLog:
         self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
 
     def read(self) -> Progress:
-        """Take in what was written since the last call."""
+        """Read the lines written since the last call."""
         for line in self._file.read():
-            if not self._within:  # of a line that is cut the beginning counts
+            if not self._within:  # use the beginning of a long line
                 self._take(line[:_LINE_BYTES].removesuffix(b"\n"))
             self._within = not line.endswith(b"\n")
         self._weigh()
@@ -44,11 +44,11 @@ class JobLog:
 
     @property
     def unproved(self) -> bool:
-        """Whether it holds lines like the job's own, and nothing to know them by."""
+        """Whether it has lines like those of the job, but no nonce to verify them."""
         return bool(self._held) and "nonce" not in self._who
 
     def tail(self) -> list[str]:
-        """The last lines that Jupyter or the shell wrote in this run, without slurm-nb's own."""
+        """Return the last lines of Jupyter or the shell in this run, without slurm-nb's own."""
         rest = b"" if self._within else self._file.rest[:_LINE_BYTES]
         lines = [*self._tail, *([rest] if rest.strip() and not rest.startswith(_MARK) else [])]
         return [line.decode(errors="replace") for line in lines]
@@ -56,13 +56,13 @@ class JobLog:
     def _take(self, line: bytes) -> None:
         if line.startswith(_MARK):
             self._held.append(line.decode(errors="replace"))
-            if line.startswith(_STARTED):  # how an earlier run ended is not how this did
+            if line.startswith(_STARTED):  # an earlier run may have ended differently
                 self._tail.clear()
         elif line.strip():
             self._tail.append(line)
 
     def _weigh(self) -> None:
-        """Take the job's word, once its nonce is there to know it by."""
+        """Accept the lines of the job once its nonce can verify them."""
         if self._held and "nonce" not in self._who and (nonce := self._ask_nonce()):
             self._who["nonce"] = nonce
         if "nonce" in self._who:

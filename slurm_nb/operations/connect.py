@@ -23,7 +23,7 @@ from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.state_cache import JobStateCache
 from slurm_nb.session.store import Store
 
-# An output that names another node than Slurm may be an earlier run's: NFS is up to a minute late.
+# Output with another node than Slurm's may be from an earlier run: NFS is up to a minute late.
 _NEW_RUN_S = 60.0
 _RUNNING = JobState(Phase.RUNNING, "RUNNING")
 
@@ -38,9 +38,9 @@ def wait_until_ready(
 ) -> Connection:
     """Return when Jupyter is ready.
 
-    login: the login node as the laptop reaches it, by default as the session was submitted. show:
-    called often, with the job's state and the seconds waited. store: the state directory, by
-    default the user's. Raises `JobEnded`, or `NotReady` after `timeout_s`: the job lives on then.
+    login: the login node as the laptop reaches it, by default the session's. show: called often,
+    with the job's state and the seconds waited. store: the state directory, by default the user's.
+    Raises `JobEnded`, or `NotReady` after `timeout_s`; the job keeps running then.
     """
     store = store or Store.of_user(os.environ)
     shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
@@ -61,10 +61,10 @@ def wait_until_ready(
             outcome = settle(store, session, _how_ended(store, session, state)).outcome
             raise job_ended(store, session, outcome, before_ready=session.ready is None)
         if state.phase is Phase.PENDING:
-            stale = ready  # of a run before the job was put back into the queue
+            stale = ready  # from the run before the job was requeued
             continue
         if stale is None and state.node not in {None, ready.node}:
-            with suppress(NotReady):  # the new run has not written yet, or somebody else has
+            with suppress(NotReady):  # the new run has no output yet, or another program wrote it
                 follow_until_ready(
                     log,
                     ask=lambda _: _RUNNING,
@@ -75,7 +75,7 @@ def wait_until_ready(
                 continue
         check_node(ready, state, log)
         there = replace(session, ready=ready)
-        with suppress(UserError):  # a full or read-only disk: the output says it again
+        with suppress(UserError):  # a full or read-only disk; the output still has it
             store.save(there)
         tunnel = tunnel_of(there, ready, store, login or _login_of(session))
         return Connection(there, ready, state, tunnel, _notices(there, state, log))
@@ -91,7 +91,7 @@ def _how_ended(store: Store, session: Session, state: JobState) -> JobState:
 
 
 def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
-    """The job's own, after what Slurm's word means for its user."""
+    """Return notices about the job's state, then those of the job."""
     return (*stands_still(state, session.job_id), *log.progress.notices)
 
 
@@ -102,9 +102,9 @@ def connect(
     local_port: int | None = None,
     store: Store | None = None,
 ) -> Connection:
-    """Return how to reach a session now.
+    """Return how to connect to a session now.
 
-    login, store: as `wait_until_ready` takes them. Raises `JobEnded`, or `NotReady` before
+    login, store: see `wait_until_ready`. Raises `JobEnded`, or `NotReady` before
     Jupyter listens.
     """
     store = store or Store.of_user(os.environ)

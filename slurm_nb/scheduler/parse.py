@@ -1,4 +1,4 @@
-"""What Slurm's commands answer about jobs, read.
+"""Parse the output of Slurm's commands.
 
 Facts were seen on 22.05.8 unless a man page is named.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 
 from slurm_nb.joblog.events import is_node
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase, Resources
 
-# squeue(1) and sacct(1), "JOB STATE CODES"; a word that is not here is UNKNOWN. A job that is
-# COMPLETING may be on its way back into the queue (requeue), so it has not ended yet.
+# squeue(1) and sacct(1), "JOB STATE CODES"; an unlisted state is UNKNOWN. A COMPLETING job
+# may be about to be requeued, so it has not ended yet.
 PHASES: dict[str, Phase] = (
     dict.fromkeys(
         ["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
@@ -30,24 +30,25 @@ PHASES: dict[str, Phase] = (
 )  # fmt: skip
 
 SQUEUE_FORMAT = "%i|%u|%T|%e|%S|%B|%r|%o"
-"""Columns without a width: a cut name could be mistaken. What may hold bars comes last."""
+"""Columns without a width, because truncated names are ambiguous; those with bars are last."""
+RESOURCES_FORMAT = "%P|%a|%q|%C|%m|%b"
 SACCT_COLUMNS = "JobID,State,ExitCode,NodeList,Start"
 
 _BY_UID = re.compile(r"(\w+) by (\d+)", re.ASCII)
 
 
 def parse_squeue(text: str) -> dict[str, JobState]:
-    """From lines of `squeue -o SQUEUE_FORMAT`.
+    """Parse lines of `squeue -o SQUEUE_FORMAT`.
 
     `7|alice|RUNNING|2026-11-23T14:00:00|2026-11-23T12:00:00|c1|None|/home/alice/job.sh`
-    The first line of a job counts: the path of a script may hold a newline, which squeue prints.
+    Uses the first line of a job: the path of a script may contain a newline, which squeue prints.
     """
     states: dict[str, JobState] = {}
     for line in text.splitlines():
         job_id, *values = line.strip().split("|", 6)
         if job_id.isascii() and job_id.isdigit() and len(values) == 6 and job_id not in states:
             user, word, end_time, start_time, node, rest = values
-            reason, _, script = rest.rpartition("|")  # an admin's reason may hold a bar
+            reason, _, script = rest.rpartition("|")  # an admin's reason may contain a bar
             states[job_id] = JobState(
                 PHASES.get(word, Phase.UNKNOWN),
                 word,
@@ -62,7 +63,7 @@ def parse_squeue(text: str) -> dict[str, JobState]:
 
 
 def unreadable_line(text: str) -> str | None:
-    """The first line that is none of `squeue -o SQUEUE_FORMAT`; None where all can be read."""
+    """Return the first line that is not in SQUEUE_FORMAT; None if all are."""
     for line in text.splitlines():
         if line.strip() and line.count("|") < SQUEUE_FORMAT.count("|"):
             return line.strip()
@@ -70,7 +71,7 @@ def unreadable_line(text: str) -> str | None:
 
 
 def parse_sacct(text: str) -> dict[str, JobState]:
-    """From lines of `sacct -n -P -X -o SACCT_COLUMNS`.
+    """Parse lines of `sacct -n -P -X -o SACCT_COLUMNS`.
 
     `7|CANCELLED by 1000|0:15|c1|2026-11-23T12:00:00`
     """
@@ -92,14 +93,28 @@ def parse_sacct(text: str) -> dict[str, JobState]:
 
 
 def parse_place(text: str, job_id: str) -> tuple[int, int] | None:
-    """From lines of `squeue -o '%i'`, in the order of priority: `(2, 12)` is second of twelve.
+    """Parse lines of `squeue -o '%i'`, sorted by priority: `(2, 12)` is second of twelve.
 
-    None when the job is not among them.
+    None if the job is not among them.
     """
     waiting = [line.strip() for line in text.splitlines() if line.strip()]
     return (waiting.index(job_id) + 1, len(waiting)) if job_id in waiting else None
 
 
+def parse_resources(text: str) -> Resources | None:
+    """Return the resources in a line of `squeue -o RESOURCES_FORMAT`.
+
+    `main|project|normal|4|8G|N/A`
+    """
+    values = text.strip().split("|")
+    if len(values) != RESOURCES_FORMAT.count("|") + 1:
+        return None
+    known = [None if each in {"", "N/A", "(null)", "n/a"} else each for each in values]
+    partition, account, qos, cpus, mem, gres = known
+    number = int(cpus) if cpus and cpus.isdecimal() else None
+    return Resources(partition, account, qos, number, None if mem == "0" else mem, gres)
+
+
 def _time(text: str) -> str | None:
-    """Only a date is a time: not `N/A`, `NONE`, `Unknown`."""
+    """Return the time; None for `N/A`, `NONE`, `Unknown`."""
     return text if text[:1].isdigit() else None

@@ -1,4 +1,4 @@
-"""Jobs in Slurm: submitted with sbatch, watched with squeue and sacct, ended with scancel.
+"""Jobs in Slurm: submit with sbatch, query with squeue and sacct, cancel with scancel.
 
 Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 """
@@ -17,35 +17,38 @@ from pathlib import Path
 from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
+from slurm_nb.scheduler.choices import explained
 from slurm_nb.scheduler.environment import clusters_asked_for, sbatch_environment
-from slurm_nb.scheduler.job import Job, JobFiles, JobState, Phase
+from slurm_nb.scheduler.job import Job, JobFiles, JobState, Phase, Resources
 from slurm_nb.scheduler.parse import (
+    RESOURCES_FORMAT,
     SACCT_COLUMNS,
     SQUEUE_FORMAT,
     parse_place,
+    parse_resources,
     parse_sacct,
     parse_squeue,
     unreadable_line,
 )
 from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, cluster_option, run
 
-# A job whose answer was lost: a controller that hung may need a moment to show it.
+# After a lost answer: a controller that hung may need a moment to show the job.
 _LOOKS = 4
 _LOOK_AGAIN_S = 2.0
 _LOOK_TIMEOUT_S = 10.0
 _SHOWN_CHARS = 60
-# Of a job that neither squeue nor accounting knows.
+# For a job that neither squeue nor accounting knows.
 _FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
 
 
 class Slurm:
-    """The cluster whose commands are on PATH."""
+    """The cluster that the commands on PATH belong to."""
 
     def __init__(self, files: JobFiles) -> None:
         self._files = files
 
     def cluster(self) -> str:
-        """ClusterName of this login node's Slurm, which its jobs see as SLURM_CLUSTER_NAME."""
+        """Return the ClusterName of this login node's Slurm, SLURM_CLUSTER_NAME in its jobs."""
         if shutil.which("sbatch") is None:
             raise SchedulerError(
                 "sbatch is not on PATH, so there is no Slurm here",
@@ -55,11 +58,13 @@ class Slurm:
         try:
             answer = run(["scontrol", "show", "config"], timeout_s=QUERY_TIMEOUT_S)
         except SchedulerError as error:
-            raise SchedulerError(str(error), hint="nothing was submitted; try later") from error
+            raise SchedulerError(
+                str(error), hint="nothing was submitted; try again later"
+            ) from error
         match = re.search(r"^ClusterName\s*=\s*([\w.-]+)\s*$", answer.stdout, re.MULTILINE)
         if answer.exit_code or match is None:
             raise SchedulerError(
-                f"Slurm can't be reached: {answer.words}", hint="nothing was submitted; try later"
+                f"cannot reach Slurm: {answer.words}", hint="nothing was submitted; try again later"
             )
         return match[1]
 
@@ -72,15 +77,15 @@ class Slurm:
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
     ) -> Job:
-        """Submit `script` with sbatch, to the clusters that -M names, else to `cluster`.
+        """Submit `script` with sbatch to the clusters in -M, else to `cluster`.
 
-        Raises `SchedulerError`, with sbatch's own words, when there is no job, and
-        `SubmissionUnknown` when there may be one.
+        Raises `SchedulerError`, with the message of sbatch, if there is no job, and
+        `SubmissionUnknown` if there may be one.
         """
-        from slurm_nb.scheduler.sbatch import Sbatch  # noqa: PLC0415  submitit takes its time
+        from slurm_nb.scheduler.sbatch import Sbatch  # noqa: PLC0415  submitit is slow to import
 
         options = [*spec.sbatch_options, *spec.directives()]
-        if spec.job_name == JobSpec.job_name:  # not asked for: SBATCH_JOB_NAME may say another
+        if spec.job_name == JobSpec.job_name:  # the default must not override SBATCH_JOB_NAME
             options.remove(f"--job-name={spec.job_name}")
         path = shutil.which("sbatch")
         submission = Sbatch(
@@ -92,12 +97,17 @@ class Slurm:
             clusters=clusters_asked_for(os.environ, options),
             before=before,
         )
-        submitted = submission.submit_script()
+        try:
+            submitted = submission.submit_script()
+        except SubmissionUnknown:
+            raise
+        except SchedulerError as error:
+            raise explained(error, spec) from error
         tell(submitted.words)
         return _job(submitted.job_id, submitted.cluster, str(submission.script_path), own=cluster)
 
     def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Job:
-        """Find the job by the path of its script, which is unlike any other's."""
+        """Find the job by the unique path of its script."""
         for look in range(_LOOKS):
             if look:
                 time.sleep(_LOOK_AGAIN_S)
@@ -110,7 +120,7 @@ class Slurm:
     def states(
         self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """One squeue for all, then one sacct, if any is to be asked after there."""
+        """Run one squeue for all jobs, then at most one sacct."""
         known = list(jobs)
         job_ids = [job.job_id for job in known]
         asked = _states(job_ids, cluster_option(known[0]), unexplained) if known else {}
@@ -119,7 +129,7 @@ class Slurm:
             job_id
             for job_id, state in states.items()
             if state.phase is Phase.ENDED and (state.id_reused or state.script is None)
-        }  # squeue does not know them by their script
+        }  # squeue does not show their script
         if lost if unexplained is None else lost.intersection(unexplained):
             strange = self._elsewhere(known[0])
             nobody_s = replace(_unknown(strange), id_reused=True)
@@ -127,9 +137,9 @@ class Slurm:
         return states
 
     def _elsewhere(self, job: Job) -> str:
-        """That it is another cluster which Slurm's commands reach now; empty where it is the same.
+        """Return that Slurm's commands reach another cluster now; empty if it is the same.
 
-        Where SLURM_CONF is set by modules, it may be another than at submission.
+        Modules may have set a different SLURM_CONF since the submission.
         """
         if job.needs_cluster_option:
             return ""
@@ -137,19 +147,19 @@ class Slurm:
             here = self.cluster()
             if here != job.cluster:
                 return (
-                    f"these commands are for the cluster {here}, and the session is on"
-                    f" {job.cluster}: load the module, or set the SLURM_CONF, of submission"
+                    f"Slurm's commands are for the cluster {here}, but the session is on"
+                    f" {job.cluster}; load the same module or set the same SLURM_CONF as for submit"
                 )
         return ""
 
     def how_ended(self, states: Mapping[str, JobState], job: Job) -> dict[str, JobState]:
-        """One sacct for all; without accounting, what squeue has said."""
+        """Run one sacct for all; without accounting, return the states from squeue."""
         asked = [job_id for job_id, state in states.items() if _lacks(state)]
         said = _accounting(asked, cluster_option(job)) if asked else {}
         return {job_id: _with(state, said.get(job_id)) for job_id, state in states.items()}
 
     def cancel(self, job: Job) -> None:
-        """Have Slurm end the job with scancel; one that is over is no error."""
+        """Cancel the job with scancel, unless it has ended."""
         answer = run(["scancel", *cluster_option(job), job.job_id], timeout_s=QUERY_TIMEOUT_S)
         if answer.exit_code and "Invalid job id" not in answer.stderr:
             raise SchedulerError(
@@ -158,19 +168,23 @@ class Slurm:
             )
 
 
-def find_place(job: Job) -> tuple[int, int] | None:
-    """Return which of how many waiting jobs of its partitions it is, by priority; None: not known.
+def find_place(job: Job, partition: str) -> tuple[int, int] | None:
+    """Return the job's place among the pending jobs of its partitions, by priority; None: unknown.
 
-    The controller looks through all of its jobs for this, so it is not for a loop.
+    Do not call it in a loop: the controller scans all of its jobs.
     """
-    where = cluster_option(job)
     with contextlib.suppress(SchedulerError):
-        asked = ["squeue", *where, "-h", "-j", job.job_id, "-o", "%P"]
-        partition = run(asked, timeout_s=QUERY_TIMEOUT_S).stdout.strip()
-        if partition:
-            queue = ["squeue", *where, "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
-            answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
-            return parse_place(answer.stdout, job.job_id)
+        queue = ["squeue", *cluster_option(job), "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
+        answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
+        return parse_place(answer.stdout, job.job_id)
+    return None
+
+
+def find_resources(job: Job) -> Resources | None:
+    """Return the job's resources, or those it requests; None: unknown."""
+    with contextlib.suppress(SchedulerError):
+        asked = ["squeue", *cluster_option(job), "-h", "-j", job.job_id, "-o", RESOURCES_FORMAT]
+        return parse_resources(run(asked, timeout_s=QUERY_TIMEOUT_S).stdout)
     return None
 
 
@@ -191,12 +205,12 @@ def find_jobs(scripts: Collection[str], *, clusters: str, own: str) -> dict[str,
 
 
 def _job(job_id: str, named: str, script: str, *, own: str) -> Job:
-    """Return the job on the cluster `named` (empty: where none was named, `own`)."""
+    """Return the job on the cluster `named`; if that is empty, on `own`."""
     return Job(job_id, named or own, needs_cluster_option=named not in {"", own}, script=script)
 
 
 def _of(job: Job, state: JobState) -> JobState:
-    """`state`, or that the job is over: Slurm gives an id to another job in time."""
+    """Return `state`, or that the job has ended: Slurm reuses ids."""
     if state.user in {None, user_name()} and (
         state.script is None
         or job.script is None
@@ -208,12 +222,12 @@ def _of(job: Job, state: JobState) -> JobState:
 
 
 def _lacks(state: JobState) -> bool:
-    """Whether accounting may know more of how a job ended, and was not asked already."""
+    """Return whether accounting may know more about the end of a job, and was not queried yet."""
     return state.exit_code is None and state.slurm_state != "ENDED"
 
 
 def _with(state: JobState, said: JobState | None) -> JobState:
-    """`state` with what accounting adds, unless it is behind."""
+    """Return `state` with the details from accounting, unless it is behind."""
     if said is None or said.slurm_state != state.slurm_state:
         return state
     return replace(state, exit_code=said.exit_code, by_uid=said.by_uid)
@@ -222,10 +236,10 @@ def _with(state: JobState, said: JobState | None) -> JobState:
 def _states(
     job_ids: list[str], where: list[str], unexplained: Collection[str] | None
 ) -> dict[str, JobState]:
-    # A list of ids has the controller send all of its jobs; --me those of this user alone.
+    # For a list of ids the controller sends all of its jobs; for --me only those of this user.
     which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
     try:
-        # -t all: also jobs that ended within MinJobAge (slurm.conf(5)).
+        # -t all: includes jobs that ended within MinJobAge (slurm.conf(5)).
         answer = run(
             ["squeue", *where, "-h", "-t", "all", *which, "-o", SQUEUE_FORMAT],
             timeout_s=QUERY_TIMEOUT_S,
@@ -236,8 +250,8 @@ def _states(
         found = parse_squeue(answer.stdout)
         gone = [job_id for job_id in job_ids if job_id not in found]
         strange = unreadable_line(answer.stdout)
-        if gone and strange:  # of a wrapper of the site's, say: a job may be in it
-            unknown = _unknown(f"squeue's answer can't be read: {strange[:_SHOWN_CHARS]!r}")
+        if gone and strange:  # from a site's wrapper, for example; it may describe a job
+            unknown = _unknown(f"cannot parse the output of squeue: {strange[:_SHOWN_CHARS]!r}")
             return found | dict.fromkeys(gone, unknown) | _accounting(gone, where)
         over = [job_id for job_id, state in found.items() if state.phase is Phase.ENDED]
         asked = gone if unexplained is None else [*gone, *over]
@@ -257,7 +271,7 @@ def _unknown(reason: str) -> JobState:
 
 
 def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
-    """What sacct says of jobs; nothing where there is no accounting, or it does not answer."""
+    """Return the states from sacct; empty without accounting or a response."""
     with contextlib.suppress(SchedulerError):
         answer = run(
             ["sacct", *where, "-n", "-P", "-X", "-o", SACCT_COLUMNS, "-j", ",".join(job_ids)],

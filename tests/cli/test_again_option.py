@@ -87,7 +87,7 @@ def test_again_of_nothing_is_an_error(run: Run, store: Store) -> None:
 
     assert (unknown.code, bare.code) == (1, 1)
     assert "job 4 was not started by slurm-nb" in unknown.err
-    assert "--again 5: how that job was submitted is not known" in bare.err
+    assert "--again 5: the options of this job are unknown" in bare.err
 
 
 @pytest.mark.usefixtures("slurm")

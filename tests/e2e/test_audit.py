@@ -176,7 +176,7 @@ def test_a_readable_token_fails(alice: Scientist, spoilt: dict[str, Any]) -> Non
         said = alice.slurm_nb("audit", spoilt["job_id"])
 
     assert (said.exit_code, said.stdout) == (1, "")
-    assert "token can be changed or read by other users" in said.stderr
+    assert "token is open to other users" in said.stderr
     assert failures(alice, spoilt["job_id"]) == {}
 
 

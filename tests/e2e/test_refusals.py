@@ -47,11 +47,13 @@ def test_an_account_that_slurm_refuses_leaves_no_job_and_no_session(alice: Scien
 
 
 def test_a_partition_that_is_not_there_is_refused(alice: Scientist) -> None:
-    """Sbatch's own words are shown with exit code 3."""
+    """Exit code 3, and the partitions that the user has."""
     said = alice.slurm_nb("submit", "-p", "nosuchpartition")
 
     assert said.exit_code == 3
-    assert "Invalid partition name specified" in said.stderr
+    assert said.stderr.startswith(
+        "slurm-nb: you cannot use partition 'nosuchpartition'. Your partitions: main, tiny,"
+    )
 
 
 def test_an_impossible_value_never_reaches_slurm(alice: Scientist) -> None:
@@ -59,7 +61,7 @@ def test_an_impossible_value_never_reaches_slurm(alice: Scientist) -> None:
     said = alice.slurm_nb("submit", "--time", "2h", env={"PATH": "/srv/venv/bin"})
 
     assert said.exit_code == 1
-    assert "--time '2h': not a time limit" in said.stderr
+    assert "--time '2h': is not a time limit" in said.stderr
 
 
 def test_a_job_that_pends_for_long_is_left_in_the_queue(alice: Scientist) -> None:
@@ -112,11 +114,11 @@ def test_ctrl_c_while_waiting_leaves_the_job_alone(alice: Scientist) -> None:
     screen = read_until(terminal, "PENDING (PartitionDown)")
 
     os.write(terminal.master, b"\x03")
-    screen += read_until(terminal, "to cancel it: slurm-nb cancel")
+    screen += read_until(terminal, "Cancel:      slurm-nb cancel")
 
     assert terminal.process.wait(20) == 130
     (job_id,) = alice.squeue("%i")
-    assert f"Job {job_id} goes on" in screen
+    assert f"Job {job_id} keeps running." in screen
     assert f"slurm-nb tunnel-cmd {job_id}" in screen
 
 
@@ -129,7 +131,7 @@ def test_ctrl_c_while_sbatch_works_still_tells_of_the_job(alice: Scientist) -> N
 
     os.write(terminal.master, b"\x03")
     (alice.home / "bin/go").write_text("\n")
-    screen = read_until(terminal, "to cancel it: slurm-nb cancel")
+    screen = read_until(terminal, "Cancel:      slurm-nb cancel")
 
     assert terminal.process.wait(20) == 130
     (job_id,) = alice.squeue("%i")
@@ -151,7 +153,7 @@ def test_ctrl_c_while_the_controller_hangs_does_not_hide_that_a_job_may_exist(
     try:
         os.write(terminal.master, b"\x03")
         (alice.home / "bin/go").write_text("\n")
-        screen = read_until(terminal, "before you try again")
+        screen = read_until(terminal, "Before you try again")
         assert terminal.process.wait(20) == 130
     finally:
         alice.cluster.thaw_slurmctld()
@@ -225,7 +227,7 @@ def test_without_a_controller_nothing_is_lost(alice: Scientist) -> None:
     assert (refused.exit_code, cancel.exit_code) == (3, 3)
     assert "Unable to contact slurm controller" in refused.stderr
     assert again.stdout == record["tunnel_command"] + "\n"
-    assert f"Whether job {record['job_id']} still runs is not known" in again.stderr
+    assert f"Job {record['job_id']} may have ended; Slurm does not respond" in again.stderr
     assert alice.slurm_nb("cancel", record["job_id"]).exit_code == 0
 
 

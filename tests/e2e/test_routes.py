@@ -79,7 +79,7 @@ def test_the_direct_route_binds_the_one_address_that_login_reaches(alice: Scient
     (command,) = [line for line in said.stdout.splitlines() if line.startswith("ssh ")]
     assert "-J" not in command
     assert ":10.98.0.11:" in command
-    assert "knock at 10.98.0.11:" in said.stdout
+    assert "connect to 10.98.0.11:" in said.stdout
 
 
 def test_tls_prints_the_fingerprint_of_the_certificate_that_is_served(alice: Scientist) -> None:
@@ -125,7 +125,7 @@ def test_a_session_whose_files_others_can_change_is_refused(alice: Scientist) ->
     said = alice.slurm_nb("tunnel-cmd", record["job_id"])
 
     assert (said.exit_code, said.stdout) == (1, "")
-    assert "can be changed or read by other users" in said.stderr
+    assert "is open to other users" in said.stderr
 
 
 def test_an_id_that_slurm_has_given_to_another_job_is_not_ours(alice: Scientist) -> None:

@@ -299,7 +299,7 @@ def test_a_state_directory_that_others_would_change_is_refused(folder: str) -> N
     """A backslash switches %j off (seen on 22.05), submitit fills in a %j wherever it is, and at a
     colon Jupyter cuts a path in two.
     """
-    with pytest.raises(UserError, match="percent sign, a backslash or a colon"):
+    with pytest.raises(UserError, match="percent sign, backslash or colon"):
         render(PLAIN, state_dir=Path(folder))
 
 

@@ -29,7 +29,7 @@ def test_a_program_that_hangs_is_given_up(program: AddProgram) -> None:
     """A controller that hangs does not hang slurm-nb."""
     program("squeue", "exec /bin/sleep 60")
 
-    with pytest.raises(SchedulerError, match=r"squeue did not answer within 0\.2 s"):
+    with pytest.raises(SchedulerError, match=r"squeue did not respond within 0\.2 s"):
         run(["squeue"], timeout_s=0.2)
 
 

@@ -463,7 +463,7 @@ def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Result) -> Non
     state = SLURM.states([SEVEN])["7"]
 
     assert state.phase is Phase.UNKNOWN
-    assert "are for the cluster other, and the session is on hpc" in state.reason
+    assert "are for the cluster other, but the session is on hpc" in state.reason
 
 
 @pytest.mark.parametrize("strange", ["Welcome!\n", "\x00\xff\n", "7|alice|RUN\n"])
@@ -474,7 +474,7 @@ def test_an_answer_that_can_not_be_read_ends_nothing(answers: GiveAnswers, stran
     states = SLURM.states([SEVEN, EIGHT])
 
     assert states["7"].phase is Phase.UNKNOWN
-    assert "squeue's answer can't be read: " in states["7"].reason
+    assert "cannot parse the output of squeue: " in states["7"].reason
     assert states["8"].phase is Phase.RUNNING
 
 
