@@ -22,17 +22,20 @@ def render(
     template: str | None = None,
     folders: Sequence[Path] | None = None,
     own_python: Path | None = None,
+    login_addresses: Sequence[str] = (),
 ) -> str:
     """The job script: bash with #SBATCH directives. It uses the kit, which must be installed.
 
     `state_dir` is absolute and seen by login and compute nodes alike. template: a path or a name,
     looked up in `folders` (by default those of `template_folders`); None: the base template.
     own_python: the interpreter for a job that names none, by default slurm-nb's own.
+    login_addresses: of this host, for the direct route.
     Raises `UserError` when a value holds a control character, or for a template with a fault.
     """
     variables = {
         "spec": spec,
         "own_python": own_python or Path(sys.executable),
+        "addresses": tuple(login_addresses),
         "state_dir": state_dir,
         "log_pattern": log_pattern(state_dir),
         "kit": digest(),

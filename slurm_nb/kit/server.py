@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _UI_PATHS = {"notebook": "tree", "lab": "lab"}
 # What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
+# Each may carry the user's root_dir and preferred_dir.
+_CONTENTS = (
+    "FileContentsManager", "AsyncFileContentsManager", "LargeFileManager", "AsyncLargeFileManager",
+)  # fmt: skip
 _JOB: Dict[str, str] = {}
 _PAGES: List[notices.Notices] = []
 
@@ -51,7 +55,10 @@ def configure(c: Config) -> None:
         _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
     server = c.ServerApp
     server.open_browser = False
-    server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.root_dir = server.preferred_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.file_to_run = ""  # which Jupyter refuses outside of root_dir, as a preferred_dir
+    for name in _CONTENTS:
+        c[name].root_dir, c[name].preferred_dir = server.root_dir, ""
     server.allow_root = os.geteuid() == 0
     server.jpserver_extensions.update({__name__: True})
     _set_listener(server)
@@ -86,11 +93,34 @@ def _set_listener(server: Any) -> None:
 
 
 def _address_towards_login() -> str:
-    """This node's address on the way to the login node; no packet is sent."""
-    login = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((login, 9))
-        address: str = probe.getsockname()[0]
+    """Return this node's address on the way to the login node; no packet is sent.
+
+    Slurm's name of that host comes first, then the addresses that it had at submission: of those,
+    one that does not lead over the default route.
+    """
+    told = os.environ.pop("SLURM_NB_LOGIN_ADDRESSES", "").split()
+    submit_host = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
+    by_name = _address_towards(submit_host)
+    if by_name:
+        return by_name
+    found = [address for address in map(_address_towards, told) if address]
+    if not found:
+        raise RuntimeError(
+            "%s cannot find an address of the login node (%s); use --route jump"
+            % (socket.gethostname(), ", ".join([submit_host, *told]))
+        )
+    default = _address_towards("198.51.100.1")  # of RFC 5737: no network has it
+    return next((address for address in found if address != default), found[0])
+
+
+def _address_towards(host: str) -> str:
+    """Return this node's address on the way to a host; empty where there is none."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            address: str = probe.getsockname()[0]
+    except OSError:
+        return ""
     return address
 
 
@@ -153,6 +183,7 @@ def _jupyter_server_extension_points() -> List[Dict[str, str]]:
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
     cleanup.clean_up_in_place_of_the_script(_JOB["run_dir"])
+    kernels.offer(app, os.path.join(_JOB["run_dir"], "kernels"))
     kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)
 

