@@ -15,7 +15,7 @@ from slurm_nb.job.template import fill_in
 from slurm_nb.paths import template_folders
 
 
-def render(
+def render(  # noqa: PLR0913  all but the first are by name
     spec: JobSpec,
     *,
     state_dir: Path,

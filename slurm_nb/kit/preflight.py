@@ -14,7 +14,7 @@ import runpy
 import signal
 import sys
 import traceback
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 from .environment import packages
 
@@ -78,7 +78,7 @@ def check(module: str) -> None:
         (_check_data_dir, (_data_dir(),)),
         (_check_space, (os.environ["SLURM_NB_RUN_DIR"],)),
         (_check_import, (found, module)),
-    ]  # type: List[Tuple[Any, Tuple[Any, ...]]]
+    ]  # type: List[Any]
     failures = []
     for look, arguments in checks:
         try:
@@ -86,8 +86,8 @@ def check(module: str) -> None:
         except Failed as failed:
             failures.append(failed.args)
     if failures:
-        texts, ways = zip(*failures)
-        raise Failed("; ".join(texts), "; ".join(dict.fromkeys(ways)))
+        ways = dict.fromkeys(way for _, way in failures)
+        raise Failed("; ".join(text for text, _ in failures), "; ".join(ways))
 
 
 def _check_packages(found: Dict[str, Any], module: str) -> None:
@@ -98,7 +98,9 @@ def _check_packages(found: Dict[str, Any], module: str) -> None:
     if not lacks:
         return
     has_kernel = packages.has_kernel(found)
-    named = "--python" if not brought_by else "--env" if " environment " in brought_by else "--module"
+    named = (
+        "--python" if not brought_by else "--env" if " environment " in brought_by else "--module"
+    )
     inside = bool(os.environ.get("SLURM_NB_INSIDE"))
     usable = os.access(own, os.X_OK) and not inside and not _is_same(own, sys.executable)
     text = packages.text(found, lacks, module, _node())
@@ -113,7 +115,7 @@ def _check_packages(found: Dict[str, Any], module: str) -> None:
     tell("notice", text="%s; so slurm-nb starts its own Jupyter (%s), %s" % (text, own, use))
     if cures:
         tell("notice", text="to use the Python of %s: %s" % (brought_by, cures))
-    os.execv(own, [own, "-m", "slurm_nb_kit.preflight", *sys.argv[1:]])
+    os.execv(own, [own, "-m", "slurm_nb_kit.preflight", *sys.argv[1:]])  # noqa: S606
 
 
 def _is_same(own: str, this: str) -> bool:

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login, find_login, login_addresses
 from slurm_nb.errors import SchedulerError, SlurmNbError, SubmissionUnknown, UserError
 from slurm_nb.job import kit
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
+from slurm_nb.operations import before_queue
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.pending import record
@@ -30,7 +31,12 @@ def render(spec: JobSpec, *, template: str | None = None) -> str:
     store = Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
         raise UserError("--auth password: there is no password", hint="set one: slurm-nb password")
-    text = script.render(spec, state_dir=store.folder, template=template)
+    text = script.render(
+        spec,
+        state_dir=store.folder,
+        template=template,
+        login_addresses=login_addresses(os.environ),
+    )
     kit.install(store.kits)
     return text
 
@@ -57,6 +63,14 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
     text = render(spec, template=template)
+    for words in before_queue.check(
+        spec,
+        state_dir=store.folder,
+        kit_dir=store.kits / kit.digest(),
+        environ=os.environ,
+        template=template,
+    ):
+        note(words)
     jobs = scheduler(LOCAL if local else "slurm")
     cluster = jobs.cluster()
     plan = Session(

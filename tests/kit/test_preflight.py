@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -153,7 +156,7 @@ def test_a_directory_that_takes_no_bytes_is_told(
 @pytest.mark.parametrize("module", [preflight, packages])
 def test_an_interpreter_of_years_ago_is_told_that_it_is_old(module: ModuleType) -> None:
     """Python 3.5 can read the files, and they check the version first."""
-    source = Path(module.__file__).read_text(encoding="utf-8")
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 5))
 
     assert tree.body
@@ -204,3 +207,141 @@ def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Pat
 
     assert f"cannot write to your home, {tmp_path}, on c1: File too large" in done.stderr
     assert list(tmp_path.glob(".slurm-nb-probe-*")) == []
+
+
+# --- an environment without a usable Jupyter ---
+
+
+def fall_back(environ: dict[str, str], tmp_path: Path, brought_by: str) -> str:
+    """Have slurm-nb's own Python tell what it was given; its path."""
+    own = tmp_path / "own/bin/python"
+    own.parent.mkdir(parents=True)
+    own.write_text('#!/bin/sh\necho "started by own: $*"; env | grep ^SLURM_NB_OWN\n')
+    own.chmod(0o755)
+    environ.update(SLURM_NB_OWN_PYTHON=str(own), SLURM_NB_BROUGHT_BY=brought_by)
+    for path in (tmp_path / "fakes").glob("notebook*"):
+        shutil.rmtree(path)
+    return str(own)
+
+
+def test_an_environment_without_jupyter_becomes_a_kernel(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """slurm-nb's own Jupyter starts with the same words, and says so, with the cures."""
+    own = fall_back(environ, tmp_path, "the environment /e")
+    add_package(tmp_path, "ipykernel", "7.3.0")
+
+    done = start(environ)
+
+    assert "started by own: -m slurm_nb_kit.preflight notebook --no-browser\n" in done.stdout
+    assert "SLURM_NB_OWN" not in done.stdout
+    first, second = read_progress(done.stdout.splitlines(), who=WHO).notices
+    assert "it does not have notebook 7.0 or later; so slurm-nb starts its own Jupyter" in first
+    assert f"({own}), which runs {sys.executable} as a kernel" in first
+    assert second.startswith("to use the Python of the environment /e: ")
+    kernel = json.loads((tmp_path / "run/kernels/python3/kernel.json").read_text())
+    assert kernel["argv"][:3] == [sys.executable, "-m", "ipykernel_launcher"]
+    assert kernel["display_name"].startswith(f"Python 3.{sys.version_info[1]} (")
+
+
+def test_an_environment_without_a_kernel_is_an_error(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """It is told how to add one."""
+    fall_back(environ, tmp_path, "the environment /e")
+
+    told = failure(environ)
+
+    assert "it does not have notebook 7.0 or later" in told.text
+
+
+def test_a_module_without_jupyter_does_not_stop_slurm_nbs_own(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Whose Jupyter runs is decided by what the module has."""
+    fall_back(environ, tmp_path, "the module python/3.12")
+
+    done = start(environ)
+
+    assert "started by own" in done.stdout
+    first = read_progress(done.stdout.splitlines(), who=WHO).notices[0]
+    assert f"without {sys.executable} as a kernel, for it does not have ipykernel" in first
+    assert not (tmp_path / "run/kernels").exists()
+
+
+def test_an_interpreter_that_was_asked_for_is_never_replaced(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """--python says whose Jupyter runs."""
+    fall_back(environ, tmp_path, "")
+
+    assert "cannot run Jupyter Notebook" in failure(environ).text
+
+
+# --- what saving needs, and other causes ---
+
+
+def test_a_broken_link_where_jupyter_keeps_its_signatures_is_told(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Else Jupyter starts, and saves no notebook."""
+    share = tmp_path / "home/.local/share"
+    share.mkdir(parents=True)
+    (share / "jupyter").symlink_to("/no/such")
+
+    told = failure(environ)
+
+    assert told.text == (
+        f"cannot write to Jupyter's data directory, {share}/jupyter, on c1: {share}/jupyter is a"
+        " link to /no/such, which does not exist"
+    )
+    assert "JUPYTER_DATA_DIR" in told.cure
+
+
+def test_two_problems_are_told_at_once(environ: dict[str, str], tmp_path: Path) -> None:
+    """Nobody waits in a queue twice to learn two things."""
+    environ["SLURM_NB_NOTEBOOK_DIR"] = "/no/such"
+    (tmp_path / "fakes/notebook/app.py").write_text("import nosuch")
+
+    told = failure(environ)
+
+    assert "the notebook directory /no/such does not exist" in told.text
+    assert "cannot import notebook of " in told.text
+    assert "--notebook-dir DIR" in told.cure
+
+
+def test_a_wrong_home_is_named_as_the_cause(environ: dict[str, str]) -> None:
+    """Not the quota of a directory that is no home."""
+    environ["HOME"] = "/no/such"
+
+    home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    assert f"HOME is /no/such, but your home directory is {home}" in failure(environ).cure
+
+
+def test_a_directory_that_can_only_be_read_is_a_notice(
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Courses are."""
+    for name in ("SLURM_NB_SESSION", "SLURM_NB_NONCE"):
+        monkeypatch.setenv(name, environ[name])
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+
+    preflight._check_notebook_dir(str(tmp_path))
+
+    notices = read_progress(capsys.readouterr().out.splitlines(), who=WHO).notices
+    assert notices == (f"you cannot write to {tmp_path}, so save notebooks elsewhere",)
+
+
+def test_an_import_that_runs_out_of_memory_is_no_missing_package(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A limit of the login shell travels into jobs."""
+    (tmp_path / "fakes/notebook/app.py").write_text("raise MemoryError")
+
+    told = failure(environ)
+
+    assert f"{sys.executable} cannot allocate memory for notebook on c1" in told.text
+    assert "ulimit -v unlimited" in told.cure

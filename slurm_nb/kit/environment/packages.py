@@ -1,7 +1,7 @@
 """Which Jupyter packages a Python interpreter has, what it lacks, and how to add it.
 
 Run by that interpreter: in the job by preflight.py, on the login node as
-`-m slurm_nb_kit.environment.packages`, which prints `look()` as JSON. Python 3.5 can read it.
+`-m slurm_nb_kit.environment.packages MODULE OPTION`. Python 3.5 can read it.
 """
 
 import importlib.util
@@ -86,7 +86,9 @@ def shadows(found: Dict[str, Any], module: str) -> List[str]:
     ]
 
 
-def cures(found: Dict[str, Any], module: str, *, named: str, own: bool, inside: bool = False) -> str:
+def cures(
+    found: Dict[str, Any], module: str, *, named: str, own: bool, inside: bool = False
+) -> str:
     """Return every cure that exists for this interpreter, the shortest first.
 
     named: the option that chose it. own: slurm-nb's own Jupyter can run it as a kernel.
@@ -150,9 +152,11 @@ def _version(name: str) -> Optional[str]:
 def _version_behind(name: str) -> Optional[str]:
     """Return the version of another copy, if one in ~/.local hides it."""
     user = user_site()
-    if not user or not _version_in(name, [user]):
+    if not user:
         return None
-    return _version_in(name, [path for path in sys.path if path != user])
+    at = sys.path.index(user)
+    hides = _version_in(name, sys.path[:at]) is None and _version_in(name, [user]) is not None
+    return _version_in(name, sys.path[at + 1 :]) if hides else None
 
 
 def _version_in(name: str, paths: List[str]) -> Optional[str]:
@@ -201,5 +205,18 @@ def _dotted(version: Any) -> str:
     return ".".join(map(str, version))
 
 
+def main() -> None:
+    """Print as JSON what keeps this interpreter from running Jupyter: MODULE, OPTION."""
+    module, named = sys.argv[1:]
+    found = look()
+    lacks = lacking(found, module)
+    told = {
+        "text": text(found, lacks, module) if lacks else "",
+        "cures": cures(found, module, named=named, own=True),
+        "kernel": has_kernel(found),
+    }
+    print(json.dumps(told))
+
+
 if __name__ == "__main__":
-    print(json.dumps(look()))
+    main()

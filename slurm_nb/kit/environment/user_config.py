@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from jupyter_server.serverapp import ServerApp
 from traitlets.config.loader import JSONFileConfigLoader, PyFileConfigLoader
@@ -34,13 +34,18 @@ def _classes() -> Iterator[Tuple[str, str, str, str]]:
         for name in _NAMES:
             for loader, suffix in ((PyFileConfigLoader, ".py"), (JSONFileConfigLoader, ".json")):
                 path = os.path.join(folder, name + suffix)
-                if not os.path.exists(path):
-                    continue
-                try:
-                    config = loader(name + suffix, path=folder).load_config()
-                except Exception:  # Jupyter has said what is wrong with it
-                    continue
-                for section, values in config.items():
+                for section, values in _load(loader, path).items():
                     for key, value in dict(values).items():
                         if key.endswith("_class") and isinstance(value, str) and "." in value:
                             yield path, section, key, value
+
+
+def _load(loader: Any, path: str) -> Dict[str, Any]:
+    if not os.path.exists(path):
+        return {}
+    folder, name = os.path.split(path)
+    try:
+        config: Dict[str, Any] = loader(name, path=folder).load_config()
+    except Exception:  # Jupyter has said what is wrong with it
+        return {}
+    return config
