@@ -72,7 +72,7 @@ def check(module: str) -> None:
     _check_packages(found, module)
     session_dir = os.path.dirname(os.environ["SLURM_NB_TOKEN_FILE"])
     checks = [
-        (_check_notebook_dir, (os.environ["SLURM_NB_NOTEBOOK_DIR"],)),
+        (check_notebook_dir, (os.environ["SLURM_NB_NOTEBOOK_DIR"],)),
         (_check_writable, ("the session directory", session_dir)),
         (_check_writable, ("your home", os.path.expanduser("~"))),
         (_check_data_dir, (_data_dir(),)),
@@ -188,7 +188,7 @@ def _memory_limit() -> str:
     return "the limit of `ulimit -v` is %d MiB" % (limit >> 20)
 
 
-def _check_notebook_dir(folder: str) -> None:
+def check_notebook_dir(folder: str) -> None:
     if not os.path.isdir(folder):
         raise Failed(
             "the notebook directory %s does not exist on %s" % (folder, _node()),

@@ -64,7 +64,11 @@ def run(
     except FileNotFoundError as error:
         raise SchedulerError(f"{argv[0]} is not on PATH", hint="is this a login node?") from error
     except subprocess.TimeoutExpired as error:
-        raise SchedulerError(f"{argv[0]} did not answer within {timeout_s:g} s") from error
+        said = error.stderr if isinstance(error.stderr, bytes) else b""
+        words = " ".join(said.decode("utf-8", "replace").split())
+        raise SchedulerError(
+            f"{argv[0]} did not answer within {timeout_s:g} s{f': {words}' if words else ''}"
+        ) from error
     except OSError as error:
         raise SchedulerError(f"{argv[0]} can't be run: {error.strerror}") from error
     return Result(done.returncode, done.stdout, done.stderr)

@@ -31,8 +31,9 @@ from slurm_nb.diagnosis.outcome import Ended
 from slurm_nb.errors import UserError
 from slurm_nb.files import (
     SECRETS,
+    check_above,
     check_directory_is_ours,
-    check_parent,
+    check_home,
     check_private,
     make_private,
     refresh_nfs,
@@ -61,13 +62,13 @@ class Store:
 
         Raises `UserError` when the directory can't be made or belongs to somebody else.
         """
+        check_home()
         store = cls(state_dir(environ))
         check_directory_is_ours(store.folder, _OURS)
         make_private(store.folder)
         for name in ("jobs", "sessions", "submitting", "answers", "kits"):
             make_private(store.folder / name)
-        for folder in store.folder.resolve().parents:
-            check_parent(folder)
+        check_above(store.folder)
         return store
 
     def log_path(self, job_id: str) -> Path:

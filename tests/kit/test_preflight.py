@@ -329,7 +329,7 @@ def test_a_directory_that_can_only_be_read_is_a_notice(
         monkeypatch.setenv(name, environ[name])
     monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
 
-    preflight._check_notebook_dir(str(tmp_path))
+    preflight.check_notebook_dir(str(tmp_path))
 
     notices = read_progress(capsys.readouterr().out.splitlines(), who=WHO).notices
     assert notices == (f"you cannot write to {tmp_path}, so save notebooks elsewhere",)
