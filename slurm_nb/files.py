@@ -38,7 +38,7 @@ def check_home() -> None:
             f"HOME is not set, and user {os.geteuid()} has no home directory on this host",
             hint="set it: export HOME=DIR, a directory that login and compute nodes share",
         )
-    if home is not None and not os.path.isabs(home):
+    if home is not None and not Path(home).is_absolute():
         raise UserError(
             f"HOME is {home!r}, which is not an absolute path",
             hint=wrong_home() or "set it: export HOME=DIR, a directory of yours",

@@ -189,6 +189,7 @@ def _memory_limit() -> str:
 
 
 def check_notebook_dir(folder: str) -> None:
+    """Raise `Failed` where notebooks cannot be opened; one that cannot be written is a notice."""
     if not os.path.isdir(folder):
         raise Failed(
             "the notebook directory %s does not exist on %s" % (folder, _node()),
