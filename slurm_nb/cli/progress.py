@@ -48,7 +48,7 @@ def wait_for_connection(
     line = WaitingLine(session.job_id)
     try:
         with _told_when_stopped(session, line):
-            reached = wait_until_ready(session, timeout_s=timeout_s, show=line.show)
+            reached = wait_until_ready(session, timeout_s=timeout_s, show=line.show, note=line.note)
     except NotReady as error:
         if as_json:
             answer_json(report(session, line.state, login=login))
@@ -120,7 +120,7 @@ class WaitingLine:
     def show(self, state: JobState | None, waited_s: float) -> None:
         """To be called often; writes when there is news."""
         if state and self.state and (self.state.phase, state.phase) == _BACK_IN_THE_QUEUE:
-            self._note(f"job {self._job_id} was put back into the queue; it will start anew")
+            self.note(f"job {self._job_id} was put back into the queue; it will start anew")
         self.state = state
         self._tell_of_length(state, waited_s)
         self._tell_of_no_start(state)
@@ -152,7 +152,7 @@ class WaitingLine:
         start_s = seconds_until(state.start_time, time.time()) or 0
         if waited_s > _LONG_S or start_s > _LONG_S:
             self._told_of_length = True
-            self._note(
+            self.note(
                 "this may take long. You can close the terminal: the job keeps its place in the"
                 f" queue. To wait for it again: slurm-nb wait {self._job_id}; more about it:"
                 f" slurm-nb status {self._job_id}"
@@ -164,13 +164,14 @@ class WaitingLine:
         if never_starts(state.reason):
             self._told_of_no_start = True
             job_id = self._job_id
-            self._note(
+            self.note(
                 f"as it is, this job will not start by itself ({state.reason}). To cancel it:"
                 f" slurm-nb cancel {job_id}; to ask for something else: slurm-nb submit"
                 f" --again {job_id} with other options"
             )
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """A line beside the live one."""
         self.clear()
         self._shown = None
         say_notices([text])

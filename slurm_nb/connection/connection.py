@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_nb.connection.login import Login
+from slurm_nb.connection.node import host_of
 from slurm_nb.connection.tunnel import Tunnel, default_local_port, make_tunnel
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name
@@ -25,7 +26,7 @@ def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tun
         )
     port = session.local_port or default_local_port(session.cluster, session.job_id)
     return make_tunnel(
-        ready,
+        replace(ready, node=host_of(session, ready)),
         user=user_name(),
         login=login,
         local_port=port,

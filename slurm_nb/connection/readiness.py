@@ -36,10 +36,12 @@ def require_ready(session: Session, state: JobState, log: JobLog, store: Store) 
     if progress.failure or progress.exit_code is not None:  # and Slurm does not answer
         raise job_ended(settle(session, state, store, log), session, store)
     if ready is None or state.word == "COMPLETING":
-        raise NotReady(
-            f"job {job_id} is {state}, but Jupyter is not ready",
-            hint=f"wait for it: slurm-nb wait {job_id}; its output: {log.path}",
-        )
+        node = state.node or "its node"
+        hint = f"wait for it: slurm-nb wait {job_id}; its output: {log.path}"
+        if not progress.started and state.phase is Phase.RUNNING:
+            hint += f"; if that stays empty, {node} may have another file system there: set"
+            hint += " SLURM_NB_HOME to a directory that both share"
+        raise NotReady(f"job {job_id} is {state}, but Jupyter is not ready", hint=hint)
     check_node(ready, state, log)
     return ready
 

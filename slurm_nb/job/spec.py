@@ -205,6 +205,12 @@ def _check_sbatch_options(words: tuple[str, ...]) -> None:
         raise UserError(
             f"{words[0]!r} is not an option", hint="options of sbatch go after `--`: -- --exclusive"
         )
+    if ":" in words:
+        raise UserError(
+            "sbatch option ':' starts a second component: slurm-nb submits one job, not a"
+            " heterogeneous one",
+            hint="leave out `:` and the options after it",
+        )
     for word in words:
         if _is_reserved(word):
             raise UserError(

@@ -82,7 +82,8 @@ slurm_nb_raise_limits() {
   local letter hard
   for letter in t v d f; do
     hard=$(ulimit -H "-$letter")
-    ulimit -S "-$letter" "$hard" 2>/dev/null
+    # A second before the hard limit of CPU time the kernel sends SIGXCPU, which names the cause.
+    case $letter$hard in t[0-9]*) ulimit -S -t $((hard - 1)) ;; *) ulimit -S "-$letter" "$hard" ;; esac
     case $letter$hard in
       *unlimited) ;;
       t*) slurm_nb_notice "$slurm_nb_node ends each process after $hard s of CPU time (ulimit -t)" ;;

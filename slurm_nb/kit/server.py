@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import jupyter_server
 
-from . import cleanup, kernels, overrides, self_check, versions
+from . import cleanup, kernels, overrides, processes, self_check, versions
 from .files import write_private
 from .monitor import labextension
 
@@ -212,6 +212,15 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
             notice(text)
         if _JOB["debugger"] == "yes":
             notice("while a notebook's debugger is on, any user of this node can run code as you")
+        if _JOB["listen"] == "socket" and processes.is_private(
+            _JOB["run_dir"],
+            *(os.fsdecode(processes.read("/proc/%s/mountinfo" % pid)) for pid in ("self", "1")),
+        ):
+            notice(
+                "%s is private to this job, so ssh may answer `open failed`: if it does, submit"
+                " with --listen port, or set TMPDIR to a directory of the node that is not private"
+                % os.path.dirname(_JOB["run_dir"])
+            )
         _give_back(app)
         ready = _ready(app, sockets[0])
     except Exception as error:  # whatever it is, nobody has seen that the server is safe

@@ -45,8 +45,11 @@ def check(
 
 
 def _check_notebook_dir(folder: Path) -> Iterator[str]:
+    if not os.path.lexists(folder):
+        yield from _check_place("--notebook-dir", folder)
+        return
     if not folder.is_dir():
-        raise UserError(f"--notebook-dir {str(folder)!r}: there is no such directory")
+        raise UserError(f"--notebook-dir {str(folder)!r} is not a directory")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UserError(
             f"cannot read the notebook directory {folder}", hint="use another: --notebook-dir DIR"

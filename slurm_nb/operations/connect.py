@@ -33,10 +33,12 @@ def wait_until_ready(
     *,
     timeout_s: float | None = None,
     show: Callable[[JobState | None, float], None] = lambda *_: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Connection:
     """Return when Jupyter is ready.
 
-    show: called often, with the job's state and the seconds waited. Raises `JobEnded`, or
+    show: called often, with the job's state and the seconds waited. note: called with what the user
+    should know meanwhile. Raises `JobEnded`, or
     `NotReady` after `timeout_s`: the job lives on then.
     """
     store = Store.of_user(os.environ)
@@ -52,6 +54,7 @@ def wait_until_ready(
             timeout_s=timeout_s,
             stale=stale,
             began_at=began,
+            silent=lambda state: note(_no_output(state, log)),
         )
         state = ready if isinstance(ready, JobState) else shared.ask([session])[session.job_id]
         if isinstance(ready, JobState) or state.phase is Phase.ENDED:
@@ -77,6 +80,14 @@ def wait_until_ready(
         login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
         tunnel = tunnel_of(there, ready, store, login)
         return Connection(there, ready, state, tunnel, _notices(there, state, log))
+
+
+def _no_output(state: JobState, log: JobLog) -> str:
+    return (
+        f"the job has been running for two minutes without output: {state.node or 'its node'} may"
+        f" have another file system at {log.path.parent} than this host. If so, set SLURM_NB_HOME"
+        " to a directory that both share, and submit again"
+    )
 
 
 def _how_ended(session: Session, state: JobState) -> JobState:

@@ -113,7 +113,9 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     beside: list[str] = []
     try:
         with _signals_wait():
-            job = jobs.submit(text, spec, store, cluster=cluster, before=before, tell=beside.extend)
+            job = jobs.submit(
+                text, spec, store, cluster=cluster, before=before, tell=beside.extend, say=note
+            )
             session = keep(job)
         for words in beside:
             note(words)

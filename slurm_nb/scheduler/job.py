@@ -74,15 +74,19 @@ class Scheduler(Protocol):
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Session:
         """Have `script` run; the caller saves the session before anything else.
 
         `before` is called with the path of the script, which is no other job's, when everything
         is ready but nothing is submitted yet. `tell` is given what was said beside the answer, a
-        line each.
+        line each; `say` each line while Slurm makes sbatch try again.
 
         Raises `SchedulerError` when it is refused, `SubmissionUnknown` when nobody knows.
         """
+
+    def hosts_of(self, session: Session, node: str) -> list[str]:
+        """Return other names and addresses of the session's node; never raises."""
 
     def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Session:
         """Find the job whose answer was lost; raises `lost` when it is not found in a while."""

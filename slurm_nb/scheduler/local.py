@@ -43,6 +43,10 @@ class Local:
         """Always `local`."""
         return LOCAL
 
+    def hosts_of(self, session: Session, node: str) -> list[str]:
+        """Return none: it is this machine."""
+        return []
+
     def submit(  # noqa: PLR0913  all but the first three are by name
         self,
         script: str,
@@ -52,6 +56,7 @@ class Local:
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Session:
         """Start `script`; it goes on when this process and its shell are gone."""
         if spec.sbatch_options:

@@ -71,6 +71,7 @@ class Slurm:
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Session:
         """Submit `script` with sbatch, to the clusters that -M names, else to `cluster`.
 
@@ -91,6 +92,7 @@ class Slurm:
             ),
             clusters=clusters_asked_for(os.environ, options),
             before=before,
+            say=say,
         )
         submitted = submission.submit_script()
         tell(submitted.words)
@@ -164,6 +166,14 @@ class Slurm:
                 answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
                 return parse_place(answer.stdout, session.job_id)
         return None
+
+    def hosts_of(self, session: Session, node: str) -> list[str]:
+        """Return a node's host name and address, which may differ from its name in Slurm."""
+        words = ["scontrol", *_where(session), "-o", "show", "node", node]
+        with contextlib.suppress(SchedulerError):
+            said = run(words, timeout_s=QUERY_TIMEOUT_S).stdout
+            return re.findall(r"\bNode(?:HostName|Addr)=(\S+)", said)
+        return []
 
     def find(self, scripts: Collection[str], *, clusters: str, own: str) -> dict[str, Session]:
         """The jobs that run one of `scripts`, by script. Raises `SchedulerError` for no answer."""

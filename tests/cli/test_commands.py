@@ -1255,3 +1255,23 @@ def test_what_tunnel_cmd_says_of_a_job_that_could_not_start(
 
     assert (said.code, said.out) == (4, "")
     assert "Jupyter cannot start: no x on c1\n  install x\n" in said.err
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o277, 0o022])
+def test_a_umask_that_takes_from_the_owner_does_no_harm(
+    run: Run, slurm: AddProgram, umask: int
+) -> None:
+    """What slurm-nb writes it can read; what the umask takes from others stays taken."""
+    slurm("sbatch", 'umask >"$0.umask"; echo 7')
+    old = os.umask(umask)
+    try:
+        result = run("submit", "--no-wait", "--notebook-dir", "/")
+        left = run("list")
+    finally:
+        os.umask(old)
+
+    assert result.code == 0, result
+    assert left.code == 0
+    assert "submitting" not in left.err
+    told = slurm("unused", "").with_name("sbatch.umask").read_text(encoding="ascii")
+    assert int(told, 8) == umask & 0o077

@@ -413,7 +413,7 @@ def test_limits_of_the_login_shell_do_not_reach_the_job(alice: Scientist) -> Non
 
 @pytest.mark.parametrize(
     ("line", "cause"),
-    [("ulimit -t 1", "cpu-limit"), ("ulimit -v 120000", "memory-limit")],
+    [("ulimit -S -t 1", "cpu-limit"), ("ulimit -v 60000", "memory-limit")],
 )
 def test_a_limit_of_the_node_is_named_as_the_cause(alice: Scientist, line: str, cause: str) -> None:
     """Not a missing package, nor a crash."""

@@ -345,3 +345,41 @@ def test_an_import_that_runs_out_of_memory_is_no_missing_package(
 
     assert f"{sys.executable} cannot allocate memory for notebook on c1" in told.text
     assert "ulimit -v unlimited" in told.cure
+
+
+def test_a_class_of_another_environment_is_named(
+    environ: dict[str, str], tmp_path: Path, kit_dir: Path
+) -> None:
+    """The setting, its file, the package and the Python; a real Jupyter refuses to start."""
+    config = tmp_path / "home/.jupyter/jupyter_server_config.py"
+    config.parent.mkdir()
+    config.write_text('c.ServerApp.contents_manager_class = "no_such_package.Manager"\n')
+    (tmp_path / "run/runtime").mkdir(mode=0o700)
+    values = {
+        **dict.fromkeys(("UI", "LISTEN", "ROUTE", "AUTH", "DEBUGGER"), "x"),
+        "IDLE_TIMEOUT_S": "0",
+        "PASSWORD_FILE": "/none",
+    }
+    environ.update({f"SLURM_NB_{name}": value for name, value in values.items()})
+    del environ["PYTHONPATH"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "slurm_nb_kit.preflight", "notebook", "--no-browser"],
+        env={
+            **environ,
+            "JUPYTER_CONFIG_PATH": str(kit_dir / "slurm_nb_kit"),
+            "JUPYTER_RUNTIME_DIR": str(tmp_path / "run/runtime"),
+        },
+        cwd=environ["PWD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    told = read_progress(done.stdout.splitlines(), who=WHO).failure
+    assert told, done
+    assert told.text == (
+        f"your Jupyter configuration ({config}) sets ServerApp.contents_manager_class ="
+        f" 'no_such_package.Manager', and {sys.executable} does not have no_such_package"
+    )
+    assert "use the environment that has it: --env DIR" in told.cure
