@@ -41,12 +41,12 @@ def check_home() -> None:
     if home is not None and not Path(home).is_absolute():
         raise UserError(
             f"HOME is {home!r}, which is not an absolute path",
-            hint=wrong_home() or "set it: export HOME=DIR, a directory of yours",
+            hint=wrong_home() or "set it to your home directory: export HOME=DIR",
         )
 
 
 def wrong_home() -> str:
-    """Return what to do where HOME is not the user's home; empty where it is."""
+    """Return a cure if HOME is not the user's home directory, else an empty text."""
     with suppress(KeyError):
         home = pwd.getpwuid(os.geteuid()).pw_dir
         if os.environ.get("HOME", home) != home and Path(home).is_dir():

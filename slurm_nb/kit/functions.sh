@@ -327,7 +327,7 @@ slurm_nb_limit_threads() {
   done
 }
 
-# What modules can change of the Python that a command line finds.
+# Prints the Python and Jupyter on PATH, which modules can change.
 slurm_nb_on_path() { printf '%s\n' "$(type -P python3)" "${PYTHONPATH:-}" "$(type -P jupyter)" end; }
 
 # Prints the Python that the modules bring; fails where they bring none.
@@ -364,7 +364,7 @@ slurm_nb_find_python() {
 
 # --- Jupyter ---
 
-# A certificate for this job only; slurm-nb prints its fingerprint beside the URL.
+# A certificate for this job only; slurm-nb prints its fingerprint next to the URL.
 slurm_nb_make_certificate() {
   local log=$slurm_nb_run_dir/openssl.log
   # Not the node's configuration, which may add its own extensions.
@@ -393,7 +393,7 @@ slurm_nb_hand_over() {
   elif [ -n "$slurm_nb_brought_by" ]; then
     export SLURM_NB_BROUGHT_BY=$slurm_nb_brought_by SLURM_NB_OWN_PYTHON=$slurm_nb_own_python
   fi
-  # The kit's Jupyter configuration goes first; its server restores the user's own directories.
+  # Jupyter reads the kit's configuration; its server restores the user's own directories.
   export SLURM_NB_JUPYTER_CONFIG_PATH=${JUPYTER_CONFIG_PATH:-}
   export SLURM_NB_JUPYTER_RUNTIME_DIR=${JUPYTER_RUNTIME_DIR:-}
   export JUPYTER_CONFIG_PATH=$slurm_nb_kit_dir/slurm_nb_kit${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}

@@ -1,4 +1,4 @@
-"""Start Jupyter once everything it needs is there; otherwise report all that is missing.
+"""Start Jupyter if the node has everything it needs; otherwise report all that is missing.
 
 Run by the interpreter that is to run Jupyter, as `-m slurm_nb_kit.preflight notebook --no-browser`:
 the process that looks is the one that becomes Jupyter. An environment without a usable Jupyter
@@ -18,7 +18,7 @@ from typing import Any, Dict, List
 
 from .environment import packages
 
-# What `python -m` goes on to import.
+# The modules that `python -m` imports.
 _APPS = {"notebook": "notebook.app", "jupyterlab": "jupyterlab.labapp"}
 _PROBE_BYTES = 65536
 _FREE_BYTES = 20 << 20
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the job script dies: who is killed can't stop Jupyter.
+    """Have the kernel send SIGTERM when the job script dies, as a killed script cannot.
 
     Without cgroups Slurm does not find what the script has started then (proctrack/linuxproc, seen
     on 22.05). PR_SET_PDEATHSIG of prctl(2); a container's runtime may be the parent instead.
@@ -111,7 +111,7 @@ def _check_packages(found: Dict[str, Any], module: str) -> None:
     if has_kernel:
         _offer_kernel(found)
     else:
-        use = "without %s as a kernel, for it does not have ipykernel" % found["python"]
+        use = "without %s as a kernel, because it does not have ipykernel" % found["python"]
     tell("notice", text="%s; so slurm-nb starts its own Jupyter (%s), %s" % (text, own, use))
     if cures:
         tell("notice", text="to use the Python of %s: %s" % (brought_by, cures))
@@ -145,7 +145,7 @@ def _check_import(found: Dict[str, Any], name: str) -> None:
     """Raise `Failed` where a package is there but lacks what it needs, or does not fit the node."""
     try:
         importlib.import_module(_APPS[name])
-    except Exception as error:  # whatever a broken package raises
+    except Exception as error:  # a broken package can raise anything
         traceback.print_exc()
         said = ("%s: %s" % (type(error).__name__, error)).splitlines()[0].rstrip(": ")
         if isinstance(error, MemoryError) or "annot allocate memory" in said:
@@ -159,7 +159,7 @@ def _check_import(found: Dict[str, Any], name: str) -> None:
         )
         hiding = _loaded_from(packages.user_site(), error)
         if hiding:
-            said += "; %s has %s, which Python uses in place of its own" % (
+            said += "; %s has %s, which Python prefers to the environment's own" % (
                 packages.user_site(),
                 ", ".join(hiding[:5]),
             )
@@ -255,7 +255,7 @@ def _check_writable(what: str, folder: str) -> None:
 
 
 def _home_cure() -> str:
-    """Return what to do where HOME is not the user's home; empty where it is."""
+    """Return a cure if HOME is not the user's home directory, else an empty text."""
     try:
         home = pwd.getpwuid(os.geteuid()).pw_dir
     except KeyError:
@@ -286,7 +286,7 @@ def _explain_configuration() -> None:
         from .environment import user_config  # noqa: PLC0415  needs traitlets
 
         missing = user_config.missing_class()
-    except Exception:  # Jupyter's own message stands in the log
+    except Exception:  # the log has Jupyter's own message
         return
     if not missing:
         return

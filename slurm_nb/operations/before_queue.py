@@ -1,4 +1,4 @@
-"""What this host can tell about a job before Slurm queues it."""
+"""Check a job on this host before Slurm queues it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _check_room(folder: Path) -> None:
 
 
 def _check_place(option: str, path: Path) -> Iterator[str]:
-    """A path that is missing here may exist on the nodes, unless it is in the user's directory."""
+    """Raise `UserError` if the user's directory lacks the path; only the nodes may have another."""
     if os.path.lexists(path):
         if path.exists() and not os.access(path, os.R_OK):
             raise UserError(f"{option} {str(path)!r}: you have no permission to read it")

@@ -258,7 +258,11 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, pa
         (["--container", "/no.sif"], "there is neither apptainer nor singularity on c", "--module"),
         (["--setup", "false 'it is'"], "the --setup line failed: false 'it is'", "|| true"),
         (["--setup", "echo 'half"], "the --setup line failed: echo 'half", "|| true"),
-        (["--setup", "exit 3"], "for --setup, --module or --env ended the job script on c", "exit"),
+        (
+            ["--setup", "exit 3"],
+            "the lines of --setup, --module or --env ended the job script on c",
+            "exit",
+        ),
         (["--python", "/no/python"], "there is no Python interpreter /no/python on c", "--python"),
         (["--python", "/usr/bin/false"], "/usr/bin/false did not start on c", "--python"),
     ],

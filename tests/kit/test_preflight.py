@@ -92,7 +92,7 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(environ: dict[
         f"{sys.executable} on c1 cannot run Jupyter Lab: it does not have jupyterlab 3.6 or later"
     )
     assert "use an environment that you can install into: --env DIR" in told.cure  # no pip with -S
-    assert "use --ui notebook (notebook 7.5.6 is there)" in told.cure
+    assert "use --ui notebook (it has notebook 7.5.6)" in told.cure
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_module_without_jupyter_does_not_stop_slurm_nbs_own(
 
     assert "started by own" in done.stdout
     first = read_progress(done.stdout.splitlines(), who=WHO).notices[0]
-    assert f"without {sys.executable} as a kernel, for it does not have ipykernel" in first
+    assert f"without {sys.executable} as a kernel, because it does not have ipykernel" in first
     assert not (tmp_path / "run/kernels").exists()
 
 

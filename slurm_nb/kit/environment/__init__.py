@@ -1,1 +1,1 @@
-"""What the Python of a job's environment has: packages, tools, settings of the user's Jupyter."""
+"""Packages, tools and Jupyter settings of the Python in a job's environment."""

@@ -99,7 +99,7 @@ def cures(
         ways.append("ignore ~/.local: --setup 'export PYTHONNOUSERSITE=1'")
     (other,) = (name for name in _UI if name != module)
     if not lacking(found, other):
-        ways.append("use --ui %s (%s %s is there)" % (_UI[other], other, found["packages"][other]))
+        ways.append("use --ui %s (it has %s %s)" % (_UI[other], other, found["packages"][other]))
     if inside:
         ways.append("use an image with Jupyter, or name its Python: --python PATH")
         return "; or ".join(ways)

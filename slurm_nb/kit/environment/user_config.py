@@ -26,7 +26,7 @@ def missing_class() -> Optional[Tuple[str, str]]:
 
 
 def _classes() -> Iterator[Tuple[str, str, str, str]]:
-    """Every setting that holds the dotted name of a class: path, section, name, value."""
+    """Return path, section, name and value of each setting that names a class with its module."""
     kit = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     for folder in ServerApp().config_file_paths:
         if os.path.realpath(folder) == kit:

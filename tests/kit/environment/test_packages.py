@@ -71,7 +71,7 @@ def test_the_cure_uses_the_tool_that_the_environment_has(tool: str, command: str
 def test_the_other_page_is_offered_where_its_package_is_there() -> None:
     """Lab 3.6.8 is enough, and nothing needs to be installed."""
     assert cures(a_python(notebook=None, jupyterlab="3.6.8")).startswith(
-        "use --ui lab (jupyterlab 3.6.8 is there); or "
+        "use --ui lab (it has jupyterlab 3.6.8); or "
     )
     assert "--ui" not in cures(a_python(notebook=None, jupyterlab="3.4.0"))
     assert cures(a_python(jupyterlab=None), "jupyterlab").startswith("use --ui notebook (")
@@ -98,7 +98,7 @@ def test_old_packages_in_the_home_that_hide_newer_ones_are_named() -> None:
     assert told.endswith("/home/a/.local/lib/python3.11/site-packages hides its notebook 7.5.6")
     assert (
         cures(found) == "ignore ~/.local: --setup 'export PYTHONNOUSERSITE=1'; or use --ui lab"
-        " (jupyterlab 4.6.2 is there)"
+        " (it has jupyterlab 4.6.2)"
     )
 
 
