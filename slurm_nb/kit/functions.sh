@@ -19,6 +19,9 @@ slurm_nb_server=   # the process that becomes Jupyter
 slurm_nb_stopping= # yes: this script has ended it
 slurm_nb_woken=    # yes: a signal came
 slurm_nb_before=   # the Python and Jupyter on PATH before the first module
+# A site's template may be older than these two.
+slurm_nb_own_python=${slurm_nb_own_python:-$python}
+slurm_nb_brought_by=${slurm_nb_brought_by:-}
 
 # --- lines for the login node ---
 

@@ -94,6 +94,7 @@ def _check_packages(found: Dict[str, Any], module: str) -> None:
     """Raise `Failed`, or become slurm-nb's own Jupyter where this interpreter's is not usable."""
     own = os.environ.pop("SLURM_NB_OWN_PYTHON", "")
     brought_by = os.environ.pop("SLURM_NB_BROUGHT_BY", "")
+    inside = bool(os.environ.pop("SLURM_NB_INSIDE", ""))
     lacks = packages.lacking(found, module)
     if not lacks:
         return
@@ -101,7 +102,6 @@ def _check_packages(found: Dict[str, Any], module: str) -> None:
     named = (
         "--python" if not brought_by else "--env" if " environment " in brought_by else "--module"
     )
-    inside = bool(os.environ.get("SLURM_NB_INSIDE"))
     usable = os.access(own, os.X_OK) and not inside and not _is_same(own, sys.executable)
     text = packages.text(found, lacks, module, _node())
     cures = packages.cures(found, module, named=named, own=usable, inside=inside)

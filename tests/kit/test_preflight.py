@@ -383,3 +383,39 @@ def test_a_class_of_another_environment_is_named(
         f" 'no_such_package.Manager', and {sys.executable} does not have no_such_package"
     )
     assert "use the environment that has it: --env DIR" in told.cure
+
+
+def test_old_packages_in_the_home_that_break_an_import_are_named(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """`pip install --user` of years ago, in a Python that is no virtual environment."""
+    user = tmp_path / f"user/lib/python3.{sys.version_info[1]}/site-packages"
+    user.mkdir(parents=True)
+    (user / "oldlib.py").write_text("")
+    (tmp_path / "fakes/notebook/app.py").write_text("from oldlib import new_name")
+    environ["PYTHONUSERBASE"] = str(tmp_path / "user")
+    python = Path(sys.base_prefix, f"bin/python3.{sys.version_info[1]}")
+
+    done = subprocess.run(
+        [python, "-m", "slurm_nb_kit.preflight", "notebook"],
+        env=environ,
+        cwd=environ["PWD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    told = read_progress(done.stdout.splitlines(), who=WHO).failure
+    assert told, done
+    assert f"{user} has oldlib, which Python prefers" in told.text
+    assert told.cure.startswith("ignore ~/.local: --setup 'export PYTHONNOUSERSITE=1'; or ")
+
+
+def test_in_a_container_nothing_is_to_be_installed(environ: dict[str, str], tmp_path: Path) -> None:
+    """An image cannot be written, and slurm-nb's own Python is outside."""
+    fall_back(environ, tmp_path, "")
+    environ["SLURM_NB_INSIDE"] = "yes"
+
+    told = failure(environ)
+
+    assert told.cure == "use an image with Jupyter, or name its Python: --python PATH"
