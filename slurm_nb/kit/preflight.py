@@ -97,6 +97,8 @@ def _check_packages(found: Dict[str, Any], module: str) -> None:
     inside = bool(os.environ.pop("SLURM_NB_INSIDE", ""))
     lacks = packages.lacking(found, module)
     if not lacks:
+        if brought_by.startswith("the module "):
+            tell("notice", text="Jupyter runs in %s of %s" % (sys.executable, brought_by))
         return
     has_kernel = packages.has_kernel(found)
     named = (

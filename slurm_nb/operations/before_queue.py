@@ -41,6 +41,7 @@ def check(
             yield from _check_place(option, Path(path))
     # Lines of bash, modules and templates can change what the interpreter finds.
     sure = not (spec.setup or spec.module or template)
+    yield from _check_data_dir(environ, sure=sure)
     yield from _check_python(spec, kit_dir, environ, sure=sure)
 
 
@@ -56,6 +57,20 @@ def _check_notebook_dir(folder: Path) -> Iterator[str]:
         )
     if not os.access(folder, os.W_OK):
         yield f"you cannot write to {folder}, so save notebooks elsewhere"
+
+
+def _check_data_dir(environ: Mapping[str, str], *, sure: bool) -> Iterator[str]:
+    """Look where Jupyter keeps the signatures that it needs to save a notebook (jupyter_core)."""
+    share = environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")  # noqa: PTH111
+    folder = Path(environ.get("JUPYTER_DATA_DIR") or f"{share}/jupyter")
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if there.is_dir():
+        return
+    kind = f"a link to {there.readlink()}, which does not exist" if there.is_symlink() else "a file"
+    text = f"Jupyter cannot save notebooks without its data directory {folder}: {there} is {kind}"
+    if sure:
+        raise UserError(text, hint="repair or remove it, or set JUPYTER_DATA_DIR to another")
+    yield text
 
 
 def _check_room(folder: Path) -> None:

@@ -419,3 +419,12 @@ def test_in_a_container_nothing_is_to_be_installed(environ: dict[str, str], tmp_
     told = failure(environ)
 
     assert told.cure == "use an image with Jupyter, or name its Python: --python PATH"
+
+
+def test_a_module_that_brings_jupyter_is_named(environ: dict[str, str]) -> None:
+    """The user learns which Python runs Jupyter, and why."""
+    environ.update(SLURM_NB_OWN_PYTHON="/none", SLURM_NB_BROUGHT_BY="the module jupyter/1.0")
+
+    notices = read_progress(start(environ).stdout.splitlines(), who=WHO).notices
+
+    assert notices == (f"Jupyter runs in {sys.executable} of the module jupyter/1.0",)

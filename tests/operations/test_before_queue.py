@@ -32,7 +32,9 @@ def kit_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kit.install(tmp_path_factory.mktemp("kits"))
 
 
-def notes(tmp_path: Path, kit_dir: Path, **options: Any) -> list[str]:
+def notes(
+    tmp_path: Path, kit_dir: Path, environ: dict[str, str] | None = None, **options: Any
+) -> list[str]:
     options.setdefault("notebook_dir", tmp_path)
     template = options.pop("template", None)
     spec = JobSpec(**options)
@@ -41,7 +43,7 @@ def notes(tmp_path: Path, kit_dir: Path, **options: Any) -> list[str]:
             spec,
             state_dir=tmp_path,
             kit_dir=kit_dir,
-            environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+            environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **(environ or {})},
             template=template,
         )
     )
@@ -124,9 +126,9 @@ def test_a_path_that_is_missing_here_may_be_the_nodes_own(
 ) -> None:
     """Nobody but the nodes may have /sw; it is a note."""
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
-    path = Path("/no/such") if option == "python" else "/no/such"
+    options: dict[str, Any] = {option: Path("/no/such") if option == "python" else "/no/such"}
 
-    (note, *_) = notes(tmp_path, kit_dir, **{option: path})
+    (note, *_) = notes(tmp_path, kit_dir, **options)
 
     assert "'/no/such' does not exist on this host" in note or "/no/such/bin/python3" in note
 
@@ -178,3 +180,17 @@ def test_a_conda_environment_is_found_by_its_name(env: Path, tmp_path: Path, kit
         notes(tmp_path, kit_dir, env="env")
 
     assert notes(tmp_path, kit_dir, env="another") == []
+
+
+def test_a_link_to_nowhere_where_jupyter_keeps_its_data_is_refused(
+    tmp_path: Path, kit_dir: Path
+) -> None:
+    """Jupyter would start and save nothing; --setup may name another directory."""
+    (tmp_path / "jupyter").symlink_to("/no/such")
+    environ = {"XDG_DATA_HOME": str(tmp_path)}
+
+    with pytest.raises(UserError, match="is a link to /no/such, which does not exist"):
+        notes(tmp_path, kit_dir, environ)
+
+    (note,) = notes(tmp_path, kit_dir, environ, setup=("export JUPYTER_DATA_DIR=/x",))
+    assert note.startswith("Jupyter cannot save notebooks without its data directory")
