@@ -59,7 +59,7 @@ slurm_nb_set_traps() {
 slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, if Slurm does not say it
   local base
   slurm_nb_set_traps
-  slurm_nb_raise_limits
+  [ "$slurm_nb_cluster" = local ] || slurm_nb_raise_limits
   [ -z "$slurm_nb_signalled" ] || slurm_nb_woken=yes
   # Every process of this session carries this mark in its environment.
   export SLURM_NB_SESSION=$slurm_nb_cluster/$slurm_nb_job_id
@@ -344,8 +344,8 @@ slurm_nb_module_python() {
     return
   fi
   program=${now[2]}
-  [ "$program" != "${before[2]}" ] || return 1
-  read -r line 2>/dev/null <"$program" # a wheel's script names its interpreter
+  [ -n "$program" ] && [ "$program" != "${before[2]}" ] || return 1
+  read -r line 2>/dev/null <"$program" || return 1 # a wheel's script names its interpreter
   line=${line#'#!'}
   [[ ${line##*/} == python* && -x $line ]] && printf %s "$line"
 }

@@ -101,9 +101,9 @@ def _check_packages(found: Dict[str, Any], module: str) -> None:
             tell("notice", text="Jupyter runs in %s of %s" % (sys.executable, brought_by))
         return
     has_kernel = packages.has_kernel(found)
-    named = (
-        "--python" if not brought_by else "--env" if " environment " in brought_by else "--module"
-    )
+    named = "--module" if brought_by else "--python"
+    if brought_by.startswith("the environment "):
+        named = "--env"
     usable = os.access(own, os.X_OK) and not inside and not _is_same(own, sys.executable)
     text = packages.text(found, lacks, module, _node())
     cures = packages.cures(found, module, named=named, own=usable, inside=inside)

@@ -51,6 +51,31 @@ def test_an_account_that_slurm_refuses_leaves_no_job_and_no_session(alice: Scien
     assert list(alice.state.glob("sessions/*/*")) == list((alice.state / "jobs").iterdir()) == []
 
 
+RETRIES = """#!/bin/bash
+echo "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying" >&2
+sleep 4
+printf 'sbatch: error: %s\\n' 'the queue is full' 'see https://hpc.edu/queue' 'or ask us' >&2
+exit 1
+"""
+
+
+def test_a_slurm_that_takes_no_jobs_is_told_while_sbatch_tries_again(alice: Scientist) -> None:
+    """With MaxJobCount reached (seen by sbatch's words): nobody stares at a silent terminal, the
+    site's lines stay lines, and no note of a submission remains.
+    """
+    env = alice.program("sbatch", RETRIES)
+
+    said = alice.slurm_nb("submit", env=env)
+
+    lines = said.stderr.splitlines()
+    retrying = "Note: sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
+    assert said.exit_code == 3
+    assert lines[0] == retrying
+    assert "  sbatch: error: see https://hpc.edu/queue" in lines
+    assert "nothing was submitted" in lines[-1]
+    assert list((alice.state / "submitting").iterdir()) == []
+
+
 def test_a_partition_that_is_not_there_is_refused(alice: Scientist) -> None:
     """Sbatch's own words are shown with exit code 3."""
     said = alice.slurm_nb("submit", "-p", "nosuchpartition")
