@@ -75,7 +75,7 @@ _MEMORY = "request more memory: `{again} --mem {mem}`"
 _TIME = "request more time: `{again} --time {time}`"
 _NODE = "use another node: `{again}{exclude}`; if it happens again, contact your site"
 # Not --again: the session is in the old state directory.
-_SHARED = (
+SHARED = (
     "set `SLURM_NB_HOME` to a directory that login and compute nodes share, then run"
     " `slurm-nb submit` with the same options"
 )
@@ -176,7 +176,7 @@ CAUSES = (
           states=("REQUEUED",), line=_CANCELLED + r" DUE TO JOB REQUEUE \*\*\*"),
     Cause("not-started", _FOUND, "a check in the job failed", "{cure}", failed=r".*"),
     # Slurm's state says only that it failed or ended.
-    Cause("no-output", "{node} could not write the job's output", _STATE_DIR, _SHARED,
+    Cause("no-output", "{node} could not write the job's output", _STATE_DIR, SHARED,
           states=_FAILED, reason=r"JobLaunchFailure|RaisedSignal:53\(.*", started=False,
           silent=True),
     Cause("kit-refused", "slurm-nb did not start Jupyter",
@@ -198,7 +198,7 @@ CAUSES = (
           "free some space (check with `quota` and `df`), then run `{again}`", states=_FAILED,
           line=rf"\S+: .*: {_FULL}|OSError: \[Errno (?:28|122)\] {_FULL}.*"
           r"|sqlite3\.OperationalError: database or disk is full"),
-    Cause("state-directory", "{node} could not create the session's directory", _STATE_DIR, _SHARED,
+    Cause("state-directory", "{node} could not create the session's directory", _STATE_DIR, SHARED,
           states=_FAILED, started=False, line=r"mkdir: cannot create directory .*"),
     Cause("port", "Jupyter could not use an address or socket",
           "another process uses it, or its path is too long",

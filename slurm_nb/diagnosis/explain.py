@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slurm_nb.diagnosis.causes import CAUSES, NAMING, Cause
+from slurm_nb.diagnosis.causes import CAUSES, NAMING, SHARED, Cause
 from slurm_nb.diagnosis.outcome import Ending
 from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import Progress, is_node
@@ -79,6 +79,15 @@ def explain(  # noqa: PLR0913  one keyword per requested resource
             text = f"according to its output, {text}"
         said = "" if cause.stopping or cause.failed else _said(state, progress)
         return Ending(cause.word, text, _short(line) or said, cure)
+    if not progress.started and not tail and state.word in {"FAILED", "COMPLETED"}:
+        return Ending(
+            "unknown",
+            "the job ran, but its output did not reach this host",
+            _said(state, progress),
+            f"look again in a minute; {values['node']} may have another file system at the state"
+            f" directory: {SHARED}",
+            known=False,
+        )
     return Ending(
         "unknown",
         f"the cause is unknown: {_said(state, progress)}",
