@@ -6,14 +6,15 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 
-.PHONY: help demo test test-all check prose dist bench soak cluster pictures packages clean
+.PHONY: help demo test test-all check prose docs dist bench soak cluster pictures packages clean
 
 help:
 	@echo "make demo     run Jupyter in a job (without Slurm: on this machine) and say how to look at it"
 	@echo "make test     run all tests; as root on Debian on a real Slurm cluster in namespaces"
 	@echo "make test-all the same on each Slurm release, without and with accounting; an hour"
-	@echo "make check    lint, types, shellcheck"
+	@echo "make check    lint, types, shellcheck, documentation"
 	@echo "make prose    check the English of docs, help, messages and docstrings"
+	@echo "make docs     build the documentation and the man page into build/docs"
 	@echo "make dist     build wheel and sdist, and try the wheel in a clean environment"
 	@echo "make bench    measure, against what can be expected"
 	@echo "make soak     end 200 sessions in every way there is, and count what is lost or left"
@@ -28,7 +29,7 @@ test: packages .venv/developing
 test-all: packages .venv/developing
 	$(BIN)/python -m tests.matrix --all
 
-check: .venv/developing
+check: docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -38,6 +39,12 @@ check: .venv/developing
 
 prose: .venv/developing
 	$(BIN)/python -m tests.prose
+
+docs: .venv/developing
+	rm -rf build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees docs build/docs
+	mkdir build/docs/man
+	$(BIN)/python docs/man_page.py >build/docs/man/slurm-nb.1
 
 dist: .venv/developing
 	rm -rf dist build/clean
@@ -69,7 +76,7 @@ packages:
 	tests/debian-packages test
 
 .venv/bin/python:
-	tests/debian-packages venv
+	PYTHON='$(PYTHON)' tests/debian-packages venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 

@@ -14,7 +14,6 @@ slurm-nb's own fault with 70 (EX_SOFTWARE of sysexits.h).
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 
 EXIT_INTERRUPTED = 130
 EXIT_BUG = 70
@@ -47,6 +46,11 @@ class UserError(SlurmNbError):
     """A value that the user gave, or a file that was read, can't be right."""
 
     exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", options: Collection[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.options = options
+        """Names of the options of `submit` whose values it is about: `("time",)`."""
 
 
 class SchedulerError(SlurmNbError):
@@ -84,5 +88,7 @@ class NotReady(SlurmNbError):
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """The question whether one of `known` was meant, with a blank; empty when none is alike."""
+    from difflib import get_close_matches  # noqa: PLC0415  only where a name was mistyped
+
     close = get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]}? " if close else ""

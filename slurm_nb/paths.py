@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
 SITE_CONFIG = Path("/etc/slurm-nb/config.toml")
@@ -38,6 +37,6 @@ def template_folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 def templates_folder() -> Path:
     """The folder of job templates: beside the package, or one level up in a checkout."""
-    package = Path(str(resources.files("slurm_nb")))
+    package = Path(__file__).parent
     inside = package / "job_templates"
     return inside if inside.is_dir() else package.parent / "job_templates"

@@ -1,4 +1,4 @@
-"""Times as Slurm writes them and as people do. Pure: no I/O, no clock."""
+"""Times as Slurm writes them and as people do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIME = re.compile(
 _MAX_TIME_S = (2**32 - 3) * 60
 
 
-def time_limit_s(text: str, option: str = "--time") -> int | None:
+def time_limit_s(text: str, option: str = "time") -> int | None:
     """Seconds of a Slurm time limit such as `1-12:30:00`; None when it is unlimited.
 
     The forms are those of sbatch(1), `--time` (22.05). Zero means no limit there, and here.
@@ -31,7 +31,11 @@ def time_limit_s(text: str, option: str = "--time") -> int | None:
         return None
     match = _TIME.fullmatch(text)
     if match is None:
-        raise UserError(f"{option} {text!r}: not a time limit", hint=f"write {_TIME_FORMS}")
+        raise UserError(
+            f"--{option} {text!r}: not a time limit",
+            hint=f"write {_TIME_FORMS}",
+            options=(option,),
+        )
     part = {name: int(value) for name, value in match.groupdict(default="0").items()}
     seconds = (
         part["days"] * 86400
@@ -40,7 +44,11 @@ def time_limit_s(text: str, option: str = "--time") -> int | None:
         + (part["ds"] + part["s"] + part["sec"])
     )
     if seconds > _MAX_TIME_S:
-        raise UserError(f"{option} {text!r}: longer than Slurm can count", hint="write UNLIMITED")
+        raise UserError(
+            f"--{option} {text!r}: longer than Slurm can count",
+            hint="write UNLIMITED",
+            options=(option,),
+        )
     return seconds or None
 
 

@@ -1,12 +1,16 @@
-"""What the tests share: recorded answers of Slurm, a state directory, the real cluster."""
+"""What the tests share: recorded answers of Slurm, a state directory, the real cluster.
+
+And what makes a run the same however it is started: limits, signals, reasons that are told once.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ import pytest
 
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.session.store import Store
-from tests.cluster import RELEASES, Cluster, ensure_environment, missing
+from tests import events, time_limits
+from tests.cluster import RELEASES, Cluster, ensure_environment, missing, run_here
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).parent / "data"
@@ -22,16 +27,65 @@ NONCE = "5f" * 16
 """What the lines of the job in the tests carry."""
 
 AddProgram = Callable[[str, str], Path]
+_CLUSTER_TEST_S = 300
+_CLUSTER_START_S = 1800
+"""Once for each release its programs are fetched."""
+_BUILD_S = 600
+_ERRORS = pytest.StashKey[dict[int, str]]()
+"""The error of a fixture that many tests share, by id: the test that told of it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("the real cluster")
     group.addoption("--release", choices=RELEASES, help="whose Slurm and Python; else own")
     group.addoption("--accounting", action="store_true", help="with slurmdbd on a MariaDB")
+    events.add_option(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes seconds, and a package index to build from")
+    config.stash[_ERRORS] = {}
+    for plugin in (events, time_limits):
+        config.pluginmanager.register(plugin)
+    _hear_signals()
+
+
+def _hear_signals() -> None:
+    """Undo `nohup` and a script's `&`, whose ignored signals every program of a test would inherit.
+
+    A handler is not inherited, so those programs start with the default. This process itself still
+    survives a SIGHUP or SIGQUIT that it was told to ignore.
+    """
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGQUIT: lambda *_: None,
+        signal.SIGHUP: lambda *_: None,
+    }
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("cluster") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_CLUSTER_TEST_S))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell once why a fixture failed that many tests share; the others name the first of them."""
+    report = yield
+    if report.failed and report.when == "setup" and call.excinfo is not None:
+        errors = item.config.stash[_ERRORS]
+        first = errors.setdefault(id(call.excinfo.value), item.nodeid)
+        if first != item.nodeid:
+            report.longrepr = f"the same error as in {first}"
+    return report
 
 
 def recorded(name: str) -> list[str]:
@@ -90,18 +144,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout: SLURM_NB_WHEEL, else built here."""
     if "SLURM_NB_WHEEL" in os.environ:
         return Path(os.environ["SLURM_NB_WHEEL"])
+    time_limits.allow(_BUILD_S)
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    run_here(command, timeout_s=_BUILD_S)
     return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="session")
-def cluster(
-    wheel: Path,
-    pytestconfig: pytest.Config,
-    record_testsuite_property: Callable[[str, object], None],
-) -> Iterator[Cluster]:
+def cluster(wheel: Path, pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """A real Slurm on hosts of its own; without one the tests are skipped, in CI they fail."""
     release: str | None = pytestconfig.getoption("--release")
     accounting: bool = pytestconfig.getoption("--accounting")
@@ -111,21 +162,23 @@ def cluster(
         if os.environ.get("CI"):
             pytest.fail(words)
         pytest.skip(words)
+    time_limits.allow(_CLUSTER_START_S)
     with Cluster.start("tests", release=release, accounting=accounting) as running:
         environment = ensure_environment(running, wheel)
         for name, command in (("slurm", "sbatch"), ("python", environment.python)):
             said = running.login.run([command, "--version"]).stdout
-            record_testsuite_property(name, said.split()[-1])
+            events.note(pytestconfig, "fact", name=name, value=said.split()[-1])
         yield running
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Skips are loud: the last thing that is seen."""
+    """Skips are loud, and each reason is told once."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section(f"{len(skipped)} TESTS WERE SKIPPED", sep="!", red=True)
-        for reason in sorted({str(report.longrepr[2]) for report in skipped}):
-            terminalreporter.line(reason)
+        reasons = Counter(str(report.longrepr[2]) for report in skipped)
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"[{count}] {reason}")
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,7 +6,9 @@ In a Slurm job where a Slurm answers, else on this machine.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +17,8 @@ from typing import Any
 
 ENVIRONMENT = Path(sys.prefix)
 SLURM_NB = str(ENVIRONMENT / "bin/slurm-nb")
+SHOWN = os.path.relpath(SLURM_NB)
+"""What the reader can type: slurm-nb itself is not on PATH."""
 LAST_JOB = ENVIRONMENT / "demo-job"
 # /api answers without the token, so the demo need not send it (jupyter_server 2.21).
 ANSWERS = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}/api', timeout=20)"
@@ -29,13 +33,17 @@ def main() -> int:
     if not (answers_here(record["port"]) if local else answers_on_node(record)):
         say(f"Jupyter of {record['job_id']} does not answer")
         return 1
-    here = record["url"].replace(f":{record['local_port']}/", f":{record['port']}/")
     say(f"\nJupyter answers on {record['node']}, port {record['port']}.\n")
     if local:
+        here = record["url"].replace(f":{record['local_port']}/", f":{record['port']}/")
         say(f"Look at it on this machine:\n  {here}\n")
-    say("Look at it from your laptop: run")
-    say(f"  {record['tunnel_command']}\nand open\n  {record['url']}\n")
-    say(f"Stop it:\n  {Path(SLURM_NB).relative_to(Path.cwd())} cancel {record['job_id']}")
+    came_by_ssh = "SSH_CONNECTION" in os.environ
+    if came_by_ssh or not local:
+        say(f"Look at it from your laptop: run\n  {record['tunnel_command']}")
+        if not came_by_ssh:
+            say(f"(put a name of {socket.getfqdn()} there that your laptop knows)")
+        say(f"and open\n  {record['url']}\n")
+    say(f"Stop it:\n  {SHOWN} cancel {record['job_id']}")
     return 0
 
 
@@ -52,11 +60,16 @@ def still_running() -> dict[str, Any] | None:
 def submit() -> dict[str, Any] | None:
     """A new session of half an hour; None when slurm-nb has said what is wrong."""
     where = [] if slurm_answers() else ["--cluster", "local"]
-    command = [SLURM_NB, "submit", "--json", "--time", "30:00", *where]
-    say("$ slurm-nb " + " ".join(command[1:]))
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    record: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
-    return record
+    words = ["submit", "--json", "--time", "30:00", *where]
+    say(" ".join(["$", SHOWN, *words]))
+    pipe = subprocess.PIPE
+    with subprocess.Popen([SLURM_NB, *words], stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stderr:
+            say(line.replace(": slurm-nb ", f": {SHOWN} ").rstrip("\n"))
+        record: dict[str, Any] = json.loads(process.stdout.read() or "null")
+    return record if process.returncode == 0 else None
 
 
 def slurm_answers() -> bool:

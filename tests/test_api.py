@@ -13,10 +13,11 @@ from slurm_nb.connection.login import Login
 from slurm_nb.errors import JobEnded, SchedulerError, UserError
 from slurm_nb.files import write_private
 from slurm_nb.job.spec import JobSpec
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from tests.cli.test_commands import TOKEN, has_token, running, shown, slurm
 from tests.conftest import AddProgram
+from tests.fakes import TOKEN, has_token, running, shown, slurm
 
 __all__ = ["slurm"]  # a fixture, for pytest to find here
 LOGIN = Login("login.hpc.edu")
@@ -54,6 +55,18 @@ def test_a_submitted_session_is_saved_before_anything_else(spec: JobSpec, store:
     assert found == [session]
     assert (session.job_id, session.login_host, session.local_port) == ("7", "login.hpc.edu", 9999)
     assert store.load("7") == session
+
+
+@pytest.mark.usefixtures("store")
+def test_a_state_directory_can_be_passed(spec: JobSpec, tmp_path: Path) -> None:
+    """A program that looks after several users' jobs does not change its environment for it."""
+    other = Store.of_user({"SLURM_NB_HOME": str(tmp_path / "other")})
+    other.save(Session(job=Job("8", "hpc")))
+
+    assert f"state_dir={other.folder}" in slurm_nb.render(spec, store=other)
+    assert slurm_nb.find_session("8", store=other).job_id == "8"
+    with pytest.raises(UserError, match="job 8 was not started by slurm-nb"):
+        slurm_nb.find_session("8")
 
 
 def test_words_beside_sbatchs_answer_are_passed_on(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import slurm_nb
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
@@ -38,10 +39,11 @@ IO_NAMES = {
 }  # fmt: skip
 IO_MODULES = {"os", "io", "time", "shutil", "socket", "subprocess", "tempfile", "pwd", "grp"}
 PURE = [
-    "times.py", "job/spec.py", "job/quoting.py", "job/saved_options.py", "joblog/events.py",
-    "connection/tunnel.py", "connection/connection.py", "config/toml_file.py", "config/amounts.py",
-    "config/site_rules.py", "config/sample.py", "diagnosis/reasons.py", "diagnosis/causes.py",
-    "diagnosis/explain.py", "diagnosis/describe.py", "scheduler/environment.py",
+    "times.py", "job/spec.py", "job/routes.py", "job/quoting.py", "job/saved_options.py",
+    "joblog/events.py", "connection/tunnel.py", "connection/connection.py",
+    "config/toml_file.py", "config/amounts.py", "config/site_rules.py", "config/sample.py",
+    "diagnosis/reasons.py", "diagnosis/causes.py", "diagnosis/explain.py",
+    "diagnosis/describe.py", "diagnosis/outcome.py", "scheduler/environment.py",
     "scheduler/parse.py",
 ]  # fmt: skip
 
@@ -181,9 +183,7 @@ def test_a_quick_command_loads_neither_jinja2_nor_submitit(
     arguments: list[str], tmp_path: Path
 ) -> None:
     """Only a submission needs the template engine and submitit."""
-    Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")}).save(
-        Session(job_id="7", cluster="hpc")
-    )
+    Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")}).save(Session(job=Job("7", "hpc")))
 
     loaded = loaded_by(command_line(*arguments), tmp_path)
 

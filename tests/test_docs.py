@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import ast
+import html
 import os
 import re
 import shlex
-from collections.abc import Sequence
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import click
+import generate
 import pytest
+from man_page import man_page
 
 from slurm_nb.cli.main import cli
-from slurm_nb.diagnosis import causes, reasons
 from slurm_nb.errors import EXIT_CODES
+from slurm_nb.files import write_private
+from slurm_nb.job.spec import JobSpec
+from slurm_nb.paths import user_config_path
+from slurm_nb.scheduler import environment
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-_FENCE = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+DOCS = ROOT / "docs"
+SECURITY = DOCS / "explanation/security.md"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+_FENCE = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 _ANCHOR = re.compile(r"\]\(([^)#:]*)#([^)]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-_GENERATED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_TABLES: dict[str, Sequence[tuple[str, ...]]] = {
-    "reasons": [("reason", "why"), *reasons.rows()],
-    "endings": [("what you see", "why", "what to do"), *causes.rows()],
-}
-_TEST = re.compile(r"^- `(tests/[\w/]+\.py)::(test_\w+)`$", re.MULTILINE)
+_PROMISE = re.compile(
+    r"^\| (?:\[(.*)\]\(#.*\))? \| `(tests/[\w/]+\.py)::(test_\w+)` \|$", re.MULTILINE
+)
+_README_LINES = 80
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def _commands(program: str) -> list[str]:
@@ -38,7 +52,7 @@ def _commands(program: str) -> list[str]:
     for page in PAGES:
         for block in _FENCE.findall(page.read_text(encoding="utf-8")):
             for line in block.splitlines():
-                command = line.removeprefix("$ ")
+                command = line.strip().removeprefix("$ ")
                 if command.split(" ")[0] == program:
                     lines.append(command)
     return lines
@@ -46,11 +60,18 @@ def _commands(program: str) -> list[str]:
 
 @pytest.mark.parametrize("line", _commands("slurm-nb"))
 def test_every_slurm_nb_command_of_the_docs_is_one(line: str, store: Store) -> None:
-    """Command, options and values are accepted by the program's own parser."""
-    store.save(Session(job_id="7", cluster="hpc", options=("--time=90",)))
+    """The program's own parser accepts command, options and values."""
+    session = Session(job=Job("7", "hpc"), job_name="analysis", options=("--time=90",))
+    store.save(session)
+    config = user_config_path(os.environ)
+    config.parent.mkdir(parents=True)
+    write_private(config, "[profiles.gpu]\ngpus = 1\n")
     name, *words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     group = click.Context(cli, **cli.context_settings)
 
+    if name.startswith("-"):
+        assert name in [opt for param in cli.get_params(group) for opt in param.opts]
+        return
     command = cli.get_command(group, name)
 
     assert command is not None
@@ -65,40 +86,83 @@ def test_every_make_target_of_the_docs_exists(line: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_the_exit_codes_of_the_docs_are_the_programs() -> None:
-    """The table in docs/usage.md names each code, and what it means."""
-    text = (ROOT / "docs/usage.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| (\d+) \| (.*?) \|$", text, re.MULTILINE))
-
-    assert [int(code) for code in rows] == list(EXIT_CODES)
-    assert all(rows[str(code)].startswith(said) for code, said in EXIT_CODES.items())
-
-
-def test_the_tables_of_troubleshooting_are_the_programs() -> None:
-    """They are what the messages are made of; renewed with SLURM_NB_UPDATE_GOLDEN=1."""
-    page = ROOT / "docs/troubleshooting.md"
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_the_generated_parts_of_the_pages_are_the_programs(page: Path) -> None:
+    """They equal what the code says; renew them with SLURM_NB_UPDATE_GOLDEN=1."""
     text = page.read_text(encoding="utf-8")
 
-    made = _GENERATED.sub(lambda part: part[1] + _table(_TABLES[part[2]]) + part[3], text)
+    made = generate.committed(text)
 
     if os.environ.get("SLURM_NB_UPDATE_GOLDEN"):
         page.write_text(made, encoding="utf-8")
-    assert {part[2] for part in _GENERATED.finditer(text)} == set(_TABLES)
     assert made == page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.timeout(180)  # Sphinx starts
+def test_the_built_pages_hold_what_the_program_says(tmp_path: Path) -> None:
+    """Each command with its options, each key of a config file and each field of a job."""
+    submit = cli.get_command(click.Context(cli), "submit")
+    assert submit is not None
+    named = [(each.path, *_terms(each)) for each in generate.helps()]
+    variables = [str(param.envvar) for param in submit.params if param.envvar]
+    subprocess.run([sys.executable, "-m", "sphinx", "--quiet", DOCS, tmp_path], check=True)
+
+    for page, expected in (
+        ("reference/commands", [term for terms in named for term in terms]),
+        ("reference/config", variables),
+        ("admin/templates", [f"spec.{field.name}" for field in fields(JobSpec)]),
+    ):
+        text = (tmp_path / f"{page}.html").read_text(encoding="utf-8")
+        said = html.unescape(re.sub(r"<[^>]+>", "", text))
+        assert len(expected) > 20
+        assert [each for each in expected if not re.search(rf"{re.escape(each)}(?!\w)", said)] == []
+
+
+def test_every_generated_part_is_on_one_page() -> None:
+    """No table is made for nothing, and none stands on two pages."""
+    parts = [part for page in PAGES for part in generate.parts_of(page.read_text(encoding="utf-8"))]
+
+    assert sorted(parts) == sorted(generate.PARTS)
+
+
+def test_the_exit_codes_of_the_docs_are_the_programs() -> None:
+    """The reference names each code with its meaning."""
+    text = (DOCS / "reference/exit-codes.md").read_text(encoding="utf-8")
+
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(
+        EXIT_CODES
+    )
+
+
+def test_the_variables_of_the_docs_are_those_that_reach_the_job() -> None:
+    """The reference names each variable that a job gets from the shell of its user."""
+    text = (DOCS / "reference/environment-variables.md").read_text(encoding="utf-8")
+    section = text.partition("## Variables passed to the job\n")[2].partition("\n## ")[0]
+    names = set(re.findall(r"`([A-Za-z_]+)`", section))
+    given = dict.fromkeys({*names, "SECRET"}, "/x")
+
+    assert names == set(environment.job_environment(given))
+
+
+def test_the_readme_is_short() -> None:
+    """It fits on two screens; the rest is in docs/."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert len(text.splitlines()) <= _README_LINES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     """Relative links and pictures exist."""
-    links = _LINK.findall(page.read_text(encoding="utf-8"))
+    links = _LINK.findall(generate.built(page.read_text(encoding="utf-8")))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
     """The part of a link after # is a heading of that page, as GitHub writes it."""
-    links = _ANCHOR.findall(page.read_text(encoding="utf-8"))
+    links = _ANCHOR.findall(generate.built(page.read_text(encoding="utf-8")))
 
     assert [
         link for link in links if link[1] not in _anchors(page.parent / (link[0] or page))
@@ -106,9 +170,9 @@ def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
 
 
 def test_every_test_that_a_promise_names_exists() -> None:
-    """docs/security.md shows each promise by tests, and there is none that it only claims."""
-    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
-    named = _TEST.findall(text)
+    """The security page shows each promise by tests, and there is none that it only claims."""
+    text = SECURITY.read_text(encoding="utf-8")
+    named = [(path, name) for _, path, name in _PROMISE.findall(text)]
 
     missing = [(path, name) for path, name in named if name not in _tests(ROOT / path)]
 
@@ -117,18 +181,19 @@ def test_every_test_that_a_promise_names_exists() -> None:
 
 
 def test_every_promise_names_a_test() -> None:
-    """No heading under "What is promised" is without one."""
-    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
-    promised = text.partition("## What is promised\n")[2].partition("\n## ")[0]
-    promises = promised.split("\n### ")[1:]
+    """No heading under "Promises" is missing in the table at the end of the page."""
+    text = SECURITY.read_text(encoding="utf-8")
+    promised = text.partition("## Promises\n")[2].partition("\n## ")[0]
+    promises = re.findall(r"^### (.*)$", promised, re.MULTILINE)
+    shown = [promise for promise, _, _ in _PROMISE.findall(text) if promise]
 
     assert promises
-    assert [promise.splitlines()[0] for promise in promises if not _TEST.search(promise)] == []
+    assert [promise for promise in promises if promise not in shown] == []
 
 
 def test_every_attack_stands_behind_a_promise_or_an_exception() -> None:
-    """Each test of tests/attacks is named in docs/security.md."""
-    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    """The security page names each test of tests/attacks."""
+    text = SECURITY.read_text(encoding="utf-8")
     files = sorted((ROOT / "tests/attacks").glob("test_*.py"))
     attacks = [f"{path.relative_to(ROOT)}::{name}" for path in files for name in _tests(path)]
 
@@ -136,9 +201,32 @@ def test_every_attack_stands_behind_a_promise_or_an_exception() -> None:
     assert [attack for attack in attacks if f"`{attack}`" not in text] == []
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
+def test_the_man_page_shows_every_command(tmp_path: Path) -> None:
+    """man renders it without a complaint, and it has each command with each of its options."""
+    if shutil.which("man") is None:
+        pytest.skip("man is not installed")
+    page = tmp_path / "slurm-nb.1"
+    page.write_text(man_page(), encoding="utf-8")
+
+    done = subprocess.run(
+        ["man", "--warnings", "-l", str(page)],
+        env=os.environ | {"MANWIDTH": "500", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stderr == ""
+    lines = [line.strip() for line in re.sub(".\b", "", done.stdout).splitlines()]
+    terms = [term for each in generate.helps() for term in _terms(each)]
+    paths = [each.path for each in generate.helps()]
+    assert [path for path in paths if path not in lines] == []
+    assert [term for term in terms if not any(line.startswith(term) for line in lines)] == []
+
+
+def _terms(command: generate.Help) -> list[str]:
+    """Options and subcommands as `--help` shows them: `-A, --account TEXT`."""
+    return [term for rows in command.sections.values() for term, _ in rows]
 
 
 def _tests(path: Path) -> list[str]:
@@ -151,5 +239,5 @@ def _tests(path: Path) -> list[str]:
 
 
 def _anchors(page: Path) -> list[str]:
-    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+    headings = _HEADING.findall(generate.built(page.read_text(encoding="utf-8")))
     return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 from click.core import ParameterSource
 
-from slurm_nb.cli.options import complete_session
+from slurm_nb.cli.options import UserContext, complete_session
 from slurm_nb.errors import UserError
 from slurm_nb.job.saved_options import split_words
-from slurm_nb.operations.lookup import choose
-from slurm_nb.session.store import Store
+from slurm_nb.operations.lookup import find_session
 
 AGAIN = "again"
 _META = "slurm_nb.job.saved_options"
@@ -23,12 +20,13 @@ def key_of(param: click.Parameter) -> str:
     return long[0][2:] if long else str(param.name).replace("_", "-")
 
 
-def with_earlier(command: click.Command, args: list[str]) -> list[str]:
+def with_earlier(ctx: click.Context, args: list[str]) -> list[str]:
     """`args` after the options of the session that `--again` names in them.
 
     Of an option that stands twice click takes the last; lists would add up, so the earlier one
     goes. Raises `UserError` when there is no such session, or its options are not known.
     """
+    command = ctx.command
     probe = click.Context(command, resilient_parsing=True, **command.context_settings)
     click.Command.parse_args(command, probe, list(args))
     given = {
@@ -38,7 +36,7 @@ def with_earlier(command: click.Command, args: list[str]) -> list[str]:
     }
     if AGAIN not in given:
         return args
-    session = choose(Store.of_user(os.environ), probe.meta[_META])
+    session = find_session(probe.meta[_META], store=ctx.ensure_object(UserContext).store)
     if not session.options:
         raise UserError(
             f"--{AGAIN} {session.job_id}: how that job was submitted is not known",

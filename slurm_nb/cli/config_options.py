@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,8 +54,15 @@ class _Words(click.types.StringParamType):
 class Configured(click.Command):
     """A command that takes each of its options from flags, environment and config files."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  click's own
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401  click's own
+        headings: Mapping[str, str],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._headings = headings
+        """What stands above an option and those after it in `--help`, by the option's key."""
         for param in self.keys().values():
             name = key_of(param)
             param.envvar = PREFIX + name.replace("-", "_").upper()
@@ -67,6 +74,18 @@ class Configured(click.Command):
             elif getattr(param, "multiple", False) and param.type is click.STRING:
                 param.type = _Lines()
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings."""
+        heading = "Options"
+        sections: dict[str, list[tuple[str, str]]] = {heading: []}
+        for param in self.get_params(ctx):
+            heading = self._headings.get(key_of(param), heading)
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
+                sections.setdefault(heading, []).append(record)
+        for name, records in sections.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
+
     def keys(self) -> dict[str, click.Parameter]:
         """What may stand in a config file: the option of each key."""
         return {key_of(param): param for param in self.params if key_of(param) != AGAIN}
@@ -75,7 +94,7 @@ class Configured(click.Command):
         """Read flags, environment and files; an earlier session's options before the flags."""
         if not ctx.resilient_parsing:
             _refuse_unknown_variables(self)
-            args = with_earlier(self, args)
+            args = with_earlier(ctx, args)
         with _blamed(ctx, self):
             return super().parse_args(ctx, args)
 
@@ -162,7 +181,7 @@ def _read_files(ctx: click.Context, _param: click.Parameter, value: str | None) 
 def _load(command: Configured) -> Config:
     """Both files, each value checked also where another one beats it."""
     params = command.keys()
-    keys = [_key(key, param) for key, param in params.items()]
+    keys = [config_key(key, param) for key, param in params.items()]
     config = load(os.environ, keys)
     plain = click.Context(command)
     for file in (config.site, config.user):
@@ -175,7 +194,8 @@ def _load(command: Configured) -> Config:
     return config
 
 
-def _key(name: str, param: click.Parameter) -> Key:
+def config_key(name: str, param: click.Parameter) -> Key:
+    """Return how the option `param` is written in a config file."""
     kind: Kind = "text"
     if getattr(param, "multiple", False) or param.nargs == -1:
         kind = "list"
@@ -229,25 +249,18 @@ def _blamed(ctx: click.Context, command: Configured) -> Iterator[None]:
             raise
         raise UserError(f"{source}: {error.message}") from error
     except UserError as error:
-        places = []
-        for key, param in command.keys().items():
-            source = source_of(ctx, param) if _META in ctx.meta else None
-            place = str(source.place) if isinstance(source, Setting) else str(source)
-            if _names(str(error), key, ctx.params.get(str(param.name))) and (
-                isinstance(source, Setting) or place.startswith(PREFIX)
-            ):
-                places.append(place)
+        if _META not in ctx.meta:  # the files themselves are wrong
+            raise
+        keys = command.keys()
+        sources = [source_of(ctx, keys[key]) for key in error.options]
+        places = [
+            str(source.place) if isinstance(source, Setting) else str(source)
+            for source in sources
+            if isinstance(source, Setting) or str(source).startswith(PREFIX)
+        ]
         if not places:
             raise
         raise UserError(f"{', '.join(places)}: {error}", hint=error.hint) from error
-
-
-def _names(message: str, key: str, value: object) -> bool:
-    """Whether an error is about an option, by its name or, of a list, by one of its texts."""
-    words = [repr(item) for item in value] if isinstance(value, tuple) else []
-    return bool(re.search(rf"(?<![\w-])--{re.escape(key)}(?![\w-])", message)) or any(
-        word in message for word in words
-    )
 
 
 profile_option = click.option(

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,16 @@ def visible(text: str) -> str:
 def on_a_line(text: str) -> str:
     """`text` without what could forge another line, or turn the writing's direction."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in visible(text))
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    """Return `rows` in columns, each on a line that its texts cannot leave."""
+    shown = [[on_a_line(text) for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in shown
+    )
 
 
 def complain(error: SlurmNbError) -> None:

@@ -5,19 +5,41 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from slurm_nb.connection.login import Login
+from slurm_nb.connection.login import Login, find_login
 from slurm_nb.connection.tunnel import check_local_port
 from slurm_nb.errors import SlurmNbError
-from slurm_nb.operations.lookup import choose, find_last_session, newest_first
+from slurm_nb.operations.lookup import find_last_session, find_session, newest_first
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class UserContext:
+    """The state directory and login host of a command's user, each found once, when needed."""
+
+    @cached_property
+    def store(self) -> Store:
+        """The user's state directory, made if need be."""
+        return Store.of_user(os.environ)
+
+    @cached_property
+    def _login(self) -> Login:
+        return find_login(os.environ)
+
+    def login_of(self, session: Session) -> Login:
+        """Return the login host of `session`, else the one that the user came in by."""
+        return Login.parse(session.login_host) if session.login_host else self._login
+
+
+pass_user = click.make_pass_decorator(UserContext, ensure=True)
+"""Pass the call's one `UserContext` as the first argument."""
 
 
 def _login(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Login | None:
@@ -33,8 +55,8 @@ def complete_session(
 ) -> list[CompletionItem]:
     """Ids of saved sessions that have not ended, the newest first; Slurm is not asked."""
     try:
-        store = Store.of_user(os.environ)
-        sessions = [each for each in store.all()[0] if find_ended(store, each) is None]
+        store = ctx.ensure_object(UserContext).store
+        sessions = [each for each in store.all()[0] if store.outcome(each) is None]
     except (SlurmNbError, OSError):
         return []
     given = ctx.params.get(str(param.name)) or ()
@@ -56,8 +78,11 @@ def session_argument(function: _Function) -> _Function:
     @click.argument("name", metavar="JOBID", required=False, shell_complete=complete_session)
     @last_option
     @clusters_option
+    @pass_user
     @functools.wraps(function)
     def with_session(
+        user: UserContext,
+        /,
         *args: Any,  # noqa: ANN401  the command's own
         name: str | None,
         last: bool,
@@ -66,11 +91,10 @@ def session_argument(function: _Function) -> _Function:
     ) -> Any:  # noqa: ANN401
         if last == (name is not None):
             raise click.UsageError("name one JOBID (or a session's name), or give --last")
-        store = Store.of_user(os.environ)
         session = (
-            choose(store, name, cluster=clusters)
+            find_session(name, cluster=clusters, store=user.store)
             if name is not None
-            else find_last_session(store, cluster=clusters)
+            else find_last_session(user.store, cluster=clusters)
         )
         return function(*args, session=session, **kwargs)
 

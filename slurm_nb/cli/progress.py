@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import click
 
 from slurm_nb.cli.console import answer_json, say_notices, visible
+from slurm_nb.cli.options import UserContext
 from slurm_nb.cli.views import connection_block, report
-from slurm_nb.connection.login import Login
 from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts
 from slurm_nb.errors import JobEnded, NotReady
@@ -38,17 +38,24 @@ notify_option = click.option(
 
 
 def wait_for_connection(
-    session: Session, login: Login, *, timeout_s: float | None, as_json: bool, notify: bool
+    session: Session, user: UserContext, *, timeout_s: float | None, as_json: bool, notify: bool
 ) -> None:
     """Wait, showing what goes on, and print the way in.
 
     Raises `JobEnded`, or `NotReady` after `timeout_s`. A signal that ends this program ends the
     wait with how to come back.
     """
-    line = WaitingLine(session.job_id)
+    line, login = WaitingLine(session.job_id), user.login_of(session)
     try:
         with _told_when_stopped(session, line):
-            reached = wait_until_ready(session, timeout_s=timeout_s, show=line.show, note=line.note)
+            reached = wait_until_ready(
+                session,
+                login=login,
+                timeout_s=timeout_s,
+                show=line.show,
+                note=line.note,
+                store=user.store,
+            )
     except NotReady as error:
         if as_json:
             answer_json(report(session, line.state, login=login))
@@ -188,6 +195,6 @@ def _clock(seconds: float) -> str:
 def _in_words(state: JobState | None, job_id: str) -> str:
     if state is None:
         return "submitted"
-    if state.word == "RUNNING":
+    if state.slurm_state == "RUNNING":
         return "RUNNING, Jupyter is starting"
     return describe(state, job_id)

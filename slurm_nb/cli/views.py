@@ -10,6 +10,7 @@ from typing import Any
 from slurm_nb.connection.connection import Connection
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import Tunnel
+from slurm_nb.job.routes import route_to
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.joblog.events import Ready
 from slurm_nb.operations.listing import SessionStatus
@@ -29,9 +30,9 @@ HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
 def row(entry: SessionStatus, now_s: float) -> tuple[str, ...]:
     """`("7", "analysis", "RUNNING", "c1", "3 h 05 min", "12 min")`, for HEADINGS."""
     session, state = entry.session, entry.state
-    word = state.word if is_no_answer(state) else str(state)
-    if entry.ended:
-        word = f"{state.word} ({entry.ended.cause})"
+    word = state.slurm_state if is_no_answer(state) else str(state)
+    if entry.outcome:
+        word = f"{state.slurm_state} ({entry.outcome.cause})"
     left_s = time_left_s(entry, now_s)
     return (
         session.job_id,
@@ -51,7 +52,7 @@ def record(entry: SessionStatus, now_s: float) -> dict[str, Any]:
         "cluster": session.cluster,
         "name": session.job_name,
         "submitted_at": session.submitted_at,
-        "state": state.word,
+        "state": state.slurm_state,
         "reason": state.reason,
         "node": state.node,
         "start_time": state.start_time,
@@ -93,20 +94,20 @@ def clock_time(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006  local
 
 
-def unresolved_line(intent: PendingSubmission) -> str:
+def unresolved_line(pending: PendingSubmission) -> str:
     """What to know of a submission that nobody knows the outcome of."""
-    where = f"-M {intent.clusters} " if intent.clusters else ""
+    where = f"-M {pending.clusters} " if pending.clusters else ""
     return (
-        f"a submission of {clock_time(intent.began_at)} was cut off, and may still become a job;"
-        f" to look: squeue {where}--me -o '%i %o', for the one that runs {intent.script}"
+        f"a submission of {clock_time(pending.began_at)} was cut off, and may still become a job;"
+        f" to look: squeue {where}--me -o '%i %o', for the one that runs {pending.script}"
     )
 
 
 def _ended(entry: SessionStatus) -> dict[str, Any] | None:
-    if entry.ended is None:
+    if entry.outcome is None:
         return None
     kept = ("cause", "text", "evidence", "cure", "at")
-    return {name: value for name, value in asdict(entry.ended).items() if name in kept}
+    return {name: value for name, value in asdict(entry.outcome).items() if name in kept}
 
 
 def report(
@@ -121,7 +122,7 @@ def report(
     return {
         "job_id": session.job_id,
         "cluster": session.cluster,
-        "state": state.word if state else None,
+        "state": state.slurm_state if state else None,
         "reason": state.reason if state else None,
         "node": ready.node if ready else None,
         "port": ready.port if ready else None,
@@ -138,7 +139,7 @@ def connection_block(reached: Connection) -> str:
     """The lines for stdout: the command, the URL and what to know of them, and what comes next."""
     session, ready, state = reached.session, reached.ready, reached.state
     tunnel, job_id = reached.tunnel, session.job_id
-    host_key = "" if ready.address else _HOST_KEY
+    host_key = _HOST_KEY if route_to(ready.address).to_node else ""
     ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
     if state.phase is Phase.UNKNOWN:
         ends = "not known, Slurm does not answer now"
@@ -178,9 +179,10 @@ def _beside_the_url(session: Session, ready: Ready) -> str:
     lines = []
     if session.auth == "password":
         lines.append("Jupyter asks for the password that you gave `slurm-nb password`.")
-    if ready.address:
+    exposes = route_to(ready.address).exposes
+    if exposes:
         keys = "password and the token open" if session.auth == "password" else "token opens"
-        lines.append(f"Anybody on the cluster's network can knock at {ready.address}:{ready.port};")
+        lines.append(exposes.format(end=f"{ready.address}:{ready.port}"))
         leg = "." if ready.fingerprint else ". The last leg is not encrypted (--tls does that)."
         lines.append(f"only the {keys} it{leg}")
     if ready.fingerprint:

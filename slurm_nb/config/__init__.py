@@ -1,1 +1,4 @@
-"""Config files, their layers, and a site's rules."""
+"""Config files, their layers, and a site's rules.
+
+layers reads the files; the rest is pure: no I/O, no clock.
+"""

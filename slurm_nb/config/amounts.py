@@ -1,7 +1,4 @@
-"""A site's maxima: amounts of time, memory, CPUs and GPUs, compared with their units.
-
-Pure: no I/O, no clock.
-"""
+"""A site's maxima: amounts of time, memory, CPUs and GPUs, compared with their units."""
 
 from __future__ import annotations
 
@@ -25,18 +22,20 @@ def amount(key: str, text: str) -> float:
     `text` is as sbatch takes it: `1-12`, `4G`, `a100:2`. Raises `UserError`.
     """
     if key in {"time", "idle-timeout"}:
-        return time_limit_s(text, f"--{key}") or math.inf
+        return time_limit_s(text, key) or math.inf
     if key == "mem":
         match = _MEM.fullmatch(text)
         if match is None:
-            raise UserError(f"--mem {text!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
+            raise UserError(
+                f"--mem {text!r}: not a size", hint="write 4G, 500M or 4096 (MiB)", options=("mem",)
+            )
         # Zero is all that the node has (sbatch(1), --mem).
         return int(match[1]) * _MIB[(match[2] or "M").upper()] or math.inf
     counts = [_COUNT.search(part) for part in text.split(",")]
     if key == "cpus-per-task" and not text.isdecimal():
         counts = [None]
     if None in counts:
-        raise UserError(f"--{key} {text!r}: not a number")
+        raise UserError(f"--{key} {text!r}: not a number", options=(key,))
     return sum(int(count[1]) for count in counts if count)
 
 

@@ -1,7 +1,7 @@
 """Config files: found, read, checked and layered. The values are submit's options.
 
 Site: SLURM_NB_SITE_CONFIG, else /etc/slurm-nb/config.toml. User: $XDG_CONFIG_HOME/slurm-nb/
-config.toml, else ~/.config/slurm-nb/config.toml. docs/site-admins.md lists the keys.
+config.toml, else ~/.config/slurm-nb/config.toml. docs/reference/config.md lists the keys.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The config file that `slurm-nb config init` writes: all of it comments, to be filled in.
-
-Pure: no I/O, no clock.
-"""
+"""The config file that `slurm-nb config init` writes: all of it comments, to be filled in."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a site's file locks and limits, held against the values in force.
 
-A help against mistakes, not a wall: who may run sbatch can ask it for anything. Pure.
+A help against mistakes, not a wall: who may run sbatch can ask it for anything.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def _compare(option: InForce, text: str, maximum: Setting) -> None:
             f"{name} {shown(option.value)}: more than {maximum.value}, the maximum that"
             f" {maximum.place} sets",
             hint="ask for less",
+            options=() if from_sbatch else (option.key,),
         )
 
 
@@ -132,6 +133,7 @@ def _check_passed_on(site: ConfigFile, values: Mapping[str, InForce]) -> None:
                 raise UserError(
                     f"sbatch option {word!r} can't be passed on: {place} rules what {key} may be",
                     hint=f"give it before the --, as an option of slurm-nb: --{key}",
+                    options=(passed_on.key,),
                 )
 
 

@@ -1,1 +1,4 @@
-"""From a session that runs to the browser on the laptop."""
+"""From a session that runs to the browser on the laptop.
+
+tunnel and connection are pure: no I/O, no clock.
+"""

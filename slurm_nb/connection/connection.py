@@ -26,7 +26,7 @@ def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tun
         )
     port = session.local_port or default_local_port(session.cluster, session.job_id)
     return make_tunnel(
-        replace(ready, node=host_of(session, ready)),
+        replace(ready, node=host_of(session, ready, store)),
         user=user_name(),
         login=login,
         local_port=port,

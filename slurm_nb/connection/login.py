@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import re
-import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ class Login:
             raise UserError(
                 f"--login-host {text!r}: not a host name or address",
                 hint="write the name that you give ssh on your laptop: login.hpc.edu",
+                options=("login-host",),
             )
         return cls(host, port)
 
@@ -66,6 +66,8 @@ def find_login(environ: Mapping[str, str]) -> Login:
         case [_, _, address, port]:
             with contextlib.suppress(UserError):  # sshd says UNKNOWN of what is no TCP
                 return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+    import socket  # noqa: PLC0415  few commands need it
+
     name = socket.getfqdn()
     return Login(socket.gethostname() if name.startswith("localhost") else name)
 
@@ -75,6 +77,8 @@ def login_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
 
     A compute node reaches one of them even if it does not know this host's name.
     """
+    import socket  # noqa: PLC0415  few commands need it
+
     found = [_address_of(name) for _, name in socket.if_nameindex()]
     match environ.get("SSH_CONNECTION", "").split():
         case [_, _, address, _]:
@@ -87,6 +91,8 @@ _SIOCGIFADDR = 0x8915  # netdevice(7)
 
 def _address_of(interface: str) -> str:
     """Return an interface's IPv4 address; empty where it has none."""
+    import socket  # noqa: PLC0415  few commands need it
+
     request = struct.pack("256s", interface.encode()[:15])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         try:

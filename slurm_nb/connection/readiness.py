@@ -19,7 +19,7 @@ def require_ready(session: Session, state: JobState, log: JobLog, store: Store) 
     """
     job_id = session.job_id
     if state.phase is Phase.ENDED:
-        raise job_ended(settle(session, state, store, log), session, store)
+        raise job_ended(store, session, settle(store, session, state).outcome)
     if state.phase is Phase.PENDING:
         raise NotReady(
             f"job {job_id} waits in the queue: {describe(state, job_id)}",
@@ -34,8 +34,8 @@ def require_ready(session: Session, state: JobState, log: JobLog, store: Store) 
             f" its output: {log.path}",
         )
     if progress.failure or progress.exit_code is not None:  # and Slurm does not answer
-        raise job_ended(settle(session, state, store, log), session, store)
-    if ready is None or state.word == "COMPLETING":
+        raise job_ended(store, session, settle(store, session, state).outcome)
+    if ready is None or state.slurm_state == "COMPLETING":
         node = state.node or "its node"
         hint = f"wait for it: slurm-nb wait {job_id}; its output: {log.path}"
         if not progress.started and state.phase is Phase.RUNNING:

@@ -1,7 +1,4 @@
-"""From where Jupyter listens to the ssh command and URL for the laptop.
-
-Pure: no I/O, no clock.
-"""
+"""From where Jupyter listens to the ssh command and URL for the laptop."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from dataclasses import dataclass
 
 from slurm_nb.connection.login import Login
 from slurm_nb.errors import UserError
+from slurm_nb.job.routes import ROUTES, Host, route_to
 from slurm_nb.joblog.events import Ready
 
 # "Bad port" list of the WHATWG Fetch standard (section 2.9, November 2026), above 1023.
@@ -51,11 +49,12 @@ class Tunnel:
 def check_local_port(port: int) -> int:
     """`port` itself when a browser opens it and no root is needed; raises `UserError`."""
     if not 1024 <= port <= 65535:
-        raise UserError(f"--local-port {port}: must be from 1024 to 65535")
+        raise UserError(f"--local-port {port}: must be from 1024 to 65535", options=("local-port",))
     if port in BROWSER_REFUSED_PORTS:
         raise UserError(
             f"--local-port {port}: browsers refuse this port",
             hint="choose another one, or leave it to slurm-nb",
+            options=("local-port",),
         )
     return port
 
@@ -71,31 +70,15 @@ def make_tunnel(  # noqa: PLR0913  all of them are in the two lines
 ) -> Tunnel:
     """The command and URL for a session; `token` None: Jupyter asks for the password.
 
-    here: the session runs on the login host itself.
+    here: the session runs on the login host itself, which needs no second hop.
     """
-    if here or ready.address:
-        route = _single_hop(ready, user=user, login=login, local_port=local_port)
-    else:
-        route = _jump(ready, user=user, login=login, local_port=local_port)
+    route = ROUTES["direct"] if here else route_to(ready.address)
+    forward = f"{_HERE}:{local_port}:{_far_end(ready)}"
+    words = route.ssh(forward, Host(user=user, name=login.host, port=login.port), ready.node)
     scheme = "https" if ready.fingerprint else "http"
     query = f"?token={token}" if token else ""
     url = f"{scheme}://{_HERE}:{local_port}{ready.path}{query}"
-    return Tunnel(shlex.join(route), local_port, url)
-
-
-def _jump(ready: Ready, *, user: str, login: Login, local_port: int) -> list[str]:
-    """Laptop -> login -> node, encrypted to the node; nothing listens anywhere but loopback."""
-    return [
-        *_SSH, "-L", f"{_HERE}:{local_port}:{_far_end(ready)}",
-        "-J", f"{user}@{_jump_host(login)}", f"{user}@{ready.node}",
-    ]  # fmt: skip
-
-
-def _single_hop(ready: Ready, *, user: str, login: Login, local_port: int) -> list[str]:
-    """Laptop -> login, which reaches Jupyter by itself."""
-    port = ["-p", str(login.port)] if login.port != 22 else []
-    forward = f"{_HERE}:{local_port}:{_far_end(ready)}"
-    return [*_SSH, *port, "-L", forward, f"{user}@{login.host}"]
+    return Tunnel(shlex.join([*_SSH, *words]), local_port, url)
 
 
 def _far_end(ready: Ready) -> str:
@@ -106,8 +89,3 @@ def _far_end(ready: Ready) -> str:
     of another of its networks.
     """
     return ready.socket or f"{ready.address or '127.0.0.1'}:{ready.port}"
-
-
-def _jump_host(login: Login) -> str:
-    """`-J` takes an IPv6 address in brackets only (ssh(1), OpenSSH 9.2)."""
-    return f"[{login.host}]" if ":" in login.host and login.port == 22 else str(login)

@@ -82,7 +82,7 @@ def follow_until_ready(  # noqa: PLR0913  all but the first are by name
             pause_s = next(schedule)
             next_ask = clock.now() + pause_s
         now = clock.now()
-        alone = state is not None and state.word == "RUNNING" and not progress.started
+        alone = state is not None and state.slurm_state == "RUNNING" and not progress.started
         silent_at = (silent_at or now) if alone else None
         if state is not None and silent_at is not None and now - silent_at > _PROOF_S:
             silent(state)

@@ -1,7 +1,6 @@
 """The known causes of an ending: how to recognise each, what to tell the user, and the cure.
 
-Pure: no I/O, no clock. explain.py finds the cause of a job; docs/troubleshooting.md shows the
-table.
+explain.py finds the cause of a job; docs/reference/states-and-causes.md shows the table.
 """
 
 from __future__ import annotations
@@ -262,7 +261,7 @@ _VALUES = {
 
 
 def rows() -> list[tuple[str, str, str]]:
-    """Return the rows for docs/troubleshooting.md: text, why, cure; values are in uppercase."""
+    """Return message, cause and cure for the docs, values in uppercase."""
     shown = [
         (
             f"`{each.text}`".format(found=each.example, **_VALUES),

@@ -1,7 +1,4 @@
-"""A job's state in plain words.
-
-Pure: no I/O, no clock.
-"""
+"""A job's state in plain words."""
 
 from __future__ import annotations
 
@@ -24,6 +21,6 @@ def describe(state: JobState, job_id: str) -> str:
 
 def stands_still(state: JobState, job_id: str) -> list[str]:
     """Return a sentence about a job whose processes Slurm or an admin has suspended."""
-    if state.word not in {"SUSPENDED", "STOPPED"}:
+    if state.slurm_state not in {"SUSPENDED", "STOPPED"}:
         return []
     return [f"Jupyter does not respond while job {job_id} is {state}, and continues afterwards"]

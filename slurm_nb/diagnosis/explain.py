@@ -1,7 +1,4 @@
-"""How a job ended, in words: the cause, what shows it, and what to do next.
-
-Pure: no I/O, no clock.
-"""
+"""How a job ended, in words: the cause, what shows it, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,9 +6,10 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from slurm_nb.diagnosis.causes import CAUSES, NAMING, SHARED, Cause
-from slurm_nb.diagnosis.outcome import Ending
+from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome
 from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import Progress, is_node
 from slurm_nb.scheduler.job import JobState, Phase
@@ -35,7 +33,7 @@ class _Job:
     @property
     def unsure(self) -> bool:
         """Whether Slurm does not (yet) say how the job ended."""
-        return self.state.phase is not Phase.ENDED or self.state.word == "ENDED"
+        return self.state.phase is not Phase.ENDED or self.state.slurm_state == FORGOTTEN
 
 
 def explain(  # noqa: PLR0913  one keyword per requested resource
@@ -44,17 +42,19 @@ def explain(  # noqa: PLR0913  one keyword per requested resource
     progress: Progress,
     tail: Sequence[str],
     *,
+    at: int = 0,
     mem: str | None = None,
     time: str | None = None,
     exclude: str | None = None,
     cancelled_by: str | None = None,
     repeatable: bool = True,
-) -> Ending:
+) -> Outcome:
     """Return why the job ended, from Slurm's state, the job's reports and its last lines.
 
-    mem, time, exclude: the values passed to sbatch: `8G`, `2:00:00`, `c[3-5]`.
-    cancelled_by: the user who cancelled it, if another one: `root`. repeatable: whether `--again`
-    knows its options, which it does not if the user ran sbatch directly.
+    at: when slurm-nb noticed the end, in seconds since the epoch; 0: unknown. mem, time, exclude:
+    the values passed to sbatch: `8G`, `2:00:00`, `c[3-5]`. cancelled_by: the user who cancelled
+    it, if another one: `root`. repeatable: whether `--again` knows its options, which it does not
+    if the user ran sbatch directly.
     """
     job = _Job(job_id, state, progress, [line.rstrip("\r") for line in tail], cancelled_by)
     values = {
@@ -67,6 +67,9 @@ def explain(  # noqa: PLR0913  one keyword per requested resource
         "exit_code": str(progress.exit_code),
         "cure": _short(progress.failure.cure if progress.failure else ""),
     }
+    outcome = partial(
+        Outcome, state.slurm_state, state.reason, at=at, end_time=state.end_time, node=state.node
+    )
     for cause in CAUSES:
         line = _last_match(cause.line, job) if cause.line else ""
         if not _fits(cause, job, line):
@@ -74,38 +77,36 @@ def explain(  # noqa: PLR0913  one keyword per requested resource
         text = cause.text.format(found=_word(cause, progress), **values)
         cure = cause.cure.format(**values)
         if cause.failed and not line and progress.failure and not progress.failure.known:
-            return Ending(cause.word, text, _last(tail), cure, known=False)
-        if line and state.word not in NAMING:  # a notebook can print such a line
+            return outcome(cause=cause.word, text=text, evidence=_last(tail), cure=cure)
+        if line and state.slurm_state not in NAMING:  # a notebook can print such a line
             text = f"according to its output, {text}"
         said = "" if cause.stopping or cause.failed else _said(state, progress)
-        return Ending(cause.word, text, _short(line) or said, cure)
-    if not progress.started and not tail and state.word in {"FAILED", "COMPLETED"}:
-        return Ending(
-            "unknown",
-            "the job ran, but its output did not reach this host",
-            _said(state, progress),
-            f"look again in a minute; {values['node']} may have another file system at the state"
-            f" directory: {SHARED}",
-            known=False,
+        return outcome(cause=cause.word, text=text, evidence=_short(line) or said, cure=cure)
+    if not progress.started and not tail and state.slurm_state in {"FAILED", "COMPLETED"}:
+        return outcome(
+            cause="unknown",
+            text="the job ran, but its output did not reach this host",
+            evidence=_said(state, progress),
+            cure=f"look again in a minute; {values['node']} may have another file system at the"
+            f" state directory: {SHARED}",
         )
-    return Ending(
-        "unknown",
-        f"the cause is unknown: {_said(state, progress)}",
-        _last(tail),
-        f"read the job's output: `slurm-nb logs {job_id}`; then run `{values['again']}`",
-        known=False,
+    return outcome(
+        cause="unknown",
+        text=f"the cause is unknown: {_said(state, progress)}",
+        evidence=_last(tail),
+        cure=f"read the job's output: `slurm-nb logs {job_id}`; then run `{values['again']}`",
     )
 
 
 def _fits(cause: Cause, job: _Job, line: str) -> bool:
     """Return whether every condition of the row holds; `line`: the matching line of the output."""
     state, progress = job.state, job.progress
-    said = state.word in cause.states
+    said = state.slurm_state in cause.states
     by_itself = bool(cause.line or cause.exit_codes)
     failure = progress.failure.text if progress.failure else ""
     return (
         (not cause.states or said or (job.unsure and by_itself))
-        and (not cause.line or line != "" or (said and state.word in NAMING))
+        and (not cause.line or line != "" or (said and state.slurm_state in NAMING))
         and (not cause.reason or not state.reason or _is(cause.reason, state.reason))
         and (not cause.exit_codes or progress.exit_code in cause.exit_codes)
         and (cause.started is None or progress.started is cause.started)

@@ -1,7 +1,4 @@
-"""Why a job is pending, in plain words.
-
-Pure: no I/O, no clock.
-"""
+"""Why a job is pending, in plain words."""
 
 from __future__ import annotations
 
@@ -121,7 +118,7 @@ def never_starts(reason: str) -> bool:
 
 
 def rows() -> list[tuple[str, str]]:
-    """Return the rows for docs/troubleshooting.md: reason and explanation."""
+    """Return reason and explanation for docs/reference/states-and-causes.md."""
     return [(f"`{each.word}`", each.text) for each in REASONS]
 
 

@@ -1,1 +1,4 @@
-"""What is asked for: the job, its script, and the kit that the script uses."""
+"""The job as it is asked for: its script, and the kit that the script uses.
+
+kit, resolve, script and template read and write files; the rest is pure: no I/O, no clock.
+"""

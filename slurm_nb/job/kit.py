@@ -9,7 +9,7 @@ So a job runs what it was submitted with, whatever is installed by the time it s
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
 import re
 import shutil
@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 from slurm_nb.errors import UserError
@@ -35,7 +34,7 @@ _ASIDE_S = 600.0
 
 def digest() -> str:
     """Return the content hash of the installed kit."""
-    return hashlib.sha256(_files()[_SUMS]).hexdigest()
+    return _sha256(_files()[_SUMS])
 
 
 def install(kits: Path) -> Path:
@@ -65,9 +64,9 @@ def is_sound(folder: Path) -> bool:
         sums = (folder / _SUMS).read_bytes()
         expected = dict(line.split("  ")[::-1] for line in sums.decode().splitlines())
         return (
-            hashlib.sha256(sums).hexdigest() == folder.name
+            _sha256(sums) == folder.name
             and names == {_SUMS, *expected}
-            and all(_sha256(folder / name) == expected[name] for name in expected)
+            and all(_sha256((folder / name).read_bytes()) == expected[name] for name in expected)
         )
     except (OSError, ValueError):
         return False
@@ -116,17 +115,16 @@ def _named(state_dir: Path) -> set[str]:
 
 
 def _replace(folder: Path) -> None:
-    """Put a complete kit in the place of `folder`; another submission may do so as well."""
+    """Put a complete kit in the place of `folder`, unless another submission has just done so."""
     fresh, aside = (
         folder.with_name(f"{folder.name}.{os.getpid()}.{end}") for end in ("new", "old")
     )
     try:
         _write(fresh)
-        with suppress(FileNotFoundError):
-            folder.rename(aside)
-        with suppress(OSError):
-            fresh.rename(folder)
-            _sync(folder.parent)
+        if not _moved(fresh, folder) and not is_sound(folder):  # a damaged kit is in the way
+            with suppress(FileNotFoundError):
+                folder.rename(aside)
+            _moved(fresh, folder)
         if not is_sound(folder):
             raise UserError(
                 f"{folder}: is not what was written there", hint="is the disk sound, and not full?"
@@ -134,6 +132,18 @@ def _replace(folder: Path) -> None:
     finally:
         for path in (fresh, aside):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _moved(fresh: Path, folder: Path) -> bool:
+    """Rename a directory, and return whether nothing was in the way."""
+    try:
+        fresh.rename(folder)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            return False
+        raise
+    _sync(folder.parent)
+    return True
 
 
 def _write(folder: Path) -> None:
@@ -156,13 +166,15 @@ def _write(folder: Path) -> None:
 @cache
 def _files() -> dict[str, bytes]:
     """All files of the kit as they lie on disk, by their path; the sums among them."""
+    from importlib import resources  # noqa: PLC0415  as below
+
     root = Path(str(resources.files("slurm_nb.kit")))
     files = {
         f"{PACKAGE}/{path.relative_to(root)}": path.read_bytes()
         for path in sorted(root.rglob("*"))
         if path.suffix in _SUFFIXES
     }
-    sums = "".join(f"{hashlib.sha256(text).hexdigest()}  {name}\n" for name, text in files.items())
+    sums = "".join(f"{_sha256(text)}  {name}\n" for name, text in files.items())
     return {**files, _SUMS: sums.encode()}
 
 
@@ -176,8 +188,10 @@ def _inside(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(content: bytes) -> str:
+    import hashlib  # noqa: PLC0415  it loads OpenSSL, and `list` only prunes
+
+    return hashlib.sha256(content).hexdigest()
 
 
 def _age_s(path: Path) -> float:

@@ -1,7 +1,4 @@
-"""Values in the job script: each stays the text that it is, whatever characters it holds.
-
-Pure: no I/O, no clock.
-"""
+"""Values in the job script: each stays the text that it is, whatever characters it holds."""
 
 from __future__ import annotations
 

@@ -15,9 +15,11 @@ def resolve_notebook_dir(option: str | None) -> Path:
     """`option`, absolute, or where the user is; raises `UserError` for no directory."""
     if option is None:
         return _current_folder()
-    folder = _absolute("--notebook-dir", option)
+    folder = _absolute("notebook-dir", option)
     if not folder.is_dir():
-        raise UserError(f"--notebook-dir {option!r}: there is no such directory")
+        raise UserError(
+            f"--notebook-dir {option!r}: there is no such directory", options=("notebook-dir",)
+        )
     return folder
 
 
@@ -26,10 +28,8 @@ def resolve_python(option: str | None, *, looked_up_there: bool) -> Path | None:
     if option is None:
         return None
     if os.sep in option:
-        return _absolute("--python", option)
-    return (
-        Path(option) if looked_up_there else _absolute("--python", shutil.which(option) or option)
-    )
+        return _absolute("python", option)
+    return Path(option) if looked_up_there else _absolute("python", shutil.which(option) or option)
 
 
 def resolve_env(option: str | None) -> str | None:
@@ -37,14 +37,14 @@ def resolve_env(option: str | None) -> str | None:
     if option is None:
         return None
     here = any(Path(option, mark).exists() for mark in ("pyvenv.cfg", "conda-meta"))
-    return str(_absolute("--env", option)) if here or os.sep in option else option
+    return str(_absolute("env", option)) if here or os.sep in option else option
 
 
 def resolve_image(option: str | None) -> str | None:
     """An image's absolute path, or its URI as it is."""
     if option is None or "://" in option:
         return option
-    return str(_absolute("--container", option))
+    return str(_absolute("container", option))
 
 
 def python_of_node(spec: JobSpec) -> Path:
@@ -72,8 +72,8 @@ def _current_folder() -> Path:
 
 def _absolute(option: str, path: str) -> Path:
     if not path:
-        raise UserError(f"{option} '': is empty")
+        raise UserError(f"--{option} '': is empty", options=(option,))
     try:
         return Path(os.path.abspath(Path(path).expanduser()))
     except RuntimeError as error:
-        raise UserError(f"{option} {path!r}: there is no such user") from error
+        raise UserError(f"--{option} {path!r}: there is no such user", options=(option,)) from error

@@ -1,7 +1,4 @@
-"""A job's options as words of a command line, so that it can be submitted again.
-
-Pure: no I/O, no clock.
-"""
+"""A job's options as words of a command line, so that it can be submitted again."""
 
 from __future__ import annotations
 

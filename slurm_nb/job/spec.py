@@ -1,24 +1,23 @@
-"""JobSpec: everything that a job script is rendered from, with impossible values refused.
-
-Pure: no I/O, no clock.
-"""
+"""JobSpec: everything that a job script is rendered from, with impossible values refused."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
 from slurm_nb.errors import UserError
+from slurm_nb.job.routes import ROUTES, RouteName, names_with_tls
 from slurm_nb.times import time_limit_s
 
 Ui = Literal["notebook", "lab"]
 UIS: tuple[Ui, ...] = get_args(Ui)
 Listen = Literal["port", "socket"]
 LISTENS: tuple[Listen, ...] = get_args(Listen)
-Route = Literal["jump", "direct"]
-ROUTES: tuple[Route, ...] = get_args(Route)
+Peers = Literal["user", "any"]
+PEERS: tuple[Peers, ...] = get_args(Peers)
 Auth = Literal["token", "password"]
 AUTHS: tuple[Auth, ...] = get_args(Auth)
 
@@ -70,10 +69,13 @@ class JobSpec:
     ui: Ui = "notebook"
     listen: Listen = "port"
     """On a TCP port, or on a UNIX socket."""
-    route: Route = "jump"
+    route: RouteName = "jump"
     """How the laptop gets there: by ssh to the node, or by TCP from the login node."""
     tls: bool = False
     """With the direct route: Jupyter brings a certificate made in the job."""
+    peers: Peers = "user"
+    """Whose processes on the node may connect, besides root's: yours alone, or anybody's. The
+    direct route serves any: its connections come from another machine."""
     auth: Auth = "token"
     allow_debugger: bool = False
     """Let kernels start a debugger, which listens on a loopback port without a secret."""
@@ -99,23 +101,37 @@ class JobSpec:
             _check_text(_option(field.name), getattr(self, field.name))
         if self.time is not None:
             time_limit_s(self.time)
-        time_limit_s(self.idle_timeout, "--idle-timeout")
+        time_limit_s(self.idle_timeout, "idle-timeout")
         if self.cpus_per_task is not None and self.cpus_per_task < 1:
-            raise UserError(f"--cpus-per-task {self.cpus_per_task}: must be 1 or more")
+            raise UserError(
+                f"--cpus-per-task {self.cpus_per_task}: must be 1 or more",
+                options=("cpus-per-task",),
+            )
         if self.mem is not None and not _MEM.fullmatch(self.mem):
-            raise UserError(f"--mem {self.mem!r}: not a size", hint="write 4G, 500M or 4096 (MiB)")
+            raise UserError(
+                f"--mem {self.mem!r}: not a size",
+                hint="write 4G, 500M or 4096 (MiB)",
+                options=("mem",),
+            )
         if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
-            raise UserError(f"--gpus {self.gpus!r}: not a number of GPUs", hint="write 1 or a100:2")
+            raise UserError(
+                f"--gpus {self.gpus!r}: not a number of GPUs",
+                hint="write 1 or a100:2",
+                options=("gpus",),
+            )
         _check_ways(self)
         if not self.notebook_dir.is_absolute():
-            raise UserError(f"--notebook-dir {str(self.notebook_dir)!r}: must be an absolute path")
+            raise UserError(
+                f"--notebook-dir {str(self.notebook_dir)!r}: must be an absolute path",
+                options=("notebook-dir",),
+            )
         _check_environment(self)
         _check_sbatch_options(self.sbatch_options)
 
     @property
     def idle_timeout_s(self) -> int | None:
         """Seconds; None: it may be idle for ever."""
-        return time_limit_s(self.idle_timeout, "--idle-timeout")
+        return time_limit_s(self.idle_timeout, "idle-timeout")
 
     def directives(self) -> list[str]:
         """The `#SBATCH` options of this job, unquoted: `["--job-name=slurm-nb", "--time=90"]`."""
@@ -124,54 +140,66 @@ class JobSpec:
             "gres", "constraint", "nodelist", "exclude", "reservation", "clusters",
         ]  # fmt: skip
         values = ((name, getattr(self, name)) for name in names)
-        return [f"{_option(name)}={value}" for name, value in values if value is not None]
+        return [f"--{_option(name)}={value}" for name, value in values if value is not None]
 
 
 def _check_ways(spec: JobSpec) -> None:
     for option, value, words in (
-        ("--ui", spec.ui, UIS),
-        ("--listen", spec.listen, LISTENS),
-        ("--route", spec.route, ROUTES),
-        ("--auth", spec.auth, AUTHS),
+        ("ui", spec.ui, UIS),
+        ("listen", spec.listen, LISTENS),
+        ("route", spec.route, tuple(ROUTES)),
+        ("peers", spec.peers, PEERS),
+        ("auth", spec.auth, AUTHS),
     ):
         if value not in words:
-            raise UserError(f"{option} {value!r}: must be {' or '.join(words)}")
-    if spec.listen == "socket" and spec.route == "direct":
+            raise UserError(
+                f"--{option} {value!r}: must be {' or '.join(words)}", options=(option,)
+            )
+    route = ROUTES[spec.route]
+    if spec.listen == "socket" and route.no_socket:
         raise UserError(
-            "--listen socket and --route direct exclude each other: over the cluster's"
-            " network only a port is reached",
+            f"--listen socket and --route {spec.route} exclude each other: {route.no_socket}",
             hint="leave one of them out",
+            options=("listen", "route"),
         )
-    if spec.tls and spec.route != "direct":
+    if spec.tls and route.no_tls:
         raise UserError(
-            "--tls without --route direct: the jump route is encrypted to the node by ssh"
+            f"--tls without --route {' or '.join(names_with_tls())}: {route.no_tls}",
+            options=("route", "tls"),
         )
 
 
 def _check_environment(spec: JobSpec) -> None:
     python = spec.python
     if python is not None and not python.is_absolute() and len(python.parts) != 1:
-        raise UserError(f"--python {str(python)!r}: must be an absolute path, or a name")
+        raise UserError(
+            f"--python {str(python)!r}: must be an absolute path, or a name", options=("python",)
+        )
     if spec.env is not None and spec.container is not None:
         raise UserError(
             "--env and --container exclude each other",
             hint="name the interpreter within the image: --python /PATH/IN/THE/IMAGE/bin/python",
+            options=("env", "container"),
         )
     if spec.env is not None and "/" in spec.env and not spec.env.startswith("/"):
-        raise UserError(f"--env {spec.env!r}: must be an absolute path, or a name")
+        raise UserError(
+            f"--env {spec.env!r}: must be an absolute path, or a name", options=("env",)
+        )
     image = spec.container
     if image is not None and not image.startswith("/") and not _URI.match(image):
-        raise UserError(f"--container {image!r}: must be an absolute path, or a URI")
-    names = [("--env", spec.env or ""), *(("--module", name) for name in spec.module)]
+        raise UserError(
+            f"--container {image!r}: must be an absolute path, or a URI", options=("container",)
+        )
+    names = [("env", spec.env or ""), *(("module", name) for name in spec.module)]
     for option, name in names:
         if name.startswith("-"):
-            raise UserError(f"{option} {name!r}: must not begin with a dash")
-    for option, texts in (("--module", spec.module), ("--setup", spec.setup)):
+            raise UserError(f"--{option} {name!r}: must not begin with a dash", options=(option,))
+    for option, texts in (("module", spec.module), ("setup", spec.setup)):
         if not all(text.strip() for text in texts):
-            raise UserError(f"{option} '': is empty")
+            raise UserError(f"--{option} '': is empty", options=(option,))
 
 
-def refuse_control_characters(what: str, text: str) -> None:
+def refuse_control_characters(what: str, text: str, *, options: Collection[str] = ()) -> None:
     """Raise `UserError` when `text` holds a newline or another character that can't be printed.
 
     A newline in a job name is accepted by sbatch and splits squeue's lines (seen on 22.05);
@@ -184,26 +212,29 @@ def refuse_control_characters(what: str, text: str) -> None:
         raise UserError(
             f"{what} {text!r}: holds a newline, a control character or a byte that is not UTF-8",
             hint="" if text.isascii() else "is your locale UTF-8? see `locale charmap`",
+            options=options,
         )
 
 
 def _option(field_name: str) -> str:
-    return "--" + field_name.replace("_", "-")
+    return field_name.replace("_", "-")
 
 
 def _check_text(option: str, value: object) -> None:
     texts = value if isinstance(value, tuple) else (value,)
     for text in texts:
         if isinstance(text, str | Path):
-            refuse_control_characters(option, str(text))
+            refuse_control_characters(f"--{option}", str(text), options=(option,))
         if isinstance(text, str) and not text.strip() and not isinstance(value, tuple):
-            raise UserError(f"{option} {text!r}: is empty")
+            raise UserError(f"--{option} {text!r}: is empty", options=(option,))
 
 
 def _check_sbatch_options(words: tuple[str, ...]) -> None:
     if words and not words[0].startswith("-"):
         raise UserError(
-            f"{words[0]!r} is not an option", hint="options of sbatch go after `--`: -- --exclusive"
+            f"{words[0]!r} is not an option",
+            hint="options of sbatch go after `--`: -- --exclusive",
+            options=("sbatch-options",),
         )
     if ":" in words:
         raise UserError(
@@ -217,6 +248,7 @@ def _check_sbatch_options(words: tuple[str, ...]) -> None:
                 f"sbatch option {word!r} can't be passed on: slurm-nb needs one job per"
                 " submission, with its output where slurm-nb reads it",
                 hint="leave it out, or take `slurm-nb submit --dry-run` and sbatch it yourself",
+                options=("sbatch-options",),
             )
 
 

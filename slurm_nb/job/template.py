@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def fill_in(
     environment.filters.update(sh=quote_sh, directive=quote_directive, raw=leave_raw)
     try:
         if name != BASE:
-            _check_chain(environment, loader, name)
+            with suppress(jinja2.TemplateNotFound):  # below, jinja2 names the line that wants it
+                _check_blocks(environment, loader, name)
         return environment.get_template(name).render(variables)
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.filename or error.name}, line {error.lineno}"
@@ -134,7 +136,9 @@ def _find(template: str, folders: Sequence[Path]) -> Path:
     if os.sep in template:
         path = Path(os.path.abspath(os.path.expanduser(template)))  # noqa: PTH111  keeps symlinks
         if not path.is_file():
-            raise UserError(f"--template {template!r}: there is no such file")
+            raise UserError(
+                f"--template {template!r}: there is no such file", options=("template",)
+            )
         return path
     found = _look_up(template, folders)
     if found is None and Path(template).is_file():
@@ -144,6 +148,7 @@ def _find(template: str, folders: Sequence[Path]) -> Path:
         raise UserError(
             f"--template {template!r}: there is no template of this name",
             hint=f"looked for {template}{_SUFFIX} in {places}; a file needs a slash: ./{template}",
+            options=("template",),
         )
     return found
 
@@ -173,59 +178,31 @@ def _check_directives(environment: jinja2.Environment, text: str, path: Path) ->
             expression.append(value)
 
 
-def _check_chain(environment: jinja2.Environment, loader: _Loader, name: str) -> None:
-    """Refuse what jinja2 would leave out of the script without a word, and a circle of templates.
+def _check_blocks(
+    environment: jinja2.Environment, loader: _Loader, name: str
+) -> frozenset[str] | None:
+    """Return the blocks of a template and of those above it; None where nobody can know them.
 
-    That is a block which no template above has, and text outside of blocks, in a template that
-    extends another one.
+    Raises `UserError` for a block that overrides none: jinja2 leaves it out without a word.
     """
-    chain: list[tuple[str, nodes.Template]] = []
-    wanted_by = ""
-    while True:
-        try:
-            text, path, _ = loader.get_source(environment, name)
-        except jinja2.TemplateNotFound:
-            return  # jinja2 names the line that wants it
-        if path in {each for each, _ in chain}:
+    text, path, _ = loader.get_source(environment, name)
+    tree = environment.parse(text, name, path)
+    own = frozenset(block.name for block in tree.find_all(nodes.Block))
+    extends = tree.find(nodes.Extends)
+    if extends is None:
+        return own
+    if not isinstance(extends.template, nodes.Const):  # known only when it is filled in
+        return None
+    known = _check_blocks(environment, loader, str(extends.template.value))
+    if known is None:
+        return None
+    for block in tree.body:
+        if isinstance(block, nodes.Block) and block.name not in known:
             raise UserError(
-                f"{wanted_by}: {name!r} extends this one", hint=f"let one of them extend {BASE}"
+                f"{path}, line {block.lineno}: there is no block {block.name!r} to override",
+                hint=f"{did_you_mean(block.name, known)}the blocks are {', '.join(sorted(known))}",
             )
-        tree = environment.parse(text, name, path)
-        chain.append((path, tree))
-        extends = next((node for node in tree.body if isinstance(node, nodes.Extends)), None)
-        if extends is None:
-            break
-        if not isinstance(extends.template, nodes.Const):
-            return  # known only when it is filled in
-        wanted_by = f"{path}, line {extends.lineno}"
-        name = str(extends.template.value)
-    known = _blocks(chain.pop()[1])
-    for path, tree in reversed(chain):
-        _check_extending(tree, path, known)
-        known |= _blocks(tree)
-
-
-def _check_extending(tree: nodes.Template, path: str, known: set[str]) -> None:
-    hint = f"the blocks are {', '.join(sorted(known))}"
-    is_below = False
-    for node in tree.body:
-        is_below = is_below or isinstance(node, nodes.Extends)
-        if isinstance(node, nodes.Block) and node.name not in known:
-            raise UserError(
-                f"{path}, line {node.lineno}: there is no block {node.name!r} to override",
-                hint=f"{did_you_mean(node.name, known)}{hint}",
-            )
-        for part in node.nodes if is_below and isinstance(node, nodes.Output) else ():
-            text = part.data if isinstance(part, nodes.TemplateData) else "{{"
-            if text.strip():
-                line = part.lineno + text[: -len(text.lstrip())].count("\n")
-                raise UserError(
-                    f"{path}, line {line}: text outside of a block would be left out", hint=hint
-                )
-
-
-def _blocks(tree: nodes.Template) -> set[str]:
-    return {block.name for block in tree.find_all(nodes.Block)}
+    return known | own
 
 
 def _line_of(error: BaseException) -> str | None:
@@ -240,4 +217,4 @@ def _line_of(error: BaseException) -> str | None:
 
 
 def _hint(name: str) -> str:
-    return "" if name == BASE else "docs/site-admins.md, Templates, lists what a template can use"
+    return "" if name == BASE else "docs/admin/templates.md lists what a template can use"

@@ -10,7 +10,7 @@ The job writes one line for each, among whatever else Jupyter logs:
     slurm-nb failed: {..., "text": "...", "cure": "..."}
     slurm-nb ended: {..., "exit_code": 0}
 
-Pure: no I/O, no clock. The writers are job_templates/jupyter.sh.j2 (started, failed, ended),
+The writers are job_templates/jupyter.sh.j2 (started, failed, ended),
 kit/preflight.py (failed) and kit/server.py (notice, ready, warning, stopping).
 """
 

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from slurm_nb.files import refresh_nfs
 from slurm_nb.joblog.events import MARK, Progress, read_progress
+from slurm_nb.joblog.tail import GrowingFile
 
-_CHUNK_BYTES = 1 << 20
+_MARK = MARK.encode()
+_STARTED = f"{MARK}started: ".encode()
 _TAIL_LINES = 15
 _LINE_BYTES = 4096
 
@@ -17,8 +18,7 @@ _LINE_BYTES = 4096
 class JobLog:
     """What the output of one job has said so far.
 
-    Reads only what is new, so that a log of any size costs no memory. A log that is
-    missing is one that has not appeared yet: NFS may show it up to a minute late.
+    Reads only what is new, so that a log of any size costs no memory.
     """
 
     def __init__(
@@ -29,23 +29,16 @@ class JobLog:
         self._who = {"cluster": cluster, "job_id": job_id}
         self._ask_nonce = nonce
         self._held: list[str] = []
-        self._offset = 0
-        self._rest = b""
-        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._file = GrowingFile(path, restarted=self._forget)
+        self._within = False
+        self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
 
     def read(self) -> Progress:
         """Take in what was written since the last call."""
-        refresh_nfs(self.path.parent)
-        try:
-            with self.path.open("rb") as file:
-                if file.seek(0, 2) < self._offset:  # truncated: another run began
-                    self._forget()
-                file.seek(self._offset)
-                while chunk := file.read(_CHUNK_BYTES):
-                    self._take(chunk)
-                self._offset = file.tell()
-        except OSError:
-            pass
+        for line in self._file.read():
+            if not self._within:  # of a line that is cut the beginning counts
+                self._take(line[:_LINE_BYTES].removesuffix(b"\n"))
+            self._within = not line.endswith(b"\n")
         self._weigh()
         return self.progress
 
@@ -56,20 +49,17 @@ class JobLog:
 
     def tail(self) -> list[str]:
         """The last lines that Jupyter or the shell wrote in this run, without slurm-nb's own."""
-        rest = self._rest.decode(errors="replace")
-        return [*self._tail, *([rest] if rest.strip() and not rest.startswith(MARK) else [])]
+        rest = b"" if self._within else self._file.rest[:_LINE_BYTES]
+        lines = [*self._tail, *([rest] if rest.strip() and not rest.startswith(_MARK) else [])]
+        return [line.decode(errors="replace") for line in lines]
 
-    def _take(self, chunk: bytes) -> None:
-        *complete, self._rest = (self._rest + chunk).split(b"\n")
-        self._rest = self._rest[:_LINE_BYTES]
-        lines = [line[:_LINE_BYTES].decode(errors="replace") for line in complete]
-        marked = [line for line in lines if line.startswith(MARK)]
-        self._held.extend(marked)
-        for line in lines:
-            if line.startswith(f"{MARK}started: "):  # how an earlier run ended is not how this did
+    def _take(self, line: bytes) -> None:
+        if line.startswith(_MARK):
+            self._held.append(line.decode(errors="replace"))
+            if line.startswith(_STARTED):  # how an earlier run ended is not how this did
                 self._tail.clear()
-            elif line.strip() and not line.startswith(MARK):
-                self._tail.append(line)
+        elif line.strip():
+            self._tail.append(line)
 
     def _weigh(self) -> None:
         """Take the job's word, once its nonce is there to know it by."""
@@ -82,6 +72,5 @@ class JobLog:
     def _forget(self) -> None:
         self.progress = Progress()
         self._held = []
-        self._offset = 0
-        self._rest = b""
+        self._within = False
         self._tail.clear()

@@ -46,20 +46,20 @@ def lines_of(
     over: Callable[[], bool] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[str]:
-    """Lines from an offset on; with `over`, also those to come, until it says that the job ended.
+    """Yield lines from an offset on; with `over`, also those to come until the job has ended.
 
     A line longer than 64 KiB is cut there. A file that got shorter is read from its beginning: a
     new run has begun.
     """
-    at, rest = start, b""
+    file = GrowingFile(path, start)
     looks = 0
     ended = False
     while True:
-        refresh_nfs(path.parent)
-        before = at
-        complete, at, rest = _read(path, at, rest)
-        yield from complete
-        if at != before:
+        news = False
+        for line in file.read():
+            news = True
+            yield line.removesuffix(b"\n").decode(errors="replace")
+        if news:
             continue  # there may be more
         if over is None or ended:
             break
@@ -67,21 +67,40 @@ def lines_of(
         # Asked before the last look, so that nothing is missed that was written in between.
         ended = looks % _ASK_EVERY_LOOKS == 1 and over()
         sleep(0 if ended else _LOOK_EVERY_S)
-    if rest:
-        yield rest.decode(errors="replace")
+    if file.rest:
+        yield file.rest.decode(errors="replace")
 
 
-def _read(path: Path, at: int, rest: bytes) -> tuple[list[str], int, bytes]:
-    """Some complete lines, the offset after them, and what is no line yet."""
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, 2) < at:
-                at, rest = 0, b""
-            file.seek(at)
-            chunk = file.read(_CHUNK_BYTES)
-    except OSError:
-        return [], at, rest
-    *complete, rest = (rest + chunk).split(b"\n")
-    if len(rest) > _LINE_BYTES:
-        complete, rest = [*complete, rest], b""
-    return [line.decode(errors="replace") for line in complete], at + len(chunk), rest
+class GrowingFile:
+    """A file that is read as it grows, each line once.
+
+    A file that is missing has not appeared yet: NFS may show it up to a minute late.
+    """
+
+    def __init__(
+        self, path: Path, start: int = 0, *, restarted: Callable[[], None] = lambda: None
+    ) -> None:
+        """`restarted` is called when the file got shorter, and so is read from its beginning."""
+        self.path = path
+        self.rest = b""
+        """What is no line yet."""
+        self._offset = start
+        self._restarted = restarted
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the new lines, with their newlines; pieces of 64 KiB of one that is longer."""
+        refresh_nfs(self.path.parent)
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:
+                    self._offset, self.rest = 0, b""
+                    self._restarted()
+                file.seek(self._offset)
+                while (line := file.readline(_LINE_BYTES)).endswith(b"\n") or (
+                    len(line) == _LINE_BYTES
+                ):
+                    self._offset += len(line)
+                    yield line
+                self.rest = line
+        except OSError:
+            return

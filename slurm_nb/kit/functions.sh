@@ -375,8 +375,8 @@ slurm_nb_make_certificate() {
     -config <(printf '[req]\ndistinguished_name = name\n[name]\n') \
     -addext 'subjectKeyIdentifier = hash' \
     -addext 'subjectAltName = DNS:localhost, IP:127.0.0.1' \
-    -addext 'basicConstraints = critical, CA:TRUE' \
-    -addext 'keyUsage = critical, digitalSignature, keyCertSign' \
+    -addext 'basicConstraints = critical, CA:FALSE' \
+    -addext 'keyUsage = critical, digitalSignature' \
     -addext 'extendedKeyUsage = serverAuth' \
     -keyout "$slurm_nb_run_dir/key.pem" -out "$slurm_nb_run_dir/certificate.pem" 2>"$log") || {
     cat "$log"

@@ -12,7 +12,7 @@ KERNEL_MANAGERS = (
 )  # fmt: skip
 # Jupyter's messaging protocol 5.4, without debug_request: debugpy listens on a loopback port
 # without authentication.
-_MESSAGES_BUT_DEBUG = [
+MESSAGES_BUT_DEBUG = [
     "execute_request", "inspect_request", "complete_request", "history_request",
     "is_complete_request", "comm_info_request", "kernel_info_request", "connect_request",
     "shutdown_request", "interrupt_request", "input_reply", "comm_open", "comm_msg", "comm_close",
@@ -30,7 +30,7 @@ def configure(c: Any, *, allow_debugger: bool) -> None:
         c[name].transport = "ipc"
     if not allow_debugger:
         for name in ("MappingKernelManager", "AsyncMappingKernelManager"):
-            c[name].allowed_message_types = _MESSAGES_BUT_DEBUG
+            c[name].allowed_message_types = MESSAGES_BUT_DEBUG
 
 
 def _change_specs(manager: Any, *, allow_debugger: bool) -> None:

@@ -41,12 +41,17 @@ def main() -> None:
         sys.exit(1)
     module = sys.argv[1]
     sys.argv = sys.argv[1:]
+    from .security import guard  # noqa: PLC0415  needs what was looked at
+
+    guard.install()
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if end.code:
             _explain_configuration()
         raise
+    finally:
+        guard.check_that_it_listened()
 
 
 def end_with_parent() -> None:

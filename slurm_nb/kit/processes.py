@@ -6,8 +6,6 @@ import os
 import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-_LISTENS = 0x10000  # __SO_ACCEPTCON of linux/net.h, in the flags of /proc/net/unix
-
 
 class Process(NamedTuple):
     """A process of the job."""
@@ -74,10 +72,35 @@ def _environs() -> Dict[int, List[bytes]]:
 
 
 def _own(pid: int) -> bool:
-    try:
-        return os.stat("/proc/%d" % pid).st_uid == os.geteuid()
-    except OSError:
-        return False
+    return _uid(pid) == os.geteuid()
+
+
+def _uid(pid: int) -> Optional[int]:
+    """The real uid; the owner of /proc/PID is root for a process that is not dumpable."""
+    for line in read("/proc/%d/status" % pid).splitlines():
+        if line.startswith(b"Uid:"):
+            return int(line.split()[1])
+    return None
+
+
+def of_user() -> Dict[int, Optional[Set[int]]]:
+    """The inodes of the sockets of each process of this user; None: it hides them."""
+    found: Dict[int, Optional[Set[int]]] = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        if _own(pid):
+            try:
+                os.listdir("/proc/%d/fd" % pid)
+                found[pid] = _inodes(pid)
+            except PermissionError:
+                found[pid] = None
+            except OSError:
+                continue
+    return found
+
+
+def name_of(pid: int) -> str:
+    """`ssh-agent`, as everybody may see it."""
+    return os.fsdecode(read("/proc/%d/comm" % pid).strip())
 
 
 def _inodes(pid: int) -> Set[int]:
@@ -99,14 +122,6 @@ def read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""
-
-
-def unix_sockets() -> Iterator[Tuple[int, str, bool]]:
-    """(inode, path or @name, whether it listens) of each UNIX socket that has a name."""
-    for line in read("/proc/net/unix").splitlines()[1:]:
-        fields = line.split(None, 7)
-        if len(fields) == 8:
-            yield int(fields[6]), os.fsdecode(fields[7]), bool(int(fields[3], 16) & _LISTENS)
 
 
 class Mount(NamedTuple):

@@ -24,10 +24,12 @@ from slurm_nb.session.store import Store
 
 # As kit/audit/audit.py names them, in its order.
 NODE_CHECKS = (
-    "node-local directories", "node-local files", "TCP listeners", "bind address", "UNIX sockets",
-    "token in arguments", "token in environments", "door: no token", "door: wrong token",
-    "door: the token", "door: another Host", "authentication", "guards against other sites",
-    "kernel transport", "debugger", "server's own address", "versions", "core dumps",
+    "node-local directories", "node-local files", "TCP listeners", "bind address", "UDP sockets",
+    "UNIX sockets", "processes that hide", "token in arguments", "token in environments",
+    "door: no token", "door: wrong token", "door: the token", "door: another Host",
+    "authentication", "guards against other sites", "settings in effect", "kernel transport",
+    "debugger",
+    "server's own address", "who may connect", "versions", "routes without a token", "core dumps",
 )  # fmt: skip
 LISTENER = "notebook's listener"
 """The node's one answer when no process of the job listens where the session says."""
@@ -60,23 +62,23 @@ def audit(session: Session, ready: Ready, store: Store) -> list[Check]:
         )
     checks = [*_modes(session, store), *_kept(session, store, token)]
     if session.cluster != LOCAL:
-        checks.append(_searched("token in what Slurm shows", shown_by_slurm(session), token))
+        checks.append(_searched("token in what Slurm shows", shown_by_slurm(session.job), token))
     return [*checks, *parse_node(ask_node(session, ready, store))]
 
 
 def ask_node(session: Session, ready: Ready, store: Store) -> str:
     """What the node's program prints; it is of this version, whatever the session's own kit is."""
-    token_file = store.session_folder(session.cluster, session.job_id) / "token"
     asked = {
         "cluster": session.cluster,
         "job_id": session.job_id,
         "auth": session.auth,
-        "token_file": str(token_file),
+        "token_file": str(store.token_path(session)),
         "ready": asdict(ready),
     }
     return run_on_node(
-        session,
+        session.job,
         node=ready.node,
+        python=session.python or "python3",
         module=f"{kit.PACKAGE}.audit",
         folder=kit.install(store.kits),
         stdin=json.dumps(asked),

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from slurm_nb.errors import SchedulerError, SlurmNbError, UserError
+from slurm_nb.errors import SchedulerError, SlurmNbError
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase, Scheduler
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 # Seconds between looks whether a cancelled job is gone: KillWait is 30 s by default
 # (slurm.conf(5)), and most jobs go at once.
@@ -33,27 +33,27 @@ class Cancelled:
     """Why it could not be cancelled."""
 
 
-def cancel(sessions: Iterable[Session]) -> Iterator[Cancelled]:
+def cancel(sessions: Iterable[Session], *, store: Store | None = None) -> Iterator[Cancelled]:
     """Cancel sessions and remove their secrets; each is told of when it is known to be over."""
+    store = store or Store.of_user(os.environ)
     ordered = sorted(sessions, key=lambda session: session.cluster)
     for cluster, group in groupby(ordered, key=lambda session: session.cluster):
-        yield from _cancel(scheduler(cluster), list(group), Store.of_user(os.environ))
+        yield from _cancel(scheduler(cluster, store), list(group), store)
 
 
 def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[Cancelled]:
     lasting = []
-    states = jobs.states(sessions)
+    states = jobs.states(session.job for session in sessions)
     for session in sessions:
         state = states[session.job_id]
         if state.phase is Phase.ENDED:
-            settle(session, state, store, follow(session, store))
-            yield Cancelled(session, state, already=True, error=_left(store, session, state))
+            yield _over(store, session, state, already=True)
             continue
-        if state.foreign:  # the id is another job's there
+        if state.id_reused:  # the id is another job's there
             yield Cancelled(session, state, error=SchedulerError(state.reason))
             continue
         try:
-            jobs.cancel(session)
+            jobs.cancel(session.job)
             lasting.append(session)
         except SlurmNbError as error:
             yield Cancelled(session, state, error=error)
@@ -61,17 +61,14 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
         if not lasting:
             return
         time.sleep(pause_s)
-        states = jobs.states(lasting)
+        states = jobs.states(session.job for session in lasting)
         for session in lasting:
             if states[session.job_id].phase is Phase.ENDED:
-                settle(session, states[session.job_id], store, follow(session, store))
-                state = states[session.job_id]
-                yield Cancelled(session, state, error=_left(store, session, state))
+                yield _over(store, session, states[session.job_id])
         lasting = [each for each in lasting if states[each.job_id].phase is not Phase.ENDED]
     yield from (Cancelled(session, None) for session in lasting)
 
 
-def _left(store: Store, session: Session, state: JobState) -> UserError | None:
-    """Why a secret of a session that is over stays."""
-    left = [] if state.foreign else store.forget_secrets(session)
-    return left[0] if left else None
+def _over(store: Store, session: Session, state: JobState, *, already: bool = False) -> Cancelled:
+    left = settle(store, session, state).left
+    return Cancelled(session, state, already=already, error=left[0] if left else None)

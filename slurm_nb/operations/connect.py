@@ -21,45 +21,48 @@ from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.state_cache import JobStateCache
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 # An output that names another node than Slurm may be an earlier run's: NFS is up to a minute late.
 _NEW_RUN_S = 60.0
 _RUNNING = JobState(Phase.RUNNING, "RUNNING")
 
 
-def wait_until_ready(
+def wait_until_ready(  # noqa: PLR0913  all but the first have defaults
     session: Session,
     *,
+    login: Login | None = None,
     timeout_s: float | None = None,
     show: Callable[[JobState | None, float], None] = lambda *_: None,
     note: Callable[[str], None] = lambda _: None,
+    store: Store | None = None,
 ) -> Connection:
     """Return when Jupyter is ready.
 
-    show: called often, with the job's state and the seconds waited. note: called with what the user
-    should know meanwhile. Raises `JobEnded`, or
+    login: the login node as the laptop reaches it, by default as the session was submitted. show:
+    called often, with the job's state and the seconds waited. note: called with what the user
+    should know meanwhile. store: the state directory, by default the user's. Raises `JobEnded`, or
     `NotReady` after `timeout_s`: the job lives on then.
     """
-    store = Store.of_user(os.environ)
-    shared = JobStateCache(store, scheduler(session.cluster), session.cluster)
-    log = follow(session, store)
+    store = store or Store.of_user(os.environ)
+    shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
+    log = store.log(session)
     began = time.monotonic()
     stale: Ready | None = None
     while True:
         ready = follow_until_ready(
             log,
-            ask=lambda max_age_s: shared.state(session, max_age_s=max_age_s),
+            ask=lambda max_age_s: shared.state(session.job, max_age_s=max_age_s),
             show=show,
             timeout_s=timeout_s,
             stale=stale,
             began_at=began,
             silent=lambda state: note(_no_output(state, log)),
         )
-        state = ready if isinstance(ready, JobState) else shared.ask([session])[session.job_id]
+        state = ready if isinstance(ready, JobState) else shared.ask([session.job])[session.job_id]
         if isinstance(ready, JobState) or state.phase is Phase.ENDED:
-            ended = settle(session, _how_ended(session, state), store, log)
-            raise job_ended(ended, session, store, before_ready=session.ready is None)
+            outcome = settle(store, session, _how_ended(store, session, state)).outcome
+            raise job_ended(store, session, outcome, before_ready=session.ready is None)
         if state.phase is Phase.PENDING:
             stale = ready  # of a run before the job was put back into the queue
             continue
@@ -77,8 +80,7 @@ def wait_until_ready(
         there = replace(session, ready=ready)
         with suppress(UserError):  # a full or read-only disk: the output says it again
             store.save(there)
-        login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
-        tunnel = tunnel_of(there, ready, store, login)
+        tunnel = tunnel_of(there, ready, store, login or _login_of(session))
         return Connection(there, ready, state, tunnel, _notices(there, state, log))
 
 
@@ -90,8 +92,13 @@ def _no_output(state: JobState, log: JobLog) -> str:
     )
 
 
-def _how_ended(session: Session, state: JobState) -> JobState:
-    return scheduler(session.cluster).how_ended({session.job_id: state}, session)[session.job_id]
+def _login_of(session: Session) -> Login:
+    return Login.parse(session.login_host) if session.login_host else find_login(os.environ)
+
+
+def _how_ended(store: Store, session: Session, state: JobState) -> JobState:
+    jobs = scheduler(session.cluster, store)
+    return jobs.how_ended({session.job_id: state}, session.job)[session.job_id]
 
 
 def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
@@ -99,14 +106,24 @@ def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
     return (*stands_still(state, session.job_id), *log.progress.notices)
 
 
-def connect(session: Session, *, login: Login, local_port: int | None = None) -> Connection:
-    """The way into a session now. Raises `JobEnded`, or `NotReady` before Jupyter listens."""
-    store = Store.of_user(os.environ)
-    state = scheduler(session.cluster).states([session])[session.job_id]
+def connect(
+    session: Session,
+    *,
+    login: Login | None = None,
+    local_port: int | None = None,
+    store: Store | None = None,
+) -> Connection:
+    """Return how to reach a session now.
+
+    login, store: as `wait_until_ready` takes them. Raises `JobEnded`, or `NotReady` before
+    Jupyter listens.
+    """
+    store = store or Store.of_user(os.environ)
+    state = scheduler(session.cluster, store).states([session.job])[session.job_id]
     if state.phase is Phase.ENDED:
-        state = _how_ended(session, state)
-    log = follow(session, store)
+        state = _how_ended(store, session, state)
+    log = store.log(session)
     ready = require_ready(session, state, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
-    tunnel = tunnel_of(session, ready, store, login)
+    tunnel = tunnel_of(session, ready, store, login or _login_of(session))
     return Connection(session, ready, state, tunnel, _notices(session, state, log))

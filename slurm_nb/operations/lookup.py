@@ -8,25 +8,27 @@ from slurm_nb.errors import UserError
 from slurm_nb.job.spec import refuse_control_characters
 from slurm_nb.session.pending import recover
 from slurm_nb.session.session import Session, is_job_id
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _LISTED = "they are listed by: slurm-nb list"
 _MENTIONED = 5
 
 
-def choose(store: Store, text: str, *, cluster: str | None = None) -> Session:
-    """The session of a job id (`7`, `local-7`) or of a name, as `submit --job-name` gave it.
+def find_session(text: str, *, cluster: str | None = None, store: Store | None = None) -> Session:
+    """Return the session of a job id (`7`, `local-7`) or of a name, as `--job-name` gave it.
 
     cluster: where there is one of that id on more than one. Of several with one name the only one
-    that has not ended is meant. Raises `UserError` when there is none, or it is not clear.
+    that has not ended is meant. store: by default the user's. Raises `UserError` when there is
+    none, when it is not clear which one is meant, or when it is not to be trusted.
     """
+    store = store or Store.of_user(os.environ)
     refuse_control_characters("session", text)
     if is_job_id(text):
         if not store.has(text):
             recover(store)
         return store.load(text, cluster=cluster)
     named = [each for each in _all(store, cluster) if each.job_name == text]
-    going = [each for each in named if find_ended(store, each) is None]
+    going = [each for each in named if store.outcome(each) is None]
     if not named:
         raise UserError(f"{text!r} is no job id and no session's name", hint=_LISTED)
     if len(going or named) == 1:
@@ -63,12 +65,3 @@ def _one_of(sessions: list[Session], text: str) -> Session:
         f"{text!r} is the name of {len(ids)} sessions: {', '.join(ids[:_MENTIONED])}{more}",
         hint=f"say which one by its job id; {_LISTED}",
     )
-
-
-def find_session(name: str, *, cluster: str | None = None) -> Session:
-    """The session of a job id, or of a job name.
-
-    cluster: for an id that is a session's on more than one. Raises `UserError` when there is none,
-    when it is not clear which one is meant, or when it is not to be trusted.
-    """
-    return choose(Store.of_user(os.environ), name, cluster=cluster)

@@ -9,7 +9,7 @@ from slurm_nb.diagnosis.outcome import is_certain, is_over
 from slurm_nb.job import kit
 from slurm_nb.operations.listing import Listing, SessionStatus
 from slurm_nb.session.pending import sweep
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _KEPT_S = 30 * 86400
 
@@ -30,9 +30,10 @@ def prune(store: Store, listing: Listing) -> Listing:
 
 
 def _stays_over(entry: SessionStatus, listing: Listing) -> bool:
-    if entry.ended is None or not is_certain(entry.ended):
+    now_s = time.time()
+    if not is_certain(entry.outcome, now_s):
         return False
-    return is_over(entry.ended) or entry.session.cluster not in listing.unanswered
+    return is_over(entry.outcome, now_s) or entry.session.cluster not in listing.unanswered
 
 
 def clean_up(store: Store) -> None:
@@ -42,7 +43,7 @@ def clean_up(store: Store) -> None:
     """
     sweep(store)
     for session in store.all()[0]:
-        ended = find_ended(store, session)
-        if ended and is_certain(ended) and time.time() - ended.at > _KEPT_S:
+        outcome = store.outcome(session)
+        if outcome and is_certain(outcome, time.time()) and time.time() - outcome.at > _KEPT_S:
             store.remove(session)
     kit.prune(store.folder)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from slurm_nb.connection.login import Login, find_login, login_addresses
@@ -18,19 +19,23 @@ from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.operations import before_queue
 from slurm_nb.scheduler import scheduler
-from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.session.pending import record
+from slurm_nb.scheduler.job import LOCAL, Job, Scheduler
+from slurm_nb.session.pending import PendingSubmission, begin, record
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
 
-def render(spec: JobSpec, *, template: str | None = None) -> str:
+def render(spec: JobSpec, *, template: str | None = None, store: Store | None = None) -> str:
     """The job script that `submit` hands to sbatch; its kit is installed. Raises `UserError`."""
     from slurm_nb.job import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
 
-    store = Store.of_user(os.environ)
+    store = store or Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
-        raise UserError("--auth password: there is no password", hint="set one: slurm-nb password")
+        raise UserError(
+            "--auth password: there is no password",
+            hint="set one: slurm-nb password",
+            options=("auth",),
+        )
     text = script.render(
         spec,
         state_dir=store.folder,
@@ -50,19 +55,22 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     local: bool = False,
     saved: Callable[[Session], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
+    store: Store | None = None,
 ) -> Session:
     """Submit a job and save its session; returns when the job has its id.
 
-    template: a file or a name, see docs/site-admins.md. login: the login node as the laptop reaches
-    it, by default the address that the user came in by. local: on this machine, without Slurm.
+    template: a file or a name, see docs/admin/templates.md. login: the login node as the laptop
+    reaches it, by default the address that the user came in by. local: on this machine, without
+    Slurm.
     saved: called with the session before a signal such as Ctrl-C can get between. note: called with
-    words of Slurm's beside its answer. Raises `UserError`; `SchedulerError` when Slurm refuses;
-    `SubmissionUnknown` when nobody knows whether there is a job.
+    words of Slurm's beside its answer. store: the state directory, by default the user's. Raises
+    `UserError`; `SchedulerError` when Slurm refuses; `SubmissionUnknown` when nobody knows whether
+    there is a job.
     """
-    store = Store.of_user(os.environ)
+    store = store or Store.of_user(os.environ)
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
-    text = render(spec, template=template)
+    script = render(spec, template=template, store=store)
     for words in before_queue.check(
         spec,
         state_dir=store.folder,
@@ -71,11 +79,33 @@ def submit(  # noqa: PLR0913  all but the first have defaults
         template=template,
     ):
         note(words)
-    jobs = scheduler(LOCAL if local else "slurm")
-    cluster = jobs.cluster()
-    plan = Session(
-        job_id="",
-        cluster=cluster,
+    jobs = scheduler(LOCAL if local else "slurm", store)
+    plan = _plan(spec, jobs.cluster(), template=template, login=login, local_port=local_port)
+    pending = begin(store, plan, clusters=spec.clusters or "")
+    beside: list[str] = []
+    try:
+        with _signals_wait():
+            job = _hand_over(jobs, script, spec, pending, tell=beside.extend, say=note)
+            session = _keep(store, pending, job, saved)
+    except SubmissionUnknown as lost:
+        note(f"{lost}; looking whether the job exists all the same")
+        return _keep(store, pending, jobs.recover(lost, cluster=plan.cluster), saved)
+    for words in beside:
+        note(words)
+    return session
+
+
+def _plan(
+    spec: JobSpec,
+    cluster: str,
+    *,
+    template: str | None,
+    login: Login | None,
+    local_port: int | None,
+) -> Session:
+    """Return all that is known of a session before it has a job."""
+    return Session(
+        job=Job("", cluster),
         login_host=str(login or find_login(os.environ)),
         local_port=local_port,
         auth=spec.auth,
@@ -85,65 +115,57 @@ def submit(  # noqa: PLR0913  all but the first have defaults
         options=to_argv(
             spec,
             template=template,
-            local=local,
+            local=cluster == LOCAL,
             login=str(login) if login else None,
             local_port=local_port,
         ),
     )
-    intent: Path | None = None
 
-    def before(script: Path) -> None:
-        nonlocal intent
-        if not local:  # a local job is found again by its processes
-            intent = record(store, script, plan, clusters=spec.clusters or "")
 
-    def keep(job: Session) -> Session:
-        session = replace(
-            plan,
-            job_id=job.job_id,
-            cluster=job.cluster,
-            other_cluster=job.other_cluster,
-            script=job.script,
-        )
-        _save(store, session)
-        saved(session)
-        _forget(intent)
-        return session
+def _record(pending: PendingSubmission, script: Path) -> None:
+    """Note what is about to be submitted; a local job is found again by its processes."""
+    if pending.session.cluster != LOCAL:
+        record(pending, script)
 
-    beside: list[str] = []
+
+def _hand_over(  # noqa: PLR0913  the last two are by name
+    jobs: Scheduler,
+    script: str,
+    spec: JobSpec,
+    pending: PendingSubmission,
+    *,
+    tell: Callable[[list[str]], None],
+    say: Callable[[str], None],
+) -> Job:
+    """Have the scheduler take the job; only what it refuses is not looked for later."""
+    cluster, before = pending.session.cluster, partial(_record, pending)
     try:
-        with _signals_wait():
-            job = jobs.submit(
-                text, spec, store, cluster=cluster, before=before, tell=beside.extend, say=note
-            )
-            session = keep(job)
-        for words in beside:
-            note(words)
-        return session  # noqa: TRY300  what is lost is lost above
-    except SubmissionUnknown as lost:
-        note(f"{lost}; looking whether the job exists all the same")
-        return keep(jobs.recover(lost, cluster=cluster))
+        return jobs.submit(script, spec, cluster=cluster, before=before, tell=tell, say=say)
+    except SubmissionUnknown:
+        raise
     except SchedulerError:
-        _forget(intent)  # it was refused
+        pending.path.unlink(missing_ok=True)
         raise
 
 
-def _forget(intent: Path | None) -> None:
-    if intent:
-        intent.unlink(missing_ok=True)
-
-
-def _save(store: Store, session: Session) -> None:
+def _keep(
+    store: Store, pending: PendingSubmission, job: Job, saved: Callable[[Session], None]
+) -> Session:
+    """Save the session of `job`; until that is done its submission stays noted."""
+    session = replace(pending.session, job=job)
     try:
         store.save(session)
     except SlurmNbError as error:
-        scancel = f"scancel -M {session.cluster}" if session.other_cluster else "scancel"
-        cancel = "slurm-nb cancel" if session.cluster == LOCAL else scancel
+        cancel = "slurm-nb cancel" if job.cluster == LOCAL else "scancel"
+        where = f" -M {job.cluster}" if job.needs_cluster_option else ""
         raise UserError(
-            f"job {session.job_id} was submitted, but its session was not saved: {error}",
+            f"job {job.job_id} was submitted, but its session was not saved: {error}",
             hint="when that is mended, it is found by: slurm-nb list;"
-            f" or cancel it with: {cancel} {session.job_id}",
+            f" or cancel it with: {cancel}{where} {job.job_id}",
         ) from error
+    saved(session)
+    pending.path.unlink(missing_ok=True)
+    return session
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What crosses from the shell that submit was called from into the job: as little as a login has.
 
 sbatch gives a job its own whole environment unless `--export` says otherwise (sbatch(1)), so what
-is to stay behind is kept from sbatch itself. Pure: no I/O, no clock.
+is to stay behind is kept from sbatch itself.
 """
 
 from __future__ import annotations

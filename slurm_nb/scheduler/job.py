@@ -10,10 +10,22 @@ from typing import Protocol
 
 from slurm_nb.errors import SubmissionUnknown
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
 
 LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, such that its scheduler can be asked about it."""
+
+    job_id: str
+    """`7`, or `local-7` without Slurm."""
+    cluster: str
+    """Slurm's ClusterName, or `local`."""
+    needs_cluster_option: bool = False
+    """Whether Slurm must be asked with `-M cluster`: it is not the login node's own."""
+    script: str | None = None
+    """Path that Slurm shows of the submitted script (squeue's %o): no other job's."""
 
 
 class Phase(Enum):
@@ -31,8 +43,8 @@ class JobState:
     """A job as its scheduler sees it."""
 
     phase: Phase
-    word: str
-    """Slurm's own: `RUNNING`, `OUT_OF_MEMORY`."""
+    slurm_state: str
+    """Slurm's own word: `RUNNING`, `OUT_OF_MEMORY`."""
     reason: str = ""
     """Slurm's own: `Priority`; or why nothing is known."""
     script: str | None = None
@@ -48,12 +60,32 @@ class JobState:
     """Of a job that ended, as accounting has it: `1:0`, the exit code and the signal."""
     by_uid: int | None = None
     """Who cancelled it, where accounting knows."""
-    foreign: bool = False
+    id_reused: bool = False
     """Whether what Slurm shows of this id is another job; ours is over, or was never this, or is
     on another cluster."""
 
     def __str__(self) -> str:
-        return f"{self.word} ({self.reason})" if self.reason else self.word
+        return f"{self.slurm_state} ({self.reason})" if self.reason else self.slurm_state
+
+
+class JobFiles(Protocol):
+    """Where the files of jobs are; `Store` has them in the state directory."""
+
+    @property
+    def jobs_folder(self) -> Path:
+        """The folder of scripts and outputs."""
+
+    def script_path(self, job_id: str) -> Path:
+        """Return where the script of a job is kept."""
+
+    def log_path(self, job_id: str) -> Path:
+        """Return where the output of a job goes."""
+
+    def process_path(self, job: Job) -> Path:
+        """Return where the process of a job of this machine is noted."""
+
+    def claim_local_id(self) -> str:
+        """Return an id that no other job of this machine has. Raises `UserError`."""
 
 
 class Scheduler(Protocol):
@@ -65,18 +97,17 @@ class Scheduler(Protocol):
         Raises `SchedulerError` when there is none, or it does not answer.
         """
 
-    def submit(  # noqa: PLR0913  all but the first three are by name
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
-        store: Store,
         *,
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
         say: Callable[[str], None] = lambda _: None,
-    ) -> Session:
-        """Have `script` run; the caller saves the session before anything else.
+    ) -> Job:
+        """Have `script` run; the caller saves the job before anything else.
 
         `before` is called with the path of the script, which is no other job's, when everything
         is ready but nothing is submitted yet. `tell` is given what was said beside the answer, a
@@ -85,14 +116,14 @@ class Scheduler(Protocol):
         Raises `SchedulerError` when it is refused, `SubmissionUnknown` when nobody knows.
         """
 
-    def hosts_of(self, session: Session, node: str) -> list[str]:
-        """Return other names and addresses of the session's node; never raises."""
+    def hosts_of(self, job: Job, node: str) -> list[str]:
+        """Return other names and addresses of the job's node; never raises."""
 
-    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Session:
+    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Job:
         """Find the job whose answer was lost; raises `lost` when it is not found in a while."""
 
     def states(
-        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
+        self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
         """The state of each job of one cluster, by job id; one question, however many they are.
 
@@ -101,8 +132,8 @@ class Scheduler(Protocol):
         Never raises: who can't be asked is UNKNOWN.
         """
 
-    def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
-        """`states` of jobs that ended, with what accounting adds; `session` is any of them."""
+    def how_ended(self, states: Mapping[str, JobState], job: Job) -> dict[str, JobState]:
+        """`states` of jobs that ended, with what accounting adds; `job` is any of them."""
 
-    def cancel(self, session: Session) -> None:
-        """Ask for the end of a job; one that is over is no error. Raises `SchedulerError`."""
+    def cancel(self, job: Job) -> None:
+        """Ask for the end of `job`; one that is over is no error. Raises `SchedulerError`."""

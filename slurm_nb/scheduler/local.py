@@ -19,10 +19,8 @@ from slurm_nb.errors import SchedulerError, SubmissionUnknown, UserError
 from slurm_nb.files import write_private
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler.environment import job_environment
-from slurm_nb.scheduler.job import LOCAL, JobState, Phase
+from slurm_nb.scheduler.job import LOCAL, Job, JobFiles, JobState, Phase
 from slurm_nb.scheduler.process import Process
-from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
 from slurm_nb.times import time_limit_s
 
 _KILL_AFTER_S = 30
@@ -39,36 +37,40 @@ class _Leader(Process):
 class Local:
     """This machine in Slurm's place."""
 
+    def __init__(self, files: JobFiles) -> None:
+        self._files = files
+
     def cluster(self) -> str:
         """Always `local`."""
         return LOCAL
 
-    def hosts_of(self, session: Session, node: str) -> list[str]:
+    def hosts_of(self, job: Job, node: str) -> list[str]:
         """Return none: it is this machine."""
         return []
 
-    def submit(  # noqa: PLR0913  all but the first three are by name
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
-        store: Store,
         *,
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
         say: Callable[[str], None] = lambda _: None,
-    ) -> Session:
+    ) -> Job:
         """Start `script`; it goes on when this process and its shell are gone."""
         if spec.sbatch_options:
             raise UserError(
-                f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with --cluster local"
+                f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with"
+                " --cluster local",
+                options=("cluster", "sbatch-options"),
             )
-        session = Session(job_id=_claim(store), cluster=cluster)
-        script_path = store.script_path(session.job_id)
+        job = Job(self._files.claim_local_id(), cluster)
+        script_path = self._files.script_path(job.job_id)
         before(script_path)
         write_private(script_path, script)
         limit_s = time_limit_s(spec.time) if spec.time else None
-        argv = ["bash", str(script_path), session.job_id]
+        argv = ["bash", str(script_path), job.job_id]
         end = datetime.now() + timedelta(seconds=limit_s) if limit_s else None  # noqa: DTZ005  local
         if end:
             end_at = str(int(end.timestamp()))  # not later than it is
@@ -80,38 +82,37 @@ class Local:
                 **asdict(Process.here(os.getpid())),
                 end_time=end.isoformat(timespec="seconds") if end else None,
             )
-            write_private(_record_path(store, session), json.dumps(asdict(leader)))
+            write_private(self._files.process_path(job), json.dumps(asdict(leader)))
 
-        _start(argv, store.log_path(session.job_id), spec.notebook_dir, lead)
-        return session
+        _start(argv, self._files.log_path(job.job_id), spec.notebook_dir, lead)
+        return job
 
-    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Session:
+    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Job:
         """Never called: no answer is lost between a process and its child."""
         raise lost
 
-    def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
+    def how_ended(self, states: Mapping[str, JobState], job: Job) -> dict[str, JobState]:
         """Nobody keeps accounts here."""
         return dict(states)
 
     def states(
-        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
+        self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
         """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
-        store = Store.of_user(os.environ)
-        return {session.job_id: _state(store, session) for session in sessions}
+        return {job.job_id: _state(job, self._files.process_path(job)) for job in jobs}
 
-    def cancel(self, session: Session) -> None:
+    def cancel(self, job: Job) -> None:
         """SIGTERM, and SIGKILL for what is left after a while; returns when it is gone."""
-        store = Store.of_user(os.environ)
-        state = _state(store, session)
+        path = self._files.process_path(job)
+        state = _state(job, path)
         if state.phase is Phase.UNKNOWN:
             raise SchedulerError(
-                f"{session.job_id} can't be cancelled from here: {state.reason}",
+                f"{job.job_id} can't be cancelled from here: {state.reason}",
                 hint="cancel it on the machine that it runs on",
             )
         if state.phase is Phase.ENDED:
             return
-        record = _record(store, session)
+        record = _record(path)
         if record and record.alive():
             _signal(os.kill, record.pid, signal.SIGTERM)
             deadline = time.monotonic() + _KILL_AFTER_S
@@ -119,7 +120,7 @@ class Local:
                 time.sleep(_POLL_S)
             if record.alive():
                 _signal(os.killpg, record.pid, signal.SIGKILL)
-        for pid in _marked(session):  # what a leader that was killed could not end
+        for pid in _marked(job):  # what a leader that was killed could not end
             _signal(os.kill, pid, signal.SIGKILL)
 
 
@@ -156,30 +157,8 @@ def _unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def _claim(store: Store) -> str:
-    """A job id that no other session has; the folder is the claim."""
-    folder = store.session_folder(LOCAL, "local-1").parent
-    folder.mkdir(mode=0o700, exist_ok=True)
-    ids = [path.name.removeprefix("local-") for path in folder.glob("local-*")]
-    number = max((int(text) for text in ids if text.isdecimal()), default=0) + 1
-    while True:
-        try:
-            (folder / f"local-{number}").mkdir(mode=0o700)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise UserError(f"{folder}: can't be written: {error.strerror}") from error
-        else:
-            return f"local-{number}"
-
-
-def _record_path(store: Store, session: Session) -> Path:
-    return store.session_folder(session.cluster, session.job_id) / "process.json"
-
-
-def _record(store: Store, session: Session) -> _Leader | None:
-    """The leader of a job; None when it was never started."""
-    path = _record_path(store, session)
+def _record(path: Path) -> _Leader | None:
+    """Return the leader of a job; None when it was never started."""
     try:
         return _Leader(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -188,25 +167,25 @@ def _record(store: Store, session: Session) -> _Leader | None:
         raise UserError(f"{path}: can't be read", hint="remove the folder it is in") from error
 
 
-def _state(store: Store, session: Session) -> JobState:
+def _state(job: Job, path: Path) -> JobState:
     try:
-        record = _record(store, session)
+        record = _record(path)
     except UserError as error:
         return JobState(Phase.UNKNOWN, "UNKNOWN", str(error))
     if record and record.elsewhere():
         return JobState(Phase.UNKNOWN, "UNKNOWN", f"it was started on {record.host}")
     # Also without a record: who submitted may have been killed before it was written.
-    if (record and record.alive()) or _marked(session):
+    if (record and record.alive()) or _marked(job):
         return JobState(Phase.RUNNING, "RUNNING", end_time=record.end_time if record else None)
     return JobState(Phase.ENDED, "ENDED", "" if record else "it was never started")
 
 
-def _marked(session: Session) -> list[int]:
+def _marked(job: Job) -> list[int]:
     """Processes of the user's whose environment carries the session's mark.
 
     The job script sets it. Root can read those of others, who have sessions of the same id.
     """
-    mark = f"SLURM_NB_SESSION={session.cluster}/{session.job_id}".encode()
+    mark = f"SLURM_NB_SESSION={job.cluster}/{job.job_id}".encode()
     pids = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:

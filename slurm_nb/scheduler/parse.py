@@ -1,6 +1,6 @@
 """What Slurm's commands answer about jobs, read.
 
-Pure: no I/O, no clock. Facts were seen on 22.05.8 unless a man page is named.
+Facts were seen on 22.05.8 unless a man page is named.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurm_nb.errors import SchedulerError
+from slurm_nb.scheduler.job import Job
 
 # Variables of Slurm's commands that say where Slurm is. Not SLURM_CLUSTERS: a session knows its
 # cluster, and is asked after there.
@@ -72,6 +73,11 @@ def run(
     except OSError as error:
         raise SchedulerError(f"{argv[0]} can't be run: {error.strerror}") from error
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def cluster_option(job: Job) -> list[str]:
+    """Return the words that have a Slurm command ask the cluster of `job`."""
+    return ["-M", job.cluster] if job.needs_cluster_option else []
 
 
 def query_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler.environment import clusters_asked_for, sbatch_environment
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobFiles, JobState, Phase
 from slurm_nb.scheduler.parse import (
     SACCT_COLUMNS,
     SQUEUE_FORMAT,
@@ -27,9 +27,7 @@ from slurm_nb.scheduler.parse import (
     parse_squeue,
     unreadable_line,
 )
-from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, run
-from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, cluster_option, run
 
 # A job whose answer was lost: a controller that hung may need a moment to show it.
 _LOOKS = 4
@@ -42,6 +40,9 @@ _FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
 
 class Slurm:
     """The cluster whose commands are on PATH."""
+
+    def __init__(self, files: JobFiles) -> None:
+        self._files = files
 
     def cluster(self) -> str:
         """ClusterName of this login node's Slurm, which its jobs see as SLURM_CLUSTER_NAME."""
@@ -62,17 +63,16 @@ class Slurm:
             )
         return match[1]
 
-    def submit(  # noqa: PLR0913  all but the first three are by name
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
-        store: Store,
         *,
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
         say: Callable[[str], None] = lambda _: None,
-    ) -> Session:
+    ) -> Job:
         """Submit `script` with sbatch, to the clusters that -M names, else to `cluster`.
 
         Raises `SchedulerError`, with sbatch's own words, when there is no job, and
@@ -85,7 +85,7 @@ class Slurm:
             options.remove(f"--job-name={spec.job_name}")
         path = shutil.which("sbatch")
         submission = Sbatch(
-            store.folder / "jobs",
+            self._files.jobs_folder,
             script,
             environ=sbatch_environment(
                 os.environ, options, commands=str(Path(path).parent) if path else None
@@ -96,145 +96,137 @@ class Slurm:
         )
         submitted = submission.submit_script()
         tell(submitted.words)
-        return _session(
-            submitted.job_id, submitted.cluster, str(submission.script_path), own=cluster
-        )
+        return _job(submitted.job_id, submitted.cluster, str(submission.script_path), own=cluster)
 
-    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Session:
+    def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Job:
         """Find the job by the path of its script, which is unlike any other's."""
         for look in range(_LOOKS):
             if look:
                 time.sleep(_LOOK_AGAIN_S)
             with contextlib.suppress(SchedulerError):
-                found = self.find({lost.script}, clusters=lost.clusters, own=cluster)
+                found = find_jobs({lost.script}, clusters=lost.clusters, own=cluster)
                 if found:
                     return found[lost.script]
         raise lost
 
     def states(
-        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
+        self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
         """One squeue for all, then one sacct, if any is to be asked after there."""
-        known = list(sessions)
-        job_ids = [session.job_id for session in known]
-        asked = _states(job_ids, _where(known[0]), unexplained) if known else {}
-        states = {session.job_id: _of(session, asked[session.job_id]) for session in known}
+        known = list(jobs)
+        job_ids = [job.job_id for job in known]
+        asked = _states(job_ids, cluster_option(known[0]), unexplained) if known else {}
+        states = {job.job_id: _of(job, asked[job.job_id]) for job in known}
         lost = {
             job_id
             for job_id, state in states.items()
-            if state.phase is Phase.ENDED and (state.foreign or state.script is None)
+            if state.phase is Phase.ENDED and (state.id_reused or state.script is None)
         }  # squeue does not know them by their script
         if lost if unexplained is None else lost.intersection(unexplained):
             strange = self._elsewhere(known[0])
-            nobody_s = replace(_unknown(strange), foreign=True)
+            nobody_s = replace(_unknown(strange), id_reused=True)
             return dict.fromkeys(states, nobody_s) if strange else states
         return states
 
-    def _elsewhere(self, session: Session) -> str:
+    def _elsewhere(self, job: Job) -> str:
         """That it is another cluster which Slurm's commands reach now; empty where it is the same.
 
         Where SLURM_CONF is set by modules, it may be another than at submission.
         """
-        if session.other_cluster:
+        if job.needs_cluster_option:
             return ""
         with contextlib.suppress(SchedulerError):
             here = self.cluster()
-            if here != session.cluster:
+            if here != job.cluster:
                 return (
                     f"these commands are for the cluster {here}, and the session is on"
-                    f" {session.cluster}: load the module, or set the SLURM_CONF, of submission"
+                    f" {job.cluster}: load the module, or set the SLURM_CONF, of submission"
                 )
         return ""
 
-    def how_ended(self, states: Mapping[str, JobState], session: Session) -> dict[str, JobState]:
+    def how_ended(self, states: Mapping[str, JobState], job: Job) -> dict[str, JobState]:
         """One sacct for all; without accounting, what squeue has said."""
         asked = [job_id for job_id, state in states.items() if _lacks(state)]
-        said = _accounting(asked, _where(session)) if asked else {}
+        said = _accounting(asked, cluster_option(job)) if asked else {}
         return {job_id: _with(state, said.get(job_id)) for job_id, state in states.items()}
 
-    def place(self, session: Session) -> tuple[int, int] | None:
-        """Which of how many jobs that wait in its partitions it is, by priority; None: not known.
-
-        The controller looks through all of its jobs for this, so it is not for a loop.
-        """
-        where = _where(session)
-        with contextlib.suppress(SchedulerError):
-            asked = ["squeue", *where, "-h", "-j", session.job_id, "-o", "%P"]
-            partition = run(asked, timeout_s=QUERY_TIMEOUT_S).stdout.strip()
-            if partition:
-                queue = ["squeue", *where, "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
-                answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
-                return parse_place(answer.stdout, session.job_id)
-        return None
-
-    def hosts_of(self, session: Session, node: str) -> list[str]:
+    def hosts_of(self, job: Job, node: str) -> list[str]:
         """Return a node's host name and address, which may differ from its name in Slurm."""
-        words = ["scontrol", *_where(session), "-o", "show", "node", node]
+        words = ["scontrol", *cluster_option(job), "-o", "show", "node", node]
         with contextlib.suppress(SchedulerError):
             said = run(words, timeout_s=QUERY_TIMEOUT_S).stdout
             return re.findall(r"\bNode(?:HostName|Addr)=(\S+)", said)
         return []
 
-    def find(self, scripts: Collection[str], *, clusters: str, own: str) -> dict[str, Session]:
-        """The jobs that run one of `scripts`, by script. Raises `SchedulerError` for no answer."""
-        where = ["-M", clusters] if clusters else []
-        answer = run(
-            ["squeue", *where, "--me", "-t", "all", "-o", "%i|%o"], timeout_s=_LOOK_TIMEOUT_S
-        )
-        if answer.exit_code:
-            raise SchedulerError(f"squeue: {answer.words}")
-        found, named = {}, ""
-        for line in answer.stdout.splitlines():
-            job_id, _, command = line.strip().partition("|")
-            if line.startswith("CLUSTER: "):  # a title above the jobs of each cluster of -M
-                named = line.partition(": ")[2].strip()
-            elif command in scripts and job_id.isdigit():
-                found[command] = _session(job_id, named, command, own=own)
-        return found
-
-    def cancel(self, session: Session) -> None:
+    def cancel(self, job: Job) -> None:
         """Have Slurm end the job with scancel; one that is over is no error."""
-        answer = run(["scancel", *_where(session), session.job_id], timeout_s=QUERY_TIMEOUT_S)
+        answer = run(["scancel", *cluster_option(job), job.job_id], timeout_s=QUERY_TIMEOUT_S)
         if answer.exit_code and "Invalid job id" not in answer.stderr:
             raise SchedulerError(
-                f"scancel {session.job_id}: {answer.words}",
-                hint=f"try again later: slurm-nb cancel {session.job_id}",
+                f"scancel {job.job_id}: {answer.words}",
+                hint=f"try again later: slurm-nb cancel {job.job_id}",
             )
 
 
-def _session(job_id: str, named: str, script: str, *, own: str) -> Session:
-    """The session of a job on the cluster `named` (empty: where none was named, `own`)."""
-    return Session(
-        job_id=job_id, cluster=named or own, other_cluster=named not in {"", own}, script=script
-    )
+def find_place(job: Job) -> tuple[int, int] | None:
+    """Return which of how many waiting jobs of its partitions it is, by priority; None: not known.
+
+    The controller looks through all of its jobs for this, so it is not for a loop.
+    """
+    where = cluster_option(job)
+    with contextlib.suppress(SchedulerError):
+        asked = ["squeue", *where, "-h", "-j", job.job_id, "-o", "%P"]
+        partition = run(asked, timeout_s=QUERY_TIMEOUT_S).stdout.strip()
+        if partition:
+            queue = ["squeue", *where, "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
+            answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
+            return parse_place(answer.stdout, job.job_id)
+    return None
 
 
-def _of(session: Session, state: JobState) -> JobState:
+def find_jobs(scripts: Collection[str], *, clusters: str, own: str) -> dict[str, Job]:
+    """Return the jobs that run one of `scripts`, by script. Raises `SchedulerError`."""
+    where = ["-M", clusters] if clusters else []
+    answer = run(["squeue", *where, "--me", "-t", "all", "-o", "%i|%o"], timeout_s=_LOOK_TIMEOUT_S)
+    if answer.exit_code:
+        raise SchedulerError(f"squeue: {answer.words}")
+    found, named = {}, ""
+    for line in answer.stdout.splitlines():
+        job_id, _, command = line.strip().partition("|")
+        if line.startswith("CLUSTER: "):  # a title above the jobs of each cluster of -M
+            named = line.partition(": ")[2].strip()
+        elif command in scripts and job_id.isdigit():
+            found[command] = _job(job_id, named, command, own=own)
+    return found
+
+
+def _job(job_id: str, named: str, script: str, *, own: str) -> Job:
+    """Return the job on the cluster `named` (empty: where none was named, `own`)."""
+    return Job(job_id, named or own, needs_cluster_option=named not in {"", own}, script=script)
+
+
+def _of(job: Job, state: JobState) -> JobState:
     """`state`, or that the job is over: Slurm gives an id to another job in time."""
     if state.user in {None, user_name()} and (
         state.script is None
-        or session.script is None
-        or f"|{state.reason}|{state.script}".endswith(f"|{session.script}")
+        or job.script is None
+        or f"|{state.reason}|{state.script}".endswith(f"|{job.script}")
     ):
         return state
-    reason = f"{session.job_id} is the id of another job now"
-    return JobState(Phase.ENDED, "ENDED", reason, foreign=True)
+    reason = f"{job.job_id} is the id of another job now"
+    return JobState(Phase.ENDED, "ENDED", reason, id_reused=True)
 
 
 def _lacks(state: JobState) -> bool:
     """Whether accounting may know more of how a job ended, and was not asked already."""
-    return state.exit_code is None and state.word != "ENDED"
+    return state.exit_code is None and state.slurm_state != "ENDED"
 
 
 def _with(state: JobState, said: JobState | None) -> JobState:
     """`state` with what accounting adds, unless it is behind."""
-    if said is None or said.word != state.word:
+    if said is None or said.slurm_state != state.slurm_state:
         return state
     return replace(state, exit_code=said.exit_code, by_uid=said.by_uid)
-
-
-def _where(session: Session) -> list[str]:
-    return ["-M", session.cluster] if session.other_cluster else []
 
 
 def _states(

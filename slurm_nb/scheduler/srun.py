@@ -8,46 +8,47 @@ from __future__ import annotations
 from pathlib import Path
 
 from slurm_nb.errors import SchedulerError
-from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, run
-from slurm_nb.session.session import Session
+from slurm_nb.scheduler.job import LOCAL, Job
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, cluster_option, run
 
 _TIMEOUT_S = 120.0
 # Should srun be killed at the timeout above, Slurm ends what it started (minutes).
 _STEP_MINUTES = 3
 
 
-def run_on_node(session: Session, *, node: str, module: str, folder: Path, stdin: str) -> str:
-    """What `python -m module` prints in the job of `session`, with `stdin` on its standard input.
+def run_on_node(  # noqa: PLR0913  all but the job are by name
+    job: Job, *, node: str, python: str, module: str, folder: Path, stdin: str
+) -> str:
+    """Return what `python -m module` prints in `job`, with `stdin` on its standard input.
 
-    It is run in `folder`, where the module is, by the interpreter that runs Jupyter, without the
+    It runs in `folder`, where the module is, by the interpreter that runs Jupyter, without the
     user's PYTHONPATH and packages, which may shadow Python's own modules. Raises `SchedulerError`
-    when it can't be run, ends with another exit code than 0, or takes longer than two minutes.
+    when it cannot run, exits with another code than 0, or takes longer than two minutes.
     """
-    argv = [session.python or "python3", "-E", "-s", "-m", module]
-    if session.cluster != LOCAL:
+    argv = [python, "-E", "-s", "-m", module]
+    if job.cluster != LOCAL:
         # --overlap: beside Jupyter, in the resources that the job has (srun(1)).
         argv = [
-            "srun", *_where(session), f"--jobid={session.job_id}", "--overlap", "--nodes=1",
+            "srun", *cluster_option(job), f"--jobid={job.job_id}", "--overlap", "--nodes=1",
             "--ntasks=1", f"--nodelist={node}", f"--chdir={folder}", "--quiet", "--mpi=none",
             f"--time={_STEP_MINUTES}", *argv,
         ]  # fmt: skip
     answer = run(argv, timeout_s=_TIMEOUT_S, stdin=stdin, cwd=str(folder))
     if answer.exit_code:
         raise SchedulerError(
-            f"nothing could be run in job {session.job_id} on {node}: {answer.words}",
+            f"nothing could be run in job {job.job_id} on {node}: {answer.words}",
             hint="it takes an srun that works on this host: `srun --overlap --jobid="
-            f"{session.job_id} hostname`",
+            f"{job.job_id} hostname`",
         )
     return answer.stdout
 
 
-def shown_by_slurm(session: Session) -> dict[str, str]:
+def shown_by_slurm(job: Job) -> dict[str, str]:
     """What Slurm's commands tell of the job, by command.
 
     Raises `SchedulerError` when one of them fails.
     """
-    where, job_id = _where(session), session.job_id
+    where, job_id = cluster_option(job), job.job_id
     shown = {}
     for argv in (
         ["scontrol", *where, "-d", "show", "job", job_id],
@@ -58,7 +59,3 @@ def shown_by_slurm(session: Session) -> dict[str, str]:
             raise SchedulerError(f"{argv[0]} does not show job {job_id}: {answer.words}")
         shown[" ".join(argv)] = answer.stdout
     return shown
-
-
-def _where(session: Session) -> list[str]:
-    return ["-M", session.cluster] if session.other_cluster else []

@@ -12,23 +12,22 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.files import write_private
-from slurm_nb.scheduler.job import LOCAL
+from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.scheduler.process import Process
-from slurm_nb.scheduler.slurm import Slurm
-from slurm_nb.session.records import is_time, read_record
-from slurm_nb.session.session import Session, from_record
+from slurm_nb.scheduler.slurm import Slurm, find_jobs
+from slurm_nb.session.records import decode, encode, read_record
+from slurm_nb.session.session import Session, from_record, to_record
 from slurm_nb.session.store import Store
 
 # sbatch is given up after 90 s, and Slurm may show the job a little later.
 _SETTLED_S = 600.0
 # On another host nothing can be seen of the process that submits.
 _ELSEWHERE_S = 180.0
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,22 @@ class PendingSubmission:
     """All that is known of it but the job's id."""
 
 
-def record(store: Store, script: Path, session: Session, *, clusters: str) -> Path:
-    """Note what is about to be submitted; the note's path. Raises `UserError`."""
+def begin(store: Store, session: Session, *, clusters: str) -> PendingSubmission:
+    """Return a submission by this process, whose script is not known yet."""
     path = store.folder / "submitting" / f"{os.urandom(8).hex()}.json"
+    return PendingSubmission(path, "", clusters, time.time(), Process.here(os.getpid()), session)
+
+
+def record(pending: PendingSubmission, script: Path) -> None:
+    """Note what is about to be submitted. Raises `UserError`."""
     record = {
         "script": str(script),
-        "clusters": clusters,
-        "began_at": time.time(),
-        "process": asdict(Process.here(os.getpid())),
-        "session": {"version": 1, **asdict(session)},
+        "clusters": pending.clusters,
+        "began_at": pending.began_at,
+        "process": encode(pending.process),
+        "session": to_record(pending.session),
     }
-    write_private(path, json.dumps(record))
-    return path
+    write_private(pending.path, json.dumps(record))
 
 
 def recover(store: Store) -> list[PendingSubmission]:
@@ -67,54 +70,46 @@ def recover(store: Store) -> list[PendingSubmission]:
 
     Slurm is asked only where there are any. One that has no job, long after, is forgotten.
     """
-    lost = [intent for intent in _all(store) if not _goes_on(intent)]
-    doubtful = []
-    for clusters in sorted({intent.clusters for intent in lost}):
-        those = [intent for intent in lost if intent.clusters == clusters]
-        doubtful += _adopt(store, clusters, those)
-    return doubtful
+    lost = [pending for pending in _all(store) if not _goes_on(pending)]
+    unresolved = []
+    for clusters in sorted({pending.clusters for pending in lost}):
+        those = [pending for pending in lost if pending.clusters == clusters]
+        unresolved += _adopt(store, clusters, those)
+    return unresolved
 
 
 def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[PendingSubmission]:
     try:
-        jobs = Slurm()
-        own = jobs.cluster()
-        found = jobs.find({intent.script for intent in lost}, clusters=clusters, own=own)
+        own = Slurm(store).cluster()
+        found = find_jobs({pending.script for pending in lost}, clusters=clusters, own=own)
     except SchedulerError:
         return lost
-    doubtful = []
-    for intent in lost:
-        job = found.get(intent.script)
+    unresolved = []
+    for pending in lost:
+        job = found.get(pending.script)
         # A home may be shared by two clusters, and this be the other one.
-        here = bool(clusters) or intent.session.cluster == own
-        if job is None and not (here and time.time() - intent.began_at >= _SETTLED_S):
-            doubtful.append(intent)
+        here = bool(clusters) or pending.session.cluster == own
+        if job is None and not (here and time.time() - pending.began_at >= _SETTLED_S):
+            unresolved.append(pending)
             continue
         if job is not None:
-            _keep_script(store, intent, job)
-            session = replace(
-                intent.session,
-                job_id=job.job_id,
-                cluster=job.cluster,
-                other_cluster=job.other_cluster,
-                script=job.script,
-            )
+            _keep_script(store, pending, job)
             try:
-                store.save(session)
+                store.save(replace(pending.session, job=job))
             except UserError:  # a full or read-only disk
-                doubtful.append(intent)
+                unresolved.append(pending)
                 continue
         else:
             with suppress(OSError):
-                Path(intent.script).unlink()
+                Path(pending.script).unlink()
         with suppress(OSError):
-            intent.path.unlink()
-    return doubtful
+            pending.path.unlink()
+    return unresolved
 
 
-def _keep_script(store: Store, intent: PendingSubmission, job: Session) -> None:
+def _keep_script(store: Store, pending: PendingSubmission, job: Job) -> None:
     """Have the script where a session has it; a link there is submitit's, to the new name."""
-    script = Path(intent.script)
+    script = Path(pending.script)
     with suppress(OSError):
         if script.is_symlink():
             script.unlink()
@@ -124,7 +119,7 @@ def _keep_script(store: Store, intent: PendingSubmission, job: Session) -> None:
 
 def sweep(store: Store) -> None:
     """Remove what a slurm-nb that was killed has left half-written, once it is old."""
-    known = {intent.script for intent in _all(store)}
+    known = {pending.script for pending in _all(store)}
     leftovers = [
         *(store.folder / "submitting").glob("*.new"),
         *(store.folder / "answers").glob("*.new"),
@@ -136,19 +131,19 @@ def sweep(store: Store) -> None:
                 path.unlink()
 
 
-def _goes_on(intent: PendingSubmission) -> bool:
+def _goes_on(pending: PendingSubmission) -> bool:
     """Whether the process that submits may still be at it."""
-    if intent.process.elsewhere():
-        return time.time() - intent.began_at < _ELSEWHERE_S
-    return intent.process.alive()
+    if pending.process.elsewhere():
+        return time.time() - pending.began_at < _ELSEWHERE_S
+    return pending.process.alive()
 
 
 def _all(store: Store) -> Iterator[PendingSubmission]:
     for path in _notes(store):
-        with suppress(*_UNREADABLE):
-            intent = _read(path)
-            if intent.session.cluster != LOCAL:
-                yield intent
+        with suppress(OSError, ValueError):
+            pending = _read(path)
+            if pending.session.cluster != LOCAL:
+                yield pending
 
 
 def unreadable(store: Store) -> list[UserError]:
@@ -159,7 +154,7 @@ def unreadable(store: Store) -> list[UserError]:
             _read(path)
         except FileNotFoundError:  # it has its answer now
             continue
-        except _UNREADABLE:
+        except (OSError, ValueError):
             broken.append(
                 UserError(
                     f"{path}: is no note of a submission: it may have a job that is not listed",
@@ -175,14 +170,7 @@ def _notes(store: Store) -> list[Path]:
 
 
 def _read(path: Path) -> PendingSubmission:
+    """Return what a note says. Raises `OSError` or `ValueError`."""
     record = read_record(path)
-    if not is_time(record["began_at"]):
-        raise ValueError("began_at")
-    return PendingSubmission(
-        path,
-        str(record["script"]),
-        str(record["clusters"]),
-        record["began_at"],
-        Process(**record["process"]),
-        from_record(record["session"]),
-    )
+    session = from_record(record.get("session"))
+    return decode(PendingSubmission, {**record, "path": path, "session": session})

@@ -1,46 +1,150 @@
 """Files that slurm-nb keeps and reads again, whatever has become of them meanwhile.
 
-A crash, a full disk, an editor or another version may have left anything there.
+A crash, a full disk, an editor or another version may have left anything there, so what is read is
+checked against the fields of the dataclass that it is to be.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 # The answers about some ten thousand sessions; all others are far smaller.
 _LONGEST_BYTES = 16 << 20
-# The year 5138: what is later is no time, and has no date in Python from the year 10000 on.
-_LATEST_S = 1e11
+# Seconds up to the year 5138: what is later has no date in Python from the year 10000 on.
+_NUMBERS_END = 1e11
+_KEYS = {"slurm_state": "word", "id_reused": "foreign", "needs_cluster_option": "other_cluster"}
+"""The key on disk of a field that had another name in the first version."""
+
+_Kind = TypeVar("_Kind")
+_Decoder = Callable[[Any], Any]
+_PLAIN: frozenset[object] = frozenset({str, bool, NoneType})
 
 
-def read_record(path: Path) -> Any:  # noqa: ANN401  as json has it
-    """What a JSON file holds; raises `OSError`, and `ValueError` for what is no JSON of ours.
+def read_record(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds. Raises `OSError`, and `ValueError` for no JSON object.
 
     No more than 16 MiB are read, and a pipe is not waited for.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        text = file.read(_LONGEST_BYTES + 1)
+        size = os.fstat(file.fileno()).st_size  # room for 16 MiB would be made for each file
+        text = file.read(min(size, _LONGEST_BYTES) + 1)
     if len(text) > _LONGEST_BYTES:
         raise ValueError("too long")
     try:
-        return json.loads(text.decode())
+        return _of_type(dict, json.loads(text.decode()))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
-def is_time(value: object) -> bool:
-    """Whether a value can be seconds since the epoch."""
-    return type(value) in {int, float} and 0 <= value < _LATEST_S  # type: ignore[operator]
+def encode(value: object) -> Any:  # noqa: ANN401  as json takes it
+    """Return a dataclass, and all that is in it, as json takes it."""
+    if is_dataclass(value):
+        names = (field.name for field in fields(value))
+        return {_KEYS.get(name, name): encode(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {key: encode(each) for key, each in value.items()}
+    return value.value if isinstance(value, Enum) else value
 
 
-def is_text(*values: object) -> bool:
-    """Whether all are text."""
-    return all(isinstance(value, str) for value in values)
+def decode(kind: Callable[..., _Kind], record: object) -> _Kind:
+    """Return a JSON object as the dataclass `kind`. Raises `ValueError` where it does not fit.
+
+    A field is text, a switch, a number, an Enum, a Literal or a dataclass; a tuple or mapping of
+    one of these; or None. Numbers are no less than 0, and times have a date.
+    """
+    value: _Kind = _decoder(kind)(record)
+    return value
 
 
-def is_text_or_none(*values: object) -> bool:
-    """Whether all are text, or missing."""
-    return is_text(*(value for value in values if value is not None))
+@cache
+def _decoder(kind: Any) -> _Decoder:  # noqa: ANN401  a type, as annotations write it
+    if is_dataclass(kind):
+        return _fields_decoder(kind)
+    if get_origin(kind):
+        return _generic_decoder(get_origin(kind), get_args(kind))
+    if issubclass(kind, Enum):
+        return partial(_member, kind)
+    return _number_decoders.get(kind) or partial(_of_type, kind)
+
+
+def _generic_decoder(origin: object, of: tuple[Any, ...]) -> _Decoder:
+    if origin is Literal:
+        return partial(_one_of, of)
+    if origin is tuple:
+        each = _decoder(of[0])
+        return lambda value: tuple(map(each, _of_type(list, value)))
+    if origin is Mapping:
+        each = _decoder(of[1])
+        return lambda value: {key: each(item) for key, item in _of_type(dict, value).items()}
+    (some,) = (_decoder(kind) for kind in of if kind is not NoneType)
+    return lambda value: None if value is None else some(value)
+
+
+def _fields_decoder(kind: Any) -> _Decoder:  # noqa: ANN401  a dataclass
+    hints = get_type_hints(kind)
+    names = {_KEYS.get(field.name, field.name): field.name for field in fields(kind)}
+    decoders = {key: _decoder(hints[name]) for key, name in names.items()}
+    # Most values are of a type that says all; a list of a thousand sessions has ten thousand.
+    plain = {key: _plain_types(hints[name]) for key, name in names.items()}
+    needed = {
+        _KEYS.get(field.name, field.name)
+        for field in fields(kind)
+        if field.default is MISSING and field.default_factory is MISSING
+    }
+
+    def decoder(value: object) -> object:
+        if isinstance(value, kind):  # what is not as JSON has it was decoded by the caller
+            return value
+        record = _of_type(dict, value)
+        if not needed <= record.keys() <= names.keys():
+            raise ValueError(f"these are not the fields of {kind.__name__}")
+        values = {
+            names[key]: each if type(each) in plain[key] else decoders[key](each)
+            for key, each in record.items()
+        }
+        return kind(**values)
+
+    return decoder
+
+
+def _plain_types(kind: Any) -> frozenset[object]:  # noqa: ANN401  as above
+    return _PLAIN.intersection(get_args(kind) if isinstance(kind, UnionType) else (kind,))
+
+
+def _of_type(kind: type[_Kind], value: object) -> _Kind:
+    if not isinstance(value, kind):
+        raise ValueError(f"{type(value).__name__} in place of {kind.__name__}")  # noqa: TRY004
+    return value
+
+
+def _member(kind: type[Enum], value: object) -> Enum:
+    return kind(value)
+
+
+def _one_of(values: tuple[Any, ...], value: object) -> object:
+    if value not in values:
+        raise ValueError(f"none of {values}")
+    return value
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or not 0 <= value < _NUMBERS_END:
+        raise ValueError("no whole number that can be")
+    return value
+
+
+def _number(value: object) -> float:
+    if type(value) not in {int, float} or not 0 <= value < _NUMBERS_END:  # type: ignore[operator]
+        raise ValueError("no number that can be")
+    return value  # type: ignore[return-value]
+
+
+_number_decoders: dict[object, _Decoder] = {int: _whole, float: _number}

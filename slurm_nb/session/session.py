@@ -4,8 +4,8 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
                                  else ~/.local/state/slurm-nb
   jobs/7_submission.sh           the job script as submitted
   jobs/7_0_log.out               the job's output (names as submitit makes them)
-  submitting/                    0700, submissions that have no answer yet: intents.py
-  answers/CLUSTER.json           0600, what Slurm said last: answers.py
+  submitting/                    0700, submissions that have no answer yet: pending.py
+  answers/CLUSTER.json           0600, what Slurm said last: state_cache.py
   sessions/CLUSTER/7/            0700
     session.json                 0600, written by slurm-nb on the login node
     ended.json                   0600, how it ended, once that is known
@@ -22,7 +22,8 @@ from typing import Any
 
 from slurm_nb.job.spec import Auth
 from slurm_nb.joblog.events import Ready
-from slurm_nb.session.records import is_text, is_text_or_none, is_time
+from slurm_nb.scheduler.job import Job
+from slurm_nb.session.records import decode, encode
 
 _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
 
@@ -31,12 +32,7 @@ _JOB_ID = re.compile(r"\d+|local-\d+", re.ASCII)
 class Session:
     """One submitted job."""
 
-    job_id: str
-    """`7`, or `local-7` without Slurm."""
-    cluster: str
-    """Slurm's ClusterName, or `local`."""
-    other_cluster: bool = False
-    """Whether Slurm must be asked with `-M cluster`: it is not the login node's own."""
+    job: Job
     login_host: str | None = None
     """`HOST` or `HOST:PORT` as the laptop reaches it; None: never found out."""
     local_port: int | None = None
@@ -45,8 +41,6 @@ class Session:
     """Whether the URL carries the token, or Jupyter asks for the password."""
     python: str | None = None
     """Path of an interpreter that the node has: what looks at the session there is run by it."""
-    script: str | None = None
-    """Path that Slurm shows of the submitted script (squeue's %o): no other job's."""
     job_name: str | None = None
     submitted_at: int | None = None
     """Seconds since the epoch."""
@@ -54,31 +48,41 @@ class Session:
     """The words of a command line that submits the same again: `("--time=90",)`."""
     ready: Ready | None = None
 
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.job.job_id
+
+    @property
+    def cluster(self) -> str:
+        """The job's cluster."""
+        return self.job.cluster
+
 
 def is_job_id(text: str) -> bool:
     """Whether `text` can be the id of a session: `7`, `local-7`."""
     return _JOB_ID.fullmatch(text) is not None
 
 
-def from_record(record: dict[str, Any]) -> Session:
-    """From what `session.json` holds; raises `ValueError`, `TypeError` or `KeyError`."""
-    values = dict(record)
-    if values.pop("version") != 1:
+# What session.json, which is flat, says of the job.
+_JOB_KEYS = ("job_id", "cluster", "other_cluster", "script")
+
+
+def to_record(session: Session) -> dict[str, Any]:
+    """Return what `session.json` holds: its keys are those of the first version."""
+    record = encode(session)
+    return {"version": 1, **record.pop("job"), **record}
+
+
+def from_record(record: object) -> Session:
+    """Return the session that `session.json` holds. Raises `ValueError`."""
+    if not isinstance(record, dict):
+        raise ValueError("no object")  # noqa: TRY004
+    rest = {key: value for key, value in record.items() if key not in _JOB_KEYS}
+    if rest.pop("version", None) != 1 or "ready" not in rest or "job" in rest:
         raise ValueError("version")
-    ready = values.pop("ready")
-    options = tuple(values.pop("options", ()))
-    session = Session(**values, options=options, ready=Ready(**ready) if ready else None)
-    texts = (session.job_id, session.cluster, session.auth, *options)
-    if not is_text(*texts) or not is_text_or_none(
-        session.login_host, session.python, session.script, session.job_name
-    ):
-        raise TypeError("text")
-    if not (session.submitted_at is None or is_time(session.submitted_at)):
-        raise TypeError("time")
-    ports = (session.local_port or 0, (session.ready.port or 0) if session.ready else 0)
-    if not all(type(port) is int for port in ports):
-        raise TypeError("port")
-    return session
+    job = {key: record[key] for key in _JOB_KEYS if key in record}
+    return decode(Session, {**rest, "job": job})
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
-from slurm_nb.scheduler.job import JobState, Phase, Scheduler
-from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
-from slurm_nb.session.session import Session
+from slurm_nb.scheduler.job import Job, JobState, Phase, Scheduler
+from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.store import Store
 
 _TURN_S = 40.0
@@ -41,11 +39,14 @@ class CachedState:
 class CachedStates:
     """The last answers about a cluster's jobs."""
 
-    jobs: Mapping[str, CachedState] = field(default_factory=dict)
+    jobs: Mapping[str, CachedState]
     """By job id."""
-    failed_at: float | None = None
+    failed_at: float | None
     """When Slurm last did not answer, if that was later; seconds since the epoch."""
-    failure: str = ""
+    failure: str
+
+
+NO_STATES = CachedStates({}, None, "")
 
 
 class JobStateCache:
@@ -54,19 +55,19 @@ class JobStateCache:
     def __init__(
         self,
         store: Store,
-        jobs: Scheduler,
+        scheduler: Scheduler,
         cluster: str,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._jobs = jobs
+        self._scheduler = scheduler
         self._cluster = cluster
         self._now = now
         self._path = store.folder / "answers" / f"{cluster}.json"
 
-    def state(self, session: Session, *, max_age_s: float) -> JobState:
-        """The state of a session's job; Slurm is asked unless an answer is young enough.
+    def state(self, job: Job, *, max_age_s: float) -> JobState:
+        """Return the state of `job`; Slurm is asked unless an answer is young enough.
 
         Who asks, asks for all that others wait for as well.
         """
@@ -74,35 +75,35 @@ class JobStateCache:
             saved = self.load()
             if self._is_young(saved.failed_at, max_age_s):
                 return JobState(Phase.UNKNOWN, "UNKNOWN", saved.failure)
-            seen = saved.jobs.get(session.job_id)
+            seen = saved.jobs.get(job.job_id)
             if seen and self._is_young(seen.at, max_age_s):
                 return seen.state
-            return self._ask([session, *self._others(saved, session)], saved)[session.job_id]
+            return self._ask([job, *self._others(saved, job)], saved)[job.job_id]
 
     def ask(
-        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
+        self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """The states of sessions now, in one question; saved for others.
+        """Return the states of `jobs` now, in one question; saved for others.
 
         unexplained: ids of those of which is asked at once how they ended, if they have.
         """
         with self._turn():
-            return self._ask(list(sessions), self.load(), unexplained)
+            return self._ask(list(jobs), self.load(), unexplained)
 
     def load(self) -> CachedStates:
         """What was saved; nothing where that can't be read."""
         try:
-            return _answers(read_record(self._path))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return CachedStates()
+            return decode(CachedStates, read_record(self._path))
+        except (OSError, ValueError):
+            return NO_STATES
 
     def _ask(
         self,
-        sessions: list[Session],
+        jobs: list[Job],
         saved: CachedStates,
         unexplained: Collection[str] | None = None,
     ) -> dict[str, JobState]:
-        states = self._jobs.states(sessions, unexplained=unexplained)
+        states = self._scheduler.states(jobs, unexplained=unexplained)
         unknown = [state for state in states.values() if is_no_answer(state)]
         if unknown:
             new = replace(saved, failed_at=self._now(), failure=unknown[0].reason)
@@ -114,19 +115,21 @@ class JobStateCache:
                 if self._is_young(seen.at, _KEPT_S)
             }
             new = CachedStates(
-                {**kept, **{job_id: CachedState(state, at) for job_id, state in states.items()}}
+                {**kept, **{job_id: CachedState(state, at) for job_id, state in states.items()}},
+                failed_at=None,
+                failure="",
             )
         with contextlib.suppress(UserError):  # a full disk: then nothing is shared
-            write_private(self._path, json.dumps(asdict(new), default=_phase))
+            write_private(self._path, json.dumps(encode(new)))
         return states
 
-    def _others(self, saved: CachedStates, session: Session) -> Iterator[Session]:
-        """Sessions that were asked for lately and have not ended."""
+    def _others(self, saved: CachedStates, asked: Job) -> Iterator[Job]:
+        """Jobs that were asked for lately and have not ended."""
         for job_id, seen in saved.jobs.items():
             waited_for = self._is_young(seen.at, _TURN_S) and seen.state.phase is not Phase.ENDED
-            if job_id != session.job_id and waited_for:
+            if job_id != asked.job_id and waited_for:
                 with contextlib.suppress(UserError):
-                    yield self._store.load(job_id, cluster=self._cluster)
+                    yield self._store.load(job_id, cluster=self._cluster).job
 
     def _is_young(self, at: float | None, max_age_s: float) -> bool:
         # A time to come is that of a clock which has been set back since.
@@ -144,7 +147,7 @@ class JobStateCache:
 
 def is_no_answer(state: JobState) -> bool:
     """Whether Slurm did not say; its own words are never `UNKNOWN`."""
-    return state.phase is Phase.UNKNOWN and state.word == "UNKNOWN"
+    return state.phase is Phase.UNKNOWN and state.slurm_state == "UNKNOWN"
 
 
 @contextlib.contextmanager
@@ -166,26 +169,3 @@ def _lock(handle: int) -> None:
             time.sleep(_TRY_EVERY_S)
         else:
             return
-
-
-def _phase(value: object) -> str:
-    if isinstance(value, Phase):
-        return value.value
-    raise TypeError(type(value).__name__)
-
-
-def _answers(record: dict[str, Any]) -> CachedStates:
-    jobs = {str(job_id): _seen(each) for job_id, each in record["jobs"].items()}
-    failed_at = record["failed_at"]
-    if failed_at is not None and not is_time(failed_at):
-        raise ValueError("failed_at")
-    return CachedStates(jobs, failed_at, str(record["failure"]))
-
-
-def _seen(record: dict[str, Any]) -> CachedState:
-    values, at = record["state"], record["at"]
-    state = JobState(**{**values, "phase": Phase(values["phase"])})
-    maybe = (state.script, state.user, state.node, state.end_time, state.start_time)
-    if not (is_text(state.word, state.reason) and is_text_or_none(*maybe) and is_time(at)):
-        raise ValueError("state")
-    return CachedState(state, at)

@@ -18,16 +18,15 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_nb.diagnosis.outcome import Ended
+from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.errors import UserError
 from slurm_nb.files import (
     SECRETS,
@@ -42,8 +41,16 @@ from slurm_nb.files import (
 )
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.paths import state_dir
-from slurm_nb.session.records import is_text, is_text_or_none, is_time, read_record
-from slurm_nb.session.session import _JOB_ID, Activity, Session, from_record, is_job_id
+from slurm_nb.scheduler.job import LOCAL, Job
+from slurm_nb.session.records import decode, encode, read_record
+from slurm_nb.session.session import (
+    _JOB_ID,
+    Activity,
+    Session,
+    from_record,
+    is_job_id,
+    to_record,
+)
 
 _OURS = frozenset({"jobs", "sessions", "submitting", "answers", "kits", "error.log", "password"})
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -71,17 +78,42 @@ class Store:
         check_above(store.folder)
         return store
 
+    @property
+    def jobs_folder(self) -> Path:
+        """The folder of the jobs' scripts and outputs."""
+        return self.folder / "jobs"
+
     def log_path(self, job_id: str) -> Path:
         """Where the job's output goes."""
-        return self.folder / "jobs" / f"{job_id}_0_log.out"
+        return self.jobs_folder / f"{job_id}_0_log.out"
 
     def script_path(self, job_id: str) -> Path:
         """Where the submitted job script is kept."""
-        return self.folder / "jobs" / f"{job_id}_submission.sh"
+        return self.jobs_folder / f"{job_id}_submission.sh"
 
     def session_folder(self, cluster: str, job_id: str) -> Path:
         """The folder of one session; it need not exist."""
         return self.folder / "sessions" / cluster / job_id
+
+    def process_path(self, job: Job) -> Path:
+        """Return where the process of a job of this machine is noted."""
+        return self.session_folder(job.cluster, job.job_id) / "process.json"
+
+    def claim_local_id(self) -> str:
+        """Return an id that no other session of this machine has; its folder is the claim."""
+        folder = self.folder / "sessions" / LOCAL
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ids = [path.name.removeprefix("local-") for path in folder.glob("local-*")]
+        number = max((int(text) for text in ids if text.isdecimal()), default=0) + 1
+        while True:
+            try:
+                (folder / f"local-{number}").mkdir(mode=0o700)
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                raise UserError(f"{folder}: can't be written: {error.strerror}") from error
+            else:
+                return f"local-{number}"
 
     @property
     def kits(self) -> Path:
@@ -101,7 +133,7 @@ class Store:
         folder = self.session_folder(session.cluster, session.job_id)
         make_private(folder.parent)
         make_private(folder)
-        write_private(folder / "session.json", json.dumps({"version": 1, **asdict(session)}))
+        write_private(folder / "session.json", json.dumps(to_record(session)))
         touch_private(self.log_path(session.job_id))
 
     def load(self, job_id: str, *, cluster: str | None = None) -> Session:
@@ -147,16 +179,16 @@ class Store:
 
     def token(self, session: Session) -> str | None:
         """The session's token; None when it is gone, or not made yet."""
-        folder = self.session_folder(session.cluster, session.job_id)
-        refresh_nfs(folder)
+        path = self.token_path(session)
+        refresh_nfs(path.parent)
         try:
-            token = (folder / "token").read_text(encoding="ascii")
+            token = path.read_text(encoding="ascii")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeError) as error:
-            raise UserError(f"{folder / 'token'}: can't be read") from error
+            raise UserError(f"{path}: can't be read") from error
         if not _TOKEN.fullmatch(token):
-            raise UserError(f"{folder / 'token'}: does not hold a token of slurm-nb")
+            raise UserError(f"{path}: does not hold a token of slurm-nb")
         return token
 
     def nonce(self, session: Session) -> str | None:
@@ -168,6 +200,52 @@ class Store:
         except (OSError, UnicodeError):
             return None
         return nonce if _NONCE.fullmatch(nonce) else None
+
+    def token_path(self, session: Session) -> Path:
+        """Return where the job keeps the session's token."""
+        return self.session_folder(session.cluster, session.job_id) / "token"
+
+    def save_page(self, session: Session, text: str) -> Path:
+        """Write the page that leads a browser of this machine to the session; its path."""
+        path = self.session_folder(session.cluster, session.job_id) / "open.html"
+        write_private(path, text)
+        return path
+
+    def log(self, session: Session) -> JobLog:
+        """Return the output of the session's job, to be followed."""
+        return JobLog(
+            self.log_path(session.job_id),
+            cluster=session.cluster,
+            job_id=session.job_id,
+            nonce=lambda: self.nonce(session),
+        )
+
+    def activity(self, session: Session) -> Activity | None:
+        """Return what the job has noted; None where there is nothing, or nothing sound."""
+        path = self.session_folder(session.cluster, session.job_id) / "activity.json"
+        try:
+            return decode(Activity, read_record(path))
+        except (OSError, ValueError):
+            return None
+
+    def outcome(self, session: Session) -> Outcome | None:
+        """Return what was saved; None while nothing is, it is broken, or of an earlier job.
+
+        Slurm that has lost its state numbers its jobs anew.
+        """
+        try:
+            outcome = decode(Outcome, read_record(self._outcome_path(session)))
+        except (OSError, ValueError):
+            return None
+        return outcome if outcome.at >= (session.submitted_at or 0) else None
+
+    def save_outcome(self, session: Session, outcome: Outcome) -> None:
+        """Write how a session ended; where the disk refuses, it is found out again next time."""
+        with suppress(UserError):
+            write_private(self._outcome_path(session), json.dumps(encode(outcome)))
+
+    def _outcome_path(self, session: Session) -> Path:
+        return self.session_folder(session.cluster, session.job_id) / "ended.json"
 
     def forget_secrets(self, session: Session) -> list[UserError]:
         """Remove the token of a job that is over, and the page that holds it; why one stays."""
@@ -207,10 +285,10 @@ def _read(folder: Path) -> Session:
     except FileNotFoundError as error:
         if not folder.exists():
             raise UserError(f"{folder}: is gone", hint="see what is left: slurm-nb list") from error
-        return Session(job_id=folder.name, cluster=folder.parent.name)
+        return Session(job=Job(folder.name, folder.parent.name))
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}", hint=hint) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: is not a session file of this version", hint=hint) from error
 
 
@@ -218,47 +296,3 @@ def _own(session: Session, folder: Path) -> Session:
     if (session.job_id, session.cluster) != (folder.name, folder.parent.name):
         raise ValueError("another session's record")
     return session
-
-
-def follow(session: Session, store: Store) -> JobLog:
-    """The output of the session's job."""
-    return JobLog(
-        store.log_path(session.job_id),
-        cluster=session.cluster,
-        job_id=session.job_id,
-        nonce=lambda: store.nonce(session),
-    )
-
-
-def find_activity(store: Store, session: Session) -> Activity | None:
-    """What the job of a session has noted; None where there is nothing, or nothing sound."""
-    path = store.session_folder(session.cluster, session.job_id) / "activity.json"
-    try:
-        activity = Activity(**read_record(path))
-    except (OSError, ValueError, TypeError):
-        return None
-    whole = (activity.active_at, activity.idle_stop_at, activity.kernels)
-    numbers = (*whole, activity.memory_fraction)
-    sound = all(each is None or is_time(each) for each in numbers)
-    return activity if sound and all(each is None or type(each) is int for each in whole) else None
-
-
-def find_ended(store: Store, session: Session) -> Ended | None:
-    """What was saved; None while nothing is, it can't be read, or it is of an earlier job.
-
-    Slurm that has lost its state numbers its jobs anew.
-    """
-    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
-    try:
-        ended = Ended(**read_record(path))
-    except (OSError, ValueError, TypeError):
-        return None
-    texts = (ended.word, ended.reason, ended.cause, ended.text, ended.evidence, ended.cure)
-    sound = is_text(*texts) and is_text_or_none(ended.end_time, ended.node) and is_time(ended.at)
-    return ended if sound and ended.at >= (session.submitted_at or 0) else None
-
-
-def _save(ended: Ended, session: Session, store: Store) -> None:
-    path = store.session_folder(session.cluster, session.job_id) / "ended.json"
-    with contextlib.suppress(UserError):  # a full disk: it is found out anew next time
-        write_private(path, json.dumps(asdict(ended)))

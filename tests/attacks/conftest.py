@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.owner import Owner
-from tests.attacks.sheet import UNTRIED, Sheet, Trial
+from tests.attacks.score_table import UNTRIED, ScoreTable, Trial
 from tests.attacks.target import Target
 from tests.cluster import Cluster
 from tests.e2e.scientist import Scientist
@@ -20,11 +20,11 @@ KINDS = ("plain", "slurm-nb")
 # As the wikis of clusters tell: by sbatch, on all addresses, the token in the job's output.
 WIKI = "/srv/venv/bin/jupyter notebook --ip 0.0.0.0 --no-browser --port 8888"
 _PRINTED = re.compile(r"http://[\w.]+:(\d+)/tree\?token=([0-9a-f]+)")
-_SHEET = pytest.StashKey[Sheet]()
+_TABLE = pytest.StashKey[ScoreTable]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_SHEET] = Sheet()
+    config.stash[_TABLE] = ScoreTable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,10 +36,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    sheet = config.stash.get(_SHEET, Sheet())
-    if sheet.rows:
+    table = config.stash.get(_TABLE, ScoreTable())
+    if table.rows:
         terminalreporter.section("attacks by a second ordinary user, and from hostile web pages")
-        for line in sheet.lines():
+        for line in table.lines():
             terminalreporter.line(line)
 
 
@@ -87,7 +87,7 @@ def our_trial(request: pytest.FixtureRequest, ours: Target) -> Trial:
 def _trial(request: pytest.FixtureRequest, target: Target) -> Trial:
     test = request.function
     words = " ".join((test.__doc__ or test.__name__).split()).partition(": ")[0]
-    row = request.config.stash[_SHEET].row(f"{test.__module__}.{test.__name__}", words)
+    row = request.config.stash[_TABLE].row(f"{test.__module__}.{test.__name__}", words)
     trial = Trial(target, row, request.node.name)
     trial.note(UNTRIED)
     return trial

@@ -11,7 +11,7 @@ import pytest
 from tornado.web import create_signed_value
 
 from tests.attacks.conftest import plain_session, slurm_nb_session
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import Target
 from tests.cluster.users import ALICE
 from tests.e2e.scientist import Scientist

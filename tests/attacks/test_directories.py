@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import Target
 from tests.cluster.users import ALICE, MALLORY
 from tests.e2e.scientist import Said, Scientist

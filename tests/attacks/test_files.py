@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 
 READ_FILES = "find {folders} -xdev -type f -size -20M -readable -exec cat {{}} + 2>/dev/null"
 

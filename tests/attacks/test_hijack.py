@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from tests.attacks.conftest import plain_session, slurm_nb_session
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import PYTHON, Stranger, await_line
 from tests.e2e.scientist import STATE, Scientist
 
@@ -77,7 +77,8 @@ def test_token_of_an_earlier_run(our_trial: Trial, alice: Scientist) -> None:
         assert time.monotonic() < deadline, again
     port = json.loads(again.stdout)["port"]
     asked = replace(our_trial.target, port=port)
-    (answer,) = asked.web([{"path": f"/api/status?token={token}"}], host="c1", user="mallory")
+    # As herself, for another user is not even served: it is the old token that is tried.
+    (answer,) = asked.web([{"path": f"/api/status?token={token}"}], host="c1", user="alice")
     alice.slurm_nb("cancel", job_id)
 
     our_trial.verdict(answer["status"] != 403, answer)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import Target
 from tests.e2e.scientist import SSH_CONNECTION
 

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.e2e.scientist import Said, Scientist
 
 COMMANDS = ("tunnel-cmd", "cancel")

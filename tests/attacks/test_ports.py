@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 from tests.attacks.target import Target, await_line, finish
 from tests.cluster.users import ALICE
 

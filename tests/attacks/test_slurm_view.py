@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.attacks.sheet import Trial
+from tests.attacks.score_table import Trial
 
 QUESTIONS = {
     "squeue": "squeue -h -o %all; squeue -h -O jobid,name,comment:200,command:200,stdout:200",

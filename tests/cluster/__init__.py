@@ -3,16 +3,16 @@
     with Cluster.start() as cluster:
         cluster.login.run(["sbatch", "--wrap=hostname"], user="alice")
 
-bed.py is the cluster; a host is made by host.py, init.py and enter.py; layout.py says what its file
-tree is made of, release.py whose programs are in it, network.py who reaches whom, users.py who is
-there; slurm.py and sshd.py start the daemons, accounting.py the database; software.py installs
-Python environments, state.py cleans up, machine.py says what this machine lacks;
-second.py adds a second cluster, pair.py one with two controllers.
+cluster.py is the whole; a host is made by host.py, init.py and enter.py; layout.py says what its
+file tree is made of, release.py whose programs are in it, network.py who reaches whom, users.py who
+is there; slurm.py and sshd.py start the daemons, accounting.py the database; software.py installs
+Python environments, state.py cleans up, machine.py says what this machine lacks; second.py adds a
+second cluster, pair.py one with two controllers.
 By hand: `python -m tests.cluster up`.
 """
 
-from .bed import Cluster, StartError
-from .host import CommandError, Host, Terminal
+from .cluster import Cluster, StartError
+from .host import CommandError, Host, Terminal, run_here
 from .machine import missing
 from .release import RELEASES, ReleaseError, own_release
 from .slurm import POOR_ACCOUNT, REFUSED_ACCOUNT
@@ -34,4 +34,5 @@ __all__ = [
     "ensure_tools",
     "missing",
     "own_release",
+    "run_here",
 ]

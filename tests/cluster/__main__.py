@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from .bed import Cluster, StartError, take_down
+from .cluster import Cluster, StartError, take_down
 from .layout import HOSTS
 from .release import RELEASES, ReleaseError
 from .software import ensure_environment

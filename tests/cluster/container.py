@@ -9,11 +9,11 @@ unpacks an image file (SIF) to run it.
 import hashlib
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .bed import Cluster
+from .cluster import Cluster
+from .host import run_here
 from .release import cache_folder, locked
 from .software import copy_tree
 
@@ -116,6 +116,8 @@ def _unpack_apptainer(folder: Path) -> None:
         "Dir::State::Lists": downloads / "lists",
         "Dir::Cache": downloads / "cache",
         "APT::Sandbox::User": "root",
+        # A mirror may keep a sid that is out of date; it is only unpacked here.
+        "Acquire::Check-Valid-Until": "false",
     }
     apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
     _run([*apt, "update"])
@@ -152,7 +154,4 @@ def _mirror() -> str:
 
 
 def _run(command: Sequence[str], cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        command, cwd=cwd, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S
-    )
-    return done.stdout
+    return run_here(command, timeout_s=_TIMEOUT_S, cwd=cwd)

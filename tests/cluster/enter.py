@@ -67,9 +67,9 @@ def start(libc: ctypes.CDLL, user: str, cwd: str, mode: str, command: list[str])
         libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         os.umask(0o022)
         os.chdir(cwd)
-        # Python ignores these two, and what is ignored stays so across exec.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        # What is ignored stays so across exec: by Python, or by a script's `&` and nohup.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, *FORWARDED):
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.execvpe(command[0], command, os.environ)  # noqa: S606  without a shell is the point
     except (OSError, KeyError) as error:

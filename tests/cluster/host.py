@@ -20,6 +20,16 @@ class CommandError(subprocess.CalledProcessError):
         return f"{super().__str__()}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
 
 
+def run_here(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None) -> str:
+    """Runs a command on this machine; its stdout. Raises CommandError unless it exits with 0."""
+    ended = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    if ended.returncode != 0:
+        raise CommandError(ended.returncode, list(command), ended.stdout, ended.stderr)
+    return ended.stdout
+
+
 @dataclass(frozen=True)
 class Terminal:
     """A command on a pseudo-terminal."""

@@ -56,6 +56,8 @@ def missing(release: str | None = None, *, accounting: bool = False) -> list[str
         for folder in (*_BOUND, *(_BOUND_BY_SERVERS if own else ()))
         if not Path(folder).is_dir()
     ]
+    if not Path("/etc/hosts").is_file():  # each host lays its own over it
+        sentences.append("The file /etc/hosts is missing (tests/debian-packages test writes one).")
     return sentences or _refused()
 
 

@@ -1,11 +1,10 @@
 """Debian packages unpacked rather than installed: for a single host, or for what conflicts here."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
-from .bed import Cluster
-from .host import Host
+from .cluster import Cluster
+from .host import Host, run_here
 from .release import cache_folder
 
 _DOWNLOAD_S = 300.0
@@ -23,10 +22,10 @@ def place_package(cluster: Cluster, package: str) -> Path:
         building.mkdir(parents=True)
         # As root apt-get warns that its own user can't write here.
         download = ["apt-get", "download", "-o", "APT::Sandbox::User=root", package]
-        subprocess.run(download, cwd=building, check=True, capture_output=True, timeout=_DOWNLOAD_S)
+        run_here(download, timeout_s=_DOWNLOAD_S, cwd=building)
         (archive,) = building.glob("*.deb")
         unpack = ["dpkg-deb", "-x", str(archive), str(building)]
-        subprocess.run(unpack, check=True, capture_output=True, timeout=_DOWNLOAD_S)
+        run_here(unpack, timeout_s=_DOWNLOAD_S)
         archive.unlink()
         building.rename(cached)
     target = cluster.state / "srv" / package

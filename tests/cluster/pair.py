@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .accounting import await_success
-from .bed import Cluster
+from .cluster import Cluster
 from .host import Host
 
 NAME = "pair"

@@ -83,7 +83,7 @@ def ensure_release(name: str) -> Release:
 
 
 def cache_folder() -> Path:
-    """What the test bed keeps from run to run: ${XDG_CACHE_HOME:-~/.cache}/slurm-nb-tests."""
+    """What the test cluster keeps from run to run: ${XDG_CACHE_HOME:-~/.cache}/slurm-nb-tests."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "slurm-nb-tests"
     folder.mkdir(parents=True, exist_ok=True)

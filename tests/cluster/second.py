@@ -7,7 +7,7 @@ beside the first cluster's.
 import re
 
 from .accounting import await_success, register
-from .bed import Cluster
+from .cluster import Cluster
 
 NAME = "big"
 # Ports, folders and files of the second cluster's daemons.

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bed import Cluster
+from .cluster import Cluster
 from .host import DEBIAN_PYTHON
 from .layout import laptop_srv
 from .release import Release, cache_folder, ensure_release, locked, own_release
@@ -58,21 +58,21 @@ class Environment:
 
 
 def ensure_environment(
-    cluster: Cluster, wheel: Path, requirements: Sequence[str] = ()
+    cluster: Cluster, wheel: Path, requirements: Sequence[str] = (), *, name: str = "venv"
 ) -> Environment:
-    """Installs a wheel, what it requires and further requirements as /srv/venv.
+    """Installs a wheel, what it requires and further requirements as /srv/NAME.
 
-    Replaces what is there. Users' PATH starts with its bin. With the dependencies in the cache this
-    takes seconds, without about a minute.
+    Replaces what is there. Users' PATH starts with the bin of /srv/venv. With the dependencies in
+    the cache this takes seconds, without about a minute.
     """
     wheel = wheel.resolve()
     places = [_Place(cluster.state / "srv", cluster.release)]
-    if cluster.release.foreign:
+    if cluster.release.foreign and name == "venv":  # the laptop runs nothing of another one
         places.append(_laptop(cluster))
     for place in places:
-        _place(place, "venv", [*wheel_requirements(wheel), *requirements])
-        _pip(place, "venv", ["--no-deps", "--force-reinstall", str(wheel)])
-    return Environment(Path("/srv/venv"))
+        _place(place, name, [*wheel_requirements(wheel), *requirements])
+        _pip(place, name, ["--no-deps", "--force-reinstall", str(wheel)])
+    return Environment(Path("/srv") / name)
 
 
 def ensure_tools(cluster: Cluster, requirements: Sequence[str] = TOOLS) -> Environment:

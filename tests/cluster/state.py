@@ -101,13 +101,14 @@ class Record:
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot (field 22 of proc(5) stat).
 
-    None if it is gone.
+    None if it is gone, or has ended and nobody has reaped it.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
     except OSError:
         return None
-    return int(stat.rpartition(")")[2].split()[19])
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])
 
 
 def _record_file(name: str) -> Path:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
 
-from slurm_nb.__main__ import main
 from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.config.layers import choose_profile, load
 from slurm_nb.config.toml_file import Key
 from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
 from slurm_nb.paths import user_config_path
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
+from tests.fakes import Run, run
+
+__all__ = ["run"]  # a fixture
 
 KEYS = [Key("partition", "text"), Key("profile", "text")]
 
@@ -42,22 +43,6 @@ class Files:
         self.user_path.write_text(text, encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def directives(self) -> list[str]:
-        """The `#SBATCH` options of a dry run but for those that each job has."""
-        found = re.findall(r"^#SBATCH (.*)$", self.out, re.MULTILINE)
-        return [each for each in found if not each.startswith(("--job-name", "--o", "--sig"))]
-
-
-Run = Callable[..., Result]
-
-
 @pytest.fixture
 def files(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Files:
     """Both are named by variables; the site's is there, and empty."""
@@ -66,22 +51,6 @@ def files(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Fi
     site_path.touch()
     clean_environ.setenv("SLURM_NB_SITE_CONFIG", str(site_path))
     return Files(site_path, user_config_path(os.environ))
-
-
-@pytest.fixture
-def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the program with arguments, as the entry point does."""
-    monkeypatch.setenv("SLURM_NB_HOME", str(store.folder))
-
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["slurm-nb", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        code = caught.value.code
-        return Result(code if isinstance(code, int) else 0, out, err)
-
-    return call
 
 
 # --- where the files are, and whether they are read ---
@@ -256,7 +225,7 @@ def test_an_option_that_can_be_repeated_is_a_list(
 ) -> None:
     """A list in a file; in a variable one value on each line; flags replace both."""
 
-    @click.command("submit", cls=Configured)
+    @click.command("submit", cls=Configured, headings={})
     @profile_option
     @click.option("--setup", multiple=True)
     @click.argument("sbatch_options", nargs=-1)
@@ -287,6 +256,22 @@ def test_an_option_that_can_be_repeated_is_a_list(
         ("wait-timeout = -1", ":1: wait-timeout: -1 is not in the range x>=0"),
         ('auth = "password"', ":1: --auth password: there is no password"),
         ('sbatch-options = ["--array=1-9"]', ":1: sbatch option '--array=1-9' can't be passed"),
+        ('idle-timeout = "soon"', ":1: --idle-timeout 'soon': not a time limit"),
+        ("cpus-per-task = 0", ":1: --cpus-per-task 0: must be 1 or more"),
+        ('mem = "lots"', ":1: --mem 'lots': not a size"),
+        ('gpus = "few"', ":1: --gpus 'few': not a number of GPUs"),
+        ('job-name = " "', ":1: --job-name ' ': is empty"),
+        ('account = "a\\nb"', ":1: --account 'a\\nb': holds a newline"),
+        ('notebook-dir = "/no/such"', ":1: --notebook-dir '/no/such': there is no such directory"),
+        ('env = "-x"', ":1: --env '-x': must not begin with a dash"),
+        ('env = "~nobody.such/x"', ":1: --env '~nobody.such/x': there is no such user"),
+        ('module = [""]', ":1: --module '': is empty"),
+        ('container = ""', ":1: --container '': is empty"),
+        ('template = "none.such"', ":1: --template 'none.such': there is no template of this name"),
+        ('template = "/none.such"', ":1: --template '/none.such': there is no such file"),
+        ('login-host = "a b"', ":1: --login-host 'a b': not a host name"),
+        ('route = "jump"\ntls = true', ":1, {file}:2: --tls without --route direct"),
+        ('env = "/e"\ncontainer = "/i"', ":1, {file}:2: --env and --container exclude each other"),
         ('[profiles.unused]\nui = "x"', ":2: ui: 'x' is not one of"),
         ('route = "direct"\nlisten = "socket"', ":2, {file}:1: --listen socket and --route direct"),
     ],
@@ -554,7 +539,16 @@ def test_config_init_can_replace_a_broken_file(files: Files, run: Run, program: 
 # --- the docs ---
 
 
-@pytest.mark.parametrize(("page", "write"), [("site-admins", "site"), ("usage", "user")])
+@pytest.mark.parametrize(
+    ("page", "write"),
+    [
+        ("admin/site-config", "site"),
+        ("reference/config", "user"),
+        ("how-to/profiles", "user"),
+        ("how-to/gpus", "user"),
+        ("how-to/nodes-without-ssh", "user"),
+    ],
+)
 def test_the_files_of_the_docs_are_good_ones(files: Files, run: Run, page: str, write: str) -> None:
     """Each TOML block, in the file that its page is about, with each of its profiles."""
     text = (Path(__file__).parents[2] / f"docs/{page}.md").read_text(encoding="utf-8")
@@ -576,7 +570,7 @@ def test_a_broken_file_does_not_hide_a_session(
 ) -> None:
     """tunnel-cmd needs no file where submit has saved what it resolved."""
     files.user("= =")
-    store.save(Session(job_id="7", cluster="hpc", login_host="login"))
+    store.save(Session(job=Job("7", "hpc"), login_host="login"))
     folder = store.session_folder("hpc", "7")
     write_private(folder / "token", "ab" * 32)
     write_private(folder / "nonce", NONCE)

@@ -14,6 +14,7 @@ from slurm_nb.connection.tunnel import default_local_port
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name, write_private
 from slurm_nb.joblog.events import Ready
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
@@ -31,7 +32,7 @@ def saved(store: Store, session: Session, token: str | None = TOKEN) -> Session:
 
 def test_a_slurm_session_is_reached_over_the_login_node(store: Store) -> None:
     """A job of Slurm is reached by a jump, with the session's token and its own local port."""
-    session = saved(store, Session(job_id="7", cluster="hpc"))
+    session = saved(store, Session(job=Job("7", "hpc")))
 
     connection = tunnel_of(session, READY, store, Login("login"))
 
@@ -43,7 +44,7 @@ def test_a_slurm_session_is_reached_over_the_login_node(store: Store) -> None:
 
 def test_a_local_session_is_reached_directly(store: Store) -> None:
     """A session of this machine is one hop away."""
-    session = saved(store, Session(job_id="local-7", cluster="local"))
+    session = saved(store, Session(job=Job("local-7", "local")))
 
     connection = tunnel_of(session, READY, store, Login("login"))
 
@@ -53,7 +54,7 @@ def test_a_local_session_is_reached_directly(store: Store) -> None:
 
 def test_the_users_own_local_port_is_kept(store: Store) -> None:
     """The port that the user asked for is the one that is forwarded and opened."""
-    session = saved(store, Session(job_id="7", cluster="hpc", local_port=9999))
+    session = saved(store, Session(job=Job("7", "hpc"), local_port=9999))
 
     connection = tunnel_of(session, READY, store, Login("login"))
 
@@ -64,7 +65,7 @@ def test_the_users_own_local_port_is_kept(store: Store) -> None:
 
 def test_without_a_token_it_is_not_ready(store: Store) -> None:
     """A token that has not appeared yet is worth another try, and never an open door."""
-    session = saved(store, Session(job_id="7", cluster="hpc"), token=None)
+    session = saved(store, Session(job=Job("7", "hpc")), token=None)
 
     with pytest.raises(NotReady, match="its token has not appeared"):
         tunnel_of(session, READY, store, Login("login"))
@@ -127,7 +128,7 @@ def test_the_printed_node_is_one_that_the_login_node_resolves(
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     program("scontrol", "echo NodeName=c1 NodeAddr=10.1.0.1 NodeHostName=n01")
-    session = saved(store, Session(job_id="7", cluster="hpc"))
+    session = saved(store, Session(job=Job("7", "hpc")))
 
     command = tunnel_of(session, READY, store, Login("login")).command
 

@@ -49,7 +49,9 @@ class Story:
         return follow_until_ready(
             JobLog(self.path, cluster="hpc", job_id="7", nonce=lambda: self.nonce),
             ask=self._ask,
-            show=lambda state, waited: self.shown.append((state.word if state else None, waited)),
+            show=lambda state, waited: self.shown.append(
+                (state.slurm_state if state else None, waited)
+            ),
             timeout_s=timeout_s,
             stale=stale,
             clock=Clock(now=lambda: self.time, sleep=self._sleep),

@@ -128,11 +128,14 @@ class Scientist:
         return done.stdout.split("\n")[:-1]
 
     def processes(self, host: str) -> str:
-        """Her processes on a host: `PID COMMAND` lines."""
-        done = self.cluster.hosts[host].run(
-            ["ps", "-u", self.user.name, "-o", "pid=,args="], check=False
-        )
-        return done.stdout
+        """Her processes on a host: `PID COMMAND` lines.
+
+        Not the zombies: what was killed on a host is reaped by this machine's PID 1, or never.
+        """
+        listed = ["ps", "-u", self.user.name, "-o", "stat=,pid=,args="]
+        done = self.cluster.hosts[host].run(listed, check=False)
+        lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+        return "".join(f"{line}\n" for state, line in lines if not state.startswith("Z"))
 
     def program(self, name: str, text: str) -> dict[str, str]:
         """Put a program before all others on her PATH; the environment that has it so."""

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from slurm_nb.joblog.events import Ready
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 # Far above the ids that the test cluster gives.
 _FIRST_ID = 5_000_000
@@ -26,12 +26,11 @@ store = Store.of_user(os.environ)
 made = {"ended": 0, "gone": 0}
 for number in range(int(sys.argv[1])):
     submitted_at = now - 20 * _DAY_S + number
+    job_id = str(_FIRST_ID + number)
     session = Session(
-        job_id=str(_FIRST_ID + number),
-        cluster="testbed",
+        job=Job(job_id, "testbed", script=str(store.script_path(job_id))),
         login_host="10.97.0.1",
         python="/srv/venv/bin/python",
-        script=str(store.script_path(str(_FIRST_ID + number))),
         job_name="slurm-nb",
         submitted_at=submitted_at,
         options=("--time=2:00:00", "--mem=4G", f"--notebook-dir={Path.home()}"),
@@ -42,6 +41,6 @@ for number in range(int(sys.argv[1])):
         made["gone"] += 1
         continue
     state = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1")
-    settle(session, state, store, follow(session, store), now=lambda: submitted_at + 7200)  # noqa: B023
+    settle(store, session, state, now=lambda: submitted_at + 7200)  # noqa: B023
     made["ended"] += 1
 print(json.dumps(made))  # noqa: T201  its answer

@@ -1,4 +1,4 @@
-"""The five lines of docs/usage.md, run by an ordinary user on the login node."""
+"""The lines of docs/how-to/python-and-scripts.md, run by an ordinary user on the login node."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tests.e2e.scientist import SSH_CONNECTION, Scientist
 
-USAGE = Path(__file__).resolve().parents[2] / "docs/usage.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/python-and-scripts.md"
 
 
 def test_the_five_lines_of_the_page_lead_to_a_cell(alice: Scientist) -> None:
     """What they print is the tunnel and the URL; a program may cancel the session as well."""
     (lines,) = re.findall(
-        r"^```python\n(.*?)^```", USAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     python = ["/srv/venv/bin/python", "-c"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import time_limits
 from tests.cluster import Cluster, ensure_environment, missing
 from tests.cluster.second import NAME, start_second
 from tests.e2e.scientist import Scientist
@@ -30,6 +31,7 @@ def clusters(wheel: Path) -> Iterator[Cluster]:
         if os.environ.get("CI"):
             pytest.fail(words)
         pytest.skip(words)
+    time_limits.allow(1200)
     with Cluster.start("clusters", accounting=True) as running:
         ensure_environment(running, wheel)
         start_second(running)

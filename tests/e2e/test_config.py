@@ -14,7 +14,7 @@ import pytest
 from tests.cluster.users import ALICE, MALLORY
 from tests.e2e.scientist import SSH_CONNECTION, Said, Scientist
 
-PAGE = Path(__file__).parents[2] / "docs/site-admins.md"
+ADMIN = Path(__file__).parents[2] / "docs/admin"
 # As with WITH_ETC below; and a /usr/local/bin where nothing is yet.
 FROM_NOTHING = """
 for folder in /etc /usr/local/bin; do
@@ -109,9 +109,10 @@ def test_an_admins_walk_from_nothing_leads_to_a_session(alice: Scientist, wheel:
     One word is another: the hosts reach no registry, so pip gets the wheel, and what it requires
     is found in /srv/venv.
     """
-    section = PAGE.read_text().partition("## From nothing\n")[2].partition("\n## ")[0]
+    page = (ADMIN / "install.md").read_text()
+    section = page.partition("## Install from nothing\n")[2].partition("\n## ")[0]
     install, configure, use = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    pip = "/srv/slurm-nb/bin/pip install slurm-nb\n"
+    pip = "/srv/slurm-nb/bin/pip install dist/slurm_nb-*.whl\n"
     requires = "for lib in /srv/slurm-nb/lib/*; do ls -d /srv/venv/lib/*/site-packages >$lib/"
     offline = (
         f"{requires}site-packages/a.pth; done\n/srv/slurm-nb/bin/pip install --quiet --no-index"
@@ -145,7 +146,8 @@ def test_an_admins_walk_from_nothing_leads_to_a_session(alice: Scientist, wheel:
 
 def test_the_worked_example_of_the_page_leads_to_a_session(alice: Scientist) -> None:
     """Its worked example in /etc, and `submit` with no options at all: the way in is printed."""
-    (example, *_) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    section = (ADMIN / "site-config.md").read_text().partition("## A worked example\n")[2]
+    (example, *_) = re.findall(r"^```toml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
     said = with_etc(alice, example, "submit")
     shown = with_etc(alice, example, "config")

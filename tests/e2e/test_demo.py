@@ -33,4 +33,5 @@ def test_the_demo_runs_in_a_job_and_is_not_started_twice(alice: Scientist) -> No
         assert each.returncode == 0, each
         assert f"Jupyter answers on {node}, port " in each.stdout
         assert f".venv/bin/slurm-nb cancel {job_id}\n" in each.stdout
+        assert ": slurm-nb " not in each.stdout + each.stderr, "it is not on everybody's PATH"
     subprocess.run(["rm", "-rf", str(clone)], check=True, timeout=60)

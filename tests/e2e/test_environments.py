@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import time_limits
 from tests.cluster import Cluster
 from tests.cluster.container import (
     APPTAINER_BIN,
@@ -28,6 +29,8 @@ from tests.cluster.container import (
 from tests.cluster.packages import install_on, place_package, remove_from
 from tests.e2e.scientist import SSH_CONNECTION, Scientist
 
+_FETCH_S = 1200
+"""For packages and images, the first time."""
 SHOW = (
     "import json, os, sys; print(json.dumps([sys.executable, sys.prefix, os.uname().nodename,"
     " os.environ.get('OMP_NUM_THREADS'), os.environ.get('WHO'), os.environ.get('SLURM_JOB_ID')]))"
@@ -138,6 +141,7 @@ def test_a_conda_environment_is_found_by_its_name(alice: Scientist) -> None:
 @pytest.fixture
 def image(cluster: Cluster) -> Iterator[str]:
     """A real apptainer on the nodes, and the path of an image for it."""
+    time_limits.allow(_FETCH_S)
     place_apptainer(cluster)
     yield place_image(cluster)
     remove_image(cluster)
@@ -168,6 +172,7 @@ def test_an_image_file_runs_jupyter(cluster: Cluster, alice: Scientist) -> None:
     """An image file (SIF) that a user has made; the Python that is named in it, and a directory
     that --setup binds, are there. What apptainer unpacks on the node is gone with the job.
     """
+    time_limits.allow(_FETCH_S)
     place_apptainer(cluster)
     image = place_image_file(cluster, "alice")
     setup = f"export PATH={APPTAINER_BIN}:$PATH APPTAINER_BIND=/srv"
@@ -204,6 +209,7 @@ def module_site(
 
     Nothing defines `module` but /etc/profile.d, which a job's bash does not read.
     """
+    time_limits.allow(_FETCH_S)
     site = place_package(cluster, package)
     srv = cluster.state / "srv"
     profile = srv / package / "etc/profile.d/00-modulepath.sh"

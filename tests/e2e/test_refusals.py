@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.cluster import REFUSED_ACCOUNT, Terminal
 from tests.e2e.scientist import SSH_CONNECTION, Scientist
 from tests.e2e.watched import await_that, read_until
+from tests.faults.breakage import impatient
 
 # Tells that it was called, waits to be let go, and is sbatch.
 PAUSED_SBATCH = """#!/bin/bash
@@ -225,7 +226,7 @@ def test_an_option_that_sbatch_does_not_know_is_its_refusal(alice: Scientist) ->
 
 
 def test_on_a_node_whose_tmp_is_full_jupyter_does_not_start(alice: Scientist) -> None:
-    """Without room for the kit there is no server, rather than one that the kit did not arm."""
+    """The error says that the node has no room left, and names another node as the cure."""
     node = alice.cluster.hosts["c1"]
     node.run(["mount", "-o", "remount,size=4k", "/tmp"])
     try:
@@ -234,7 +235,7 @@ def test_on_a_node_whose_tmp_is_full_jupyter_does_not_start(alice: Scientist) ->
         node.run(["mount", "-o", "remount,size=50%", "/tmp"])
 
     assert said.exit_code == 4
-    assert "is it full?" in said.stderr
+    assert "has only 0 MiB" in said.stderr
     assert "--exclude c1" in said.stderr
     (log,) = (alice.state / "jobs").glob("*_log.out")
     assert "ServerApp" not in log.read_text()
@@ -243,11 +244,12 @@ def test_on_a_node_whose_tmp_is_full_jupyter_does_not_start(alice: Scientist) ->
 def test_without_a_controller_nothing_is_lost(alice: Scientist) -> None:
     """Submit ends with 3; tunnel-cmd still prints the line and says that the state is not known."""
     record = alice.submit()
+    env = impatient(alice)
     alice.cluster.stop_slurmctld()
-    try:  # each takes 10 to 30 s to give up: at the same time
+    try:  # each takes some seconds to give up: at the same time
         with ThreadPoolExecutor() as pool:
             words = [["submit"], ["tunnel-cmd", record["job_id"]], ["cancel", record["job_id"]]]
-            refused, again, cancel = pool.map(lambda each: alice.slurm_nb(*each), words)
+            refused, again, cancel = pool.map(lambda each: alice.slurm_nb(*each, env=env), words)
     finally:
         alice.cluster.start_slurmctld()
 

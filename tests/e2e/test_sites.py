@@ -1,5 +1,5 @@
 """The worked site templates: copied to /etc/slurm-nb/templates with names and paths changed, as
-docs/site-admins.md says, and taken by `submit` with no options.
+docs/admin/templates.md says, and taken by `submit` with no options.
 """
 
 from __future__ import annotations

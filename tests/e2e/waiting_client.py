@@ -16,11 +16,11 @@ from functools import partial
 
 from slurm_nb.connection.wait import Clock, follow_until_ready
 from slurm_nb.errors import NotReady
-from slurm_nb.scheduler.job import JobState
+from slurm_nb.scheduler.job import Job, JobState
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session.session import Session
 from slurm_nb.session.state_cache import JobStateCache
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
 _NEXT_TERMINAL_S = 3.7
 _START_S = 1_000_000.0
@@ -69,21 +69,22 @@ class Time:
 class Counting(Slurm):
     """The real Slurm, and when it was asked."""
 
-    def __init__(self, time: Time) -> None:
+    def __init__(self, store: Store, time: Time) -> None:
+        super().__init__(store)
         self._time = time
         self.asked_at: list[float] = []
 
     def states(
-        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
+        self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
         self.asked_at.append(round(self._time.now_s - _START_S, 2))
-        return super().states(sessions, unexplained=unexplained)
+        return super().states(jobs, unexplained=unexplained)
 
 
 def main(seconds: float, job_ids: list[str]) -> None:
     time = Time()
-    jobs = Counting(time)
     store = Store.of_user(os.environ)
+    jobs = Counting(store, time)
     clock = Clock(now=lambda: time.now_s, sleep=time.sleep)
     ended = []
 
@@ -91,8 +92,8 @@ def main(seconds: float, job_ids: list[str]) -> None:
         shared = JobStateCache(store, jobs, session.cluster, now=clock.now)
         try:
             follow_until_ready(
-                follow(session, store),
-                ask=lambda max_age_s: shared.state(session, max_age_s=max_age_s),
+                store.log(session),
+                ask=lambda max_age_s: shared.state(session.job, max_age_s=max_age_s),
                 show=lambda *_: None,
                 timeout_s=seconds,
                 clock=clock,

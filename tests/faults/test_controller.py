@@ -15,7 +15,7 @@ from tests.cluster.slurm import await_known_nodes, start_slurmctld
 from tests.e2e.scientist import Said
 from tests.e2e.watched import await_that
 from tests.faults.breakage import impatient
-from tests.faults.desk import Desk, laid, rows
+from tests.faults.shared_sessions import SharedSessions, rows, shared_sessions
 
 GARBAGE = "#!/bin/bash\necho 'Welcome! squeue is cached on this cluster (see the wiki).'\n"
 KILLED = "#!/bin/bash\nkill -SEGV $$\n"
@@ -26,15 +26,15 @@ NO_DATABASE = "#!/bin/bash\necho 'sacct: error: Problem talking to the database'
 
 
 @pytest.fixture(scope="module")
-def desk(cluster: Cluster) -> Iterator[Desk]:
+def shared(cluster: Cluster) -> Iterator[SharedSessions]:
     """Shared: each test but the last leaves it as it was."""
-    with laid(cluster) as desk:
-        yield desk
+    with shared_sessions(cluster) as shared:
+        yield shared
 
 
-def _all_at_once(desk: Desk, other: str, env: dict[str, str]) -> dict[str, Said]:
+def _all_at_once(shared: SharedSessions, other: str, env: dict[str, str]) -> dict[str, Said]:
     """Every command about the session that runs, by its first word; `other` is to be cancelled."""
-    job_id = desk.job_id
+    job_id = shared.job_id
     commands = {
         "list": ("list",),
         "status": ("status", job_id),
@@ -46,16 +46,16 @@ def _all_at_once(desk: Desk, other: str, env: dict[str, str]) -> dict[str, Said]
         "submit": ("submit", "-p", "closed", "--no-wait"),
     }
     with ThreadPoolExecutor(len(commands)) as pool:
-        said = pool.map(lambda words: desk.run(*words, env=env), commands.values())
+        said = pool.map(lambda words: shared.run(*words, env=env), commands.values())
         return dict(zip(commands, said, strict=True))
 
 
-def _check_all(desk: Desk, said: dict[str, Said], reason: str) -> None:
+def _check_all(shared: SharedSessions, said: dict[str, Said], reason: str) -> None:
     """What each says when Slurm does not answer, for the reason that is given."""
     codes = {name: each.exit_code for name, each in said.items()}
     assert codes == {**dict.fromkeys(codes, 0), "cancel": 3, "submit": 3}, said
     states = rows(said["list"])
-    assert (states[desk.job_id], states[desk.waiting], states[desk.ended]) == (
+    assert (states[shared.job_id], states[shared.waiting], states[shared.ended]) == (
         "RUNNING",
         "PENDING",
         "CANCELLED",
@@ -64,87 +64,87 @@ def _check_all(desk: Desk, said: dict[str, Said], reason: str) -> None:
         assert f"Slurm does not answer ({reason}" in said[name].stderr, said[name]
     assert re.search(r"shown is what it said \d+ (s|min) ago, at 20", said["list"].stderr)
     assert "; shown is what it said at 20" in said["status"].stderr
-    assert said["tunnel-cmd"].stdout == desk.running["tunnel_command"] + "\n"
-    assert f"Whether job {desk.job_id} still runs is not known" in said["tunnel-cmd"].stderr
-    assert said["url"].stdout == desk.running["url"] + "\n"
+    assert said["tunnel-cmd"].stdout == shared.running["tunnel_command"] + "\n"
+    assert f"Whether job {shared.job_id} still runs is not known" in said["tunnel-cmd"].stderr
+    assert said["url"].stdout == shared.running["url"] + "\n"
     assert said["logs"].stdout.count("\n") == 3
-    assert desk.running["tunnel_command"] in said["wait"].stdout
+    assert shared.running["tunnel_command"] in said["wait"].stdout
     assert "Ends:       not known, Slurm does not answer now" in said["wait"].stdout
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
-def test_without_a_controller_what_was_saved_is_told(desk: Desk, how: str) -> None:
+def test_without_a_controller_what_was_saved_is_told(shared: SharedSessions, how: str) -> None:
     """slurmctld is stopped, or hangs: list and status (0) show what it said last, and when;
     tunnel-cmd, url, wait and logs work (0); cancel and submit end with 3; then all is as before,
     but that what hung may have been cancelled."""
-    other = desk.pending()
-    desk.check()  # an answer is saved
-    env = impatient(desk.alice)
-    cluster = desk.alice.cluster
-    before = desk.alice.squeue("%i")
+    other = shared.pending()
+    shared.check()  # an answer is saved
+    env = impatient(shared.alice)
+    cluster = shared.alice.cluster
+    before = shared.alice.squeue("%i")
 
     if how == "stopped":
         cluster.stop_slurmctld()
     else:
         cluster.freeze_slurmctld()
     try:
-        said = _all_at_once(desk, other, env)
+        said = _all_at_once(shared, other, env)
     finally:
         if how == "stopped":
             start_slurmctld(cluster.login)
         else:
             cluster.thaw_slurmctld()
 
-    _check_all(desk, said, "slurm_load_jobs error: ")
+    _check_all(shared, said, "slurm_load_jobs error: ")
     assert f"scancel {other}: " in said["cancel"].stderr
     assert f"try again later: slurm-nb cancel {other}" in said["cancel"].stderr
     assert "nothing was submitted" in said["submit"].stderr
-    desk.check()
-    assert {*desk.alice.squeue("%i"), other} == {*before}
-    assert desk.run("cancel", other).exit_code == 0
-    assert sorted(desk.alice.squeue("%i")) == sorted([desk.job_id, desk.waiting])
+    shared.check()
+    assert {*shared.alice.squeue("%i"), other} == {*before}
+    assert shared.run("cancel", other).exit_code == 0
+    assert sorted(shared.alice.squeue("%i")) == sorted([shared.job_id, shared.waiting])
 
 
-def test_a_controller_that_is_restarted_between_any_two_commands(desk: Desk) -> None:
+def test_a_controller_that_is_restarted_between_any_two_commands(shared: SharedSessions) -> None:
     """slurmctld is restarted after each: submit, status, list and cancel end with 0 as ever, also
     while it starts; no job more, no job less."""
-    cluster = desk.alice.cluster
+    cluster = shared.alice.cluster
 
     def restart() -> None:
         cluster.stop_slurmctld()
         start_slurmctld(cluster.login)
 
     restart()
-    job_id = desk.pending()
+    job_id = shared.pending()
     restart()
-    status = desk.run("status", job_id)
+    status = shared.run("status", job_id)
     restart()
-    listed = desk.run("list")
+    listed = shared.run("list")
     restart()
-    tunnel = desk.run("tunnel-cmd", desk.job_id)
+    tunnel = shared.run("tunnel-cmd", shared.job_id)
     restart()
-    cancel = desk.run("cancel", job_id)
+    cancel = shared.run("cancel", job_id)
 
     assert (status.exit_code, "PENDING" in status.stdout) == (0, True), status
     assert rows(listed)[job_id] == "PENDING"
-    assert tunnel.stdout == desk.running["tunnel_command"] + "\n"
+    assert tunnel.stdout == shared.running["tunnel_command"] + "\n"
     assert cancel.exit_code == 0, cancel
-    assert sorted(desk.alice.squeue("%i")) == sorted([desk.job_id, desk.waiting])
+    assert sorted(shared.alice.squeue("%i")) == sorted([shared.job_id, shared.waiting])
     await_known_nodes(cluster.login)
-    desk.check()
+    shared.check()
 
 
-def test_without_slurms_commands_what_was_saved_is_told(desk: Desk) -> None:
+def test_without_slurms_commands_what_was_saved_is_told(shared: SharedSessions) -> None:
     """No squeue, scancel and sbatch on PATH: the same as without a controller, and that it is the
     PATH."""
-    desk.check()
+    shared.check()
 
-    said = _all_at_once(desk, desk.waiting, {"PATH": "/srv/venv/bin"})
+    said = _all_at_once(shared, shared.waiting, {"PATH": "/srv/venv/bin"})
 
-    _check_all(desk, said, "squeue is not on PATH")
+    _check_all(shared, said, "squeue is not on PATH")
     assert "scancel is not on PATH" in said["cancel"].stderr
     assert "sbatch is not on PATH" in said["submit"].stderr
-    desk.check()
+    shared.check()
 
 
 @pytest.mark.parametrize(
@@ -156,40 +156,40 @@ def test_without_slurms_commands_what_was_saved_is_told(desk: Desk) -> None:
     ids=["garbage", "killed"],
 )
 def test_a_squeue_that_says_nothing_of_use_ends_no_session(
-    desk: Desk, program: str, reason: str
+    shared: SharedSessions, program: str, reason: str
 ) -> None:
     """squeue prints something else, or crashes: list and status (0) show what was saved, and why
     (where the words are not squeue's, accounting is asked first); tunnel-cmd works (0); no session
     is taken for ended, and the token stays."""
-    desk.check()
-    env = desk.alice.program("squeue", program)
+    shared.check()
+    env = shared.alice.program("squeue", program)
 
     listed, status, tunnel = (
-        desk.run(*words, env=env)
-        for words in (["list"], ["status", desk.job_id], ["tunnel-cmd", desk.job_id])
+        shared.run(*words, env=env)
+        for words in (["list"], ["status", shared.job_id], ["tunnel-cmd", shared.job_id])
     )
 
-    assert rows(listed)[desk.job_id] == "RUNNING"
-    told_by_sacct = program == GARBAGE and desk.alice.cluster.accounting
+    assert rows(listed)[shared.job_id] == "RUNNING"
+    told_by_sacct = program == GARBAGE and shared.alice.cluster.accounting
     for said in (listed, status):
         assert told_by_sacct or f"Slurm does not answer ({reason}" in said.stderr, said
     assert status.exit_code == 0
-    assert tunnel.stdout == desk.running["tunnel_command"] + "\n"
-    assert not (desk.folder(desk.job_id) / "ended.json").exists()
-    (desk.alice.home / "bin/squeue").unlink()
-    desk.check()
+    assert tunnel.stdout == shared.running["tunnel_command"] + "\n"
+    assert not (shared.folder(shared.job_id) / "ended.json").exists()
+    (shared.alice.home / "bin/squeue").unlink()
+    shared.check()
 
 
-def test_a_slow_squeue_is_waited_for_with_a_word(desk: Desk) -> None:
+def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None:
     """squeue takes 3.5 s: list, status and tunnel-cmd (0) say why nothing happens, then answer."""
-    env = desk.alice.program("squeue", SLOW)
-    job_id = desk.job_id
+    env = shared.alice.program("squeue", SLOW)
+    job_id = shared.job_id
     commands = (["list"], ["status", job_id], ["tunnel-cmd", job_id])
 
     with ThreadPoolExecutor(len(commands)) as pool:
-        said = list(pool.map(lambda words: desk.run(*words, env=env), commands))
+        said = list(pool.map(lambda words: shared.run(*words, env=env), commands))
 
-    (desk.alice.home / "bin/squeue").unlink()
+    (shared.alice.home / "bin/squeue").unlink()
     for each in said:
         assert each.exit_code == 0, each
         assert "Slurm takes its time to answer...\n" in each.stderr
@@ -197,37 +197,37 @@ def test_a_slow_squeue_is_waited_for_with_a_word(desk: Desk) -> None:
     assert rows(said[0])[job_id] == "RUNNING"
 
 
-def test_an_ended_job_that_nobody_knows_any_more(desk: Desk) -> None:
+def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None:
     """squeue has forgotten it, and sacct fails: list (0) and wait (4) say that it has ended and is
     no longer known to Slurm; its token is gone."""
-    job_id = desk.pending()
-    desk.alice.cluster.login.run(["scancel", job_id], user="alice")
-    (desk.folder(job_id) / "token").write_text("0" * 64)
-    desk.alice.cluster.login.run(
+    job_id = shared.pending()
+    shared.alice.cluster.login.run(["scancel", job_id], user="alice")
+    (shared.folder(job_id) / "token").write_text("0" * 64)
+    shared.alice.cluster.login.run(
         ["chown", "alice:", f"/home/alice/.local/state/slurm-nb/sessions/testbed/{job_id}/token"]
     )
-    (desk.folder(job_id) / "token").chmod(0o600)
-    env = desk.alice.program("squeue", FORGOTTEN) | desk.alice.program("sacct", NO_DATABASE)
+    (shared.folder(job_id) / "token").chmod(0o600)
+    env = shared.alice.program("squeue", FORGOTTEN) | shared.alice.program("sacct", NO_DATABASE)
 
-    wait = desk.run("wait", job_id, env=env)
-    status = desk.run("status", job_id, env=env)
+    wait = shared.run("wait", job_id, env=env)
+    status = shared.run("status", job_id, env=env)
 
     for name in ("squeue", "sacct"):
-        (desk.alice.home / "bin" / name).unlink()
+        (shared.alice.home / "bin" / name).unlink()
     assert wait.exit_code == 4
     assert "ENDED (no longer known to Slurm)" in wait.stderr
     assert (status.exit_code, "no longer known to Slurm" in status.stdout) == (0, True)
-    assert not (desk.folder(job_id) / "token").exists()
-    desk.check()
+    assert not (shared.folder(job_id) / "token").exists()
+    shared.check()
 
 
-def test_a_backup_controller_takes_over(desk: Desk) -> None:
+def test_a_backup_controller_takes_over(shared: SharedSessions) -> None:
     """The first of two controllers ends: list, tunnel-cmd and status (0) say what they said, once
     the backup answers; submit and cancel work (0). Asked of another cluster, as with another
     SLURM_CONF, list (0) says so, and takes nothing for ended; cancel ends with 3, and ends nothing
     of the same number there."""
     env = {"SLURM_CONF": CONF, "SLURM_NB_HOME": "/home/alice/.local/state/pair"}
-    alice = desk.alice
+    alice = shared.alice
     with pair(alice.cluster):
         record = alice.submit(env=env)
         job_id = record["job_id"]
@@ -252,35 +252,35 @@ def test_a_backup_controller_takes_over(desk: Desk) -> None:
     assert (status.exit_code, submit.exit_code, cancel.exit_code) == (0, 0, 0), (submit, cancel)
     assert set(rows(after).values()) == {"CANCELLED"}
     assert len(rows(after)) == 2
-    desk.check()
+    shared.check()
 
 
-def test_a_controller_that_has_lost_its_state(desk: Desk) -> None:
+def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     """slurmctld starts with nothing saved: Slurm ends its jobs; list (0) and wait (4) say that the
     sessions are no longer known to Slurm; no process or token is left, but a directory in the
     node's /tmp, for Slurm kills at once; submit works."""
-    cluster = desk.alice.cluster
-    assert (desk.folder(desk.job_id) / "token").exists()
+    cluster = shared.alice.cluster
+    assert (shared.folder(shared.job_id) / "token").exists()
 
     cluster.stop_slurmctld()
     cluster.login.run(["/usr/sbin/slurmctld", "-c"])
     await_known_nodes(cluster.login)
-    node = desk.running["node"]
-    await_that(lambda: desk.alice.processes(node) == "", "the lost job to be ended")
-    listed = desk.run("list")
-    wait = desk.run("wait", desk.job_id)
-    tunnel = desk.run("tunnel-cmd", desk.waiting)
-    anew = json.loads(desk.run("submit", "--json", "-w", node).stdout)
+    node = shared.running["node"]
+    await_that(lambda: shared.alice.processes(node) == "", "the lost job to be ended")
+    listed = shared.run("list")
+    wait = shared.run("wait", shared.job_id)
+    tunnel = shared.run("tunnel-cmd", shared.waiting)
+    anew = json.loads(shared.run("submit", "--json", "-w", node).stdout)
 
     states = rows(listed)
     # slurmdbd calls the jobs of a controller that starts anew cancelled.
     word = "CANCELLED" if cluster.accounting else "ENDED (no longer known to Slurm)"
-    assert {states[desk.job_id], states[desk.waiting]} == {word.split(maxsplit=1)[0]}
+    assert {states[shared.job_id], states[shared.waiting]} == {word.split(maxsplit=1)[0]}
     assert wait.exit_code == 4
-    assert f"job {desk.job_id} has ended: {word}" in wait.stderr
+    assert f"job {shared.job_id} has ended: {word}" in wait.stderr
     assert (tunnel.exit_code, tunnel.stdout) == (4, "")
-    assert not (desk.folder(desk.job_id) / "token").exists()
-    assert rows(desk.run("list"))[anew["job_id"]] == "RUNNING"
-    desk.run("cancel", anew["job_id"])
-    for folder in desk.alice.run_folders():
+    assert not (shared.folder(shared.job_id) / "token").exists()
+    assert rows(shared.run("list"))[anew["job_id"]] == "RUNNING"
+    shared.run("cancel", anew["job_id"])
+    for folder in shared.alice.run_folders():
         cluster.hosts[node].run(["rm", "-rf", f"/tmp/{folder.name}"])

@@ -61,8 +61,8 @@ def test_a_kill_at_any_step_of_submit_leaves_no_job_or_one_that_is_listed(
     assert sorted(listed) == sorted(alice.squeue("%i"))
     assert {each["state"] for each in listed.values()} == {"PENDING"}
     assert len(set(scripts)) == len(scripts) == reached_sbatch
-    intents = list((alice.state / "submitting").glob("*.json"))
-    assert said.stderr.count(CUT_OFF) == len(intents) > 0
+    notes = list((alice.state / "submitting").glob("*.json"))
+    assert said.stderr.count(CUT_OFF) == len(notes) > 0
 
     cancelled = alice.slurm_nb("cancel", "--all")
     assert cancelled.exit_code == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,8 @@ exec /usr/bin/squeue "$@"
 MEASURED = """
 import resource, subprocess, sys
 code = subprocess.call(["slurm-nb", *sys.argv[1:]])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)
 sys.exit(code)
 """
 # An open page sends its token and its cookie; the new URL was opened in the same browser.
@@ -50,7 +50,8 @@ print(ask("/api/status", bare, Authorization="token " + old))
 print(ask("/tree?token=" + new, browser))
 print(ask("/api/status", browser, Authorization="token " + old))
 """
-QUICKLY_S = 10
+# Of a processor's time, which other tests beside this one do not lengthen.
+LITTLE_WORK_S = 5
 PATIENCE_S = 45
 MUCH_KIB = 120_000
 
@@ -164,7 +165,7 @@ def test_an_output_that_is_deleted_takes_no_way_in_with_it(lasting: Lasting) -> 
 
 @pytest.mark.parametrize("kind", ["a gibibyte of nothing", "a million lines"])
 def test_an_output_of_any_size_costs_little(lasting: Lasting, kind: str) -> None:
-    """A huge output: status, logs -n, tunnel-cmd and wait answer soon, and in little memory."""
+    """A huge output: status, logs -n, tunnel-cmd and wait do little work in little memory."""
     with lasting.disturbed() as text:
         if kind == "a gibibyte of nothing":
             os.truncate(lasting.log, 1 << 30)
@@ -174,9 +175,9 @@ def test_an_output_of_any_size_costs_little(lasting: Lasting, kind: str) -> None
             )
             lasting.log.write_text(lines + text)
         for words in (["status"], ["logs", "-n", "5"], ["tunnel-cmd"], ["wait"]):
-            said, took_s, peak_kib = _measured(lasting.alice, *words, lasting.job_id)
+            said, work_s, peak_kib = _measured(lasting.alice, *words, lasting.job_id)
             assert said.exit_code == 0, said
-            assert took_s < QUICKLY_S, (words, took_s)
+            assert work_s < LITTLE_WORK_S, (words, work_s)
             assert peak_kib < MUCH_KIB, (words, peak_kib)
             assert len(said.stdout) < 2_000_000
             if words[0] in {"tunnel-cmd", "wait"}:
@@ -392,18 +393,17 @@ def _release_to(alice: Scientist, job_id: str, node: str) -> None:
 
 
 def _measured(alice: Scientist, *words: str) -> tuple[Said, float, int]:
-    """What a command said, the seconds that it took, and the most memory that it had, in KiB."""
-    began = time.monotonic()
+    """What a command said, its seconds on a processor, and the most memory that it had, in KiB."""
     done = alice.cluster.login.run(
         ["/srv/venv/bin/python", "-c", MEASURED, *words],
         user="alice",
         env=SSH_CONNECTION,
         check=False,
-        timeout_s=60,
+        timeout_s=PATIENCE_S,
     )
-    took_s = time.monotonic() - began
-    errors, _, peak = done.stderr.rstrip().rpartition("\n")
-    return Said(done.returncode, done.stdout, errors), took_s, int(peak)
+    errors, _, used = done.stderr.rstrip().rpartition("\n")
+    work_s, peak_kib = used.split()
+    return Said(done.returncode, done.stdout, errors), float(work_s), int(peak_kib)
 
 
 def _log(alice: Scientist, job_id: str) -> str:

@@ -21,6 +21,7 @@ from slurm_nb.job.script import render
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.joblog.events import read_progress
 from slurm_nb.operations.prune import clean_up
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
@@ -340,7 +341,7 @@ def test_a_kit_that_nothing_names_goes_after_30_days(store: Store) -> None:
 
 def pending(store: Store, folder: Path) -> None:
     """Submitted before an upgrade, and still in the queue."""
-    store.save(Session(job_id="7", cluster="hpc"))
+    store.save(Session(job=Job("7", "hpc")))
     write_private(
         store.script_path("7"), f"slurm_nb_kit_dir=$slurm_nb_state_dir/kits/{folder.name}\n"
     )

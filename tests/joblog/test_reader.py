@@ -158,9 +158,10 @@ def test_a_line_that_never_ends_costs_no_memory(log: JobLog, path: Path) -> None
     assert sum(map(len, log.tail())) < 100_000
 
 
-def test_a_ready_line_inside_a_long_line_is_not_one(log: JobLog, path: Path) -> None:
+@pytest.mark.parametrize("length", [4096, (1 << 16) - 1, 1 << 16, 1 << 17])
+def test_a_ready_line_inside_a_long_line_is_not_one(log: JobLog, path: Path, length: int) -> None:
     """What a notebook prints without a newline before it is not at the beginning of a line."""
-    append(path, b"z" * 4096)
+    append(path, b"z" * length)
     log.read()
     append(path, READY)
 

@@ -468,8 +468,8 @@ def test_a_private_key_and_a_certificate_that_browsers_take(
     extensions = dict(zip(lines[at + 1 :: 2], lines[at + 2 :: 2], strict=False))
     assert "Subject: CN = localhost" in lines
     assert extensions["X509v3 Subject Alternative Name:"] == "DNS:localhost, IP Address:127.0.0.1"
-    assert extensions["X509v3 Basic Constraints: critical"] == "CA:TRUE"
-    assert extensions["X509v3 Key Usage: critical"] == "Digital Signature, Certificate Sign"
+    assert extensions["X509v3 Basic Constraints: critical"] == "CA:FALSE"
+    assert extensions["X509v3 Key Usage: critical"] == "Digital Signature"
     assert extensions["X509v3 Extended Key Usage:"] == "TLS Web Server Authentication"
     assert "X509v3 Subject Key Identifier:" in extensions
     assert "of the site" not in shown

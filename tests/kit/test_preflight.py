@@ -27,8 +27,15 @@ def environ(tmp_path: Path, kit_dir: Path) -> dict[str, str]:
     """What the job script hands over; `fakes` holds a Jupyter that prints what it was given."""
     for name in ("run", "session", "notebooks", "home"):
         (tmp_path / name).mkdir()
-    for name, version in (("jupyter_server", "2.21.0"), ("notebook", "7.5.6")):
+    for name, version in (
+        ("jupyter_server", "2.21.0"), ("notebook", "7.5.6"), ("tornado", "6.5.10")
+    ):  # fmt: skip
         add_package(tmp_path, name, version)
+    server = "class ServerApp:\n    def init_httpserver(self): ...\n    _bind_http_server = None\n"
+    (tmp_path / "fakes/jupyter_server/serverapp.py").write_text(server)
+    (tmp_path / "fakes/tornado/tcpserver.py").write_text(
+        "class TCPServer:\n    add_sockets = None\n"
+    )
     return {
         "PATH": os.environ["PATH"],
         "PWD": str(kit_dir),  # where the tests start it
@@ -48,7 +55,9 @@ def add_package(tmp_path: Path, name: str, version: str) -> Path:
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()
     (package / "app.py").touch()
-    (package / "__main__.py").write_text("import sys; print('started', sys.argv[1:], __name__)")
+    (package / "__main__.py").write_text(
+        "import sys; print('started', sys.argv[1:], __name__); exit(3)"
+    )
     info = tmp_path / f"fakes/{name}-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")

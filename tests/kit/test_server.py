@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
@@ -24,6 +25,8 @@ from slurm_nb.joblog.events import Progress, Ready, read_progress
 from slurm_nb.kit import overrides, self_check
 from slurm_nb.kit import server as kit_server
 from slurm_nb.kit.monitor import monitor
+from slurm_nb.kit.security import guard, report
+from slurm_nb.kit.security.login import SlurmNbIdentityProvider
 from tests.conftest import NONCE
 from tests.kit.bash import bash
 
@@ -42,6 +45,7 @@ def hand_over(environ: pytest.MonkeyPatch, folder: Path, **changes: str) -> None
         "RUN_DIR": str(folder / "run"),
         "LISTEN": "port",
         "ROUTE": "jump",
+        "PEERS": "user",
         "AUTH": "token",
         "DEBUGGER": "no",
         "NONCE": NONCE,
@@ -63,6 +67,10 @@ def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Pa
     hand_over(clean_environ, tmp_path)
     clean_environ.setattr(kit_server, "_JOB", {})
     clean_environ.setattr(kit_server, "_PAGES", [])
+    clean_environ.setattr(kit_server, "_LOCK", [])
+    clean_environ.setattr(kit_server, "_RULES", [])
+    for name in ("prove", "wrap", "announced"):
+        clean_environ.setattr(guard.State, name, getattr(guard.State, name))
     clean_environ.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
     old_umask = os.umask(0)
     old_limit = resource.getrlimit(resource.RLIMIT_CORE)
@@ -274,6 +282,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Door:
         monkeypatch.setattr(self_check, name, door.check(name))
     monkeypatch.setattr(self_check, "check_door", door.check_door)
     monkeypatch.setattr(os, "_exit", exit_with)
+    fake_the_proof(monkeypatch)
     return door
 
 
@@ -305,13 +314,25 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> Pages:
     return pages
 
 
+def fake_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has tests of its own, with a real server (tests/kit/security)."""
+    monkeypatch.setattr(kit_server, "_prove", lambda _app: None)
+    monkeypatch.setattr(report, "serve", lambda *_: None)
+
+
 Announce = Callable[..., Progress]
 
 
 @pytest.fixture
-def announce(listener: socket.socket, capsys: pytest.CaptureFixture[str], pages: Pages) -> Announce:
+def announce(
+    listener: socket.socket,
+    capsys: pytest.CaptureFixture[str],
+    pages: Pages,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Announce:
     """Have the kit announce a server, and read what it has printed."""
     assert not pages.jobs
+    fake_the_proof(monkeypatch)
 
     def call(server: FakeServer | None = None) -> Progress:
         app: Any = server or FakeServer(listener)
@@ -768,8 +789,8 @@ def test_nothing_of_the_users_opens_the_lock() -> None:
         "disable_check_xsrf": False,
         "trust_xheaders": False,
         "authenticate_prometheus": True,
-        "identity_provider_class": "jupyter_server.auth.identity.PasswordIdentityProvider",
-        "authorizer_class": "jupyter_server.auth.authorizer.AllowAllAuthorizer",
+        "identity_provider_class": SlurmNbIdentityProvider,
+        "authorizer_class": AllowAllAuthorizer,
     }
     assert {name: server[name] for name in guarded} == guarded
 
@@ -790,7 +811,7 @@ def test_every_setting_of_the_lock_is_one_that_jupyter_knows() -> None:
 
 def provider(c: Config) -> Any:
     """What jupyter_server makes of the settings."""
-    return import_item(c.ServerApp.identity_provider_class)(config=c)
+    return c.ServerApp.identity_provider_class(config=c)
 
 
 def test_a_password_opens_the_server_and_the_token_still_does(

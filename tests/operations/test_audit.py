@@ -15,6 +15,7 @@ from slurm_nb.files import write_private
 from slurm_nb.job.kit import digest
 from slurm_nb.joblog.events import Ready
 from slurm_nb.operations.audit import LISTENER, NODE_CHECKS, Check, ask_node, audit, parse_node
+from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
@@ -22,7 +23,7 @@ from tests.conftest import AddProgram
 TOKEN = "ab" * 32
 NONCE = "5f" * 16
 READY = Ready(node="c1", port=40123, path="/tree")
-SEVEN = Session(job_id="7", cluster="hpc", python="/opt/venv/bin/python")
+SEVEN = Session(job=Job("7", "hpc"), python="/opt/venv/bin/python")
 LINE = (
     f'slurm-nb ready: {{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}", "node": "c1",'
     ' "port": 40123, "path": "/tree"}\n'
@@ -264,7 +265,7 @@ def test_a_check_that_is_missing_has_failed() -> None:
 
 def test_the_nodes_program_runs_from_the_kit(store: Store) -> None:
     """It needs nothing of the session's own kit; where nothing of the job listens, it says so."""
-    session = Session(job_id="local-1", cluster="local", python=sys.executable)
+    session = Session(job=Job("local-1", "local"), python=sys.executable)
     store.save(session)
     write_private(store.session_folder("local", "local-1") / "token", TOKEN)
 

@@ -10,22 +10,20 @@ import pytest
 
 from slurm_nb.files import write_private
 from slurm_nb.operations.listing import find_entry, list_sessions
-from slurm_nb.operations.prune import clean_up, prune
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Activity, Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, find_activity, follow
+from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
+from tests.fakes import squeue_row
 
 ENDED = JobState(Phase.ENDED, "COMPLETED")
-ROW = "{0}|$(id -un)|{1}|2026-11-23T14:00:00|N/A|c1|None|/job.sh"
+END = "2026-11-23T14:00:00"
 
 
 def session(job_id: str, submitted_at: int = 0) -> Session:
     return Session(
-        job_id=job_id,
-        cluster="hpc",
-        script="/job.sh",
+        job=Job(job_id, "hpc", script="/job.sh"),
         job_name=f"name{job_id}",
         submitted_at=submitted_at or int(job_id),
     )
@@ -36,7 +34,10 @@ def slurm(program: AddProgram) -> Callable[..., None]:
     """What squeue and sacct say of jobs: `shows(squeue={"7": "RUNNING"}, sacct=...)`."""
 
     def shows(squeue: dict[str, str], sacct: str = "exit 1") -> None:
-        rows = "\n".join(f'echo "{ROW.format(*each)}"' for each in squeue.items())
+        rows = "\n".join(
+            f'echo "{squeue_row(*each, END, node="c1", script="/job.sh")}"'
+            for each in squeue.items()
+        )
         program("squeue", f'echo "asked: $*" >>"$0.calls"\n{rows}')
         program("sacct", f'echo "asked: $*" >>"$0.calls"\n{sacct}')
 
@@ -57,12 +58,12 @@ def test_every_session_is_there_newest_first(store: Store, slurm: Callable[..., 
 
     listing = list_sessions(store)
 
-    assert [(entry.session.job_id, entry.state.word) for entry in listing.entries] == [
+    assert [(entry.session.job_id, entry.state.slurm_state) for entry in listing.entries] == [
         ("7", "RUNNING"),
         ("9", "SUSPENDED"),
         ("8", "PENDING"),
     ]
-    assert (listing.broken, listing.doubtful, listing.unanswered) == ([], [], {})
+    assert (listing.broken, listing.unresolved, listing.unanswered) == ([], [], {})
 
 
 def test_one_question_however_many(
@@ -80,9 +81,9 @@ def test_one_question_however_many(
 
     assert asked == (1, 1)
     assert (calls(program, "squeue"), calls(program, "sacct")) == (2, 1)
-    assert sum(entry.ended is not None for entry in first.entries) == 10
-    assert {entry.ended.cause for entry in first.entries if entry.ended} == {"time-limit"}
-    assert [entry.ended for entry in second.entries] == [entry.ended for entry in first.entries]
+    assert sum(entry.outcome is not None for entry in first.entries) == 10
+    assert {entry.outcome.cause for entry in first.entries if entry.outcome} == {"time-limit"}
+    assert [entry.outcome for entry in second.entries] == [entry.outcome for entry in first.entries]
 
 
 def test_what_ended_long_ago_is_not_asked_after(
@@ -90,15 +91,14 @@ def test_what_ended_long_ago_is_not_asked_after(
 ) -> None:
     """Nobody can put it back into the queue any more."""
     store.save(session("7"))
-    settle(
-        session("7"), JobState(Phase.ENDED, "TIMEOUT"), store, follow(session("7"), store),
+    settle(store, session("7"), JobState(Phase.ENDED, "TIMEOUT"),
         now=lambda: time.time() - 4000,
     )  # fmt: skip
     slurm({})
 
     (entry,) = list_sessions(store).entries
 
-    assert (entry.state.word, calls(program, "squeue")) == ("TIMEOUT", 0)
+    assert (entry.state.slurm_state, calls(program, "squeue")) == ("TIMEOUT", 0)
 
 
 def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
@@ -106,12 +106,12 @@ def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
 ) -> None:
     """`scontrol requeue` works on what has just ended; what was saved does not hide it."""
     store.save(session("7"))
-    settle(session("7"), ENDED, store, follow(session("7"), store))
+    settle(store, session("7"), ENDED)
     slurm({"7": "PENDING"})
 
     (entry,) = list_sessions(store).entries
 
-    assert (entry.state.word, entry.ended) == ("PENDING", None)
+    assert (entry.state.slurm_state, entry.outcome) == ("PENDING", None)
 
 
 def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
@@ -119,13 +119,13 @@ def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
 ) -> None:
     """It was cancelled, put back into the queue, and reached its time limit."""
     store.save(session("7"))
-    settle(session("7"), JobState(Phase.ENDED, "CANCELLED"), store, follow(session("7"), store))
+    settle(store, session("7"), JobState(Phase.ENDED, "CANCELLED"))
     slurm({"7": "TIMEOUT"})
 
     (entry,) = list_sessions(store).entries
 
-    assert entry.ended
-    assert (entry.state.word, entry.ended.cause) == ("TIMEOUT", "time-limit")
+    assert entry.outcome
+    assert (entry.state.slurm_state, entry.outcome.cause) == ("TIMEOUT", "time-limit")
 
 
 def test_without_slurm_the_last_answer_is_shown_with_its_age(
@@ -142,9 +142,9 @@ def test_without_slurm_the_last_answer_is_shown_with_its_age(
     listing = list_sessions(store, now=lambda: 1500.0)
 
     entries = {entry.session.job_id: entry for entry in listing.entries}
-    assert [entries[each].state.word for each in "789"] == ["RUNNING", "TIMEOUT", "UNKNOWN"]
+    assert [entries[each].state.slurm_state for each in "789"] == ["RUNNING", "TIMEOUT", "UNKNOWN"]
     assert [entries[each].as_of for each in "79"] == [1000.0, None]
-    assert entries["8"].ended is not None
+    assert entries["8"].outcome is not None
     assert listing.unanswered == {"hpc": "Unable to contact slurm controller"}
 
 
@@ -175,20 +175,6 @@ def test_how_idle_a_session_is(store: Store, slurm: Callable[..., None]) -> None
     assert entries["8"].activity is None
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", "null", '{"active_at": "x"}', '{"active_at": 1, "new": 2}',
-     '{"active_at": 1, "memory_fraction": "much"}', '{"active_at": true}'],
-)  # fmt: skip
-def test_what_is_no_activity_is_none(store: Store, text: str) -> None:
-    """The file is the job's, and may hold anything."""
-    store.save(session("7"))
-    path = store.session_folder("hpc", "7") / "activity.json"
-    path.write_text(text, encoding="utf-8")
-
-    assert find_activity(store, session("7")) is None
-
-
 def test_one_session_alone(store: Store, slurm: Callable[..., None]) -> None:
     """As the list would show it."""
     store.save(session("7"))
@@ -196,73 +182,4 @@ def test_one_session_alone(store: Store, slurm: Callable[..., None]) -> None:
 
     entry, problem = find_entry(store, session("7"))
 
-    assert (entry.session, entry.state.word, problem) == (session("7"), "RUNNING", "")
-
-
-def kept(store: Store) -> set[str]:
-    return {each.job_id for each in store.all()[0]}
-
-
-def ended(store: Store, job_id: str, *, hours_ago: float) -> None:
-    """A session of which it is saved that it was cancelled."""
-    store.save(session(job_id))
-    cancelled = JobState(Phase.ENDED, "CANCELLED")
-    log = follow(session(job_id), store)
-    settle(session(job_id), cancelled, store, log, now=lambda: time.time() - 3600 * hours_ago)
-
-
-def test_what_ended_long_ago_is_forgotten_by_itself(store: Store) -> None:
-    """With its script and output; what ended lately, or is not known to have ended, stays."""
-    for number, days in (("7", 31), ("8", 29)):
-        ended(store, number, hours_ago=24 * days)
-        store.script_path(number).write_text("", encoding="utf-8")
-    store.save(session("9"))
-
-    clean_up(store)
-
-    assert kept(store) == {"8", "9"}
-    assert sorted(path.name for path in (store.folder / "jobs").iterdir()) == [
-        "8_0_log.out", "8_submission.sh", "9_0_log.out",
-    ]  # fmt: skip
-
-
-def test_pruning_forgets_all_that_has_ended(
-    store: Store, slurm: Callable[..., None], program: AddProgram
-) -> None:
-    """One that ended long ago is not even asked after."""
-    ended(store, "7", hours_ago=0.5)
-    ended(store, "8", hours_ago=30)
-    store.save(session("9"))
-    slurm({"9": "RUNNING"})
-
-    left = prune(store, list_sessions(store))
-
-    assert [entry.session.job_id for entry in left.entries] == ["9"]
-    assert kept(store) == {"9"}
-    assert calls(program, "squeue") == 1
-
-
-def test_a_job_that_was_put_back_into_the_queue_is_not_forgotten(
-    store: Store, slurm: Callable[..., None]
-) -> None:
-    """It had ended, and runs again: without its session nobody would find it."""
-    ended(store, "7", hours_ago=0.5)
-    slurm({"7": "RUNNING"})
-
-    prune(store, list_sessions(store))
-
-    assert kept(store) == {"7"}
-
-
-def test_what_may_have_come_back_is_not_forgotten_while_slurm_is_silent(
-    store: Store, slurm: Callable[..., None], program: AddProgram
-) -> None:
-    """Whether it is still over is not known; one that ended long ago is."""
-    ended(store, "7", hours_ago=0.5)
-    ended(store, "8", hours_ago=30)
-    slurm({})
-    program("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
-
-    prune(store, list_sessions(store))
-
-    assert kept(store) == {"7"}
+    assert (entry.session, entry.state.slurm_state, problem) == (session("7"), "RUNNING", "")

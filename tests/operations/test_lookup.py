@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from slurm_nb.errors import UserError
-from slurm_nb.operations.lookup import choose, find_last_session, newest_first
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.operations.lookup import find_last_session, find_session, newest_first
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
-from slurm_nb.session.store import Store, follow
+from slurm_nb.session.store import Store
 
-SEVEN = Session(job_id="7", cluster="hpc", job_name="analysis", submitted_at=1000)
-EIGHT = Session(job_id="8", cluster="hpc", job_name="fit", submitted_at=2000)
-THERE = Session(job_id="7", cluster="big", other_cluster=True, job_name="fit", submitted_at=3000)
+SEVEN = Session(job=Job("7", "hpc"), job_name="analysis", submitted_at=1000)
+EIGHT = Session(job=Job("8", "hpc"), job_name="fit", submitted_at=2000)
+THERE = Session(job=Job("7", "big", needs_cluster_option=True), job_name="fit", submitted_at=3000)
 
 
 def save(store: Store, *sessions: Session) -> None:
@@ -22,21 +22,21 @@ def save(store: Store, *sessions: Session) -> None:
 
 
 def end(store: Store, session: Session) -> None:
-    settle(session, JobState(Phase.ENDED, "COMPLETED"), store, follow(session, store))
+    settle(store, session, JobState(Phase.ENDED, "COMPLETED"))
 
 
 def test_a_job_id_is_its_session(store: Store) -> None:
     """Whatever others are called."""
-    save(store, SEVEN, EIGHT, Session(job_id="9", cluster="hpc", job_name="8"))
+    save(store, SEVEN, EIGHT, Session(job=Job("9", "hpc"), job_name="8"))
 
-    assert choose(store, "8") == EIGHT
+    assert find_session("8", store=store) == EIGHT
 
 
 def test_a_name_is_its_session(store: Store) -> None:
     """As `submit -J` gave it."""
     save(store, SEVEN, EIGHT)
 
-    assert choose(store, "analysis") == SEVEN
+    assert find_session("analysis", store=store) == SEVEN
 
 
 def test_a_name_of_several_is_not_clear(store: Store) -> None:
@@ -44,7 +44,7 @@ def test_a_name_of_several_is_not_clear(store: Store) -> None:
     save(store, EIGHT, THERE)
 
     with pytest.raises(UserError, match="'fit' is the name of 2 sessions: 7, 8") as caught:
-        choose(store, "fit")
+        find_session("fit", store=store)
 
     assert "slurm-nb list" in caught.value.hint
 
@@ -54,10 +54,10 @@ def test_of_a_name_the_one_that_has_not_ended_is_meant(store: Store) -> None:
     save(store, EIGHT, THERE)
     end(store, EIGHT)
 
-    assert choose(store, "fit") == THERE
+    assert find_session("fit", store=store) == THERE
     end(store, THERE)
     with pytest.raises(UserError):
-        choose(store, "fit")
+        find_session("fit", store=store)
 
 
 def test_a_long_list_is_cut(store: Store) -> None:
@@ -65,23 +65,23 @@ def test_a_long_list_is_cut(store: Store) -> None:
     save(
         store,
         *(
-            Session(job_id=str(number), cluster="hpc", job_name="x", submitted_at=number)
+            Session(job=Job(str(number), "hpc"), job_name="x", submitted_at=number)
             for number in range(1, 41)
         ),
     )
 
     with pytest.raises(UserError, match="40 sessions: 40, 39, 38, 37, 36 and 35 more"):
-        choose(store, "x")
+        find_session("x", store=store)
 
 
 def test_the_cluster_tells_two_of_one_id_apart(store: Store) -> None:
     """Without it the error says how."""
     save(store, SEVEN, THERE)
 
-    assert choose(store, "7", cluster="big") == THERE
-    assert choose(store, "analysis", cluster="hpc") == SEVEN
+    assert find_session("7", cluster="big", store=store) == THERE
+    assert find_session("analysis", cluster="hpc", store=store) == SEVEN
     with pytest.raises(UserError, match="more than one cluster") as caught:
-        choose(store, "7")
+        find_session("7", store=store)
     assert "-M big" in caught.value.hint
 
 
@@ -101,7 +101,7 @@ def test_what_is_no_session_is_said_to_be_none(store: Store, name: str, words: s
     save(store, SEVEN)
 
     with pytest.raises(UserError, match=words):
-        choose(store, name)
+        find_session(name, store=store)
 
 
 def test_the_last_one_is_that_submitted_last(store: Store) -> None:
@@ -122,6 +122,6 @@ def test_without_a_session_there_is_no_last(store: Store) -> None:
 
 def test_sessions_of_an_unknown_time_come_last() -> None:
     """Such as one that was sbatched by hand; among them the highest id first."""
-    by_hand = [Session(job_id=number, cluster="hpc") for number in ("9", "10")]
+    by_hand = [Session(job=Job(number, "hpc")) for number in ("9", "10")]
 
     assert newest_first([*by_hand, SEVEN]) == [SEVEN, by_hand[1], by_hand[0]]

@@ -10,7 +10,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +17,13 @@ import pytest
 
 from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.scheduler import local, scheduler
-from slurm_nb.scheduler.job import LOCAL, JobState, Phase
-from slurm_nb.scheduler.local import Local, _claim
-from slurm_nb.session.session import Session, is_job_id
+from slurm_nb.scheduler import scheduler
+from slurm_nb.scheduler.job import LOCAL, Job, JobState, Phase
+from slurm_nb.scheduler.local import Local
+from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
-SESSION = Session(job_id="local-1", cluster=LOCAL)
+JOB = Job("local-1", LOCAL)
 
 
 @pytest.fixture
@@ -47,10 +46,10 @@ Record = Callable[..., Path]
 
 @pytest.fixture
 def record(store: Store, process: subprocess.Popen[bytes]) -> Record:
-    """Write down `process` as the leader of `SESSION`, with changes."""
+    """Write down `process` as the leader of `JOB`, with changes."""
 
     def write(**changes: object) -> Path:
-        folder = store.session_folder(LOCAL, SESSION.job_id)
+        folder = store.session_folder(LOCAL, JOB.job_id)
         folder.mkdir(parents=True, exist_ok=True)
         leader = {
             "host": socket.gethostname(),
@@ -65,68 +64,41 @@ def record(store: Store, process: subprocess.Popen[bytes]) -> Record:
     return write
 
 
-def state() -> JobState:
-    return Local().states([SESSION])[SESSION.job_id]
+@pytest.fixture
+def local(store: Store) -> Local:
+    return Local(store)
 
 
-def test_the_cluster_of_local_sessions_is_this_machine() -> None:
+def state(local: Local) -> JobState:
+    return local.states([JOB])[JOB.job_id]
+
+
+def test_the_cluster_of_local_sessions_is_this_machine(store: Store) -> None:
     """A session's cluster `local` leads here, and any other to Slurm."""
-    assert isinstance(scheduler(LOCAL), Local)
-    assert Local().cluster() == LOCAL
-    assert not isinstance(scheduler("hpc"), Local)
+    assert isinstance(scheduler(LOCAL, store), Local)
+    assert Local(store).cluster() == LOCAL
+    assert not isinstance(scheduler("hpc", store), Local)
 
 
-def test_no_two_claims_give_the_same_id(store: Store) -> None:
-    """Sessions started at the same moment, from any number of shells, have ids of their own."""
-    together = threading.Barrier(8)
-
-    def claim_some(_: int) -> list[str]:
-        together.wait()
-        return [_claim(store) for _ in range(5)]
-
-    with ThreadPoolExecutor(8) as pool:
-        claimed = [job_id for ids in pool.map(claim_some, range(8)) for job_id in ids]
-
-    assert len(set(claimed)) == len(claimed) == 40
-    assert all(is_job_id(job_id) and job_id.startswith("local-") for job_id in claimed)
-
-
-def test_an_id_is_not_used_twice(store: Store) -> None:
-    """A new session gets a higher number than all that were, in whatever order they lie there."""
-    for number in (2, 10, 9):
-        store.save(Session(job_id=f"local-{number}", cluster=LOCAL))
-
-    assert _claim(store) == "local-11"
-
-
-def test_something_else_among_the_sessions_does_not_matter(store: Store) -> None:
-    """A folder that somebody copied there by hand does not keep new sessions from starting."""
-    store.save(Session(job_id="local-3", cluster=LOCAL))
-    (store.folder / "sessions" / LOCAL / "local-3 (copy)").mkdir()
-    (store.folder / "sessions" / LOCAL / "local-old").mkdir()
-
-    assert _claim(store) == "local-4"
-
-
-def test_a_leader_that_lives_is_a_running_job(record: Record) -> None:
+def test_a_leader_that_lives_is_a_running_job(record: Record, local: Local) -> None:
     """The job runs as long as its process does, until the time that was set for it."""
     record(end_time="2026-11-23T14:00:00")
 
-    assert state() == JobState(Phase.RUNNING, "RUNNING", end_time="2026-11-23T14:00:00")
+    assert state(local) == JobState(Phase.RUNNING, "RUNNING", end_time="2026-11-23T14:00:00")
 
 
 def test_a_leader_that_is_dead_is_an_ended_job(
-    record: Record, process: subprocess.Popen[bytes]
+    record: Record, process: subprocess.Popen[bytes], local: Local
 ) -> None:
     """A killed process has ended, also while its parent has not taken notice of it yet."""
     record()
     os.kill(process.pid, signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie from here on
-    as_zombie = state()
+    as_zombie = state(local)
     process.wait()
 
     assert as_zombie.phase is Phase.ENDED
-    assert state().phase is Phase.ENDED
+    assert state(local).phase is Phase.ENDED
 
 
 @pytest.mark.parametrize(
@@ -135,79 +107,79 @@ def test_a_leader_that_is_dead_is_an_ended_job(
     ids=["reused pid", "never seen", "before the reboot"],
 )
 def test_another_process_of_the_same_id_is_not_the_job(
-    record: Record, process: subprocess.Popen[bytes], changes: dict[str, object]
+    record: Record, process: subprocess.Popen[bytes], changes: dict[str, object], local: Local
 ) -> None:
     """Process ids are used again; a stranger's is neither a running job nor ever killed."""
     record(**changes)
 
-    assert state().phase is Phase.ENDED
-    Local().cancel(SESSION)
+    assert state(local).phase is Phase.ENDED
+    local.cancel(JOB)
     assert process.poll() is None
 
 
 def test_a_job_of_another_host_is_not_known_here(
-    record: Record, process: subprocess.Popen[bytes]
+    record: Record, process: subprocess.Popen[bytes], local: Local
 ) -> None:
     """With a shared home, a session of another machine is neither ended nor cancelled from here."""
     record(host="elsewhere")
 
-    assert state().phase is Phase.UNKNOWN
-    assert "elsewhere" in state().reason
+    assert state(local).phase is Phase.UNKNOWN
+    assert "elsewhere" in state(local).reason
     with pytest.raises(SchedulerError, match="started on elsewhere"):
-        Local().cancel(SESSION)
+        local.cancel(JOB)
     assert process.poll() is None
 
 
-def test_a_job_that_was_never_started_has_ended(store: Store) -> None:
+def test_a_job_that_was_never_started_has_ended(store: Store, local: Local) -> None:
     """A claim that was cut short is over, and cancelling it is no error."""
-    store.save(SESSION)
+    store.save(Session(job=JOB))
 
-    assert state().phase is Phase.ENDED
-    Local().cancel(SESSION)
+    assert state(local).phase is Phase.ENDED
+    local.cancel(JOB)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": 1}', "null"])
-def test_a_broken_record_is_not_known(record: Record, text: str) -> None:
+def test_a_broken_record_is_not_known(record: Record, text: str, local: Local) -> None:
     """One broken file keeps nobody from asking for the other jobs: states never raise."""
     record().write_text(text, encoding="utf-8")
 
-    assert state().phase is Phase.UNKNOWN
+    assert state(local).phase is Phase.UNKNOWN
 
 
-def test_cancelling_ends_the_leader(record: Record, process: subprocess.Popen[bytes]) -> None:
+def test_cancelling_ends_the_leader(
+    record: Record, process: subprocess.Popen[bytes], local: Local
+) -> None:
     """The job's own process is asked to end, and cancelling returns when it has."""
     record()
     reaper = threading.Thread(target=process.wait)
     reaper.start()
 
-    Local().cancel(SESSION)
+    local.cancel(JOB)
 
-    assert state().phase is Phase.ENDED
+    assert state(local).phase is Phase.ENDED
     reaper.join()
     assert process.returncode == -signal.SIGTERM
 
 
-def test_options_for_sbatch_have_no_place_here(store: Store) -> None:
+def test_options_for_sbatch_have_no_place_here(store: Store, local: Local) -> None:
     """Without Slurm nobody would read what follows `--`, so it is refused, and nothing starts."""
     spec = JobSpec(
         notebook_dir=Path("/"), python=Path("/usr/bin/python3"), sbatch_options=("--exclusive",)
     )
 
     with pytest.raises(UserError, match="'--exclusive': there is no sbatch"):
-        Local().submit(
-            "exit", spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _lines: None
-        )
+        local.submit("exit", spec, cluster=LOCAL, before=lambda _: None, tell=lambda _lines: None)
 
     assert store.all() == ([], [])
 
 
-def test_a_job_with_a_time_limit_is_told_its_end(store: Store, tmp_path: Path) -> None:
+def test_a_job_with_a_time_limit_is_told_its_end(tmp_path: Path, local: Local) -> None:
     """As seconds since the epoch, after its id."""
     spec = JobSpec(notebook_dir=tmp_path, time="2:00:00")
     script = 'echo "$@" >told.new && mv told.new told'
 
-    session = Local().submit(
-        script, spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _lines: None
+    session = local.submit(
+        script, spec, cluster=LOCAL, before=lambda _: None, tell=lambda _lines: None
     )
 
     deadline = time.monotonic() + 20
@@ -220,19 +192,17 @@ def test_a_job_with_a_time_limit_is_told_its_end(store: Store, tmp_path: Path) -
 
 
 def test_a_job_that_cannot_be_noted_is_not_started(
-    store: Store, spec: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local: Local
 ) -> None:
     """Nobody would find it again; the note is written by the process that becomes the job."""
 
-    def refuse(store: Store, session: Session) -> Path:
-        return store.session_folder(LOCAL, session.job_id) / "missing" / "process.json"
+    def refuse(store: Store, job: Job) -> Path:
+        return store.session_folder(LOCAL, job.job_id) / "missing" / "process.json"
 
-    monkeypatch.setattr(local, "_record_path", refuse)
+    monkeypatch.setattr(Store, "process_path", refuse)
     spec = replace(spec, notebook_dir=tmp_path)
     script = f"touch {tmp_path}/started"
     with pytest.raises(UserError, match="can't be written"):
-        Local().submit(
-            script, spec, store, cluster=LOCAL, before=lambda _: None, tell=lambda _: None
-        )
+        local.submit(script, spec, cluster=LOCAL, before=lambda _: None, tell=lambda _: None)
 
     assert not (tmp_path / "started").exists()

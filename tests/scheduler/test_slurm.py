@@ -19,17 +19,18 @@ from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import slurm
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.scheduler.parse import PHASES, parse_place, parse_sacct, parse_squeue
 from slurm_nb.scheduler.run import Result
 from slurm_nb.scheduler.slurm import Slurm
-from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram, recorded, recorded_json
+from tests.fakes import squeue_row
 
 SCRIPT = "#!/bin/bash\n#SBATCH --time=5\necho é\n"
-SEVEN = Session(job_id="7", cluster="hpc")
-EIGHT = Session(job_id="8", cluster="hpc")
+SEVEN = Job("7", "hpc")
+EIGHT = Job("8", "hpc")
+SLURM = Slurm(Store(Path("/nonexistent")))
 SAID = {command: Result(code, out, err) for command, code, out, err in recorded_json("answers.txt")}
 GONE = SAID["squeue -j 99999"]
 NO_ACCOUNTING = SAID["sacct -j 166"]
@@ -42,10 +43,8 @@ JOB_SCRIPT = "/home/alice/state/jobs/.submission_file_1.sh"
 
 
 def row(job_id: str, word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
-    """A line in the columns that slurm-nb asks for, `%i|%u|%T|%e|%S|%B|%r|%o`."""
-    user, node, start = of.get("user", ME), of.get("node", "n/a"), of.get("start", "N/A")
-    script = of.get("script", JOB_SCRIPT)
-    return f"{job_id}|{user}|{word}|{end}|{start}|{node}|{reason}|{script}\n"
+    """A line of squeue about a job that runs JOB_SCRIPT, if nothing else is said."""
+    return squeue_row(job_id, word, end, reason, **{"script": JOB_SCRIPT, **of}) + "\n"
 
 
 def as_asked(line: str) -> str:
@@ -199,7 +198,7 @@ def test_a_word_that_is_not_known_is_no_ending(word: str) -> None:
     """Slurm's next release may have new words; they are kept as they are."""
     state = parse_squeue(row("7", word))["7"]
 
-    assert (state.phase, state.word) == (Phase.UNKNOWN, word)
+    assert (state.phase, state.slurm_state) == (Phase.UNKNOWN, word)
 
 
 @pytest.mark.parametrize(
@@ -285,9 +284,9 @@ def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
     """One squeue knows them all, and sacct is not troubled."""
     given = answers(squeue=Result(0, row("7", "RUNNING") + row("8", "PENDING"), ""))
 
-    states = Slurm().states([SEVEN, EIGHT])
+    states = SLURM.states([SEVEN, EIGHT])
 
-    assert [state.word for state in states.values()] == ["RUNNING", "PENDING"]
+    assert [state.slurm_state for state in states.values()] == ["RUNNING", "PENDING"]
     assert len(given.asked) == 1
     assert "--me" in given.asked[0]
 
@@ -295,10 +294,10 @@ def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
 def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
     """A job that went to another cluster of the federation is looked for there."""
     given = answers(squeue=Result(0, row("7", "RUNNING") + row("8", "RUNNING"), ""))
-    there = Session(job_id="8", cluster="big", other_cluster=True)
+    there = Job("8", "big", needs_cluster_option=True)
 
-    Slurm().states([SEVEN])
-    Slurm().states([there])
+    SLURM.states([SEVEN])
+    SLURM.states([there])
 
     assert [("-M" in argv, "big" in argv) for argv in given.asked] == [(False, False), (True, True)]
 
@@ -307,14 +306,14 @@ def test_a_job_that_squeue_forgot_is_in_accounting(answers: GiveAnswers) -> None
     """sacct says how a job ended that squeue no longer knows."""
     answers(squeue=GONE, sacct=Result(0, "7|TIMEOUT\n", ""))
 
-    assert Slurm().states([SEVEN]) == {"7": JobState(Phase.ENDED, "TIMEOUT")}
+    assert SLURM.states([SEVEN]) == {"7": JobState(Phase.ENDED, "TIMEOUT")}
 
 
 def test_only_the_jobs_that_are_gone_are_looked_up(answers: GiveAnswers) -> None:
     """squeue leaves unknown ids out of a list (seen on 22.05); sacct is asked for those alone."""
     given = answers(squeue=Result(0, row("8", "RUNNING"), ""), sacct=Result(0, "7|COMPLETED\n", ""))
 
-    states = Slurm().states([SEVEN, EIGHT])
+    states = SLURM.states([SEVEN, EIGHT])
 
     assert states["7"].phase is Phase.ENDED
     assert states["8"].phase is Phase.RUNNING
@@ -327,13 +326,13 @@ def test_how_jobs_ended_is_learnt_in_one_question(answers: GiveAnswers) -> None:
         squeue=Result(0, row("7", "CANCELLED") + row("8", "FAILED") + row("9", "RUNNING"), ""),
         sacct=Result(0, "7|CANCELLED by 0|0:15\n10|TIMEOUT|0:0\n", ""),
     )
-    sessions = [Session(job_id=each, cluster="hpc") for each in ("7", "8", "9", "10", "11")]
+    sessions = [Job(each, "hpc") for each in ("7", "8", "9", "10", "11")]
 
-    states = Slurm().states(sessions, unexplained={"7", "9", "10", "11"})
+    states = SLURM.states(sessions, unexplained={"7", "9", "10", "11"})
 
     assert [argv[0] for argv in given.asked][:2] == ["squeue", "sacct"]
     assert given.asked[1][-1] == "10,11,7"
-    assert [states[each.job_id].word for each in sessions] == [
+    assert [states[each.job_id].slurm_state for each in sessions] == [
         "CANCELLED", "FAILED", "RUNNING", "TIMEOUT", "ENDED"
     ]  # fmt: skip
     assert (states["7"].by_uid, states["7"].exit_code) == (0, "0:15")
@@ -343,17 +342,17 @@ def test_an_answer_of_accounting_that_is_behind_adds_nothing(answers: GiveAnswer
     """The database may still have a job running that squeue has seen end."""
     answers(squeue=Result(0, row("7", "FAILED"), ""), sacct=Result(0, "7|RUNNING|0:0\n", ""))
 
-    state = Slurm().states([SEVEN], unexplained={"7"})["7"]
+    state = SLURM.states([SEVEN], unexplained={"7"})["7"]
 
-    assert (state.word, state.exit_code) == ("FAILED", None)
+    assert (state.slurm_state, state.exit_code) == ("FAILED", None)
 
 
 def test_accounting_that_knew_nothing_is_not_asked_again(answers: GiveAnswers) -> None:
     """What neither squeue nor sacct knows has been asked for already."""
     given = answers(squeue=GONE, sacct=Result(0, "", ""))
-    states = Slurm().states([SEVEN])
+    states = SLURM.states([SEVEN])
 
-    assert Slurm().how_ended(states, SEVEN) == states
+    assert SLURM.how_ended(states, SEVEN) == states
     assert [argv[0] for argv in given.asked].count("sacct") == 1
 
 
@@ -365,7 +364,7 @@ def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: st
     """Slurm numbers its jobs anew in time: whose job it is now is nobody's way in."""
     answers(squeue=Result(0, row("7", word, user="mallory"), ""))
 
-    assert Slurm().states([SEVEN])["7"] == JobState(Phase.ENDED, "ENDED", REUSED, foreign=True)
+    assert SLURM.states([SEVEN])["7"] == JobState(Phase.ENDED, "ENDED", REUSED, id_reused=True)
 
 
 @pytest.mark.parametrize(
@@ -375,9 +374,9 @@ def test_a_job_of_another_script_is_not_the_session(answers: GiveAnswers, script
     """The user's own next job of the same number is not taken for the session either."""
     answers(squeue=Result(0, row("7", "RUNNING", script=script), ""))
 
-    state = Slurm().states([replace(SEVEN, script=JOB_SCRIPT)])["7"]
+    state = SLURM.states([replace(SEVEN, script=JOB_SCRIPT)])["7"]
 
-    assert state == JobState(Phase.ENDED, "ENDED", REUSED, foreign=True)
+    assert state == JobState(Phase.ENDED, "ENDED", REUSED, id_reused=True)
 
 
 @pytest.mark.parametrize(
@@ -395,21 +394,21 @@ def test_a_job_of_the_same_script_is_the_session(
     """Whatever stands in the path or in Slurm's reason, a job that runs is not taken for over."""
     answers(squeue=Result(0, row("7", "RUNNING", reason=reason, script=script), ""))
 
-    assert Slurm().states([replace(SEVEN, script=script)])["7"].phase is Phase.RUNNING
+    assert SLURM.states([replace(SEVEN, script=script)])["7"].phase is Phase.RUNNING
 
 
 def test_a_session_that_knows_no_script_goes_by_the_user(answers: GiveAnswers) -> None:
     """A script that was sbatched by hand has no path on record."""
     answers(squeue=Result(0, row("7", "RUNNING"), ""))
 
-    assert Slurm().states([SEVEN])["7"].phase is Phase.RUNNING
+    assert SLURM.states([SEVEN])["7"].phase is Phase.RUNNING
 
 
 def test_a_user_is_shown_in_full(answers: GiveAnswers) -> None:
     """squeue is asked for columns without a width, so no long name is cut off and mistaken."""
     given = answers(squeue=Result(0, row("7", "RUNNING"), ""))
 
-    Slurm().states([SEVEN])
+    SLURM.states([SEVEN])
 
     assert given.asked[0][-1] == "%i|%u|%T|%e|%S|%B|%r|%o"
 
@@ -425,9 +424,9 @@ def test_without_accounting_a_job_that_is_gone_has_ended(
     """A job that Slurm no longer knows is over, though nobody can say how."""
     answers(squeue=GONE, sacct=accounting)
 
-    state = Slurm().states([SEVEN])["7"]
+    state = SLURM.states([SEVEN])["7"]
 
-    assert (state.phase, state.word) == (Phase.ENDED, "ENDED")
+    assert (state.phase, state.slurm_state) == (Phase.ENDED, "ENDED")
     assert state.reason
 
 
@@ -449,7 +448,7 @@ def test_a_slurm_that_does_not_answer_ends_nothing(
     """When squeue fails nothing is known, and the reason says what squeue said."""
     given = answers(squeue=failure)
 
-    state = Slurm().states([SEVEN, EIGHT])["8"]
+    state = SLURM.states([SEVEN, EIGHT])["8"]
 
     assert state.phase is Phase.UNKNOWN
     assert state.reason
@@ -461,7 +460,7 @@ def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Result) -> Non
     """Where modules set SLURM_CONF, it may be another cluster that is asked now."""
     answers(squeue=jobs, sacct=NO_ACCOUNTING, scontrol=Result(0, "ClusterName = other\n", ""))
 
-    state = Slurm().states([SEVEN])["7"]
+    state = SLURM.states([SEVEN])["7"]
 
     assert state.phase is Phase.UNKNOWN
     assert "are for the cluster other, and the session is on hpc" in state.reason
@@ -472,7 +471,7 @@ def test_an_answer_that_can_not_be_read_ends_nothing(answers: GiveAnswers, stran
     """Other words than squeue's may hold the job; only accounting can say then that it is over."""
     answers(squeue=Result(0, strange + row("8", "RUNNING"), ""), sacct=NO_ACCOUNTING)
 
-    states = Slurm().states([SEVEN, EIGHT])
+    states = SLURM.states([SEVEN, EIGHT])
 
     assert states["7"].phase is Phase.UNKNOWN
     assert "squeue's answer can't be read: " in states["7"].reason
@@ -483,14 +482,14 @@ def test_words_above_an_answer_do_not_matter(answers: GiveAnswers) -> None:
     """A site's greeting, where all jobs that were asked for are there."""
     answers(squeue=Result(0, "Welcome!\n" + row("7", "RUNNING"), ""))
 
-    assert Slurm().states([SEVEN])["7"].phase is Phase.RUNNING
+    assert SLURM.states([SEVEN])["7"].phase is Phase.RUNNING
 
 
 def test_no_session_asks_nothing(answers: GiveAnswers) -> None:
     """An empty `squeue -j` would list everybody's jobs."""
     given = answers()
 
-    assert Slurm().states([]) == {}
+    assert SLURM.states([]) == {}
     assert given.asked == []
 
 
@@ -503,7 +502,7 @@ def test_cancelling_a_job_that_is_over_is_no_error(answers: GiveAnswers, answer:
     """What is gone already need not be cancelled."""
     given = answers(scancel=answer)
 
-    Slurm().cancel(SEVEN)
+    SLURM.cancel(SEVEN)
 
     assert given.asked == [["scancel", "7"]]
 
@@ -513,7 +512,7 @@ def test_a_refused_cancel_is_told(answers: GiveAnswers) -> None:
     answers(scancel=SAID["scancel 167 (somebody else's)"])
 
     with pytest.raises(SchedulerError, match="Access/permission denied") as caught:
-        Slurm().cancel(SEVEN)
+        SLURM.cancel(SEVEN)
 
     assert "slurm-nb cancel 7" in caught.value.hint
 
@@ -531,19 +530,18 @@ def cluster(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
     return program
 
 
-def submitted(store: Store, spec: JobSpec) -> Session:
+def submitted(store: Store, spec: JobSpec) -> Job:
     """Submit as the command does: a job whose answer was lost is looked for."""
     try:
-        return Slurm().submit(
+        return Slurm(store).submit(
             SCRIPT,
             spec,
-            store,
-            cluster=Slurm().cluster(),
+            cluster=SLURM.cluster(),
             before=lambda _script: None,
             tell=lambda _lines: None,
         )
     except SubmissionUnknown as lost:
-        return Slurm().recover(lost, cluster="hpc")
+        return SLURM.recover(lost, cluster="hpc")
 
 
 def kept_files(store: Store) -> list[str]:
@@ -551,26 +549,26 @@ def kept_files(store: Store) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "session"),
+    ("answer", "job"),
     [
-        ("4711", Session(job_id="4711", cluster="hpc")),
-        ("4711;hpc", Session(job_id="4711", cluster="hpc")),
-        ("4711;big", Session(job_id="4711", cluster="big", other_cluster=True)),
-        ("Welcome to 2026!\\nYour budget: 5 h\\n4711", Session(job_id="4711", cluster="hpc")),
-        ("4711\\nGoodbye!", Session(job_id="4711", cluster="hpc")),
-        ("job 99 is old news\\n\\n4711;big-1.x\\n", Session(
-            job_id="4711", cluster="big-1.x", other_cluster=True)),
+        ("4711", Job("4711", "hpc")),
+        ("4711;hpc", Job("4711", "hpc")),
+        ("4711;big", Job("4711", "big", needs_cluster_option=True)),
+        ("Welcome to 2026!\\nYour budget: 5 h\\n4711", Job("4711", "hpc")),
+        ("4711\\nGoodbye!", Job("4711", "hpc")),
+        ("job 99 is old news\\n\\n4711;big-1.x\\n", Job(
+            "4711", "big-1.x", needs_cluster_option=True)),
     ],
 )  # fmt: skip
-def test_the_answer_of_sbatch_is_the_session(
-    cluster: AddProgram, store: Store, spec: JobSpec, answer: str, session: Session
+def test_the_answer_of_sbatch_is_the_job(
+    cluster: AddProgram, store: Store, spec: JobSpec, answer: str, job: Job
 ) -> None:
     """sbatch's last line is the job's id and perhaps its cluster, whatever a site prints before."""
     cluster("sbatch", f"printf '%b\\n' '{answer}'")
 
     found = submitted(store, spec)
 
-    assert replace(found, script=None) == session
+    assert replace(found, script=None) == job
     assert re.fullmatch(rf"{store.folder}/jobs/[\w.]+\.sh", str(found.script))
 
 
@@ -642,8 +640,8 @@ def test_what_sbatch_says_while_it_tries_again_is_told_at_once(
         said.with_name("sbatch.told").touch()
 
     with pytest.raises(SchedulerError, match="sbatch refused the job") as caught:
-        Slurm().submit(
-            SCRIPT, spec, store, cluster="hpc", before=lambda _: None, tell=lambda _: None, say=hear
+        Slurm(store).submit(
+            SCRIPT, spec, cluster="hpc", before=lambda _: None, tell=lambda _: None, say=hear
         )
 
     assert not isinstance(caught.value, SubmissionUnknown)
@@ -655,11 +653,10 @@ def test_a_node_has_other_names(program: AddProgram) -> None:
     """NodeName may be none that a resolver knows."""
     shown = "NodeName=nid001 Arch=x86_64 NodeAddr=10.1.0.1 NodeHostName=n01 Version=22.05.8"
     program("scontrol", f'[ "$*" = "-o show node nid001" ] && echo "{shown}"')
-    session = Session(job_id="7", cluster="hpc")
 
-    assert Slurm().hosts_of(session, "nid001") == ["10.1.0.1", "n01"]
+    assert SLURM.hosts_of(SEVEN, "nid001") == ["10.1.0.1", "n01"]
     program("scontrol", "exit 1")
-    assert Slurm().hosts_of(session, "nid001") == []
+    assert SLURM.hosts_of(SEVEN, "nid001") == []
 
 
 def test_a_job_that_sbatch_did_not_tell_of_is_found(
@@ -685,8 +682,8 @@ def test_what_is_said_beside_the_answer_is_passed_on(
     cluster("sbatch", r"printf '5 h left\ngr\374n\n\n' >&2; printf '\374\n7\n'")
     beside: list[str] = []
 
-    session = Slurm().submit(
-        SCRIPT, spec, store, cluster="hpc", before=lambda _script: None, tell=beside.extend
+    session = Slurm(store).submit(
+        SCRIPT, spec, cluster="hpc", before=lambda _script: None, tell=beside.extend
     )
 
     assert session.job_id == "7"
@@ -728,7 +725,7 @@ def test_a_job_whose_answer_was_lost_is_looked_for_on_its_cluster(
 
     session = submitted(store, replace(spec, clusters="small,big"))
 
-    assert (session.job_id, session.cluster, session.other_cluster) == ("42", "big", True)
+    assert (session.job_id, session.cluster, session.needs_cluster_option) == ("42", "big", True)
     assert (tmp_path / "asked").read_text(encoding="utf-8").startswith("-M small,big --me")
 
 

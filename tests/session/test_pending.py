@@ -11,22 +11,27 @@ from pathlib import Path
 
 import pytest
 
+from slurm_nb.scheduler.job import Job
 from slurm_nb.scheduler.process import Process
-from slurm_nb.session import pending as intents
-from slurm_nb.session.pending import record, recover, sweep
+from slurm_nb.session.pending import begin, record, recover, sweep
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 
 PLAN = Session(
-    job_id="",
-    cluster="hpc",
+    job=Job("", "hpc"),
     login_host="login",
     job_name="analysis",
     submitted_at=1_764_150_000,
     options=("--time=90",),
 )
-DEAD = Process("", "", 0, 0)
+
+
+def noted(store: Store, script: Path, clusters: str = "") -> Path:
+    """The note of a submission by this process."""
+    pending = begin(store, PLAN, clusters=clusters)
+    record(pending, script)
+    return pending.path
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def cut(store: Store) -> Cut:
     def begun(script: str = "one.sh", clusters: str = "", began_s_ago: float = 5) -> Path:
         path = store.folder / "jobs" / script
         path.write_text("#!/bin/bash\n", encoding="utf-8")
-        note = record(store, path, PLAN, clusters=clusters)
+        note = noted(store, path, clusters=clusters)
         kept = json.loads(note.read_text(encoding="utf-8"))
         kept["began_at"] -= began_s_ago
         ended = subprocess.Popen(["true"])
@@ -72,7 +77,7 @@ def cut(store: Store) -> Cut:
 
 def test_a_submission_in_progress_is_left_alone(store: Store, slurm: AddProgram) -> None:
     """Whoever submits it will save it; Slurm is not even asked."""
-    note = record(store, store.folder / "jobs/one.sh", PLAN, clusters="")
+    note = noted(store, store.folder / "jobs/one.sh")
 
     assert recover(store) == []
     assert note.exists()
@@ -87,7 +92,7 @@ def test_a_job_whose_submission_was_cut_off_becomes_a_session(
     jobs(slurm, f"7|{script}\n")
 
     assert recover(store) == []
-    assert store.all() == ([replace(PLAN, job_id="7", script=str(script))], [])
+    assert store.all() == ([replace(PLAN, job=Job("7", "hpc", script=str(script)))], [])
     assert list((store.folder / "submitting").iterdir()) == []
 
 
@@ -101,7 +106,7 @@ def test_a_job_on_another_cluster_is_looked_for_there(
     recover(store)
 
     (session,) = store.all()[0]
-    assert (session.cluster, session.other_cluster) == ("big", True)
+    assert (session.cluster, session.job.needs_cluster_option) == ("big", True)
     assert calls(slurm) == ["-M big,small --me -t all -o %i|%o"]
 
 
@@ -121,10 +126,10 @@ def test_what_may_still_become_a_job_is_in_doubt(store: Store, cut: Cut) -> None
     """sbatch may be at it still, or Slurm be late."""
     script = cut()
 
-    (intent,) = recover(store)
+    (pending,) = recover(store)
 
-    assert intent.script == str(script)
-    assert intent.path.exists()
+    assert pending.script == str(script)
+    assert pending.path.exists()
     assert script.exists()
 
 
@@ -187,11 +192,11 @@ def test_a_note_that_cannot_be_read_is_passed_over(
 
 def test_a_note_is_the_users_alone(store: Store) -> None:
     """It names what will run."""
-    note = record(store, Path("/x.sh"), PLAN, clusters="")
+    note = noted(store, Path("/x.sh"))
 
     assert note.stat().st_mode & 0o777 == 0o600
     assert json.loads(note.read_text())["process"]["pid"] == os.getpid()
-    assert intents.recover(store) == []
+    assert recover(store) == []
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["before the rename", "after it"])
@@ -213,15 +218,15 @@ def test_the_script_of_a_job_that_was_found_is_kept_where_a_session_has_it(
 
 def test_what_was_half_written_is_removed_once_it_is_old(store: Store, cut: Cut) -> None:
     """A slurm-nb that was killed can't do so; what is in doubt still, or new, stays."""
-    doubtful = cut(".submission_file_1.sh")
+    unresolved = cut(".submission_file_1.sh")
     fresh, old = (store.folder / "jobs" / f".submission_file_{name}.sh" for name in "23")
     for path in (fresh, old, store.folder / "submitting/a.json.99.new"):
         path.touch()
-    for path in (doubtful, old, store.folder / "submitting/a.json.99.new"):
+    for path in (unresolved, old, store.folder / "submitting/a.json.99.new"):
         os.utime(path, (0, 0))
 
     sweep(store)
 
-    assert sorted((store.folder / "jobs").iterdir()) == [doubtful, fresh]
+    assert sorted((store.folder / "jobs").iterdir()) == [unresolved, fresh]
     assert list((store.folder / "submitting").glob("*.new")) == []
     assert len(list((store.folder / "submitting").iterdir())) == 1

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from slurm_nb.session.records import is_time, read_record
+from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.session.records import decode, encode, read_record
 
 
 def test_a_record_is_read(tmp_path: Path) -> None:
@@ -50,13 +56,130 @@ def test_a_directory_is_an_os_error_and_a_pipe_is_not_waited_for(tmp_path: Path)
         read_record(tmp_path / "pipe")
 
 
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What a record holds."""
+
+    whole: int = 5
+    at: float = 0.5
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A field of each type that records have."""
+
+    text: str
+    switch: bool = True
+    colour: Colour = Colour.RED
+    side: Literal["left", "right"] = "left"
+    maybe: str | None = None
+    inner: Inner = field(default_factory=Inner)
+    perhaps: Inner | None = None
+    words: tuple[str, ...] = ()
+    named: Mapping[str, Inner] = field(default_factory=dict)
+
+
+FULL = Kind(
+    "x",
+    switch=False,
+    side="right",
+    maybe="y",
+    inner=Inner(1, 2.5),
+    perhaps=Inner(3, 4),
+    words=("a", "b"),
+    named={"z": Inner()},
+)
+
+
+@pytest.mark.parametrize("kept", [FULL, Kind("x")])
+def test_what_was_encoded_is_decoded(kept: Kind) -> None:
+    """By way of JSON, and to the letter."""
+    assert decode(Kind, json.loads(json.dumps(encode(kept)))) == kept
+
+
+def test_what_is_missing_has_its_default() -> None:
+    """An older version did not write it."""
+    assert decode(Kind, {"text": "x", "inner": {}}) == Kind("x")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"text": None},
+        {"text": 7},
+        {"text": ["x"]},
+        {"text": "x", "new": 1},
+        {"text": "x", "switch": 1},
+        {"text": "x", "switch": None},
+        {"text": "x", "colour": "blue"},
+        {"text": "x", "colour": ["red"]},
+        {"text": "x", "side": "up"},
+        {"text": "x", "side": {}},
+        {"text": "x", "maybe": 5},
+        {"text": "x", "inner": None},
+        {"text": "x", "inner": {"whole": "5"}},
+        {"text": "x", "inner": {"new": 5}},
+        {"text": "x", "perhaps": 5},
+        {"text": "x", "perhaps": []},
+        {"text": "x", "words": "abc"},
+        {"text": "x", "words": {"a": "b"}},
+        {"text": "x", "words": ["a", 5]},
+        {"text": "x", "named": [["z", {}]]},
+        {"text": "x", "named": {"z": 5}},
+    ],
+)
+def test_what_is_of_another_type_is_a_value_error(record: object) -> None:
+    """Also what Python would take for the same, and what is nested."""
+    with pytest.raises(ValueError, match=r"."):
+        decode(Kind, record)
+
+
 @pytest.mark.parametrize("value", [0, 0.93, 1764150000, 1764150000.5])
 def test_a_time_has_a_date(value: object) -> None:
     """Whole or not."""
-    assert is_time(value)
+    assert decode(Inner, {"at": value}).at == value
 
 
-@pytest.mark.parametrize("value", [None, True, "5", -1, 10**30, float("inf"), float("nan"), []])
+NO_TIMES: list[object] = [None, True, "5", -1, 10**30, float("inf"), float("nan"), []]
+
+
+@pytest.mark.parametrize("value", NO_TIMES)
 def test_what_has_no_date_is_no_time(value: object) -> None:
     """It would break what prints it."""
-    assert not is_time(value)
+    with pytest.raises(ValueError, match=r"."):
+        decode(Inner, {"at": value})
+
+
+@pytest.mark.parametrize("value", [*NO_TIMES, 0.5, 5.0])
+def test_what_is_no_whole_number_is_none(value: object) -> None:
+    """A port, the id of a process."""
+    with pytest.raises(ValueError, match=r"."):
+        decode(Inner, {"whole": value})
+
+
+@pytest.mark.parametrize("text", [b"null", b"7", b"[]", b'"text"'])
+def test_a_record_is_an_object(tmp_path: Path, text: bytes) -> None:
+    """Other JSON is none of ours."""
+    (tmp_path / "record.json").write_bytes(text)
+
+    with pytest.raises(ValueError, match="in place of dict"):
+        read_record(tmp_path / "record.json")
+
+
+def test_a_field_with_a_new_name_has_its_old_key() -> None:
+    """What the first version wrote is read, and it could read what is written."""
+    state = JobState(Phase.ENDED, "FAILED", id_reused=True)
+    record = encode(state)
+
+    assert (record["word"], record["foreign"], "slurm_state" in record) == ("FAILED", True, False)
+    assert decode(JobState, record) == state
+    with pytest.raises(ValueError, match="the fields of JobState"):
+        decode(JobState, {"phase": "ended", "slurm_state": "FAILED"})

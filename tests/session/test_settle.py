@@ -10,13 +10,13 @@ import pytest
 
 from slurm_nb.diagnosis.outcome import is_certain
 from slurm_nb.files import write_private
-from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session.session import Session, option_of
+from slurm_nb.scheduler.job import Job, JobState, Phase
+from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended, settle
-from slurm_nb.session.store import Store, find_ended, follow
+from slurm_nb.session.store import Store
 from tests.conftest import NONCE
 
-SEVEN = Session(job_id="7", cluster="hpc", options=("--mem=4G", "--time=90", "--mem=8G"))
+SEVEN = Session(job=Job("7", "hpc"), options=("--mem=4G", "--time=90", "--mem=8G"))
 TIMEOUT = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1", end_time="2026-11-23T14:00:00")
 FAILED = JobState(Phase.ENDED, "FAILED", "NonZeroExitCode")
 SILENT = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
@@ -47,11 +47,16 @@ def told(what: str, **record: object) -> str:
 
 def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
     """What a later process finds is what this one was told."""
-    ended = settle(SEVEN, TIMEOUT, store, follow(SEVEN, store), now=lambda: 1000.0)
+    ended = settle(store, SEVEN, TIMEOUT, now=lambda: 1000.0).outcome
 
-    assert (ended.word, ended.cause, ended.node, ended.at) == ("TIMEOUT", "time-limit", "c1", 1000)
+    assert (ended.slurm_state, ended.cause, ended.node, ended.at) == (
+        "TIMEOUT",
+        "time-limit",
+        "c1",
+        1000,
+    )
     assert "--again 7 --time" in ended.cure
-    assert find_ended(store, SEVEN) == ended
+    assert store.outcome(SEVEN) == ended
     assert path(store).stat().st_mode & 0o777 == 0o600
     assert sorted(each.name for each in store.session_folder("hpc", "7").iterdir()) == [
         "ended.json", "nonce", "session.json",
@@ -60,100 +65,99 @@ def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
 
 def test_who_does_not_ask_accounting_does_not_unlearn_what_it_said(store: Store) -> None:
     """Root cancelled it, which sacct alone knows; an ending at another time is another one."""
-    cancelled = replace(TIMEOUT, word="CANCELLED", reason="")
-    by_root = settle(
-        SEVEN, replace(cancelled, by_uid=0), store, follow(SEVEN, store), now=lambda: 1000.0
-    )
-    again = settle(SEVEN, cancelled, store, follow(SEVEN, store))
+    cancelled = replace(TIMEOUT, slurm_state="CANCELLED", reason="")
+    by_root = settle(store, SEVEN, replace(cancelled, by_uid=0), now=lambda: 1000.0).outcome
+    again = settle(store, SEVEN, cancelled).outcome
     later = replace(cancelled, end_time="2026-11-23T15:00:00")
-    other = settle(SEVEN, later, store, follow(SEVEN, store))
+    other = settle(store, SEVEN, later).outcome
 
     assert again == by_root
     assert by_root.end_time == "2026-11-23T14:00:00"
     assert other.end_time == "2026-11-23T15:00:00"
-    assert find_ended(store, SEVEN) == other
+    assert store.outcome(SEVEN) == other
 
 
 def test_an_ending_from_before_the_submission_is_another_job_s(store: Store) -> None:
     """Slurm that has lost its state gives the number again."""
-    settle(SEVEN, TIMEOUT, store, follow(SEVEN, store), now=lambda: 1000.0)
+    settle(store, SEVEN, TIMEOUT, now=lambda: 1000.0)
 
-    assert find_ended(store, replace(SEVEN, submitted_at=1001)) is None
-    assert find_ended(store, replace(SEVEN, submitted_at=1000)) is not None
+    assert store.outcome(replace(SEVEN, submitted_at=1001)) is None
+    assert store.outcome(replace(SEVEN, submitted_at=1000)) is not None
 
 
 def test_what_is_learnt_later_is_added(store: Store) -> None:
     """The end of the output came late; when it was over stays as it was."""
-    first = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1000.0)
+    first = settle(store, SEVEN, FAILED, now=lambda: 1000.0).outcome
     write(store, told("started") + "OSError: [Errno 122] Disk quota exceeded\n")
     write(
         store, told("started") + told("failed", text="no x", cure="y") + told("ended", exit_code=1)
     )
 
-    second = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1060.0)
+    second = settle(store, SEVEN, FAILED, now=lambda: 1060.0).outcome
 
     assert "no x" not in first.text
     assert "no x" in second.text
     assert second.at == 1000
-    assert find_ended(store, SEVEN) == second
+    assert store.outcome(SEVEN) == second
 
 
 def test_what_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
     """The job may come back; its token stays."""
     write(store, told("started") + told("ended", exit_code=1))
 
-    settle(SEVEN, SILENT, store, follow(SEVEN, store))
+    settle(store, SEVEN, SILENT)
 
-    assert find_ended(store, SEVEN) is None
+    assert store.outcome(SEVEN) is None
     assert store.token(SEVEN) is not None
 
 
 def test_another_job_under_its_id_leaves_the_token(store: Store) -> None:
     """Nothing says that this job is its own."""
-    settle(SEVEN, replace(TIMEOUT, foreign=True), store, follow(SEVEN, store))
+    settle(store, SEVEN, replace(TIMEOUT, id_reused=True))
 
     assert store.token(SEVEN) is not None
+
+
+def test_a_secret_that_stays_is_told_of(store: Store) -> None:
+    """Whoever settles a session hears of it without asking."""
+    token = store.token_path(SEVEN)
+    token.unlink()
+    (token / "in the way").mkdir(parents=True)
+
+    settled = settle(store, SEVEN, TIMEOUT)
+
+    assert [str(error).partition(": ")[0] for error in settled.left] == [str(token)]
+    assert settle(store, SEVEN, replace(TIMEOUT, id_reused=True)).left == []
 
 
 def test_a_full_disk_costs_nothing_but_the_saving(store: Store) -> None:
     """It is found out anew next time."""
     path(store).mkdir()
 
-    assert settle(SEVEN, TIMEOUT, store, follow(SEVEN, store)).cause == "time-limit"
-    assert find_ended(store, SEVEN) is None
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"word": "x"}', ('{"word": 1, "reason": "", "cause": "x",'
-             ' "text": "", "evidence": "", "cure": "", "at": 5}')]
-)  # fmt: skip
-def test_a_broken_record_is_none(store: Store, text: str) -> None:
-    """Then it is found out anew."""
-    path(store).write_text(text, encoding="utf-8")
-
-    assert find_ended(store, SEVEN) is None
+    assert settle(store, SEVEN, TIMEOUT).outcome.cause == "time-limit"
+    assert store.outcome(SEVEN) is None
 
 
 def test_what_is_not_known_may_be_known_later(store: Store) -> None:
     """For two minutes; NFS shows the end of the output up to one minute late."""
     write(store, told("started") + "something odd\n" + told("ended", exit_code=77))
-    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store), now=lambda: 1000.0)
+    ended = settle(store, SEVEN, FAILED, now=lambda: 1000.0).outcome
 
     assert ended.cause == "unknown"
-    assert not is_certain(ended, now=lambda: 1060.0)
-    assert is_certain(ended, now=lambda: 1121.0)
+    assert not is_certain(ended, 1060.0)
+    assert is_certain(ended, 1121.0)
 
 
 def test_the_error_says_why_and_what_next(store: Store) -> None:
     """Slurm's word and reason, the cause, the cure, and where the output is."""
-    ended = settle(SEVEN, TIMEOUT, store, follow(SEVEN, store))
+    ended = settle(store, SEVEN, TIMEOUT).outcome
 
-    error = job_ended(ended, SEVEN, store)
+    error = job_ended(store, SEVEN, ended)
 
     assert str(error) == "job 7 has ended: TIMEOUT (TimeLimit): the job reached its time limit"
     assert error.hint == f"{ended.cure}\n  its output: {store.log_path('7')}"
     assert error.exit_code == 4
-    assert str(job_ended(ended, SEVEN, store, before_ready=True)).startswith(
+    assert str(job_ended(store, SEVEN, ended, before_ready=True)).startswith(
         "the job ended before Jupyter was ready: TIMEOUT (TimeLimit): the job reached"
     )
 
@@ -161,9 +165,9 @@ def test_the_error_says_why_and_what_next(store: Store) -> None:
 def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
     """The job's own sentence and cure, in place of Slurm's word."""
     write(store, told("failed", text="no x on c1", cure="install x") + told("ended", exit_code=1))
-    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store))
+    ended = settle(store, SEVEN, FAILED).outcome
 
-    error = job_ended(ended, SEVEN, store, before_ready=True)
+    error = job_ended(store, SEVEN, ended, before_ready=True)
 
     assert str(error) == "Jupyter cannot start: no x on c1"
     assert error.hint == f"install x\n  its output: {store.log_path('7')}"
@@ -172,28 +176,22 @@ def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
 def test_the_last_lines_are_shown_of_what_nobody_knows(store: Store) -> None:
     """Each on a line of its own."""
     write(store, told("started") + "odd\nand odder\n" + told("ended", exit_code=77))
-    ended = settle(SEVEN, FAILED, store, follow(SEVEN, store))
+    ended = settle(store, SEVEN, FAILED).outcome
 
-    assert str(job_ended(ended, SEVEN, store)).endswith("\n    odd\n    and odder")
-
-
-@pytest.mark.parametrize(("name", "value"), [("mem", "8G"), ("time", "90"), ("qos", None)])
-def test_an_option_is_found_among_the_words(name: str, value: str | None) -> None:
-    """The last one counts, as it did when it was submitted."""
-    assert option_of(SEVEN, name) == value
+    assert str(job_ended(store, SEVEN, ended)).endswith("\n    odd\n    and odder")
 
 
 # --- what Slurm says later ---
 
 CANCELLED = JobState(Phase.ENDED, "CANCELLED")
 FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
-FOREIGN = JobState(Phase.ENDED, "ENDED", "7 is the id of another job now", foreign=True)
+FOREIGN = JobState(Phase.ENDED, "ENDED", "7 is the id of another job now", id_reused=True)
 
 
 def settled(store: Store, *states: JobState) -> list[str]:
     """The causes that are found, one after the other."""
     store.save(SEVEN)
-    return [settle(SEVEN, state, store, follow(SEVEN, store)).cause for state in states]
+    return [settle(store, SEVEN, state).outcome.cause for state in states]
 
 
 @pytest.mark.parametrize("later", [FORGOTTEN, FOREIGN])
@@ -202,9 +200,9 @@ def test_what_slurm_forgot_is_still_known(store: Store, later: JobState) -> None
     over; what it had said stays, for `list` and for `submit --again`.
     """
     assert settled(store, CANCELLED, later) == ["cancelled", "cancelled"]
-    saved = find_ended(store, SEVEN)
+    saved = store.outcome(SEVEN)
     assert saved is not None
-    assert (saved.word, saved.cause) == ("CANCELLED", "cancelled")
+    assert (saved.slurm_state, saved.cause) == ("CANCELLED", "cancelled")
 
 
 def test_what_its_output_shows_is_learnt_after_slurm_forgot_it(store: Store) -> None:

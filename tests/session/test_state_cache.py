@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.scheduler.local import Local
 from slurm_nb.session.session import Session
-from slurm_nb.session.state_cache import CachedStates, JobStateCache
+from slurm_nb.session.state_cache import NO_STATES, JobStateCache
 from slurm_nb.session.store import Store
 
-SEVEN = Session(job_id="7", cluster="hpc")
-EIGHT = Session(job_id="8", cluster="hpc")
+SEVEN = Job("7", "hpc")
+EIGHT = Job("8", "hpc")
 PENDING = JobState(Phase.PENDING, "PENDING", "Priority", start_time="2026-11-23T14:00:00")
 RUNNING = JobState(Phase.RUNNING, "RUNNING", node="c1")
 SILENT = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
@@ -29,13 +29,14 @@ SILENT = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
 class Slurm(Local):
     """Counts what it is asked."""
 
+    store: Store
     answers: dict[str, JobState] = field(default_factory=lambda: {"7": PENDING, "8": RUNNING})
     asked: list[list[str]] = field(default_factory=list)
 
     def states(
-        self, sessions: Iterable[Session], *, unexplained: Collection[str] | None = None
+        self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        self.asked.append([session.job_id for session in sessions])
+        self.asked.append([job.job_id for job in jobs])
         return {job_id: self.answers[job_id] for job_id in self.asked[-1]}
 
 
@@ -44,7 +45,7 @@ class Terminals:
     """Several slurm-nb of one user."""
 
     store: Store
-    slurm: Slurm = field(default_factory=Slurm)
+    slurm: Slurm
     time: float = 1_000_000.0
 
     def open(self) -> JobStateCache:
@@ -53,9 +54,9 @@ class Terminals:
 
 @pytest.fixture
 def terminals(store: Store) -> Terminals:
-    for session in (SEVEN, EIGHT):
-        store.save(session)
-    return Terminals(store)
+    for job in (SEVEN, EIGHT):
+        store.save(Session(job=job))
+    return Terminals(store, Slurm(store))
 
 
 def path(store: Store) -> Path:
@@ -162,7 +163,7 @@ def test_a_broken_file_is_none(terminals: Terminals, record: object, cut: int) -
     text = json.dumps(record)
     path(terminals.store).write_text(text[: len(text) - cut], encoding="utf-8")
 
-    assert terminals.open().load() == CachedStates()
+    assert terminals.open().load() == NO_STATES
     assert terminals.open().state(SEVEN, max_age_s=1e9) == PENDING
     assert json.loads(path(terminals.store).read_text())["jobs"]["7"]["state"]["word"] == "PENDING"
 

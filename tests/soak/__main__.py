@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-from tests.cluster import Cluster, ensure_environment, missing
+from tests.cluster import Cluster, ensure_environment, missing, run_here
 from tests.e2e.scientist import Scientist
-from tests.soak.bed import Bed
+from tests.soak.cluster import SoakCluster
 from tests.soak.count import Findings, count
-from tests.soak.ways import Disturbed, Way, deck
+from tests.soak.endings import Disturbed, Ending, deck
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of the time that is allowed, this much is for ending and counting.
@@ -33,10 +33,10 @@ _RESERVE_S = 210.0
 class Life:
     """What became of one session's turn."""
 
-    way: str
+    ending: str
     name: str
     disturbed: str
-    """Why it did not end in its way; empty where it did, `not begun` when there was no time."""
+    """Why it did not end in its ending; empty where it did, `not begun` when there was no time."""
 
 
 def main() -> int:
@@ -59,75 +59,75 @@ def main() -> int:
         Cluster.start("soak", accounting=options.accounting) as cluster,
     ):
         build = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(ROOT)]
-        subprocess.run(build, check=True, capture_output=True, timeout=600)
+        run_here(build, timeout_s=600)
         ensure_environment(cluster, next(Path(folder).glob("*.whl")))
         end = began + 60 * options.minutes
-        bed = Bed(cluster, Scientist(cluster), random.Random(seed), end - _RESERVE_S / 2)  # noqa: S311
+        soak = SoakCluster(cluster, Scientist(cluster), random.Random(seed), end - _RESERVE_S / 2)  # noqa: S311
         print(f"{time.monotonic() - began:5.0f} s: the cluster is up", flush=True)
-        lives = live(bed, options.sessions, options.terminals, seed, end - _RESERVE_S)
+        lives = live(soak, options.sessions, options.terminals, seed, end - _RESERVE_S)
         print(f"{time.monotonic() - began:5.0f} s: all sessions have ended", flush=True)
-        findings, sessions = count(bed)
+        findings, sessions = count(soak)
         causes = {
             each["name"]: (each["ended"] or {}).get("cause", each["state"]) for each in sessions
         }
-        report(bed, lives, causes, findings, time.monotonic() - began)
+        report(soak, lives, causes, findings, time.monotonic() - began)
     return 1 if any(found for _, found in findings.rows()) else 0
 
 
-def live(bed: Bed, sessions: int, terminals: int, seed: int, stop_at: float) -> list[Life]:
+def live(soak: SoakCluster, sessions: int, terminals: int, seed: int, stop_at: float) -> list[Life]:
     """Every session's turn, several at a time; then whatever is still there is cancelled."""
-    cards = list(enumerate(deck(sessions, bed.rng)))
-    with bed.disturbed(), ThreadPoolExecutor(terminals) as pool:
+    cards = list(enumerate(deck(sessions, soak.rng)))
+    with soak.disturbed(), ThreadPoolExecutor(terminals) as pool:
         futures = [
-            pool.submit(_one, bed, way, f"soak-{number}", f"{seed}-{number}", stop_at)
-            for number, way in cards
+            pool.submit(_one, soak, ending, f"soak-{number}", f"{seed}-{number}", stop_at)
+            for number, ending in cards
         ]
         lives = [future.result() for future in futures]
     for _ in range(3):  # a job of a submission that was cut off may come late
-        bed.slurm_nb("list")
-        bed.slurm_nb("cancel", "--all")
-    bed.cluster.cancel_jobs(timeout_s=60)
+        soak.slurm_nb("list")
+        soak.slurm_nb("cancel", "--all")
+    soak.cluster.cancel_jobs(timeout_s=60)
     return lives
 
 
-def _one(bed: Bed, way: Way, name: str, seed: str, stop_at: float) -> Life:
+def _one(soak: SoakCluster, ending: Ending, name: str, seed: str, stop_at: float) -> Life:
     if time.monotonic() > stop_at:
-        return Life(way.__name__, name, "not begun")
+        return Life(ending.__name__, name, "not begun")
     try:
-        way(bed, name, random.Random(seed))  # noqa: S311
+        ending(soak, name, random.Random(seed))  # noqa: S311
     except Disturbed as error:
-        return Life(way.__name__, name, str(error))
+        return Life(ending.__name__, name, str(error))
     except (TimeoutExpired, OSError, ValueError, subprocess.CalledProcessError) as error:
-        return Life(way.__name__, name, f"{type(error).__name__}: {str(error)[-300:]}")
-    return Life(way.__name__, name, "")
+        return Life(ending.__name__, name, f"{type(error).__name__}: {str(error)[-300:]}")
+    return Life(ending.__name__, name, "")
 
 
 def report(
-    bed: Bed,
+    soak: SoakCluster,
     lives: Sequence[Life],
     causes: dict[str, str],
     findings: Findings,
     seconds: float,
 ) -> None:
-    """The table of ways and what came of them, what happened meanwhile, and what must be 0."""
-    by_way: dict[str, list[Life]] = defaultdict(list)
+    """The table of endings and what came of them, what happened meanwhile, and what must be 0."""
+    by_ending: dict[str, list[Life]] = defaultdict(list)
     for life in lives:
-        by_way[life.way].append(life)
-    print(f"\n{'way':22} {'done':>5} {'other':>5} {'not begun':>9}  ended as")
-    for way, those in by_way.items():
+        by_ending[life.ending].append(life)
+    print(f"\n{'ending':22} {'done':>5} {'other':>5} {'not begun':>9}  ended as")
+    for ending, those in by_ending.items():
         done = sum(not life.disturbed for life in those)
         skipped = sum(life.disturbed == "not begun" for life in those)
         seen = Counter(causes.get(life.name, "no job") for life in those)
         words = ", ".join(f"{number} {cause}" for cause, number in seen.most_common())
-        print(f"{way:22} {done:5} {len(those) - done - skipped:5} {skipped:9}  {words}")
+        print(f"{ending:22} {done:5} {len(those) - done - skipped:5} {skipped:9}  {words}")
     print()
     for life in lives:
         if life.disturbed not in {"", "not begun"}:
-            print(f"other: {life.way} {life.name}: {' '.join(life.disturbed.split())}")
+            print(f"other: {life.ending} {life.name}: {' '.join(life.disturbed.split())}")
     print()
-    for name, number in sorted(bed.counts.items()):
+    for name, number in sorted(soak.counts.items()):
         print(f"{number:5} {name}")
-    print(f"{len(bed.secrets):5} tokens seen\n{seconds:5.0f} s\n")
+    print(f"{len(soak.secrets):5} tokens seen\n{seconds:5.0f} s\n")
     for name, found in findings.rows():
         print(f"{len(found):5} {name}")
         for each in found:

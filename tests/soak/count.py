@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.cluster.network import NODE_ADDRESSES
-from tests.soak.bed import Bed
+from tests.soak.cluster import SoakCluster
 
 _SUBMITTED = re.compile(r"_slurm_rpc_submit_batch_job: JobId=(\d+)")
 _SEARCHED = ("/home", "/tmp", "/var/tmp", "/dev/shm", "/run", "/var/log", "/var/spool")
@@ -42,24 +42,24 @@ class Findings:
         ]
 
 
-def listed(bed: Bed) -> list[dict[str, Any]]:
+def listed(soak: SoakCluster) -> list[dict[str, Any]]:
     """The sessions, as `list` has them."""
-    sessions: list[dict[str, Any]] = json.loads(bed.slurm_nb("list", "--json").stdout)["sessions"]
+    sessions: list[dict[str, Any]] = json.loads(soak.slurm_nb("list", "--json").stdout)["sessions"]
     return sessions
 
 
-def count(bed: Bed) -> tuple[Findings, list[dict[str, Any]]]:
+def count(soak: SoakCluster) -> tuple[Findings, list[dict[str, Any]]]:
     """The findings, and the sessions."""
     deadline = time.monotonic() + _SETTLE_S
     while True:
-        sessions = listed(bed)
+        sessions = listed(soak)
         findings = Findings(
-            _jobs_lost(bed, sessions),
+            _jobs_lost(soak, sessions),
             [_about(each) for each in sessions if not _is_known(each)],
-            _secrets(bed),
-            _processes(bed),
-            [str(path) for path in bed.alice.run_folders()],
-            bed.faults,
+            _secrets(soak),
+            _processes(soak),
+            [str(path) for path in soak.alice.run_folders()],
+            soak.faults,
         )
         # Slurm may be some seconds behind, and so may the last word of a job.
         if not any(found for _, found in findings.rows()) or time.monotonic() > deadline:
@@ -67,16 +67,16 @@ def count(bed: Bed) -> tuple[Findings, list[dict[str, Any]]]:
         time.sleep(5)
 
 
-def _jobs_lost(bed: Bed, sessions: list[dict[str, Any]]) -> list[str]:
+def _jobs_lost(soak: SoakCluster, sessions: list[dict[str, Any]]) -> list[str]:
     known = {each["job_id"] for each in sessions}
-    log = (bed.cluster.login.root / "var/log/slurm/slurmctld.log").read_text("utf-8", "replace")
+    log = (soak.cluster.login.root / "var/log/slurm/slurmctld.log").read_text("utf-8", "replace")
     taken = set(_SUBMITTED.findall(log))
-    if bed.cluster.accounting:
-        answer = bed.root("sacct", "-a", "-X", "-n", "-P", "-o", "JobID")
+    if soak.cluster.accounting:
+        answer = soak.root("sacct", "-a", "-X", "-n", "-P", "-o", "JobID")
         taken |= {line for line in answer.splitlines() if line.isdigit()}
-    bed.counts["jobs that Slurm has taken"] = len(taken)
-    in_doubt = list(bed.alice.state.glob("submitting/*.json"))
-    bed.counts["submissions cut off before there was a job, not forgotten yet"] = len(in_doubt)
+    soak.counts["jobs that Slurm has taken"] = len(taken)
+    in_doubt = list(soak.alice.state.glob("submitting/*.json"))
+    soak.counts["submissions cut off before there was a job, not forgotten yet"] = len(in_doubt)
     return sorted(taken - known, key=int)
 
 
@@ -91,19 +91,19 @@ def _about(session: dict[str, Any]) -> str:
     return " ".join([*words, ended.get("cause", "-"), ended.get("evidence", "")[-400:]])
 
 
-def _secrets(bed: Bed) -> list[str]:
+def _secrets(soak: SoakCluster) -> list[str]:
     """Files of tokens, and files that hold one and are a job's output or open to others."""
     left = [
-        str(path.relative_to(bed.alice.state))
+        str(path.relative_to(soak.alice.state))
         for name in ("token", "open.html")
-        for path in bed.alice.state.glob(f"sessions/*/*/{name}")
+        for path in soak.alice.state.glob(f"sessions/*/*/{name}")
     ]
-    if not bed.secrets:
+    if not soak.secrets:
         return left
-    tokens = "\n".join(bed.secrets) + "\n"
+    tokens = "\n".join(soak.secrets) + "\n"
     search = ["grep", "-rlFs", "-f", "-"]
     for name in ("login", *NODE_ADDRESSES):
-        host = bed.cluster.hosts[name]
+        host = soak.cluster.hosts[name]
         seen = host.run(
             [*search, *_SEARCHED], user="mallory", stdin_text=tokens, check=False, timeout_s=120
         )
@@ -111,14 +111,14 @@ def _secrets(bed: Bed) -> list[str]:
         logs = [*search, "/var/log", "/var/spool"]
         seen = host.run(logs, stdin_text=tokens, check=False, timeout_s=120)
         left += [f"{name}:{path}" for path in seen.stdout.splitlines()]
-    outputs = [*search, f"{bed.alice.user.home}/.local/state/slurm-nb"]
-    seen = bed.cluster.login.run(outputs, stdin_text=tokens, check=False, timeout_s=120)
+    outputs = [*search, f"{soak.alice.user.home}/.local/state/slurm-nb"]
+    seen = soak.cluster.login.run(outputs, stdin_text=tokens, check=False, timeout_s=120)
     return left + seen.stdout.splitlines()
 
 
-def _processes(bed: Bed) -> list[str]:
+def _processes(soak: SoakCluster) -> list[str]:
     return [
         f"{name}: {line.strip()}"
         for name in ("login", *NODE_ADDRESSES)
-        for line in bed.alice.processes(name).splitlines()
+        for line in soak.alice.processes(name).splitlines()
     ]

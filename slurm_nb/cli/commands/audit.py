@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 
 import click
 
-from slurm_nb.cli.console import answer_json, on_a_line, say
-from slurm_nb.cli.options import json_option, session_argument
+from slurm_nb.cli.console import answer_json, say, table
+from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.connection.readiness import require_ready
-from slurm_nb.operations.audit import Check, audit
+from slurm_nb.operations.audit import audit
 from slurm_nb.scheduler import scheduler
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store, follow
 
 _EXIT_FAILED = 1
 
@@ -22,8 +20,9 @@ _EXIT_FAILED = 1
 @click.command("audit")
 @session_argument
 @json_option
-def command(*, session: Session, as_json: bool) -> None:
-    r"""Check that nobody else gets into a session, and show what was seen.
+@pass_user
+def command(user: UserContext, *, session: Session, as_json: bool) -> None:
+    """Check that nobody else gets into a session, and show what was seen.
 
     Looks at files, at what Slurm shows, and inside the job at what listens there, at its
     processes, and at the running server.
@@ -35,25 +34,17 @@ def command(*, session: Session, as_json: bool) -> None:
         3  Slurm or the node can't be asked, so nothing is known
         4  the job has ended
         5  not ready yet
-    """
-    store, job_id = Store.of_user(os.environ), session.job_id
-    state = scheduler(session.cluster).states([session])[job_id]
-    checks = audit(session, require_ready(session, state, follow(session, store), store), store)
+    """  # noqa: D301  click keeps the lines after \b
+    store, job_id = user.store, session.job_id
+    state = scheduler(session.cluster, store).states([session.job])[job_id]
+    checks = audit(session, require_ready(session, state, store.log(session), store), store)
     failed = [check for check in checks if not check.passed]
     if as_json:
         records = [asdict(check) for check in checks]
         answer_json({"job_id": job_id, "passed": not failed, "checks": records})
     else:
-        click.echo("\n".join(_table(checks)))
+        rows = [("pass" if each.passed else "FAIL", each.name, each.evidence) for each in checks]
+        click.echo(table(rows))
         say(f"{len(failed)} of {len(checks)} checks FAILED" if failed else "Every check passed.")
     if failed:
         sys.exit(_EXIT_FAILED)
-
-
-def _table(checks: list[Check]) -> list[str]:
-    """`pass  what  evidence`, in columns; each check on a line that it can't leave."""
-    width = max(len(check.name) for check in checks)
-    return [
-        f"{'pass' if check.passed else 'FAIL'}  {check.name:{width}}  {on_a_line(check.evidence)}"
-        for check in checks
-    ]

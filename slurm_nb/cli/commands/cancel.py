@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Iterable, Iterator
 
 import click
 
 from slurm_nb.cli.console import complain, say, say_notices, slow_noted
-from slurm_nb.cli.options import clusters_option, job_ids_argument, last_option
+from slurm_nb.cli.options import (
+    UserContext,
+    clusters_option,
+    job_ids_argument,
+    last_option,
+    pass_user,
+)
 from slurm_nb.cli.views import unresolved_line
 from slurm_nb.diagnosis.outcome import is_over
 from slurm_nb.errors import SlurmNbError, UserError
 from slurm_nb.operations.cancel import Cancelled, cancel
-from slurm_nb.operations.lookup import choose, find_last_session
+from slurm_nb.operations.lookup import find_last_session, find_session
 from slurm_nb.session.pending import recover, unreadable
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store, find_ended
+from slurm_nb.session.store import Store
 
 _SLOW_S = 12.0  # kernels are given 10 s to shut down
 
@@ -28,16 +34,25 @@ _SLOW_S = 12.0  # kernels are given 10 s to shut down
 @click.option(
     "--all", "cancel_all", is_flag=True, help="Every session of yours that has not ended."
 )
-def command(*, names: tuple[str, ...], last: bool, clusters: str | None, cancel_all: bool) -> None:
+@pass_user
+def command(
+    user: UserContext,
+    *,
+    names: tuple[str, ...],
+    last: bool,
+    clusters: str | None,
+    cancel_all: bool,
+) -> None:
     """Cancel sessions, by job id or name, and remove their tokens."""
     if bool(names) + last + cancel_all != 1:
         raise click.UsageError("name the JOBIDs to cancel, or give --last or --all")
-    store = Store.of_user(os.environ)
     failures: list[SlurmNbError] = []
-    sessions, broken = _all(store, clusters) if cancel_all else _chosen(store, names, clusters)
+    sessions, broken = (
+        _all(user.store, clusters) if cancel_all else _chosen(user.store, names, clusters)
+    )
     failures += broken
     with slow_noted("Slurm, or the end of a job, takes its time...", after_s=_SLOW_S):
-        told = _told(cancel(sessions), quiet=cancel_all)
+        told = _told(cancel(sessions, store=user.store), quiet=cancel_all)
         failures += [each.error for each in told if each.error]
     for failure in failures[:-1]:
         complain(failure)
@@ -50,13 +65,13 @@ def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[UserErr
 
     cluster: those on it alone.
     """
-    doubtful = recover(store)
+    unresolved = recover(store)
     sessions, broken = store.all()
-    for intent in doubtful:
-        say_notices([unresolved_line(intent)])
+    for pending in unresolved:
+        say_notices([unresolved_line(pending)])
     broken += unreadable(store)
     there = [each for each in sessions if cluster in {None, each.cluster}]
-    return [each for each in there if not is_over(find_ended(store, each))], broken
+    return [each for each in there if not is_over(store.outcome(each), time.time())], broken
 
 
 def _chosen(
@@ -66,7 +81,7 @@ def _chosen(
     failures = []
     for name in dict.fromkeys(names):
         try:
-            session = choose(store, name, cluster=cluster)
+            session = find_session(name, cluster=cluster, store=store)
             sessions[f"{session.cluster}/{session.job_id}"] = session
         except UserError as error:
             hint = error.hint

@@ -12,13 +12,13 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    r"""Print what makes the shell complete options, values and job ids.
+    """Print what makes the shell complete options, values and job ids.
 
     \b
     bash, in ~/.bashrc:                    eval "$(slurm-nb completion bash)"
     zsh, in ~/.zshrc, after compinit:      eval "$(slurm-nb completion zsh)"
     fish, in ~/.config/fish/config.fish:   slurm-nb completion fish | source
-    """
+    """  # noqa: D301  click keeps the lines after \b
     completion = get_completion_class(shell)
     if completion is None:
         raise click.UsageError(f"this click knows no completion for {shell}")

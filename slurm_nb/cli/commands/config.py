@@ -17,7 +17,7 @@ from slurm_nb.cli.config_options import (
     submit_context,
     values_in_force,
 )
-from slurm_nb.cli.console import answer_json, say, visible
+from slurm_nb.cli.console import answer_json, say, table
 from slurm_nb.cli.options import json_option
 from slurm_nb.config.sample import SampleEntry, config_text
 from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
@@ -62,7 +62,7 @@ def command(ctx: click.Context, profile: str | None, *, as_json: bool) -> None:
         records = [_record(option, config.site) for option in values.values()]
         answer_json({**files, "profile": config.profile, "values": records})
     else:
-        click.echo("\n".join(visible(line) for line in _table(values.values(), config.site)))
+        click.echo(table(_rows(values.values(), config.site)))
         for whose, file in (("Your", config.user), ("The site's", config.site)):
             say(f"{whose} file: {file.path}{'' if file.path.exists() else ' (there is none)'}")
     check_site(config.site, with_sbatch_variables(values, os.environ))
@@ -94,21 +94,15 @@ def init(ctx: click.Context, *, force: bool) -> None:
     say(f"Written: {path}. All of it is comments yet: take the # away from what you want.")
 
 
-def _table(values: Iterable[InForce], site: ConfigFile) -> list[str]:
-    rows = [("OPTION", "VALUE", "FROM", "SITE'S RULES")]
+def _rows(values: Iterable[InForce], site: ConfigFile) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("OPTION", "VALUE", "FROM", "SITE'S RULES")]
     for option in values:
         rules = [f"locked by {site.locked[option.key]}"] if option.key in site.locked else []
         if option.key in site.maximum:
             maximum = site.maximum[option.key]
             rules.append(f"at most {maximum.value} by {maximum.place}")
         rows.append((option.key, shown(option.value) or "-", option.origin, ", ".join(rules)))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return [
-        "  ".join(
-            [*(f"{text:{width}}" for text, width in zip(row, widths, strict=False)), row[3]]
-        ).rstrip()
-        for row in rows
-    ]
+    return rows
 
 
 def _record(option: InForce, site: ConfigFile) -> dict[str, object]:

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
 
-from slurm_nb.cli.console import answer_json, complain, on_a_line, say, say_notices, slow_noted
-from slurm_nb.cli.options import json_option
+from slurm_nb.cli.console import answer_json, complain, say, say_notices, slow_noted, table
+from slurm_nb.cli.options import UserContext, json_option, pass_user
 from slurm_nb.cli.views import HEADINGS, clock_time, record, row, unresolved_line
 from slurm_nb.operations.listing import Listing, list_sessions
 from slurm_nb.operations.prune import clean_up, prune
-from slurm_nb.session.store import Store
 from slurm_nb.times import duration
 
 
 @click.command("list")
 @click.option("--prune", "pruned", is_flag=True, help="Forget the sessions that have ended.")
 @json_option
-def command(*, pruned: bool, as_json: bool) -> None:
+@pass_user
+def command(user: UserContext, *, pruned: bool, as_json: bool) -> None:
     """List your sessions, the newest first.
 
     IDLE is how long nothing ran in a session and nobody was connected. What ended more than 30
     days ago is forgotten by itself; --prune forgets all that has ended, with its output.
     """
-    store = Store.of_user(os.environ)
     with slow_noted():
-        listing = list_sessions(store)
-    clean_up(store)
+        listing = list_sessions(user.store)
+    clean_up(user.store)
     if pruned:
-        kept = prune(store, listing)
+        kept = prune(user.store, listing)
         removed = len(listing.entries) - len(kept.entries)
         listing = kept
         say(f"forgot {removed} session{'' if removed == 1 else 's'}")
@@ -38,7 +36,7 @@ def command(*, pruned: bool, as_json: bool) -> None:
     if as_json:
         answer_json({"sessions": [record(entry, now_s) for entry in listing.entries]})
     elif listing.entries:
-        click.echo("\n".join(_table([row(entry, now_s) for entry in listing.entries])))
+        click.echo(table([HEADINGS, *(row(entry, now_s) for entry in listing.entries)]))
     else:
         say("no sessions; to start one: slurm-nb submit")
     _tell_what_is_missing(listing, now_s)
@@ -52,7 +50,7 @@ def _tell_what_is_missing(listing: Listing, now_s: float) -> None:
             if entry.session.cluster == cluster and entry.as_of
         ]
         say_notices([f"Slurm does not answer ({problem}): {_age(times, now_s)}"])
-    say_notices(unresolved_line(intent) for intent in listing.doubtful)
+    say_notices(unresolved_line(pending) for pending in listing.unresolved)
     for error in listing.broken:
         complain(error)
 
@@ -65,12 +63,3 @@ def _age(times: list[float], now_s: float) -> str:
     if max(times) > now_s:
         return f"shown is what it said at {at}; the clock has been set back since"
     return f"shown is what it said {duration(now_s - max(times))} ago, at {at}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    shown = [tuple(on_a_line(text) for text in each) for each in (HEADINGS, *rows)]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(each, widths, strict=True)).rstrip()
-        for each in shown
-    ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from slurm_nb.cli.console import say, visible
-from slurm_nb.cli.options import session_argument
+from slurm_nb.cli.options import UserContext, pass_user, session_argument
 from slurm_nb.errors import NotReady
 from slurm_nb.joblog.tail import lines_of, tail_of
 from slurm_nb.scheduler import scheduler
@@ -16,7 +15,6 @@ from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended
 from slurm_nb.session.state_cache import JobStateCache
-from slurm_nb.session.store import Store, find_ended
 
 _ASK_EVERY_S = 29.0
 
@@ -25,21 +23,22 @@ _ASK_EVERY_S = 29.0
 @session_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the job has ended.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help="The last N lines.")
-def command(*, session: Session, follow: bool, lines: int | None) -> None:
+@pass_user
+def command(user: UserContext, *, session: Session, follow: bool, lines: int | None) -> None:
     """Print the output of a session's job: the log of its Jupyter."""
-    store = Store.of_user(os.environ)
+    store = user.store
     path = store.log_path(session.job_id)
-    shared = JobStateCache(store, scheduler(session.cluster), session.cluster)
+    shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
 
     def over() -> bool:
-        return shared.state(session, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
+        return shared.state(session.job, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
 
     if not _size(path):
         nothing = f"job {session.job_id} has written nothing yet"
         if follow:
             say(nothing)
-        elif ended := find_ended(store, session):
-            raise job_ended(ended, session, store)
+        elif outcome := store.outcome(session):
+            raise job_ended(store, session, outcome)
         else:
             found = "is empty" if path.exists() else "is not there"
             raise NotReady(

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import html
-import os
 import webbrowser
 
 import click
 
 from slurm_nb.cli.console import say, say_notices
-from slurm_nb.cli.options import session_argument
-from slurm_nb.connection.login import find_login
+from slurm_nb.cli.options import UserContext, pass_user, session_argument
 from slurm_nb.errors import UserError
-from slurm_nb.files import write_private
 from slurm_nb.operations.connect import connect
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
 
 _PAGE = """<!DOCTYPE html>
 <html><head><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">
@@ -26,7 +22,8 @@ _PAGE = """<!DOCTYPE html>
 
 @click.command("open")
 @session_argument
-def command(*, session: Session) -> None:
+@pass_user
+def command(user: UserContext, *, session: Session) -> None:
     """Open a session of this machine (--cluster local) in the browser."""
     job_id = session.job_id
     if session.cluster != LOCAL:
@@ -34,7 +31,7 @@ def command(*, session: Session) -> None:
             f"job {job_id} runs on a compute node, which no browser here reaches",
             hint=f"open it on your laptop, through the tunnel: slurm-nb tunnel-cmd {job_id}",
         )
-    reached = connect(session, login=find_login(os.environ))
+    reached = connect(session, store=user.store)
     if reached.ready.port is None:
         raise UserError(
             f"job {job_id} listens on a socket, which no browser opens",
@@ -43,9 +40,7 @@ def command(*, session: Session) -> None:
     say_notices(reached.notices)
     url = reached.tunnel.url.replace(f":{reached.tunnel.local_port}/", f":{reached.ready.port}/", 1)
     # Not the URL itself: a browser's arguments are seen by every user of this machine.
-    store = Store.of_user(os.environ)
-    page = store.session_folder(session.cluster, job_id) / "open.html"
-    write_private(page, _PAGE.format(url=html.escape(url)))
+    page = user.store.save_page(session, _PAGE.format(url=html.escape(url)))
     if not webbrowser.open(page.as_uri()):
         raise UserError(
             "no browser was found on this machine",

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
 
 from slurm_nb.cli.console import answer_json, on_a_line, say_notices, slow_noted
-from slurm_nb.cli.options import json_option, session_argument
+from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.cli.views import clock_time, idle, record, time_left_s
 from slurm_nb.diagnosis.describe import describe, stands_still
 from slurm_nb.diagnosis.explain import explain
-from slurm_nb.diagnosis.outcome import Ended
+from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.joblog.events import Progress
 from slurm_nb.operations.listing import SessionStatus, find_entry
 from slurm_nb.scheduler import place_in_queue
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.session import Activity, Session
-from slurm_nb.session.store import Store, follow
 from slurm_nb.times import duration, when
 
 _WIDTH = 11
@@ -28,13 +26,14 @@ _PUT_BACK = ("preempted", "node-failed")
 @click.command("status")
 @session_argument
 @json_option
-def command(*, session: Session, as_json: bool) -> None:
+@pass_user
+def command(user: UserContext, *, session: Session, as_json: bool) -> None:
     """Say how a session stands: why it waits, when it ends, how idle it is, or why it ended."""
-    store = Store.of_user(os.environ)
+    store = user.store
     with slow_noted():
         entry, problem = find_entry(store, session)
-        place = place_in_queue(session) if _is_in_line(entry.state) else None
-    log = follow(session, store)
+        place = place_in_queue(session.job) if _is_in_line(entry.state) else None
+    log = store.log(session)
     progress = log.read()
     now_s = time.time()
     if as_json:
@@ -43,7 +42,7 @@ def command(*, session: Session, as_json: bool) -> None:
             "waiting_jobs": place[1] if place else None,
             "ready": progress.ready is not None
             and entry.state.phase is Phase.RUNNING
-            and entry.state.word != "COMPLETING",
+            and entry.state.slurm_state != "COMPLETING",
             "warnings": [warning.text for warning in progress.warnings],
             "output": str(store.log_path(session.job_id)),
         }
@@ -67,7 +66,7 @@ def _is_in_line(state: JobState) -> bool:
 def _lines(
     entry: SessionStatus, progress: Progress, place: tuple[int, int] | None, now_s: float
 ) -> list[tuple[str, str]]:
-    session, state, ended = entry.session, entry.state, entry.ended
+    session, state = entry.session, entry.state
     name = f" ({session.job_name})" if session.job_name else ""
     lines = [("Job", f"{session.job_id}{name}, cluster {session.cluster}")]
     lines.append(("State", describe(state, session.job_id)))
@@ -77,8 +76,8 @@ def _lines(
         lines.append(("Queue", f"number {place[0]} of the {place[1]} jobs that wait there"))
     if state.node:
         lines.append(("Node", state.node))
-    if ended:
-        return lines + _how_it_ended(ended)
+    if entry.outcome:
+        return lines + _how_it_ended(entry.outcome)
     left_s = time_left_s(entry, now_s)
     if left_s is not None and state.end_time:
         lines.append(("Ends", f"{when(state.end_time)}, in {duration(left_s)}"))
@@ -89,7 +88,7 @@ def _lines(
 
 def _how_it_runs(entry: SessionStatus, progress: Progress, now_s: float) -> list[tuple[str, str]]:
     job_id, activity = entry.session.job_id, entry.activity
-    if entry.state.word == "COMPLETING":
+    if entry.state.slurm_state == "COMPLETING":
         return [("Jupyter", f"ending; what became of it: slurm-nb status {job_id}")]
     if progress.ready is None:
         return [("Jupyter", f"not ready; to wait for it: slurm-nb wait {job_id}")]
@@ -112,13 +111,13 @@ def _idle_stop(entry: SessionStatus, activity: Activity, now_s: float) -> str:
 
 def _how_it_came_back(entry: SessionStatus, progress: Progress, tail: list[str]) -> str:
     """Of a job that waits, and has run before."""
-    ending = explain(entry.session.job_id, JobState(Phase.UNKNOWN, "UNKNOWN"), progress, tail)
-    why = f": {ending.text}" if ending.cause in _PUT_BACK else ""
+    before = explain(entry.session.job_id, JobState(Phase.UNKNOWN, "UNKNOWN"), progress, tail)
+    why = f": {before.text}" if before.cause in _PUT_BACK else ""
     return f"it ran, and was put back in the queue{why}; it will start anew"
 
 
-def _how_it_ended(ended: Ended) -> list[tuple[str, str]]:
-    lines = [("Ended", when(ended.end_time))] if ended.end_time else []
-    lines.append(("Why", ended.text))
-    lines += [("Evidence", line) for line in ended.evidence.splitlines()]
-    return [*lines, ("Next", ended.cure)]
+def _how_it_ended(outcome: Outcome) -> list[tuple[str, str]]:
+    lines = [("Ended", when(outcome.end_time))] if outcome.end_time else []
+    lines.append(("Why", outcome.text))
+    lines += [("Evidence", line) for line in outcome.evidence.splitlines()]
+    return [*lines, ("Next", outcome.cure)]

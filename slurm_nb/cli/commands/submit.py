@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -12,28 +11,39 @@ from slurm_nb.cli.again_option import again_option
 from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.cli.console import answer_json, complain, say, say_notices
 from slurm_nb.cli.options import (
+    UserContext,
     complete_file,
     complete_folder,
     json_option,
     local_port_option,
     login_host_option,
+    pass_user,
 )
 from slurm_nb.cli.progress import come_back, notify_option, wait_for_connection, wait_timeout_option
 from slurm_nb.cli.views import report
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login
 from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown
 from slurm_nb.job.resolve import resolve_env, resolve_image, resolve_notebook_dir, resolve_python
-from slurm_nb.job.spec import AUTHS, LISTENS, ROUTES, UIS, JobSpec
+from slurm_nb.job.routes import ROUTES, names_with_tls
+from slurm_nb.job.spec import AUTHS, LISTENS, PEERS, UIS, JobSpec
 from slurm_nb.operations.prune import clean_up
 from slurm_nb.operations.submit import render, submit
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
 
 
 @click.command(
     "submit",
     cls=Configured,
+    headings={
+        "account": "Resources",
+        "python": "Environment",
+        "ui": "Jupyter",
+        "listen": "Connection",
+        "wait-timeout": "Waiting",
+        "dry-run": "Output",
+        "help": "Options",
+    },
     context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
 )
 @profile_option
@@ -52,12 +62,8 @@ from slurm_nb.session.store import Store
 @click.option("--reservation", help="Reservation.")
 @click.option("-M", "--clusters", metavar="NAMES", help="Other clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
-@click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
 @click.option(
-    "--notebook-dir",
-    metavar="DIR",
-    shell_complete=complete_folder,
-    help="Jupyter's root. [default: where you are]",
+    "--cluster", type=click.Choice([LOCAL]), help="`local`: on this machine, without Slurm."
 )
 @click.option(
     "--python",
@@ -83,24 +89,12 @@ from slurm_nb.session.store import Store
 @click.option(
     "--template", metavar="FILE_OR_NAME", shell_complete=complete_file, help="Job template."
 )
+@click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
 @click.option(
-    "--listen",
-    type=click.Choice(LISTENS),
-    default="port",
-    help="On a port of the node's loopback, or on a UNIX socket, which only you can open.",
-)
-@click.option(
-    "--route",
-    type=click.Choice(ROUTES),
-    default="jump",
-    help="jump: ssh to the node. direct: TCP from the login node, where sites forbid that ssh.",
-)
-@click.option("--tls", is_flag=True, help="With --route direct: encrypt the last leg.")
-@click.option(
-    "--auth",
-    type=click.Choice(AUTHS),
-    default="token",
-    help="password: the one that `slurm-nb password` stored; the URL then holds no secret.",
+    "--notebook-dir",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="Jupyter's root. [default: where you are]",
 )
 @click.option(
     "--allow-debugger",
@@ -114,7 +108,33 @@ from slurm_nb.session.store import Store
     help="End a session that was not used for so long; 0: never.",
 )
 @click.option(
-    "--cluster", type=click.Choice([LOCAL]), help="`local`: on this machine, without Slurm."
+    "--listen",
+    type=click.Choice(LISTENS),
+    default="port",
+    help="On a port of the node's loopback, or on a UNIX socket, which only you can open.",
+)
+@click.option(
+    "--route",
+    type=click.Choice(list(ROUTES)),
+    default="jump",
+    help=" ".join(f"{name}: {route.help}." for name, route in ROUTES.items()),
+)
+@click.option(
+    "--tls",
+    is_flag=True,
+    help=f"With --route {' or '.join(names_with_tls())}: encrypt the last leg.",
+)
+@click.option(
+    "--peers",
+    type=click.Choice(PEERS),
+    default="user",
+    help="Who may connect on the node: only you and root, or any, where ssh runs as another user.",
+)
+@click.option(
+    "--auth",
+    type=click.Choice(AUTHS),
+    default="token",
+    help="password: the one that `slurm-nb password` stored; the URL then holds no secret.",
 )
 @login_host_option
 @local_port_option
@@ -124,7 +144,10 @@ from slurm_nb.session.store import Store
 @click.option("--dry-run", is_flag=True, help="Print the job script and submit nothing.")
 @json_option
 @click.argument("sbatch_options", nargs=-1, metavar="[-- SBATCH_OPTIONS...]")
+@pass_user
 def command(
+    user: UserContext,
+    /,
     *,
     notebook_dir: str | None,
     python: str | None,
@@ -155,7 +178,7 @@ def command(
         **options,
     )
     if dry_run:
-        click.echo(render(spec, template=template), nl=False)
+        click.echo(render(spec, template=template, store=user.store), nl=False)
         return
     session: Session | None = None
 
@@ -173,14 +196,14 @@ def command(
             local=cluster == LOCAL,
             saved=saved,
             note=lambda text: say_notices([text]),
+            store=user.store,
         )
-        clean_up(Store.of_user(os.environ))
-        login = login or find_login(os.environ)
+        clean_up(user.store)
         if no_wait:
-            _answer_submitted(session, login, as_json=as_json)
+            _answer_submitted(session, user.login_of(session), as_json=as_json)
         else:
             wait_for_connection(
-                session, login, timeout_s=wait_timeout, as_json=as_json, notify=notify
+                session, user, timeout_s=wait_timeout, as_json=as_json, notify=notify
             )
     except KeyboardInterrupt as interrupt:
         doubt = interrupt.__context__

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from slurm_nb.cli.console import answer_json, say, say_notices, slow_noted
-from slurm_nb.cli.options import json_option, local_port_option, login_host_option, session_argument
+from slurm_nb.cli.options import (
+    UserContext,
+    json_option,
+    local_port_option,
+    login_host_option,
+    pass_user,
+    session_argument,
+)
 from slurm_nb.cli.views import report
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login
 from slurm_nb.operations.connect import connect
 from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
@@ -21,7 +26,9 @@ from slurm_nb.session.session import Session
 @local_port_option
 @json_option
 @click.pass_context
+@pass_user
 def command(
+    user: UserContext,
     ctx: click.Context,
     *,
     session: Session,
@@ -33,17 +40,16 @@ def command(
 
     The command alone goes to stdout, the URL to stderr.
     """
-    if session.login_host:
-        login = login or Login.parse(session.login_host)
-    elif login is None or local_port is None:  # sbatched by hand: submit has resolved nothing
+    by_hand = not session.login_host  # with sbatch: submit has resolved nothing
+    if by_hand and (login is None or local_port is None):
         from slurm_nb.cli.config_options import submit_context
 
         submit = submit_context(ctx).params
         login = login or submit["login"]
         local_port = local_port or submit["local_port"]
-    login = login or find_login(os.environ)
+    login = login or user.login_of(session)
     with slow_noted():
-        reached = connect(session, login=login, local_port=local_port)
+        reached = connect(session, login=login, local_port=local_port, store=user.store)
     tunnel, state = reached.tunnel, reached.state
     if as_json:
         answer_json(report(reached.session, state, tunnel=tunnel, login=login))

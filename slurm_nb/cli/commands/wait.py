@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
 
 from slurm_nb.cli.console import say
-from slurm_nb.cli.options import json_option, session_argument
+from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.cli.progress import come_back, notify_option, wait_for_connection, wait_timeout_option
-from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import EXIT_INTERRUPTED
 from slurm_nb.session.session import Session
 
@@ -20,11 +18,18 @@ from slurm_nb.session.session import Session
 @wait_timeout_option
 @notify_option
 @json_option
-def command(*, session: Session, wait_timeout: int | None, notify: bool, as_json: bool) -> None:
+@pass_user
+def command(
+    user: UserContext,
+    *,
+    session: Session,
+    wait_timeout: int | None,
+    notify: bool,
+    as_json: bool,
+) -> None:
     """Wait for a session again, and print the way in as submit does."""
-    login = Login.parse(session.login_host) if session.login_host else find_login(os.environ)
     try:
-        wait_for_connection(session, login, timeout_s=wait_timeout, as_json=as_json, notify=notify)
+        wait_for_connection(session, user, timeout_s=wait_timeout, as_json=as_json, notify=notify)
     except KeyboardInterrupt:
         say(come_back(session))
         sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,123 @@
+"""slurm-nb cancel"""
+
+from __future__ import annotations
+
+import pytest
+
+from slurm_nb.scheduler.job import Job
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
+from tests.conftest import AddProgram
+from tests.fakes import GONE_WHEN_CANCELLED, Result, Run, calls, has_token, running, shown
+
+
+@pytest.mark.usefixtures("store")
+def test_cancel_of_a_foreign_job_names_the_scancel_line(run: Run, slurm: AddProgram) -> None:
+    """A job that slurm-nb did not start is not touched."""
+    result = run("cancel", "8")
+
+    assert result.code == 1
+    assert "scancel 8" in result.err
+    assert calls(slurm, "scancel") == []
+
+
+def test_cancel_ends_the_job_and_removes_its_token(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """scancel is called, and once the job is gone so is its token."""
+    running(store)
+    slurm("squeue", GONE_WHEN_CANCELLED)
+
+    result = run("cancel", "7")
+
+    assert result == Result(0, "", "cancelled job 7\n")
+    assert calls(slurm, "scancel") == ["7"]
+    assert not has_token(store)
+
+
+def test_cancel_of_an_ended_job_is_no_error(run: Run, slurm: AddProgram, store: Store) -> None:
+    """What is over is said, its token is removed, and scancel is not called."""
+    running(store)
+    slurm("squeue", shown("TIMEOUT"))
+
+    result = run("cancel", "7", "7")
+
+    assert (result.code, result.out) == (0, "")
+    assert result.err.count("job 7 had ended already: TIMEOUT") == 1
+    assert not has_token(store)
+    assert calls(slurm, "scancel") == []
+
+
+@pytest.mark.usefixtures("slurm")
+def test_cancel_keeps_the_token_while_the_job_lives(run: Run, store: Store) -> None:
+    """A job that takes its time to end still needs its token; the user is told to look again."""
+    running(store)
+
+    result = run("cancel", "7")
+
+    assert result.code == 0
+    assert "slurm-nb cancel 7" in result.err
+    assert has_token(store)
+
+
+def test_cancel_goes_on_after_one_that_failed(run: Run, slurm: AddProgram, store: Store) -> None:
+    """One wrong id among several does not keep the others from being cancelled."""
+    running(store)
+    slurm("squeue", GONE_WHEN_CANCELLED)
+
+    result = run("cancel", "8", "7")
+
+    assert result.code == 1
+    assert "job 8 was not started by slurm-nb" in result.err
+    assert "cancelled job 7" in result.err
+
+
+def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: Store) -> None:
+    """--all takes every session that has not ended, and is silent about the others."""
+    running(store)
+    store.save(Session(job=Job("6", "hpc")))
+    slurm("squeue", f"{GONE_WHEN_CANCELLED}; {shown('COMPLETED', job_id='6')}")
+
+    result = run("cancel", "--all")
+
+    assert result == Result(0, "", "cancelled job 7\n")
+    assert calls(slurm, "scancel") == ["7"]
+
+
+def test_cancel_all_goes_on_past_a_session_that_cannot_be_read(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """A broken session file is told of, and the other sessions are cancelled all the same."""
+    running(store)
+    broken = store.session_folder("hpc", "6")
+    broken.mkdir()
+    (broken / "session.json").write_text("{", encoding="utf-8")
+    slurm("squeue", GONE_WHEN_CANCELLED)
+
+    result = run("cancel", "--all")
+
+    assert result.code == 1
+    assert "cancelled job 7" in result.err
+    assert "scancel 6" in result.err
+
+
+def test_cancel_all_without_sessions(run: Run, slurm: AddProgram) -> None:
+    """Nothing to cancel is no error, and Slurm is not asked for everybody's jobs."""
+    slurm("squeue", 'echo called >>"$0.calls"')
+
+    assert run("cancel", "--all").code == 0
+    assert calls(slurm, "squeue") == []
+
+
+def test_a_cancel_that_slurm_refuses_keeps_the_token(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """A job that goes on needs its token; Slurm's words and the code 3 tell of it."""
+    running(store)
+    slurm("scancel", "echo 'scancel: error: Access/permission denied' >&2; exit 210")
+
+    result = run("cancel", "7")
+
+    assert result.code == 3
+    assert "Access/permission denied" in result.err
+    assert has_token(store)

@@ -1,0 +1,125 @@
+"""slurm-nb password"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import stat
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from slurm_nb.files import write_private
+from slurm_nb.session.store import Store
+from tests.conftest import ROOT
+from tests.fakes import Run
+
+PASSWORD = "correct horse é"  # noqa: S105  of the tests alone
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Type these, one for each hidden prompt; what was asked is noted."""
+
+    def type_in(*words: str) -> list[str]:
+        left, prompts = list(words), list[str]()
+
+        def hidden(prompt: str) -> str:
+            prompts.append(prompt)
+            if not left:
+                raise EOFError
+            return left.pop(0)
+
+        monkeypatch.setattr("click.termui.hidden_prompt_func", hidden)
+        return prompts
+
+    return type_in
+
+
+Typed = Callable[..., list[str]]
+
+
+def test_a_password_is_asked_for_twice_and_only_its_hash_is_kept(
+    run: Run, store: Store, typed: Typed
+) -> None:
+    """What is stored is what Jupyter compares with, in a file of the user's alone."""
+    from jupyter_server.auth.security import passwd_check  # noqa: PLC0415  slow to import
+
+    prompts = typed(PASSWORD, PASSWORD)
+    old = os.umask(0)
+    try:
+        result = run("password")
+    finally:
+        os.umask(old)
+
+    stored = store.password_path.read_text(encoding="ascii")
+    assert (result.code, result.out, len(prompts)) == (0, "", 2)
+    assert PASSWORD not in result.err
+    assert stored.startswith("argon2:$argon2id$")
+    assert PASSWORD not in stored
+    assert passwd_check(stored, PASSWORD)  # type: ignore[no-untyped-call]
+    assert stat.S_IMODE(store.password_path.stat().st_mode) == 0o600
+
+
+def test_two_that_differ_are_asked_for_again(run: Run, store: Store, typed: Typed) -> None:
+    """A slip of the finger is not stored."""
+    prompts = typed(PASSWORD, PASSWORD + "x", PASSWORD, PASSWORD)
+
+    result = run("password")
+
+    assert (result.code, len(prompts)) == (0, 4)
+    assert PASSWORD not in result.out + result.err
+    assert store.password_path.exists()
+
+
+def test_two_that_differ_to_the_end_store_nothing(run: Run, store: Store, typed: Typed) -> None:
+    """Who gives up has the password of before, or none."""
+    typed(PASSWORD, PASSWORD + "x")
+
+    result = run("password")
+
+    assert result.code == 130
+    assert PASSWORD not in result.out + result.err
+    assert not store.password_path.exists()
+
+
+@pytest.mark.parametrize("short", ["x", "1234567"])
+def test_a_short_password_is_refused(run: Run, store: Store, typed: Typed, short: str) -> None:
+    """Fewer than eight characters are no lock; what was stored before stays."""
+    write_private(store.password_path, "argon2:before")
+    typed(short, short)
+
+    result = run("password")
+
+    assert (result.code, result.out) == (1, "")
+    assert "8 characters" in result.err
+    assert short not in result.err.replace("slurm-nb: a password has 8 characters or more", "")
+    assert store.password_path.read_text(encoding="ascii") == "argon2:before"
+
+
+def test_a_password_is_no_argument(run: Run) -> None:
+    """On a command line everybody could read it."""
+    assert run("password", PASSWORD).code == 2
+
+
+def test_a_terminal_does_not_show_the_password(store: Store) -> None:
+    """On a real terminal nothing that is typed is echoed."""
+    argv = [sys.executable, "-m", "slurm_nb", "password"]
+    environ = {**os.environ, "SLURM_NB_HOME": str(store.folder), "PYTHONPATH": str(ROOT)}
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(argv[0], argv, environ)  # noqa: S606  with a terminal of its own
+    seen = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while more := os.read(terminal, 1024):
+            seen += more
+            if seen.endswith(b": "):  # by then the terminal is silent
+                os.write(terminal, f"{PASSWORD}\n".encode())
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+
+    assert os.waitstatus_to_exitcode(status) == 0, seen
+    assert PASSWORD.encode() not in seen
+    assert store.password_path.exists()

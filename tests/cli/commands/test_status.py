@@ -1,0 +1,121 @@
+"""slurm-nb status"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+
+import pytest
+
+from slurm_nb.files import write_private
+from slurm_nb.scheduler.job import Job
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
+from tests.conftest import AddProgram
+from tests.fakes import NAMED, READY, Run, running, shown, told
+
+
+@pytest.mark.usefixtures("slurm")
+def test_status_of_a_session_that_is_ready(run: Run, store: Store) -> None:
+    """Where it runs, when it ends, how to get there; and what the job warns of."""
+    warning = told("warning", kind="time", text="this session ends in 15 minutes")
+    running(store, NAMED, READY + warning)
+
+    lines = dict(line.split(":", 1) for line in run("status", "analysis").out.splitlines())
+
+    assert {name: text.strip() for name, text in lines.items() if name != "Submitted"} == {
+        "Job": "7 (analysis), cluster hpc",
+        "State": "RUNNING",
+        "Node": "c1",
+        "Ends": "2026-11-23 14:00, in 0 s",
+        "Jupyter": "ready; the way in: slurm-nb tunnel-cmd 7",
+        "Warning": "this session ends in 15 minutes",
+        "Output": str(store.log_path("7")),
+    }
+
+
+def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Why, when Slurm expects it to start, and its place in the queue."""
+    store.save(NAMED)
+    waits = shown("PENDING", reason="Priority", start="2026-11-23T14:00:00")
+    slurm(
+        "squeue",
+        f'case "$*" in *%P*) echo main;; *-p*main*) printf "9\\n7\\n8\\n";; *) {waits};; esac',
+    )
+
+    said = run("status", "7").out
+
+    assert (
+        "PENDING (Priority): other jobs have higher priority; estimated start: 2026-11-23 14:00"
+        in (said)
+    )
+    assert "number 2 of the 3 jobs that wait there" in said
+
+
+def test_a_job_that_is_held_has_no_place_in_the_queue(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """Held jobs have no priority; those of all users would be counted in the order of nothing."""
+    store.save(NAMED)
+    waits = shown("PENDING", reason="JobHeldUser")
+    slurm("squeue", f'case "$*" in *%P*) echo main;; *-p*main*) echo 7;; *) {waits};; esac')
+
+    said, record = run("status", "7").out, json.loads(run("status", "7", "--json").out)
+
+    assert "Queue:" not in said
+    assert record["place_in_queue"] is None
+
+
+def test_an_idle_stop_that_the_time_limit_is_before_is_not_told(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """The session ends before it could stop for that."""
+    running(store, NAMED)
+    now = int(time.time())
+    path = store.session_folder("hpc", "7") / "activity.json"
+
+    def line(ends_in_s: int) -> str:
+        end = datetime.fromtimestamp(now + ends_in_s).isoformat(timespec="seconds")  # noqa: DTZ006  local
+        slurm("squeue", shown("RUNNING", end))
+        lines = run("status", "7").out.splitlines()
+        return next(line for line in lines if line.startswith("Idle:"))
+
+    write_private(path, json.dumps({"active_at": now - 600, "idle_stop_at": now + 3000}))
+
+    assert "stops at" not in line(1800)
+    assert "stops at" in line(7200)
+
+
+def test_status_of_a_session_that_ended(run: Run, store: Store, slurm: AddProgram) -> None:
+    """The cause, and the very command to try next."""
+    running(store, NAMED)
+    slurm("squeue", shown("TIMEOUT"))
+
+    said = run("status", "7").out
+
+    assert "Why:       the job reached its time limit" in said
+    assert "slurm-nb submit --again 7 --time" in said
+
+
+def test_a_cure_can_be_typed_for_a_job_that_was_sbatched_by_hand(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """Its options are not known, and --again of it is an error."""
+    store.save(Session(job=Job("7", "hpc")))
+    slurm("squeue", shown("CANCELLED", node="n/a"))
+
+    said = run("status", "7").out
+
+    assert "start a new session: `slurm-nb submit`" in said
+
+
+@pytest.mark.usefixtures("slurm")
+def test_status_as_json(run: Run, store: Store) -> None:
+    """What list has, and more."""
+    running(store, NAMED)
+
+    record = json.loads(run("status", "--last", "--json").out)
+
+    assert (record["job_id"], record["ready"], record["warnings"]) == ("7", True, [])
+    assert record["output"] == str(store.log_path("7"))

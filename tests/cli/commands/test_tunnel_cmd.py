@@ -1,0 +1,238 @@
+"""slurm-nb tunnel-cmd"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slurm_nb.joblog.events import Ready
+from slurm_nb.scheduler.job import Job
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
+from tests.conftest import NONCE, AddProgram
+from tests.fakes import (
+    FINGERPRINT,
+    PRIVATE,
+    SECURED,
+    TOKEN,
+    Run,
+    calls,
+    has_token,
+    running,
+    shown,
+    told,
+)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_prints_one_line(run: Run, store: Store) -> None:
+    """stdout is the ssh command and nothing else; the URL is talk."""
+    running(store)
+
+    result = run("tunnel-cmd", "7", "--local-port", "9999")
+
+    assert result.code == 0
+    assert result.out.count("\n") == 1
+    assert result.out.startswith("ssh -N ")
+    assert TOKEN not in result.out
+    assert f"http://127.0.0.1:9999/tree?token={TOKEN}" in result.err
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
+    """The object holds everything that a program needs."""
+    running(store)
+
+    record = json.loads(run("tunnel-cmd", "7", "--json", "--local-port", "9999").out)
+
+    assert record.pop("tunnel_command").startswith("ssh -N ")
+    assert record == {
+        "job_id": "7",
+        "cluster": "hpc",
+        "state": "RUNNING",
+        "reason": "",
+        "node": "c1",
+        "port": 40123,
+        "socket": None,
+        "fingerprint": None,
+        "local_port": 9999,
+        "login_host": "login",
+        "url": f"http://127.0.0.1:9999/tree?token={TOKEN}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("squeue", "told"),
+    [
+        (shown("PENDING", reason="Priority"), (5, "PENDING (Priority)")),
+        (
+            shown("FAILED", "2026-11-23T14:00:00", "NonZeroExitCode"),
+            (4, "FAILED (NonZeroExitCode)"),
+        ),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", (4, "ended")),
+    ],
+    ids=["pending", "failed", "gone"],
+)
+def test_tunnel_cmd_of_a_job_that_does_not_run(
+    run: Run, slurm: AddProgram, store: Store, squeue: str, told: tuple[int, str]
+) -> None:
+    """Pending and ended have exit codes of their own and Slurm's words."""
+    running(store)
+    slurm("squeue", squeue)
+
+    result = run("tunnel-cmd", "7")
+
+    code, words = told
+    assert (result.code, result.out) == (code, "")
+    assert words in result.err
+    assert has_token(store) is (code == 5)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_before_jupyter_is_ready(run: Run, store: Store) -> None:
+    """A job that runs and has not said where is not ready."""
+    running(store)
+    store.log_path("7").write_text("starting\n", encoding="utf-8")
+
+    result = run("tunnel-cmd", "7")
+
+    assert (result.code, result.out) == (5, "")
+
+
+def test_tunnel_cmd_when_slurm_does_not_answer(run: Run, slurm: AddProgram, store: Store) -> None:
+    """What the output said is printed; that nobody knows whether it still holds is said."""
+    running(store)
+    slurm("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+
+    result = run("tunnel-cmd", "7")
+
+    assert result.code == 0
+    assert result.out.startswith("ssh -N ")
+    assert "Unable to contact slurm controller" in result.err
+
+
+@pytest.mark.parametrize("arguments", [["tunnel-cmd", "7"], ["cancel", "7"], ["cancel", "--all"]])
+def test_a_job_of_another_user_leaves_the_token(
+    run: Run, slurm: AddProgram, store: Store, arguments: list[str]
+) -> None:
+    """That the id is another job's is no proof that this one is over: nothing is removed."""
+    running(store)
+    slurm("squeue", shown("RUNNING", user="mallory"))
+
+    result = run(*arguments)
+
+    assert (result.code, result.out) == (4 if arguments[0] == "tunnel-cmd" else 0, "")
+    assert has_token(store)
+    assert calls(slurm, "scancel") == []
+
+
+@pytest.fixture
+def no_new_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An output that names another node is not waited on."""
+    monkeypatch.setattr("slurm_nb.operations.connect._NEW_RUN_S", 0.0)
+
+
+@pytest.mark.usefixtures("no_new_run")
+@pytest.mark.parametrize("arguments", [["tunnel-cmd", "7"], ["submit", "--login-host", "login"]])
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_node_that_slurm_does_not_name_is_no_way_in(
+    run: Run,
+    slurm: AddProgram,
+    store: Store,
+    arguments: list[str],
+    as_json: list[str],
+) -> None:
+    """A ready line that leads away from the job's node is refused, and no token is printed."""
+    running(store)
+    slurm("squeue", shown("RUNNING", node="c2"))
+
+    result = run(*arguments, *as_json)
+
+    assert (result.code, result.out) == (1, "")
+    assert "Jupyter is on c1, but Slurm has the job on c2" in result.err
+    assert TOKEN not in result.err
+
+
+def test_a_job_that_is_completing_is_not_ready(run: Run, slurm: AddProgram, store: Store) -> None:
+    """Its Jupyter is gone; the job itself may come back, so the token stays."""
+    running(store)
+    slurm("squeue", shown("COMPLETING"))
+
+    result = run("tunnel-cmd", "7")
+
+    assert (result.code, result.out) == (5, "")
+    assert has_token(store)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_slow_slurm_is_said_to_be_slow(
+    run: Run, slurm: AddProgram, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for an answer is told what for."""
+    running(store)
+    monkeypatch.setattr("slurm_nb.cli.console._SLOW_S", 0.01)
+    slurm("squeue", "read -t 0.3 < <(:); exec 3<>/dev/ptmx; read -t 0.3 -u 3;"
+          + shown("RUNNING"))  # fmt: skip
+
+    result = run("tunnel-cmd", "7")
+
+    assert "Slurm takes its time to answer" in result.err
+    assert result.out.startswith("ssh ")
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_saved_ready_is_used_when_the_log_is_gone(run: Run, store: Store) -> None:
+    """A user who removed the log can still connect to what was ready once."""
+    running(store, Session(job=Job("7", "hpc"), ready=Ready("c1", 40123, "/tree")))
+    store.log_path("7").unlink()
+
+    assert run("tunnel-cmd", "7").out.endswith("@c1\n")
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_shows_the_fingerprint_again(run: Run, store: Store) -> None:
+    """Who comes back with another browser needs it as much as the first time."""
+    running(store, output=SECURED)
+
+    result = run("tunnel-cmd", "7")
+
+    assert FINGERPRINT in result.err
+    assert FINGERPRINT not in result.out
+    assert json.loads(run("tunnel-cmd", "7", "--json").out)["fingerprint"] == FINGERPRINT
+
+
+@pytest.mark.usefixtures("slurm")
+def test_tunnel_cmd_tells_what_the_job_has_to_say(run: Run, store: Store) -> None:
+    """Also what came up after submit had printed the way in; on stderr, without escapes."""
+    who = json.dumps({"cluster": "hpc", "job_id": "7", "nonce": NONCE})[:-1]
+    running(store, output=PRIVATE + f'\nslurm-nb notice: {who}, "text": "a kernel\\u001b[2J"}}\n')
+
+    result = run("tunnel-cmd", "7")
+
+    assert "Note: a kernel\\x1b[2J\n" in result.err
+    assert "Note" not in result.out
+
+
+@pytest.mark.usefixtures("slurm")
+def test_private_mode_prints_the_socket(run: Run, store: Store) -> None:
+    """The command forwards to the path, and JSON has the path and no port."""
+    running(store, output=PRIVATE)
+
+    assert ":/tmp/slurm-nb.x/jupyter.sock -J " in run("tunnel-cmd", "7").out
+    record = json.loads(run("tunnel-cmd", "7", "--json").out)
+    assert (record["port"], record["socket"]) == (None, "/tmp/slurm-nb.x/jupyter.sock")
+
+
+def test_what_tunnel_cmd_says_of_a_job_that_could_not_start(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """The job's own sentence and cure, also later."""
+    text = told("failed", text="no x on c1", cure="install x") + told("ended", exit_code=1)
+    running(store, output=text)
+    slurm("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+
+    said = run("tunnel-cmd", "7")
+
+    assert (said.code, said.out) == (4, "")
+    assert "Jupyter cannot start: no x on c1\n  install x\n" in said.err

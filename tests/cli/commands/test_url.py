@@ -1,0 +1,18 @@
+"""slurm-nb url"""
+
+from __future__ import annotations
+
+import pytest
+
+from slurm_nb.session.store import Store
+from tests.fakes import NAMED, TOKEN, Run, running
+
+
+@pytest.mark.usefixtures("slurm")
+def test_url_prints_the_url_alone(run: Run, store: Store) -> None:
+    """For a script, or a laptop that has the tunnel already."""
+    running(store, NAMED)
+
+    said = run("url", "7", "--local-port", "9999")
+
+    assert said.out == f"http://127.0.0.1:9999/tree?token={TOKEN}\n"

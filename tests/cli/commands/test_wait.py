@@ -1,0 +1,167 @@
+"""slurm-nb wait"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import datetime
+
+import pytest
+
+from slurm_nb.session.store import Store
+from tests.conftest import AddProgram
+from tests.fakes import NAMED, TOKEN, Run, running, shown
+
+
+@pytest.mark.usefixtures("slurm")
+def test_wait_prints_the_way_in_again(run: Run, store: Store) -> None:
+    """As submit does."""
+    running(store, NAMED)
+
+    said = run("wait", "7")
+
+    assert said.code == 0
+    assert "Jupyter runs on c1, job 7." in said.out
+    assert f"?token={TOKEN}" in said.out
+
+
+@pytest.mark.parametrize(("left_s", "times"), [(3500, 0), (7200, 1)])
+def test_the_idle_stop_is_told_where_it_can_come_first(
+    run: Run, store: Store, slurm: AddProgram, left_s: int, times: int
+) -> None:
+    """A time limit that comes sooner leaves nothing to be said of it."""
+    running(store, NAMED)
+    end = datetime.fromtimestamp(time.time() + left_s)  # noqa: DTZ006  local
+    slurm("squeue", shown("RUNNING", end.isoformat(timespec="seconds")))
+
+    assert run("wait", "7").out.count("or after 60 min without use") == times
+
+
+def test_wait_for_a_job_that_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Exit code 4 with the cause and the cure."""
+    running(store, NAMED, "")
+    slurm("squeue", shown("CANCELLED", node="n/a"))
+
+    said = run("wait", "7")
+
+    assert (said.code, said.out) == (4, "")
+    assert "the job ended before Jupyter was ready: CANCELLED" in said.err
+    assert "slurm-nb submit --again 7" in said.err
+
+
+def test_wait_does_not_take_an_earlier_runs_word(run: Run, store: Store, slurm: AddProgram) -> None:
+    """A job that is back in the queue is not ready, though its output says so."""
+    running(store, NAMED)
+    slurm("squeue", shown("PENDING", reason="BeginTime"))
+
+    said = run("wait", "7", "--wait-timeout", "0")
+
+    assert (said.code, said.out) == (5, "")
+    assert "slurm-nb wait 7" in said.err
+
+
+def test_the_time_out_that_is_told_is_the_users(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Not what was left of it after a look at an earlier run's word."""
+    running(store, NAMED)
+    slurm("squeue", shown("PENDING", reason="BeginTime"))
+
+    nothing, one = (run("wait", "7", "--wait-timeout", each).err for each in ("0", "1"))
+
+    assert "slurm-nb: not ready after 0 s: " in nothing
+    assert "slurm-nb: not ready after 1 s: " in one
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_a_signal_ends_the_wait_and_says_how_to_come_back(
+    run: Run, store: Store, slurm: AddProgram, number: int, code: int
+) -> None:
+    """The job goes on; the exit code is the signal's."""
+    store.save(NAMED)
+    slurm("squeue", f"kill -{number} $PPID; " + shown("PENDING", reason="Priority"))
+
+    said = run("wait", "7")
+
+    assert said.code == code
+    assert "Job 7 goes on. To wait for it again: slurm-nb wait 7" in said.err
+
+
+def test_a_job_that_can_not_start_is_said_to_be_one(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """Once, with what to do; whoever waits would wait for ever."""
+    store.save(NAMED)
+    slurm("squeue", shown("PENDING", reason="PartitionTimeLimit"))
+
+    said = run("wait", "7", "--wait-timeout", "3")
+
+    assert said.code == 5
+    assert said.err.count("this job will not start by itself (PartitionTimeLimit)") == 1
+    assert "slurm-nb cancel 7" in said.err
+
+
+@pytest.mark.parametrize("command", ["wait", "tunnel-cmd", "url", "status"])
+def test_a_job_that_slurm_has_suspended_is_said_to_stand_still(
+    run: Run, store: Store, slurm: AddProgram, command: str
+) -> None:
+    """The way in is printed, but leads to a page that does not answer."""
+    running(store, NAMED)
+    slurm("squeue", shown("SUSPENDED"))
+
+    said = run(command, "7")
+
+    assert said.code == 0
+    assert "does not respond while job 7 is SUSPENDED" in said.out + said.err
+
+
+@pytest.mark.usefixtures("slurm")
+def test_the_bell_rings_and_the_title_is_set_on_a_terminal(store: Store) -> None:
+    """With --notify, when it is ready, on stderr; never where that is no terminal."""
+    running(store, NAMED)
+    shown_there, code = on_terminal(store, "wait", "7", "--notify")
+    plain, _ = on_terminal(store, "wait", "7")
+
+    assert code == 0
+    assert b"\x1b]0;slurm-nb: job 7 is ready\x07\a" in shown_there
+    assert b"\a" not in plain
+
+
+@pytest.mark.usefixtures("slurm")
+def test_no_bell_in_a_file(run: Run, store: Store) -> None:
+    """A log of a batch job holds no control characters."""
+    running(store, NAMED)
+
+    assert "\a" not in run("wait", "7", "--notify").err
+
+
+def on_terminal(store: Store, *words: str) -> tuple[bytes, int]:
+    """What slurm-nb shows on a terminal, and its exit code."""
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "slurm_nb", *words],
+        env={**os.environ, "SLURM_NB_HOME": str(store.folder)},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    seen: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while more := os.read(master, 65536):
+                seen.append(more)
+        except OSError:  # EIO: it has ended
+            return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    code = process.wait(30)
+    reader.join(10)
+    os.close(master)
+    return b"".join(seen), code

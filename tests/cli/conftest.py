@@ -1,0 +1,5 @@
+"""Fixtures of the command line's tests."""
+
+from tests.fakes import run, slurm
+
+__all__ = ["run", "slurm"]

@@ -1,0 +1,106 @@
+"""submit --again: a session's options once more, with changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.scheduler.job import Job
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
+from tests.fakes import Run
+
+
+def options(store: Store, job_id: str = "7") -> tuple[str, ...]:
+    return store.load(job_id).options
+
+
+@pytest.mark.usefixtures("slurm")
+def test_again_repeats_a_session_with_changes(run: Run, store: Store) -> None:
+    """Everything that is not given anew is as it was, also lists and what is for sbatch."""
+    before = ["--mem", "4G", "--module", "a", "--module", "b", "--tls", "--route", "direct"]
+    run("submit", "--no-wait", "-t", "90", "-J", "fit", *before, "--", "--exclusive")
+    first = options(store)
+
+    run("submit", "--no-wait", "--again", "7", "--mem", "8G", "--module", "c")
+
+    asked = ("--job-name=fit", "--time=90", "--mem=4G", "--route=direct", "--tls", "--module=a")
+    assert {*asked, "--module=b", f"--notebook-dir={Path.cwd()}"} <= {*first}
+    assert first[-2:] == ("--", "--exclusive")
+    changed = {"--mem=4G": "--mem=8G", "--module=a": "--module=c"}
+    assert options(store) == tuple(
+        changed.get(word, word) for word in first if word != "--module=b"
+    )
+
+
+@pytest.mark.usefixtures("slurm")
+def test_again_can_be_told_otherwise(run: Run, store: Store) -> None:
+    """A switch by its opposite, sbatch's words by others, and the name names the session."""
+    run("submit", "--no-wait", "-J", "fit", "--tls", "--route", "direct", "--", "--exclusive")
+
+    run("submit", "--no-wait", "--again", "fit", "--no-tls", "--", "--nice=5")
+
+    assert options(store)[-2:] == ("--", "--nice=5")
+    assert "--tls" not in options(store)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_again_does_not_fall_back_to_what_a_file_says(
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flag that had won over a file wins again, though its value is slurm-nb's own default."""
+    own = tmp_path / "slurm-nb" / "config.toml"
+    own.parent.mkdir()
+    own.write_text(
+        'allow-debugger = true\nlisten = "socket"\nidle-timeout = "0"\n', encoding="utf-8"
+    )
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    flags = ["--no-allow-debugger", "--listen", "port", "--idle-timeout", "60"]
+    run("submit", "--no-wait", *flags)
+    first = options(store)
+
+    run("submit", "--no-wait", "--again", "7")
+
+    assert options(store) == first
+    assert {"--no-allow-debugger", "--listen=port", "--idle-timeout=60"} <= {*first}
+
+
+@pytest.mark.usefixtures("slurm")
+def test_again_keeps_how_the_laptop_comes_in(run: Run, store: Store) -> None:
+    """The login host and the local port that the user named, but not an address found out."""
+    run("submit", "--no-wait", "--login-host", "login.hpc.edu:2222", "--local-port", "9999")
+    run("submit", "--no-wait", "--again", "7", "-t", "90")
+    again = store.load("7")
+    run("submit", "--no-wait")
+
+    assert (again.login_host, again.local_port) == ("login.hpc.edu:2222", 9999)
+    assert not any(word.startswith("--lo") for word in options(store))
+
+
+@pytest.mark.usefixtures("slurm")
+def test_again_of_nothing_is_an_error(run: Run, store: Store) -> None:
+    """A session that is not there, or whose options nobody knows."""
+    store.save(Session(job=Job("5", "hpc")))
+
+    unknown, bare = run("submit", "--again", "4"), run("submit", "--again", "5")
+
+    assert (unknown.code, bare.code) == (1, 1)
+    assert "job 4 was not started by slurm-nb" in unknown.err
+    assert "--again 5: how that job was submitted is not known" in bare.err
+
+
+@pytest.mark.usefixtures("slurm")
+def test_again_stays_within_the_sites_rules(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that came since is not passed by an old session's options."""
+    run("submit", "--no-wait", "--listen", "socket")
+    site = tmp_path / "site.toml"
+    site.write_text('listen = "port"\nlocked = ["listen"]\n', encoding="utf-8")
+    monkeypatch.setenv("SLURM_NB_SITE_CONFIG", str(site))
+
+    said = run("submit", "--no-wait", "--again", "7")
+
+    assert said.code == 1
+    assert "listen is locked to port" in said.err

@@ -1,0 +1,84 @@
+"""The line that is shown while a job is waited for."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from slurm_nb.cli.progress import WaitingLine
+from slurm_nb.scheduler.job import JobState, Phase
+
+PENDING = JobState(Phase.PENDING, "PENDING", "Priority")
+RUNNING = JobState(Phase.RUNNING, "RUNNING")
+
+
+def test_without_a_terminal_only_news_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log of the wait has a line for each change, and not one for each second."""
+    line = WaitingLine("7")
+    for second in range(30):
+        line.show(None if second < 3 else PENDING, float(second))
+    line.show(RUNNING, 30.0)
+    line.show(RUNNING, 31.0)
+    line.clear()
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 2
+    assert "job 7: PENDING (Priority)" in err.splitlines()[0]
+    assert "job 7: RUNNING" in err.splitlines()[1]
+    assert "\r" not in err
+    assert "\x1b" not in err
+
+
+def test_without_a_terminal_a_long_wait_still_shows_life(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In an hour of waiting a line comes now and then."""
+    line = WaitingLine("7")
+    for second in range(3600):
+        line.show(PENDING, float(second))
+
+    assert 10 <= len(capsys.readouterr().err.splitlines()) <= 120
+
+
+class Terminal:
+    """As much of a terminal as is written to."""
+
+    def __init__(self) -> None:
+        self.written = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.written += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_on_a_terminal_the_line_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that counts the seconds, is overwritten, and leaves nothing behind."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    line = WaitingLine("7")
+    for tenth in range(30):
+        line.show(PENDING, tenth / 10)
+    line.clear()
+
+    assert "\n" not in terminal.written
+    assert terminal.written.count("PENDING (Priority)") == 3
+    assert terminal.written.endswith("\r\x1b[K")
+
+
+def test_a_reason_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an admin or a job wrote into a reason is shown, not obeyed."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    WaitingLine("7").show(JobState(Phase.PENDING, "PENDING", "a\x1b[2Jb\nc"), 1.0)
+
+    assert "\x1b[2J" not in terminal.written
+    assert "\\x1b[2J" in terminal.written

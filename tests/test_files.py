@@ -1,0 +1,44 @@
+"""Private files are whole or not there, and in nobody else's place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.errors import UserError
+from slurm_nb.files import refresh_nfs, write_private
+
+
+def test_a_file_that_cannot_be_written_keeps_its_old_text(tmp_path: Path) -> None:
+    """What the disk refuses leaves the file as it was, and no half file beside it."""
+    folder = tmp_path / "taken"
+    folder.mkdir()
+    (folder / "in the way").mkdir()
+
+    with pytest.raises(UserError, match="can't be written"):
+        write_private(folder / "in the way", "text")
+    with pytest.raises(UserError, match="can't be written"):
+        write_private(folder / "missing" / "file", "text")
+
+    assert [path.name for path in folder.iterdir()] == ["in the way"]
+
+
+def test_a_private_file_does_not_follow_a_link(tmp_path: Path) -> None:
+    """A link in the file's place is replaced, and what it points to is left alone."""
+    target = tmp_path / "target"
+    target.write_text("untouched", encoding="utf-8")
+    (tmp_path / "file").symlink_to(target)
+
+    write_private(tmp_path / "file", "secret")
+
+    assert target.read_text(encoding="utf-8") == "untouched"
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "secret"
+
+
+def test_refreshing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    """The folder of a job may appear later."""
+    refresh_nfs(tmp_path / "missing")
+
+    assert not (tmp_path / "missing").exists()
