@@ -161,20 +161,22 @@ slurm_nb_put_end() { # in seconds since the epoch; the kit shows it on the page
     mv "$slurm_nb_run_dir/end-time.new" "$slurm_nb_run_dir/end-time"
 }
 
-# Queries Slurm now, before the last minutes and at the end: the job can be extended.
-slurm_nb_watch_end() {
-  local end left
+# Queries Slurm for the end: now, and during the last quarter of an hour, because the limit can be
+# extended. A job without a limit has no end, unless Slurm has signalled it.
+slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
+  local end left signalled=${1:-}
   while :; do
     end=$(SLURM_TIME_FORMAT=%s timeout 20 squeue -h -j "$slurm_nb_job_id" -o %e)
-    [[ $end =~ ^[0-9]+$ ]] || end=${SLURM_JOB_END_TIME:-$(($(date +%s) + 900))}
+    if ! [[ $end =~ ^[0-9]+$ ]]; then
+      [ -n "$signalled" ] || return
+      end=${SLURM_JOB_END_TIME:-$(($(date +%s) + 900))}
+    fi
     slurm_nb_put_end "$end" || return
     left=$((end - $(date +%s)))
     if [ "$left" -gt 960 ]; then
-      sleep $((left - 900))
-    elif [ "$left" -gt 390 ]; then
-      sleep $((left - 330))
+      sleep $((left - 930)) # the kit warns at 900, and must know an extended limit by then
     else
-      sleep $((left > 0 ? left + 60 : 60))
+      sleep 120 # the warning goes from the page soon after the limit was extended
     fi
   done 2>/dev/null
 }
@@ -183,8 +185,13 @@ slurm_nb_time_is_short() { # Slurm has signalled that the end is near
   slurm_nb_woken=yes
   [ -n "$slurm_nb_run_dir" ] || return
   [ -z "$slurm_nb_clock" ] || kill -KILL "$slurm_nb_clock" 2>/dev/null
-  slurm_nb_watch_end >/dev/null 2>&1 &
+  slurm_nb_start_clock signalled
+}
+
+slurm_nb_start_clock() {
+  slurm_nb_watch_end "$@" >/dev/null 2>&1 &
   slurm_nb_clock=$!
+  disown "$slurm_nb_clock" # bash would report that it was killed, and `wait` would wait for it
 }
 
 # --- environments ---
@@ -408,6 +415,9 @@ slurm_nb_hand_over() {
 slurm_nb_wait_for() { # slurm_nb_wait_for PID
   local code
   slurm_nb_server=$1
+  if [ -z "$slurm_nb_clock" ] && [ "$slurm_nb_cluster" != local ]; then
+    slurm_nb_start_clock # for the page
+  fi
   trap slurm_nb_stop_server TERM INT HUP
   while :; do
     slurm_nb_woken=

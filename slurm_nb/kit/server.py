@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 import jupyter_server
 
-from . import cleanup, kernels, overrides, processes, self_check, versions
+from . import cleanup, kernels, login_page, overrides, processes, self_check, versions
 from .files import write_private
 from .monitor import labextension
 from .security import guard, log_limit, peers, report, static_files
@@ -72,8 +72,10 @@ def configure(c: Config) -> None:
     kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
     try:
         labextension.configure(c, _JOB["run_dir"])
-    except Exception as error:  # the pages then show no warnings
-        print("slurm-nb: the pages get no extension: %s" % error, flush=True)
+        with_password = _JOB["auth"] == "password"
+        login_page.configure(c, _JOB["run_dir"], job_id, password=with_password)
+    except Exception as error:  # the pages are then Jupyter's own
+        print("slurm-nb: cannot extend Jupyter's pages: %s" % error, flush=True)
     _LOCK[0].seal(c)
     guard.State.prove, guard.State.wrap = _prove, _wrap
     # Until the server is announced: its own files. Kernels and terminals get the user's back.
@@ -103,8 +105,8 @@ def _set_listener(server: Any) -> None:
 def _address_towards_login() -> str:
     """Return this node's address on the way to the login node; no packet is sent.
 
-    Slurm's name of that host comes first, then the addresses that it had at submission: of those,
-    one that does not lead over the default route.
+    Slurm's name of that host takes precedence over the addresses that it had at submission; of
+    those, one that does not lead over the default route.
     """
     told = os.environ.pop("SLURM_NB_LOGIN_ADDRESSES", "").split()
     submit_host = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
@@ -277,11 +279,12 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
 def _watch(app: Any) -> None:
     """Look after the session from now on; it goes on without, whatever is wrong."""
     try:
-        from .monitor import monitor  # noqa: PLC0415  what it needs may not be there
+        from .monitor import monitor  # noqa: PLC0415  a module that it needs may be missing
 
         job = monitor.Job(
             _JOB["cluster"],
             _JOB["job_id"],
+            _node(),
             _JOB["run_dir"],
             _JOB["session_dir"],
             idle_timeout_s=int(_JOB["idle_timeout_s"]) or None,
@@ -332,7 +335,7 @@ def _give_back(app: Any) -> None:
 
 def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
     ready: Dict[str, Any] = {
-        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "node": _node(),
         "path": app.base_url + _UI_PATHS[_JOB["ui"]],
     }
     if not _PATH.fullmatch(ready["path"]):
@@ -347,6 +350,11 @@ def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
     if fingerprint:
         ready["fingerprint"] = fingerprint
     return ready
+
+
+def _node() -> str:
+    """Return this node's name as Slurm and ssh know it."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def _fingerprint(certificate: Optional[str]) -> Optional[str]:

@@ -16,7 +16,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import jinja2
 import pytest
+from jupyter_core.paths import jupyter_path
 from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
@@ -460,9 +462,14 @@ def test_what_was_overruled_is_told_before_the_server_is_ready(
 
 @pytest.mark.usefixtures("door")
 def test_an_announced_server_is_watched(
-    token_file: Path, tmp_path: Path, announce: Announce, pages: Pages
+    token_file: Path,
+    tmp_path: Path,
+    announce: Announce,
+    pages: Pages,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From then on, and what comes up later is shown on its pages too."""
+    monkeypatch.setenv("SLURMD_NODENAME", "c1")
     configured()
     assert announce().ready
 
@@ -470,7 +477,7 @@ def test_an_announced_server_is_watched(
 
     (job,) = pages.jobs
     assert job._asdict() == {
-        "cluster": "hpc", "job_id": "7", "run_dir": f"{tmp_path}/run",
+        "cluster": "hpc", "job_id": "7", "node": "c1", "run_dir": f"{tmp_path}/run",
         "session_dir": str(token_file.parent), "idle_timeout_s": 3600,
     }  # fmt: skip
     assert pages.shown == [("notice", "this kernel can't be used here")]
@@ -541,7 +548,87 @@ def test_without_the_extension_the_session_starts(
     (tmp_path / "run/page").touch()
 
     assert configured().ServerApp.port == 0
-    assert "slurm-nb: the pages get no extension: " in capsys.readouterr().out
+    assert "slurm-nb: cannot extend Jupyter's pages: " in capsys.readouterr().out
+
+
+def schema_of_news(folder: Path) -> dict[str, Any]:
+    """The setting as Lab gets it."""
+    from jupyterlab_server.settings_utils import get_settings  # noqa: PLC0415  slow to import
+
+    (schemas,) = (path for path in jupyter_path("lab", "schemas") if Path(path).exists())
+    user_settings = folder / "user-settings"
+    name = "@jupyterlab/apputils-extension:notification"
+    found, _ = get_settings(
+        str(folder),
+        schemas,
+        str(user_settings),
+        name,
+        labextensions_path=[str(folder / "run/page")],
+    )
+    return dict(found)
+
+
+@pytest.mark.usefixtures("token_file")
+def test_lab_does_not_ask_about_news(tmp_path: Path) -> None:
+    """Its other notification settings are as ever."""
+    before = schema_of_news(tmp_path)["schema"]
+    configured()
+    after = schema_of_news(tmp_path)["schema"]
+
+    assert before["properties"]["fetchNews"].pop("default") == "none"
+    assert after["properties"]["fetchNews"].pop("default") == "false"
+    assert before == after
+
+
+@pytest.mark.usefixtures("token_file")
+def test_who_wants_news_gets_them(tmp_path: Path) -> None:
+    """A setting of the user takes precedence over the default."""
+    own = tmp_path / "user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    own.parent.mkdir(parents=True)
+    own.write_text('{"fetchNews": "true"}')
+    configured()
+
+    assert schema_of_news(tmp_path)["settings"] == {"fetchNews": "true"}
+
+
+def login_page(c: Config, **values: object) -> str:
+    """The page as Jupyter makes it."""
+    (folder,) = c.ServerApp.extra_template_paths
+    loader = jinja2.FileSystemLoader(folder)
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("login.html")
+    form = "<input type=hidden name=_xsrf value=x>"
+    return template.render(
+        base_url="/mine/", next="%2Fmine%2Ftree", xsrf_form_html=lambda: form, **values
+    )
+
+
+def test_the_login_page_says_which_password(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sends what Jupyter's own form sends, to where Jupyter expects it."""
+    (token_file.parents[1] / "password").write_text(ARGON2)
+    monkeypatch.setenv("SLURM_NB_AUTH", "password")
+
+    page = login_page(configured())
+
+    assert '<form action="/mine/login?next=%2Fmine%2Ftree" method="post">' in page
+    assert "<input type=hidden name=_xsrf value=x>" in page
+    assert '<input type="password" name="password"' in page
+    assert "that you set with <code>slurm-nb password</code>" in page
+    assert "oken" not in page
+    assert "@" not in page
+
+
+@pytest.mark.usefixtures("token_file")
+def test_without_a_password_the_login_page_names_the_command_for_the_url() -> None:
+    """Somebody who comes without the token has opened part of the URL."""
+    page = login_page(configured(), message={"error": "Invalid credentials"})
+
+    assert "<code>slurm-nb url 7</code>" in page
+    assert "Wrong token." in page
+    assert "assword" not in page.replace('type="password"', "").replace('"password', "").replace(
+        "password_input", ""
+    ).replace("current-password", "")
 
 
 # --- the ways in ---
