@@ -31,6 +31,33 @@ def user_name(uid: int | None = None) -> str:
         return f"user {uid}"
 
 
+def check_home() -> None:
+    """Raise `UserError` where HOME names no directory for the user's files."""
+    home = os.environ.get("HOME")
+    if home is None and os.path.expanduser("~") == "~":  # noqa: PTH111  pathlib raises
+        raise UserError(
+            f"HOME is not set, and user {os.geteuid()} has no home directory on this host",
+            hint="set it: export HOME=DIR, a directory that login and compute nodes share",
+        )
+    if home is not None and not Path(home).is_absolute():
+        raise UserError(
+            f"HOME is {home!r}, which is not an absolute path",
+            hint=wrong_home() or "set it to your home directory: export HOME=DIR",
+        )
+
+
+def wrong_home() -> str:
+    """Return a cure if HOME is not the user's home directory, else an empty text."""
+    with suppress(KeyError):
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+        if os.environ.get("HOME", home) != home and Path(home).is_dir():
+            return (
+                f"HOME is {os.environ['HOME']}, but your home directory is {home}:"
+                f" export HOME={shlex.quote(home)}"
+            )
+    return ""
+
+
 def write_private(path: Path, text: str) -> None:
     """Write the whole 0600 file or nothing. Raises `UserError` if the disk refuses."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
@@ -115,29 +142,99 @@ def make_private(folder: Path) -> None:
         if stat.S_IMODE(status.st_mode) != 0o700:
             folder.chmod(0o700)
     except OSError as error:
-        hint = "set SLURM_NB_HOME to a directory that login and compute nodes share"
+        hint = wrong_home() or "set SLURM_NB_HOME to a directory that login and compute nodes share"
         raise cannot_write(folder, error, hint=hint) from error
 
 
-def check_parent(folder: Path) -> None:
-    """Raise `UserError` if another user could replace our directory.
+def check_above(folder: Path) -> None:
+    """Raise `UserError` where somebody else could put another directory in the place of `folder`.
 
-    On many systems every user has a private group, which counts as the user (useradd(8),
-    USERGROUPS_ENAB).
+    The users and groups in SLURM_NB_TRUST are accepted.
     """
-    status = folder.stat()
-    mode = stat.S_IMODE(status.st_mode)
-    group = mode & 0o020 and not _is_own_group(status.st_gid)
-    if status.st_uid not in {0, os.geteuid()}:
-        problem = "belongs to another user"
-    elif (mode & 0o002 or group) and not mode & stat.S_ISVTX:
-        problem = "is writable by other users"
-    else:
+    found = [(place, *_changers(place)) for place in folder.resolve().parents]
+    problems = [(place, who, words) for place, who, words in found if words]
+    if not problems:
         return
-    raise UserError(
-        f"{folder} {problem}, so the state directory in it is not safe",
-        hint="set SLURM_NB_HOME to a directory in your home",
-    )
+    texts = [f"{place} {words}" for place, _, words in problems]
+    hint = "set SLURM_NB_HOME to a directory in your home"
+    if all(who for _, who, _ in problems):
+        known = os.environ.get("SLURM_NB_TRUST", "").replace(",", " ").split()
+        trust = ",".join(dict.fromkeys([*known, *(who for _, who, _ in problems)]))
+        hint = (
+            f"if you trust them with your sessions: export SLURM_NB_TRUST={shlex.quote(trust)};"
+            " otherwise set SLURM_NB_HOME to a directory that only you can change"
+        )
+    raise UserError(f"{'; '.join(texts)}: they could replace {folder}", hint=hint)
+
+
+def accepted_above(folder: Path) -> list[str]:
+    """Return whom SLURM_NB_TRUST accepts, a sentence for each directory that they can change."""
+    accepted = []
+    for place in folder.resolve().parents:
+        _, words = _changers(place, ask=False)
+        if words and not _changers(place)[1]:
+            accepted.append(f"{place} {words}")
+    return accepted
+
+
+def _changers(place: Path, *, ask: bool = True) -> tuple[str, str]:
+    """Return who else can change a directory, as SLURM_NB_TRUST names them, and in words.
+
+    Nobody: two empty texts; any user: the first one is empty. ask: leave out whom the user trusts.
+    """
+    status = place.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    users, groups = _trusted() if ask else (frozenset[int](), frozenset[int]())
+    if status.st_uid not in {0, os.geteuid(), *users}:
+        outside = status.st_uid == _overflow_uid()
+        whose = "a user outside this container" if outside else _account(status.st_uid)
+        return _account(status.st_uid), f"belongs to {whose}"
+    if mode & stat.S_ISVTX:
+        return "", ""
+    if mode & 0o002:
+        return "", "can be changed by every user"
+    if mode & 0o020 and status.st_gid not in groups and not _has_group_alone(status.st_gid):
+        return f"@{_group(status.st_gid)}", f"can be changed by the group {_group(status.st_gid)}"
+    return "", ""
+
+
+def _trusted() -> tuple[frozenset[int], frozenset[int]]:
+    """Return the ids of users and groups in SLURM_NB_TRUST: `pi @lab`; raises `UserError`."""
+    users, groups = set(), set()
+    for word in os.environ.get("SLURM_NB_TRUST", "").replace(",", " ").split():
+        name = word.removeprefix("@")
+        try:
+            if name != word:
+                groups.add(int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid)
+            else:
+                users.add(int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid)
+        except KeyError as error:
+            raise UserError(
+                f"SLURM_NB_TRUST: there is no {'group' if name != word else 'user'} {name!r}",
+                hint="write users by name and groups after an @: SLURM_NB_TRUST=pi,@lab",
+            ) from error
+    return frozenset(users), frozenset(groups)
+
+
+def _account(uid: int) -> str:
+    return user_name(uid).removeprefix("user ")
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _overflow_uid() -> int:
+    """Return the uid that a user namespace shows for users it does not know; -1 outside of one."""
+    try:
+        inside = Path("/proc/self/uid_map").read_text(encoding="ascii").split()
+        number = int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return -1
+    return -1 if inside == ["0", "0", "4294967295"] else number
 
 
 def check_only_owner_can_write(path: Path) -> None:
@@ -157,11 +254,18 @@ def check_only_owner_can_write(path: Path) -> None:
         if (mode & 0o002 or group) and not sticky:
             raise UserError(
                 f"{path} is not safe: other users can change {place}",
-                hint=f"chmod go-w {place}; or copy the file to your own directory",
+                hint=f"chmod go-w {place}; or copy the file to your own directory; or, for a group"
+                " that you trust: export SLURM_NB_TRUST=@GROUP",
             )
 
 
 def _is_own_group(gid: int) -> bool:
+    """Return whether a group is the user, or one that the user trusts."""
+    return _has_group_alone(gid) or gid in _trusted()[1]
+
+
+def _has_group_alone(gid: int) -> bool:
+    """Return whether a group is the user's, as many systems create one (useradd(8))."""
     try:
         group = grp.getgrgid(gid)
     except KeyError:

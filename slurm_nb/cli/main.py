@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -93,6 +94,8 @@ def cli(ctx: click.Context) -> None:
 
 def run() -> int:
     """Run slurm-nb; return 0, or one of `errors.EXIT_CODES` after a message on stderr."""
+    # A umask that takes from the owner leaves files that not even slurm-nb can read.
+    os.umask(os.umask(0o077) & 0o077)
     try:
         code = cli.main(prog_name="slurm-nb", standalone_mode=False)
     except click.NoSuchOption as error:

@@ -50,7 +50,12 @@ def wait_for_connection(
     try:
         with _told_when_stopped(session, line):
             reached = wait_until_ready(
-                session, login=login, timeout_s=timeout_s, show=line.show, store=user.store
+                session,
+                login=login,
+                timeout_s=timeout_s,
+                show=line.show,
+                note=line.note,
+                store=user.store,
             )
     except NotReady as error:
         record = report(session, line.state, login=login) if as_json else {}
@@ -124,7 +129,7 @@ class WaitingLine:
     def show(self, state: JobState | None, waited_s: float) -> None:
         """Write the state if it changed; callers call this often."""
         if state and self.state and (self.state.phase, state.phase) == _BACK_IN_THE_QUEUE:
-            self._note(f"job {self._job_id} was requeued and will start again")
+            self.note(f"job {self._job_id} was requeued and will start again")
         self.state = state
         self._tell_of_length(state, waited_s)
         self._tell_of_no_start(state)
@@ -156,7 +161,7 @@ class WaitingLine:
         start_s = seconds_until(state.start_time, time.time()) or 0
         if waited_s > _LONG_S or start_s > _LONG_S:
             self._told_of_length = True
-            self._note(
+            self.note(
                 "this may take a while. You can close the terminal; the job stays in the queue."
                 f" Wait again with: slurm-nb wait {self._job_id}"
             )
@@ -171,13 +176,14 @@ class WaitingLine:
         if too_large or never_starts(state.reason):
             self._told_of_no_start = True
             job_id = self._job_id
-            self._note(
+            self.note(
                 f"this job cannot start ({too_large or state.reason}). Cancel it with:"
                 f" slurm-nb cancel {job_id}; then resubmit it with other options:"
                 f" slurm-nb submit --again {job_id} ..."
             )
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """A line beside the live one."""
         self.clear()
         self._shown = None
         say_notices([text])

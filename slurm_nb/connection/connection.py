@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from slurm_nb.connection.login import Login
+from slurm_nb.connection.node import host_of
 from slurm_nb.connection.tunnel import Tunnel, default_local_port, make_tunnel
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name
@@ -27,7 +28,7 @@ def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tun
         )
     port = session.local_port or default_local_port(session.cluster, session.job_id)
     return make_tunnel(
-        replace(ready, path=_path(session, ready)),
+        replace(ready, path=_path(session, ready), node=host_of(session, ready, store)),
         user=user_name(),
         login=login,
         local_port=port,

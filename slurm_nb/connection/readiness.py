@@ -35,10 +35,12 @@ def require_ready(session: Session, state: JobState, log: JobLog, store: Store) 
     if progress.failure or progress.exit_code is not None:  # and Slurm does not answer
         raise job_ended(store, session, settle(store, session, state).outcome)
     if ready is None or state.slurm_state == "COMPLETING":
-        raise NotReady(
-            f"job {job_id} is {state}, but Jupyter is not ready",
-            hint=f"wait for it: slurm-nb wait {job_id}\noutput: {log.path}",
-        )
+        hint = f"wait for it: slurm-nb wait {job_id}\noutput: {log.path}"
+        if not progress.started and state.phase is Phase.RUNNING:
+            node = state.node or "its node"
+            hint += f"\nif it stays empty, {node} may have another file system there: set"
+            hint += " SLURM_NB_HOME to a directory that both share"
+        raise NotReady(f"job {job_id} is {state}, but Jupyter is not ready", hint=hint)
     check_node(ready, state, log)
     return ready
 

@@ -46,14 +46,15 @@ def follow_until_ready(  # noqa: PLR0913  all but the first are by name
     stale: Ready | None = None,
     began_at: float | None = None,
     clock: Clock | None = None,
+    silent: Callable[[JobState], None] = lambda _: None,
 ) -> Ready | JobState:
     """Follow `log` and, now and then, `ask` Slurm, until the log says where Jupyter listens.
 
     Returns that, or the state of a job that ended. `ask` takes the maximum age of the answer in
     seconds; `show` takes the last known state and the seconds waited, and is called repeatedly.
     stale: the entry of an earlier run, to be ignored (a requeued job appends to its log).
-    began_at: the start of a resumed wait, by the clock. Raises `NotReady` after `timeout_s` (the
-    job keeps running).
+    began_at: the start of a resumed wait, by the clock. silent: called once if a job runs for two
+    minutes without output. Raises `NotReady` after `timeout_s` (the job keeps running).
     """
     clock = clock or Clock()
     start = clock.now() if began_at is None else began_at
@@ -63,6 +64,7 @@ def follow_until_ready(  # noqa: PLR0913  all but the first are by name
     next_ask = clock.now() + pause_s
     over = asked = False
     unproved_at: float | None = None
+    silent_at: float | None = None  # since when it has been running without output
     while True:
         progress = log.read()
         unproved_at = (unproved_at or clock.now()) if log.unproved else None
@@ -79,6 +81,11 @@ def follow_until_ready(  # noqa: PLR0913  all but the first are by name
             pause_s = next(schedule)
             next_ask = clock.now() + pause_s
         now = clock.now()
+        alone = state is not None and state.slurm_state == "RUNNING" and not progress.started
+        silent_at = (silent_at or now) if alone else None
+        if state is not None and silent_at is not None and now - silent_at > _PROOF_S:
+            silent(state)
+            silent_at = float("inf")
         if unproved_at is not None and now - unproved_at > _PROOF_S:
             raise NotReady(_NO_PROOF)
         if timeout_s is not None and now - start >= timeout_s:

@@ -15,24 +15,27 @@ from slurm_nb.job.template import fill_in
 from slurm_nb.paths import template_folders
 
 
-def render(
+def render(  # noqa: PLR0913  all but the first are by name
     spec: JobSpec,
     *,
     state_dir: Path,
     template: str | None = None,
     folders: Sequence[Path] | None = None,
     own_python: Path | None = None,
+    login_addresses: Sequence[str] = (),
 ) -> str:
     """Return the job script: bash with #SBATCH directives, for an installed kit.
 
     state_dir: absolute, and shared by login and compute nodes. template: a path, or a name in
     `folders` (by default those of `template_folders`); None: the base template. own_python: the
-    interpreter for a job that does not name one, by default slurm-nb's own. Raises `UserError` if a
-    value contains a control character, or for an error in the template.
+    interpreter for a job that does not name one, by default slurm-nb's own. login_addresses: of
+    this host, for the direct route. Raises `UserError` if a value contains a control
+    character, or for an error in the template.
     """
     variables = {
         "spec": spec,
         "own_python": own_python or Path(sys.executable),
+        "addresses": tuple(login_addresses),
         "state_dir": state_dir,
         "log_pattern": log_pattern(state_dir),
         "kit": digest(),

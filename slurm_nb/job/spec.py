@@ -236,6 +236,12 @@ def _check_sbatch_options(words: tuple[str, ...]) -> None:
             hint="options for sbatch go after `--`: -- --exclusive",
             options=("sbatch-options",),
         )
+    if ":" in words:
+        raise UserError(
+            "sbatch option ':' starts a second component: slurm-nb submits one job, not a"
+            " heterogeneous one",
+            hint="leave out `:` and the options after it",
+        )
     for word in words:
         if _is_reserved(word):
             raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Dict, List
 
+from jupyter_server.serverapp import ServerApp
 from traitlets.config.loader import (
     JSONFileConfigLoader,
     LazyConfigValue,
@@ -69,8 +70,19 @@ _NAMES = (
 
 
 def describe(app: Any) -> List[str]:
-    """One sentence for each setting of the user's that would have opened the server."""
-    return [
+    """Return a sentence for each of the user's settings that has no effect.
+
+    It would have opened the server, or belongs to Notebook 6: notebook_shim passes on only the
+    settings that ServerApp knows.
+    """
+    known = {*ServerApp.class_trait_names(config=True), *_DISARM["NotebookApp"]}
+    unread = [
+        "Jupyter no longer reads NotebookApp.%s, which your configuration (%s) sets" % (name, where)
+        for where, config in _own_configs(app)
+        for name in dict(config.get("NotebookApp", {}))
+        if name not in known
+    ]
+    return unread + [
         "your Jupyter configuration (%s) sets %s, which could let others in: %s"
         % (where, setting, what)
         for where, config in _own_configs(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 
 class Process(NamedTuple):
@@ -147,3 +147,23 @@ def mounts(text: str) -> Iterator[Mount]:
                 for field in fields[3:5]
             )
             yield Mount(root, point, kind[0], kind[2].split(",") if len(kind) > 2 else [])
+
+
+def is_private(folder: str, here: str, outside: str) -> bool:
+    """Return whether other processes of the node see another file system at `folder`.
+
+    here, outside: the texts of mountinfo of this process and of process 1; False if one is empty.
+    """
+    seen = [_covering(folder, text) for text in (here, outside)]
+    return None not in seen and seen[0] != seen[1]
+
+
+def _covering(folder: str, text: str) -> Optional[Tuple[str, str]]:
+    """Return the device and root of the mount that holds `folder`: the last of the longest."""
+    found: Tuple[int, Optional[Tuple[str, str]]] = (-1, None)
+    for line in text.splitlines():
+        for mount in mounts(line):
+            inside = (folder + "/").startswith(mount.point.rstrip("/") + "/")
+            if inside and len(mount.point) >= found[0]:
+                found = len(mount.point), (line.split(" ")[2], mount.root)
+    return found[1]

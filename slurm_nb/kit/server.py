@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 import jupyter_server
 
-from . import cleanup, kernels, login_page, overrides, self_check, versions
+from . import cleanup, kernels, login_page, overrides, processes, self_check, versions
 from .files import write_private
 from .monitor import labextension
 from .security import guard, log_limit, peers, report, static_files
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 _UI_PATHS = {"notebook": "tree", "lab": "lab"}
 # What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
+# Each may carry the user's root_dir and preferred_dir.
+_CONTENTS = (
+    "FileContentsManager", "AsyncFileContentsManager", "LargeFileManager", "AsyncLargeFileManager",
+)  # fmt: skip
 _JOB: Dict[str, str] = {}
 _PAGES: List[notices.Notices] = []
 _LOCK: List[Lock] = []
@@ -57,7 +61,10 @@ def configure(c: Config) -> None:
         _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
     server = c.ServerApp
     server.open_browser = False
-    server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.root_dir = server.preferred_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.file_to_run = ""  # which Jupyter refuses outside of root_dir, as a preferred_dir
+    for name in _CONTENTS:
+        c[name].root_dir, c[name].preferred_dir = server.root_dir, ""
     server.allow_root = os.geteuid() == 0
     server.jpserver_extensions.update({__name__: True})
     _set_listener(server)
@@ -96,11 +103,34 @@ def _set_listener(server: Any) -> None:
 
 
 def _address_towards_login() -> str:
-    """This node's address on the way to the login node; no packet is sent."""
-    login = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((login, 9))
-        address: str = probe.getsockname()[0]
+    """Return this node's address on the way to the login node; no packet is sent.
+
+    Slurm's name of that host takes precedence over the addresses that it had at submission; of
+    those, one that does not lead over the default route.
+    """
+    told = os.environ.pop("SLURM_NB_LOGIN_ADDRESSES", "").split()
+    submit_host = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
+    by_name = _address_towards(submit_host)
+    if by_name:
+        return by_name
+    found = [address for address in map(_address_towards, told) if address]
+    if not found:
+        raise RuntimeError(
+            "%s cannot find an address of the login node (%s); use --route jump"
+            % (socket.gethostname(), ", ".join([submit_host, *told]))
+        )
+    default = _address_towards("198.51.100.1")  # of RFC 5737: no network has it
+    return next((address for address in found if address != default), found[0])
+
+
+def _address_towards(host: str) -> str:
+    """Return this node's address on the way to a host; empty where there is none."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            address: str = probe.getsockname()[0]
+    except OSError:
+        return ""
     return address
 
 
@@ -146,6 +176,7 @@ def _jupyter_server_extension_points() -> List[Dict[str, str]]:
 def _load_jupyter_server_extension(app: ServerApp) -> None:
     _JOB["loaded"] = "yes"
     cleanup.clean_up_in_place_of_the_script(_JOB["run_dir"])
+    kernels.offer(app, os.path.join(_JOB["run_dir"], "kernels"))
     kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)
 
@@ -224,6 +255,15 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
             notice(text)
         if _JOB["debugger"] == "yes":
             notice("while a notebook's debugger is on, any user of this node can run code as you")
+        if _JOB["listen"] == "socket" and processes.is_private(
+            _JOB["run_dir"],
+            *(os.fsdecode(processes.read("/proc/%s/mountinfo" % pid)) for pid in ("self", "1")),
+        ):
+            notice(
+                "%s is private to this job, so ssh may answer `open failed`: if it does, submit"
+                " with --listen port, or set TMPDIR to a directory of the node that is not private"
+                % os.path.dirname(_JOB["run_dir"])
+            )
         _give_back(app)
         ready = _ready(app, sockets[0])
     except Exception as error:  # whatever it is, nobody has seen that the server is safe

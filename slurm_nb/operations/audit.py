@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from slurm_nb.errors import NotReady, SchedulerError
+from slurm_nb.files import accepted_above
 from slurm_nb.job import kit
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL
@@ -125,6 +126,7 @@ def _modes(session: Session, store: Store) -> list[Check]:
         folder,
     )
     own = {store.log_path(session.job_id), store.script_path(session.job_id)}
+    accepted = accepted_above(store.folder)
     in_state = [path for path in store.folder.iterdir() if path.name not in {"jobs", "sessions"}]
     return [
         _looked("directories", folders, store.folder),
@@ -132,6 +134,7 @@ def _modes(session: Session, store: Store) -> list[Check]:
         _looked("job's output and script", sorted(own), store.folder),
         _looked("other jobs' files", set((store.folder / "jobs").iterdir()) - own, store.folder),
         _looked("password and others", in_state, store.folder),
+        *([Check("accepted by SLURM_NB_TRUST", True, "; ".join(accepted))] if accepted else []),  # noqa: FBT003
     ]
 
 

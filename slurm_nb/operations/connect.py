@@ -28,18 +28,20 @@ _NEW_RUN_S = 60.0
 _RUNNING = JobState(Phase.RUNNING, "RUNNING")
 
 
-def wait_until_ready(
+def wait_until_ready(  # noqa: PLR0913  all but the first have defaults
     session: Session,
     *,
     login: Login | None = None,
     timeout_s: float | None = None,
     show: Callable[[JobState | None, float], None] = lambda *_: None,
+    note: Callable[[str], None] = lambda _: None,
     store: Store | None = None,
 ) -> Connection:
     """Return when Jupyter is ready.
 
     login: the login node as the laptop reaches it, by default the session's. show: called often,
-    with the job's state and the seconds waited. store: the state directory, by default the user's.
+    with the job's state and the seconds waited. note: called with what the user should know
+    meanwhile. store: the state directory, by default the user's.
     Raises `JobEnded`, or `NotReady` after `timeout_s`; the job keeps running then.
     """
     store = store or Store.of_user(os.environ)
@@ -55,6 +57,7 @@ def wait_until_ready(
             timeout_s=timeout_s,
             stale=stale,
             began_at=began,
+            silent=lambda state: note(_no_output(state, log)),
         )
         state = ready if isinstance(ready, JobState) else shared.ask([session.job])[session.job_id]
         if isinstance(ready, JobState) or state.phase is Phase.ENDED:
@@ -79,6 +82,14 @@ def wait_until_ready(
             store.save(there)
         tunnel = tunnel_of(there, ready, store, login or _login_of(session))
         return Connection(there, ready, state, tunnel, _notices(there, state, log))
+
+
+def _no_output(state: JobState, log: JobLog) -> str:
+    return (
+        f"the job has been running for two minutes without output: {state.node or 'its node'} may"
+        f" have another file system at {log.path.parent} than this host. If so, set SLURM_NB_HOME"
+        " to a directory that both share, and submit again"
+    )
 
 
 def _login_of(session: Session) -> Login:

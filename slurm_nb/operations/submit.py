@@ -11,12 +11,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login, find_login, login_addresses
 from slurm_nb.errors import SchedulerError, SlurmNbError, SubmissionUnknown, UserError
 from slurm_nb.job import kit
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
+from slurm_nb.operations import before_queue
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL, Job, Scheduler
 from slurm_nb.session.pending import PendingSubmission, begin, record
@@ -39,7 +40,12 @@ def render(spec: JobSpec, *, template: str | None = None, store: Store | None = 
             hint="set one: slurm-nb password",
             options=("auth",),
         )
-    text = script.render(spec, state_dir=store.folder, template=template)
+    text = script.render(
+        spec,
+        state_dir=store.folder,
+        template=template,
+        login_addresses=login_addresses(os.environ),
+    )
     kit.install(store.kits)
     return text
 
@@ -70,6 +76,14 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
     script = render(spec, template=template, store=store)
+    for words in before_queue.check(
+        spec,
+        state_dir=store.folder,
+        kit_dir=store.kits / kit.digest(),
+        environ=os.environ,
+        template=template,
+    ):
+        note(words)
     jobs = scheduler(LOCAL if local else "slurm", store)
     plan = _plan(
         spec,
@@ -85,7 +99,7 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     beside: list[str] = []
     try:
         with _signals_wait():
-            job = _hand_over(jobs, script, spec, pending, tell=beside.extend)
+            job = _hand_over(jobs, script, spec, pending, tell=beside.extend, say=note)
             session = _keep(store, pending, job, saved)
     except SubmissionUnknown as lost:
         note(f"{lost}; checking whether the job exists")
@@ -130,17 +144,19 @@ def _record(pending: PendingSubmission, script: Path) -> None:
         record(pending, script)
 
 
-def _hand_over(
+def _hand_over(  # noqa: PLR0913  the last two are by name
     jobs: Scheduler,
     script: str,
     spec: JobSpec,
     pending: PendingSubmission,
+    *,
     tell: Callable[[list[str]], None],
+    say: Callable[[str], None],
 ) -> Job:
     """Submit the job; drop the record of a submission that the scheduler rejects."""
     cluster, before = pending.session.cluster, partial(_record, pending)
     try:
-        return jobs.submit(script, spec, cluster=cluster, before=before, tell=tell)
+        return jobs.submit(script, spec, cluster=cluster, before=before, tell=tell, say=say)
     except SubmissionUnknown:
         raise
     except SchedulerError:

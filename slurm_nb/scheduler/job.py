@@ -110,7 +110,7 @@ class Scheduler(Protocol):
         Raises `SchedulerError` if there is no cluster, or it does not respond.
         """
 
-    def submit(
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
@@ -118,15 +118,20 @@ class Scheduler(Protocol):
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Job:
         """Submit `script`; the caller saves the job before anything else.
 
         before: called with the unique path of the script, just before the submission. tell: called
-        with the messages of the scheduler, one per line.
+        with the messages of the scheduler, one per line; say: with each line while Slurm makes
+        sbatch try again.
 
         Raises `SchedulerError` if the scheduler rejects the job, `SubmissionUnknown` if there may
         or may not be a job.
         """
+
+    def hosts_of(self, job: Job, node: str) -> list[str]:
+        """Return other names and addresses of the job's node; never raises."""
 
     def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Job:
         """Find the job of a lost answer; raise `lost` if it does not appear in a while."""

@@ -44,7 +44,11 @@ class Local:
         """Return `local`."""
         return LOCAL
 
-    def submit(
+    def hosts_of(self, job: Job, node: str) -> list[str]:
+        """Return none: it is this machine."""
+        return []
+
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
@@ -52,6 +56,7 @@ class Local:
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Job:
         """Start `script`, which keeps running after this process and its shell have ended."""
         if spec.sbatch_options:

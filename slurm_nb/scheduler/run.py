@@ -65,7 +65,11 @@ def run(
             f"{argv[0]} is not on PATH", hint="run slurm-nb on a login node of your cluster"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise SchedulerError(f"{argv[0]} did not respond within {timeout_s:g} s") from error
+        said = error.stderr if isinstance(error.stderr, bytes) else b""
+        words = " ".join(said.decode("utf-8", "replace").split())
+        raise SchedulerError(
+            f"{argv[0]} did not respond within {timeout_s:g} s{f': {words}' if words else ''}"
+        ) from error
     except OSError as error:
         raise SchedulerError(f"cannot run {argv[0]}: {error.strerror}") from error
     return Result(done.returncode, done.stdout, done.stderr)

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,10 @@ from submitit.slurm.slurm import SlurmExecutor
 from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import cannot_write
 
-# sbatch itself gives up after 10 s if the controller hangs; MessageTimeout may be longer.
-_SBATCH_TIMEOUT_S = 90
+# sbatch itself gives up after 10 s if the controller hangs; MessageTimeout may be longer. If Slurm
+# accepts no more jobs (MaxJobCount), it tries again for 120 s (sbatch.c, MAX_RETRIES).
+_SBATCH_TIMEOUT_S = 150
+_TELL_AFTER_S = 2.0
 _TIMED_OUT = 124  # timeout(1), coreutils 9.1
 _KILLED = range(129, 193)  # 128 and a signal's number
 _ANSWER = re.compile(r"(?P<job_id>\d+)(?:;(?P<cluster>[\w.-]+))?", re.ASCII)
@@ -44,7 +47,7 @@ class Submitted:
 class Sbatch(SlurmExecutor):
     """submitit's Slurm executor, submitting our script in place of its own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first two are by name
         self,
         folder: Path,
         script: str,
@@ -52,8 +55,10 @@ class Sbatch(SlurmExecutor):
         environ: Mapping[str, str],
         clusters: str = "",
         before: Callable[[Path], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__(folder)
+        self._say = say
         self._script = script
         self._environ = environ
         self._clusters = clusters
@@ -69,13 +74,35 @@ class Sbatch(SlurmExecutor):
         with tempfile.TemporaryDirectory(prefix="slurm-nb-") as heard, _environment(self._environ):
             self._heard = Path(heard)
             try:
-                job = self._submit_command("")
+                with self._told_while_it_waits():
+                    job = self._submit_command("")
             except (FailedJobError, FailedSubmissionError) as error:
                 raise self._failed(error) from error
             words = self._said("stderr")
         if self.script_path and self.script_path.is_symlink():  # submitit links to the new name
             self.script_path.unlink()
-        return Submitted(job.job_id, self._cluster, [line for line in words.splitlines() if line])
+        lines = [line for line in words.splitlines() if line and line not in self._told]
+        return Submitted(job.job_id, self._cluster, lines)
+
+    @contextlib.contextmanager
+    def _told_while_it_waits(self) -> Iterator[None]:
+        """Say each line of sbatch's while it tries again, as it does when Slurm takes no jobs."""
+        done = threading.Event()
+        self._told: list[str] = []
+
+        def follow() -> None:
+            while not done.wait(_TELL_AFTER_S):
+                for line in self._said("stderr").splitlines()[len(self._told) :]:
+                    self._told.append(line)
+                    self._say(line)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     @classmethod
     def affinity(cls) -> int:
@@ -118,18 +145,24 @@ class Sbatch(SlurmExecutor):
         """Return the error: sbatch rejected the job, or there may or may not be one."""
         code = getattr(error.__cause__, "returncode", 0)
         said = self._said("stderr") or (str(error) if code == 0 else self._said("stdout"))
-        words = " ".join(said.split()) or f"sbatch ended with exit code {code} without a message"
+        words = _lines(said) or f" sbatch ended with exit code {code} without a message"
         killed = code < 0 or code == _TIMED_OUT or code in _KILLED
         # "Socket timed out on send/recv operation" was seen with exit code 1, and the job ran.
         if code == 0 or killed or "timed out" in words.lower():
             return SubmissionUnknown(
-                f"sbatch gave no job id: {words}",
+                f"sbatch gave no job id:{words}",
                 script=str(self.script_path),
                 clusters=self._clusters,
             )
         if self.script_path:
             self.script_path.unlink(missing_ok=True)
-        return SchedulerError(f"sbatch rejected the job: {words}", hint="nothing was submitted")
+        return SchedulerError(f"sbatch rejected the job:{words}", hint="nothing was submitted")
+
+
+def _lines(said: str) -> str:
+    """Return a site's or sbatch's words: one line after a blank, several ones below each other."""
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    return ("\n  " if len(lines) > 1 else " ").join(["", *lines])
 
 
 @contextlib.contextmanager

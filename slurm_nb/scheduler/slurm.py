@@ -68,7 +68,7 @@ class Slurm:
             )
         return match[1]
 
-    def submit(
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
@@ -76,6 +76,7 @@ class Slurm:
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Job:
         """Submit `script` with sbatch to the clusters in -M, else to `cluster`.
 
@@ -96,6 +97,7 @@ class Slurm:
             ),
             clusters=clusters_asked_for(os.environ, options),
             before=before,
+            say=say,
         )
         try:
             submitted = submission.submit_script()
@@ -157,6 +159,14 @@ class Slurm:
         asked = [job_id for job_id, state in states.items() if _lacks(state)]
         said = _accounting(asked, cluster_option(job)) if asked else {}
         return {job_id: _with(state, said.get(job_id)) for job_id, state in states.items()}
+
+    def hosts_of(self, job: Job, node: str) -> list[str]:
+        """Return a node's host name and address, which may differ from its name in Slurm."""
+        words = ["scontrol", *cluster_option(job), "-o", "show", "node", node]
+        with contextlib.suppress(SchedulerError):
+            said = run(words, timeout_s=QUERY_TIMEOUT_S).stdout
+            return re.findall(r"\bNode(?:HostName|Addr)=(\S+)", said)
+        return []
 
     def cancel(self, job: Job) -> None:
         """Cancel the job with scancel, unless it has ended."""

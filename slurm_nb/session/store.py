@@ -31,8 +31,9 @@ from slurm_nb.errors import UserError
 from slurm_nb.files import (
     SECRETS,
     cannot_write,
+    check_above,
     check_directory_is_ours,
-    check_parent,
+    check_home,
     check_private,
     make_private,
     refresh_nfs,
@@ -69,13 +70,13 @@ class Store:
 
         Raises `UserError` if that fails or the directory belongs to somebody else.
         """
+        check_home()
         store = cls(state_dir(environ))
         check_directory_is_ours(store.folder, _OURS)
         make_private(store.folder)
         for name in ("jobs", "sessions", "submitting", "answers", "kits"):
             make_private(store.folder / name)
-        for folder in store.folder.resolve().parents:
-            check_parent(folder)
+        check_above(store.folder)
         return store
 
     @property

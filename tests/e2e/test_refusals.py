@@ -26,14 +26,20 @@ exit 1
 
 
 def test_jupyter_missing_in_the_environment_is_told_at_once(alice: Scientist) -> None:
-    """A --python without Jupyter ends with 4, Slurm's state, what is missing, and the cure."""
-    said = alice.slurm_nb("submit", "--python", "/usr/bin/python3", timeout_s=30)
+    """A --python without Jupyter ends with 4, Slurm's state, what is missing, and the cure. This
+    host does not know whether --setup brings one, so it says so and submits.
+    """
+    words = ["--python", "/usr/bin/python3", "--setup", "true"]
+    said = alice.slurm_nb("submit", *words, timeout_s=30)
 
     assert said.exit_code == 4
     assert "FAILED (NonZeroExitCode)" in said.stderr
-    assert "/usr/bin/python3" in said.stderr
-    assert "has no jupyter_server" in said.stderr
-    assert "-m pip install" in said.stderr
+    before, _, after = said.stderr.partition("Submitted job")
+    assert "jupyter_server 2.0 or later" in before
+    assert "as seen from this host" in before
+    assert "/usr/bin/python3 on c" in after
+    assert "it does not have jupyter_server 2.0 or later" in after
+    assert "--env" in after
 
 
 def test_an_account_that_slurm_refuses_leaves_no_job_and_no_session(alice: Scientist) -> None:
@@ -44,6 +50,31 @@ def test_an_account_that_slurm_refuses_leaves_no_job_and_no_session(alice: Scien
     assert said.stderr.count(f"account {REFUSED_ACCOUNT} does not exist here") == 1
     assert alice.squeue("%i") == []
     assert list(alice.state.glob("sessions/*/*")) == list((alice.state / "jobs").iterdir()) == []
+
+
+RETRIES = """#!/bin/bash
+echo "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying" >&2
+sleep 4
+printf 'sbatch: error: %s\\n' 'the queue is full' 'see https://hpc.edu/queue' 'or ask us' >&2
+exit 1
+"""
+
+
+def test_a_slurm_that_takes_no_jobs_is_told_while_sbatch_tries_again(alice: Scientist) -> None:
+    """With MaxJobCount reached (seen by sbatch's words): nobody stares at a silent terminal, the
+    site's lines stay lines, and no note of a submission remains.
+    """
+    env = alice.program("sbatch", RETRIES)
+
+    said = alice.slurm_nb("submit", env=env)
+
+    lines = said.stderr.splitlines()
+    retrying = "Note: sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
+    assert said.exit_code == 3
+    assert lines[0] == retrying
+    assert "  sbatch: error: see https://hpc.edu/queue" in lines
+    assert "nothing was submitted" in lines[-1]
+    assert list((alice.state / "submitting").iterdir()) == []
 
 
 def test_a_partition_that_is_not_there_is_refused(alice: Scientist) -> None:

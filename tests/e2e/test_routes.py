@@ -164,3 +164,14 @@ def test_what_forked_children_print_still_reaches_the_cell(alice: Scientist) -> 
         seen = alice.run_cell(record["url"], code)
 
     assert sorted(seen["output"].splitlines()) == ["from a child", "from the kernel"]
+
+
+def test_the_direct_way_needs_no_name_of_the_login_node(alice: Scientist) -> None:
+    """Where the node cannot resolve it, an address that the login node had at submission does."""
+    line = "export SLURM_SUBMIT_HOST=no-such-host.invalid"
+
+    record = alice.submit("-w", "c1", "--route", "direct", "--setup", line)
+
+    assert f":{BOUND['direct'][0]}:" in record["tunnel_command"]
+    with alice.tunnel(record["tunnel_command"]):
+        assert alice.run_cell(record["url"], "print(6 * 7)")["output"] == "42\n"

@@ -166,9 +166,7 @@ def test_a_job_does_not_use_a_damaged_kit(store: Store, damage: Callable[[Path],
     who = {"cluster": "hpc", "job_id": "7", "nonce": nonce}
     progress = read_progress(done.stdout.splitlines(), who=who)
     assert progress.failure
-    assert progress.failure.text == (
-        f"the kit {kit.digest()} is missing or damaged, as seen from c1"
-    )
+    assert progress.failure.text == (f"the kit {kit.digest()} is missing or damaged on c1")
     assert "submit again" in progress.failure.cure
     assert progress.exit_code == done.returncode == 1
     assert "Jupyter" not in done.stdout

@@ -376,3 +376,11 @@ def test_an_environment_that_can_not_be_is_refused(changes: dict[str, Any], said
 def test_an_environment_is_taken_as_it_is(changes: dict[str, Any]) -> None:
     """Paths, names and URIs reach the job unchanged."""
     assert {name: getattr(job(**changes), name) for name in changes} == changes
+
+
+def test_a_heterogeneous_job_is_refused_in_plain_words() -> None:
+    """sbatch would take it for two jobs."""
+    with pytest.raises(UserError, match="one job, not a heterogeneous one") as caught:
+        JobSpec(notebook_dir=Path("/"), sbatch_options=("-n1", ":", "-n1"))
+
+    assert caught.value.hint == "leave out `:` and the options after it"

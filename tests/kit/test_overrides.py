@@ -299,3 +299,15 @@ def test_a_setting_that_was_only_looked_at_is_not_told(tmp_path: Path) -> None:
     )
 
     assert found(tmp_path) == []
+
+
+def test_a_setting_of_notebook_6_that_jupyter_no_longer_reads_is_told(tmp_path: Path) -> None:
+    """notebook_shim passes on what ServerApp knows, and drops the rest without a word."""
+    path = tmp_path / "jupyter_notebook_config.py"
+    path.write_text(
+        "c.NotebookApp.nbserver_extensions = {'x': True}\nc.NotebookApp.terminals_enabled = False\n"
+    )
+
+    (text,) = found(tmp_path)
+    setting = "Jupyter no longer reads NotebookApp.nbserver_extensions"
+    assert text == f"{setting}, which your configuration ({path}) sets"

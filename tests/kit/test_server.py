@@ -715,6 +715,44 @@ def test_the_direct_route_binds_one_address(
     assert (ready.address, ready.fingerprint) == (server.ip, None)
 
 
+@pytest.mark.parametrize(
+    ("routes", "address"),
+    [
+        ({"10.1.0.1": "10.1.0.9", "203.0.113.5": "192.168.0.9"}, "10.1.0.9"),
+        ({"203.0.113.5": "192.168.0.9"}, "192.168.0.9"),
+    ],
+)
+@pytest.mark.usefixtures("token_file")
+def test_a_login_node_without_a_name_is_found_by_its_addresses(
+    routes: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The node may not resolve SLURM_SUBMIT_HOST; a route of its own beats the default one."""
+    hand_over(monkeypatch, tmp_path, ROUTE="direct", LOGIN_ADDRESSES=" ".join(routes))
+    monkeypatch.setenv("SLURM_SUBMIT_HOST", "no-such-host.invalid")
+    known = {**routes, "198.51.100.1": "192.168.0.9"}
+    monkeypatch.setattr(kit_server, "_address_towards", lambda host: known.get(host, ""))
+
+    assert configured().ServerApp.ip == address
+    assert "SLURM_NB_LOGIN_ADDRESSES" not in os.environ
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_users_own_root_goes_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    """A preferred_dir elsewhere stops Jupyter, for its root directory is another one."""
+    own = Config()
+    own.ServerApp.preferred_dir = own.FileContentsManager.preferred_dir = "/usr"
+    own.ServerApp.file_to_run = "/usr/x.ipynb"
+    own.AsyncLargeFileManager.root_dir = "/usr"
+
+    c = configured(own)
+
+    manager = import_item("jupyter_server.services.contents.largefilemanager.AsyncLargeFileManager")
+    assert c.ServerApp.preferred_dir == c.ServerApp.root_dir == "/home/alice"
+    assert c.ServerApp.file_to_run == ""
+    c.AsyncLargeFileManager.root_dir = str(tmp_path)
+    assert manager(config=c).preferred_dir == ""
+
+
 @pytest.mark.usefixtures("token_file")
 def test_a_login_node_that_is_not_known_ends_the_job(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kit_dir: Path

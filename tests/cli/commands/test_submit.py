@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -487,3 +488,23 @@ def test_the_block_after_submit_is_short(run: Run, store: Store) -> None:
     assert len(lines) <= 18
     assert "In a new terminal on your laptop, leave this" in lines[3]
     assert [line.split()[0] for line in lines[-4:]] == ["Ends:", "Status:", "Show", "Cancel:"]
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o277, 0o022])
+def test_a_umask_that_takes_from_the_owner_does_no_harm(
+    run: Run, slurm: AddProgram, umask: int
+) -> None:
+    """What slurm-nb writes it can read; what the umask takes from others stays taken."""
+    slurm("sbatch", 'umask >"$0.umask"; echo 7')
+    old = os.umask(umask)
+    try:
+        result = run("submit", "--no-wait", "--notebook-dir", "/")
+        left = run("list")
+    finally:
+        os.umask(old)
+
+    assert result.code == 0, result
+    assert left.code == 0
+    assert "submitting" not in left.err
+    told = slurm("unused", "").with_name("sbatch.umask").read_text(encoding="ascii")
+    assert int(told, 8) == umask & 0o077
