@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from sphinx.application import Sphinx
 
 import slurm_nb
+
+sys.path.insert(0, str(Path(__file__).parent))
+import generate  # in this directory, which is not on the path of Sphinx
 
 project = "slurm-nb"
 author = "The slurm-nb developers"
@@ -32,6 +38,7 @@ _NAVIGATION = {
         "how-to/lab-and-directory",
         "how-to/gpus",
         "how-to/memory",
+        "how-to/session-page",
         "how-to/idle-and-time-limits",
         "how-to/wait-in-the-queue",
         "how-to/resubmit",
@@ -70,7 +77,6 @@ _NAVIGATION = {
         "explanation/how-it-works",
         "explanation/security",
         "explanation/decisions",
-        "design",
     ],
     "Project": ["contributing", "changelog"],
 }
@@ -85,6 +91,13 @@ def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
         )
 
 
+def _add_generated_parts(app: Sphinx, _page: str, source: list[str]) -> None:
+    if generate.parts_of(source[0]):
+        app.env.note_reread()  # The page is built again each time: the program may have changed.
+        source[0] = generate.built(source[0])
+
+
 def setup(app: Sphinx) -> None:
-    """Add the navigation to the first page."""
+    """Add the navigation to the first page, and to the others what is made from the code."""
     app.connect("source-read", _add_navigation)
+    app.connect("source-read", _add_generated_parts)

@@ -1,8 +1,11 @@
 """The parts of the pages that are made from the code.
 
-A page holds them between `<!-- generated: NAME -->` and `<!-- end -->`. To write them anew:
+A page holds them between a comment with their name and `<!-- end -->`.
 
-    SLURM_NB_UPDATE_GOLDEN=1 .venv/bin/python -m pytest tests/test_docs.py
+- `<!-- generated: NAME -->`: the page is committed with the part. To renew it:
+  `SLURM_NB_UPDATE_GOLDEN=1 .venv/bin/python -m pytest tests/test_docs.py`
+- `<!-- built: NAME -->`: Sphinx fills the part in (conf.py). The committed page has a line there
+  that says where readers on a code host find the same.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from slurm_nb.errors import EXIT_CODES
 from slurm_nb.job import spec
 from slurm_nb.job.spec import JobSpec
 
-_PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PART = re.compile(r"(<!-- (generated|built): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _RANGE = re.compile(r"\s*\[x[<>]=?\d+\]$")
@@ -37,18 +40,28 @@ _TYPES = {
     "Ui": "text",
     "Listen": "text",
     "RouteName": "text",
+    "Peers": "text",
     "Auth": "text",
 }
 
 
 def parts_of(text: str) -> list[str]:
-    """Return the names of the generated parts in a page."""
-    return [part[2] for part in _PART.finditer(text)]
+    """Return the names of the parts in a page."""
+    return [part[3] for part in _PART.finditer(text)]
 
 
-def with_new_parts(text: str) -> str:
-    """Return a page with each of its generated parts made anew."""
-    return _PART.sub(lambda part: f"{part[1]}{PARTS[part[2]]()}{part[3]}", text)
+def committed(text: str) -> str:
+    """Return the page to commit: with its generated parts renewed."""
+    return _PART.sub(lambda part: part[0] if part[2] == "built" else _filled(part), text)
+
+
+def built(text: str) -> str:
+    """Return the page to build: with all of its parts."""
+    return _PART.sub(_filled, text)
+
+
+def _filled(part: re.Match[str]) -> str:
+    return f"{part[1]}{PARTS[part[3]]()}{part[4]}"
 
 
 class _Sections(click.HelpFormatter):

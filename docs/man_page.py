@@ -38,7 +38,7 @@ def man_page() -> str:
 
 
 def _summary() -> str:
-    return (cli.help or "").strip().rstrip(".")
+    return (cli.help or "").strip().partition("\n")[0].rstrip(".")
 
 
 def _command(command: Help) -> str:

@@ -1,4 +1,4 @@
-"""The entry point: loads the program, and answers for what goes wrong before it is loaded."""
+"""The entry point: loads the program, and reports errors of loading it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> None:
         if sys.argv[1:2] not in _WITHOUT_ANSWER:
             if sys.stderr is not None:
                 sys.stderr.write(
-                    "slurm-nb: stdout is closed, so there is nowhere to print the answer\n"
+                    "slurm-nb: stdout is closed, so slurm-nb cannot print the result\n"
                 )
             sys.exit(1)
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the program
@@ -26,15 +26,15 @@ def main() -> None:
     elif sys.__stderr__ is sys.stderr:  # not one of a program that calls this
         sys.stderr = _lossy()
     try:
-        from slurm_nb.cli.main import run  # noqa: PLC0415  Ctrl-C while it loads is no traceback
+        from slurm_nb.cli.main import run  # noqa: PLC0415  no traceback for Ctrl-C during the import
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted; nothing was submitted.\n")
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001  whatever a module of the user's raises
-        sys.stderr.write(f"slurm-nb: can't be loaded: {type(error).__name__}: {error}\n")
+    except Exception as error:  # noqa: BLE001  a module of the user may raise anything
+        sys.stderr.write(f"slurm-nb cannot start: {type(error).__name__}: {error}\n")
         if os.environ.get("PYTHONPATH"):
             sys.stderr.write(
-                "  is a module on PYTHONPATH named like one of Python's? try: env -u PYTHONPATH"
+                "  a module on PYTHONPATH may shadow a standard one; try: env -u PYTHONPATH"
                 " slurm-nb ...\n"
             )
         sys.exit(70)

@@ -1,49 +1,54 @@
-"""What can go wrong, and the exit code that each kind ends the program with.
+"""The error tree, and the exit code of each kind of error.
 
     SlurmNbError
     ├── UserError          1    an option's value, a job id or a file is wrong
-    ├── SchedulerError    3    Slurm refused, or can't be reached
+    ├── UsageError         2    there is no such command or option
+    ├── SchedulerError     3    Slurm rejected the request or cannot be reached
     │   └── SubmissionUnknown    3    sbatch did not say whether there is a job
-    ├── JobEnded          4    the job ended before it was ready
-    └── NotReady          5    waited long enough; the job still lives
+    ├── JobEnded           4    the job ended before it was ready
+    └── NotReady           5    the wait timed out; the job still exists
 
-click's own usage errors end with 2, an interrupt with 130, and an error that is
-slurm-nb's own fault with 70 (EX_SOFTWARE of sysexits.h).
+click's own usage errors end with 2 as well, an interrupt with 130, and an internal error with 70
+(EX_SOFTWARE of sysexits.h).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 EXIT_INTERRUPTED = 130
 EXIT_BUG = 70
 
 EXIT_CODES = {
-    0: "done",
+    0: "success",
     1: "a value or a file is wrong",
-    2: "usage: an unknown option or a missing argument",
-    3: "Slurm refused, or can't be reached",
-    4: "the job ended before it was ready (or, for tunnel-cmd, has ended)",
-    5: "waited long enough, or not ready yet; the job still lives",
-    EXIT_BUG: "a fault of slurm-nb itself; the message names a file with details",
-    129: "the terminal was closed (SIGHUP); a submitted job goes on",
-    EXIT_INTERRUPTED: "interrupted; a submitted job goes on",
-    143: "told to end (SIGTERM); a submitted job goes on",
+    2: "usage error: an unknown option or a missing argument",
+    3: "Slurm rejected the request or cannot be reached",
+    4: "the job ended before Jupyter was ready, or has ended since",
+    5: "Jupyter is not ready yet; the job still exists",
+    EXIT_BUG: "internal error; the message names a file with details",
+    129: "the terminal was closed (SIGHUP); a submitted job keeps running",
+    EXIT_INTERRUPTED: "interrupted; a submitted job keeps running",
+    143: "terminated (SIGTERM); a submitted job keeps running",
 }
 
 
 class SlurmNbError(Exception):
-    """One line for the user: what failed and with which value; `hint` says what to do next."""
+    """One line for the user: what failed and with which value; `hint` is the next step."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", record: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__(message)
         self.hint = hint
+        self.record = record or {}
+        """More keys for the object that --json prints."""
 
 
 class UserError(SlurmNbError):
-    """A value that the user gave, or a file that was read, can't be right."""
+    """A value that the user gave, or a file that slurm-nb read, is wrong."""
 
     exit_code = 1
 
@@ -53,20 +58,26 @@ class UserError(SlurmNbError):
         """Names of the options of `submit` whose values it is about: `("time",)`."""
 
 
+class UsageError(SlurmNbError):
+    """The command line names a command or an option that does not exist."""
+
+    exit_code = 2
+
+
 class SchedulerError(SlurmNbError):
-    """Slurm (or the local machine) refused the request, or did not answer."""
+    """Slurm (or the local machine) rejected the request, or did not respond."""
 
     exit_code = 3
 
 
 class SubmissionUnknown(SchedulerError):
-    """sbatch ended without an answer, so the job may exist all the same."""
+    """sbatch ended without an answer, so it may have created a job."""
 
     def __init__(self, message: str, *, script: str, clusters: str = "") -> None:
         where = f"-M {clusters} " if clusters else ""
         hint = (
-            "a job may exist all the same: look for the one that runs"
-            f" {script} with `squeue {where}--me -o '%i %o'` before you try again"
+            "it may have created a job. Before you try again, check for one that runs"
+            f" {script} with: squeue {where}--me -o '%i %o'"
         )
         super().__init__(message, hint=hint)
         self.script = script
@@ -81,14 +92,19 @@ class JobEnded(SlurmNbError):
 
 
 class NotReady(SlurmNbError):
-    """The job lives, but has not said yet where Jupyter listens."""
+    """The job exists, but has not said yet where Jupyter listens."""
 
     exit_code = 5
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """The question whether one of `known` was meant, with a blank; empty when none is alike."""
-    from difflib import get_close_matches  # noqa: PLC0415  only where a name was mistyped
+def closest(name: str, known: Collection[str]) -> str:
+    """Return the one of `known` that is most similar to `name`; empty if none is."""
+    from difflib import get_close_matches  # noqa: PLC0415  only for a mistyped name
 
-    close = get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}? " if close else ""
+    return next(iter(get_close_matches(name, list(known), n=1)), "")
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Return `did you mean X? ` for the one of `known` that is most similar; empty if none is."""
+    close = closest(name, known)
+    return f"did you mean {close}? " if close else ""

@@ -21,22 +21,22 @@ def state_dir(environ: Mapping[str, str]) -> Path:
 
 
 def user_config_path(environ: Mapping[str, str]) -> Path:
-    """Where the user's file is looked for. A relative XDG_CONFIG_HOME is none (XDG base dirs)."""
+    """Return the path of the user's config file, ignoring a relative XDG_CONFIG_HOME (XDG)."""
     base = Path(environ.get("XDG_CONFIG_HOME", ""))
     if not base.is_absolute():
-        base = Path(os.path.expanduser("~/.config"))  # noqa: PTH111  where there is no home either
+        base = Path(os.path.expanduser("~/.config"))  # noqa: PTH111  works without a home as well
     return base / "slurm-nb/config.toml"
 
 
 def template_folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where a template is looked up by its name: the user's folder, the site's, the examples."""
+    """Return the folders of named templates: the user's, the site's, the examples."""
     site = Path(environ.get("SLURM_NB_SITE_CONFIG") or SITE_CONFIG).absolute()
-    beside = (user_config_path(environ), site)
-    return (*(path.parent / "templates" for path in beside), templates_folder() / "sites")
+    configs = (user_config_path(environ), site)
+    return (*(path.parent / "templates" for path in configs), templates_folder() / "sites")
 
 
 def templates_folder() -> Path:
-    """The folder of job templates: beside the package, or one level up in a checkout."""
+    """Return the folder of job templates: in the package, or one level up in a checkout."""
     package = Path(__file__).parent
     inside = package / "job_templates"
     return inside if inside.is_dir() else package.parent / "job_templates"

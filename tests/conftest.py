@@ -101,7 +101,7 @@ def recorded_json(name: str) -> list[Any]:
 @pytest.fixture
 def spec() -> JobSpec:
     """A job that asks for nothing in particular."""
-    return JobSpec(notebook_dir=Path("/home/alice"), python=Path("/usr/bin/python3"))
+    return JobSpec(notebook_dir=Path("/"), python=Path("/usr/bin/true"))
 
 
 @pytest.fixture

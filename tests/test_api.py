@@ -156,7 +156,7 @@ def test_a_password_that_is_missing_is_told_before_anything_is_submitted(
 ) -> None:
     """Also where no command is in between."""
     spec = JobSpec(notebook_dir=tmp_path, auth="password")
-    with pytest.raises(UserError, match="there is no password"):
+    with pytest.raises(UserError, match="you have not set a password"):
         slurm_nb.submit(spec, login=LOGIN)
 
     write_private(store.password_path, "argon2:x")

@@ -9,17 +9,29 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "slurm_nb"
-DESIGN = ROOT / "docs/design.md"
-PAGES = [DESIGN, ROOT / "docs/contributing.md"]
+HOW_IT_WORKS = ROOT / "docs/explanation/how-it-works.md"
+DECISIONS = ROOT / "docs/explanation/decisions.md"
+CONTRIBUTING = ROOT / "docs/contributing.md"
+PAGES = [HOW_IT_WORKS, DECISIONS, CONTRIBUTING]
+MOST_FILES = {
+    "A command": 4,
+    "An option of sbatch": 5,
+    "An option that reaches the server": 8,
+    "A cause of an ending": 5,
+    "A route": 12,
+    "A site's template": 4,
+    "A file of the kit": 2,
+}
 _ROW = re.compile(r"^\| `([\w.]+)` \|", re.MULTILINE)
+_FILE_TO_TOUCH = re.compile(r"^\d+\. `", re.MULTILINE)
 _RECORD = re.compile(r"^### (\d+)\. ", re.MULTILINE)
 _PATH = re.compile(r"`([\w.]+/[\w./-]*(?:/|\.(?:py|js|j2|sh|md|txt|diff)))`")
 
 
-def test_the_packages_of_the_design_page_are_those_that_there_are() -> None:
+def test_the_packages_of_the_page_are_those_that_there_are() -> None:
     """A new package or module of the root gets its line."""
     found = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    text = DESIGN.read_text(encoding="utf-8")
+    text = HOW_IT_WORKS.read_text(encoding="utf-8")
 
     rows = _ROW.findall(text.partition("\n## Packages\n")[2].partition("\n## ")[0])
 
@@ -28,7 +40,7 @@ def test_the_packages_of_the_design_page_are_those_that_there_are() -> None:
 
 def test_the_decisions_have_numbers_of_their_own() -> None:
     """A record is cited by its number, so there is none twice, and no gap."""
-    numbers = [int(number) for number in _RECORD.findall(DESIGN.read_text(encoding="utf-8"))]
+    numbers = [int(number) for number in _RECORD.findall(DECISIONS.read_text(encoding="utf-8"))]
 
     assert len(numbers) > 40
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
@@ -41,6 +53,16 @@ def test_every_file_that_a_page_for_developers_names_exists(page: Path) -> None:
 
     assert paths
     assert [path for path in paths if not _is_there(path)] == []
+
+
+def test_a_change_touches_few_files() -> None:
+    """Each list of "How to add" has a file per number, and no more than was agreed on."""
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    lists = text.partition("\n## How to add\n")[2].partition("\n## ")[0].split("\n### ")[1:]
+
+    counts = {each.partition("\n")[0]: len(_FILE_TO_TOUCH.findall(each)) for each in lists}
+
+    assert counts == MOST_FILES
 
 
 def _is_there(path: str) -> bool:

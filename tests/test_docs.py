@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import html
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -18,6 +21,7 @@ from man_page import man_page
 from slurm_nb.cli.main import cli
 from slurm_nb.errors import EXIT_CODES
 from slurm_nb.files import write_private
+from slurm_nb.job.spec import JobSpec
 from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler import environment
 from slurm_nb.scheduler.job import Job
@@ -87,11 +91,31 @@ def test_the_generated_parts_of_the_pages_are_the_programs(page: Path) -> None:
     """They equal what the code says; renew them with SLURM_NB_UPDATE_GOLDEN=1."""
     text = page.read_text(encoding="utf-8")
 
-    made = generate.with_new_parts(text)
+    made = generate.committed(text)
 
     if os.environ.get("SLURM_NB_UPDATE_GOLDEN"):
         page.write_text(made, encoding="utf-8")
     assert made == page.read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(180)  # Sphinx starts
+def test_the_built_pages_hold_what_the_program_says(tmp_path: Path) -> None:
+    """Each command with its options, each key of a config file and each field of a job."""
+    submit = cli.get_command(click.Context(cli), "submit")
+    assert submit is not None
+    named = [(each.path, *_terms(each)) for each in generate.helps()]
+    variables = [str(param.envvar) for param in submit.params if param.envvar]
+    subprocess.run([sys.executable, "-m", "sphinx", "--quiet", DOCS, tmp_path], check=True)
+
+    for page, expected in (
+        ("reference/commands", [term for terms in named for term in terms]),
+        ("reference/config", variables),
+        ("admin/templates", [f"spec.{field.name}" for field in fields(JobSpec)]),
+    ):
+        text = (tmp_path / f"{page}.html").read_text(encoding="utf-8")
+        said = html.unescape(re.sub(r"<[^>]+>", "", text))
+        assert len(expected) > 20
+        assert [each for each in expected if not re.search(rf"{re.escape(each)}(?!\w)", said)] == []
 
 
 def test_every_generated_part_is_on_one_page() -> None:
@@ -130,7 +154,7 @@ def test_the_readme_is_short() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     """Relative links and pictures exist."""
-    links = _LINK.findall(page.read_text(encoding="utf-8"))
+    links = _LINK.findall(generate.built(page.read_text(encoding="utf-8")))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
@@ -138,7 +162,7 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
     """The part of a link after # is a heading of that page, as GitHub writes it."""
-    links = _ANCHOR.findall(page.read_text(encoding="utf-8"))
+    links = _ANCHOR.findall(generate.built(page.read_text(encoding="utf-8")))
 
     assert [
         link for link in links if link[1] not in _anchors(page.parent / (link[0] or page))
@@ -194,12 +218,15 @@ def test_the_man_page_shows_every_command(tmp_path: Path) -> None:
 
     assert done.stderr == ""
     lines = [line.strip() for line in re.sub(".\b", "", done.stdout).splitlines()]
-    terms = [
-        term for each in generate.helps() for rows in each.sections.values() for term, _ in rows
-    ]
+    terms = [term for each in generate.helps() for term in _terms(each)]
     paths = [each.path for each in generate.helps()]
     assert [path for path in paths if path not in lines] == []
     assert [term for term in terms if not any(line.startswith(term) for line in lines)] == []
+
+
+def _terms(command: generate.Help) -> list[str]:
+    """Options and subcommands as `--help` shows them: `-A, --account TEXT`."""
+    return [term for rows in command.sections.values() for term, _ in rows]
 
 
 def _tests(path: Path) -> list[str]:
@@ -212,5 +239,5 @@ def _tests(path: Path) -> list[str]:
 
 
 def _anchors(page: Path) -> list[str]:
-    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+    headings = _HEADING.findall(generate.built(page.read_text(encoding="utf-8")))
     return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]

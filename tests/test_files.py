@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from slurm_nb.errors import UserError
-from slurm_nb.files import refresh_nfs, write_private
+from slurm_nb.files import cannot_write, refresh_nfs, write_private
 
 
 def test_a_file_that_cannot_be_written_keeps_its_old_text(tmp_path: Path) -> None:
@@ -16,9 +17,9 @@ def test_a_file_that_cannot_be_written_keeps_its_old_text(tmp_path: Path) -> Non
     folder.mkdir()
     (folder / "in the way").mkdir()
 
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="cannot write"):
         write_private(folder / "in the way", "text")
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="cannot write"):
         write_private(folder / "missing" / "file", "text")
 
     assert [path.name for path in folder.iterdir()] == ["in the way"]
@@ -42,3 +43,17 @@ def test_refreshing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> No
     refresh_nfs(tmp_path / "missing")
 
     assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_home_is_said_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The user needs room, not the path of a temporary file."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    home = str(cannot_write(tmp_path / "x.new", OSError(number, "")))
+    other = str(cannot_write(Path("/scratch/x"), OSError(number, "")))
+
+    assert home == "your home directory is full, or you have reached your quota"
+    assert other == "the disk of /scratch is full, or you have reached your quota"

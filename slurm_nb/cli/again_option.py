@@ -1,4 +1,4 @@
-"""The option `--again`: a submission with the options of an earlier one."""
+"""The option `--again`: resubmit with the options of an earlier session."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _META = "slurm_nb.job.saved_options"
 
 
 def key_of(param: click.Parameter) -> str:
-    """The name of an option in config files: `cpus-per-task` of `--cpus-per-task`."""
+    """Return the name of an option in config files: `cpus-per-task` for `--cpus-per-task`."""
     long = [opt for opt in param.opts if opt.startswith("--")]
     return long[0][2:] if long else str(param.name).replace("_", "-")
 
 
 def with_earlier(ctx: click.Context, args: list[str]) -> list[str]:
-    """`args` after the options of the session that `--again` names in them.
+    """Put the options of the session that `--again` names before `args`.
 
-    Of an option that stands twice click takes the last; lists would add up, so the earlier one
-    goes. Raises `UserError` when there is no such session, or its options are not known.
+    click uses the last value of an option, but adds up lists, so this leaves out earlier lists.
+    Raises `UserError` if there is no such session, or its options are unknown.
     """
     command = ctx.command
     probe = click.Context(command, resilient_parsing=True, **command.context_settings)
@@ -39,8 +39,8 @@ def with_earlier(ctx: click.Context, args: list[str]) -> list[str]:
     session = find_session(probe.meta[_META], store=ctx.ensure_object(UserContext).store)
     if not session.options:
         raise UserError(
-            f"--{AGAIN} {session.job_id}: how that job was submitted is not known",
-            hint="give the options anew: slurm-nb submit",
+            f"--{AGAIN} {session.job_id}: the options of this job are unknown",
+            hint="write the options again: slurm-nb submit",
         )
     earlier, passed_on = split_words(session.options)
     replaced = tuple(f"--{key}=" for key in given)
@@ -60,5 +60,5 @@ again_option = click.option(
     expose_value=False,
     callback=_keep,
     shell_complete=complete_session,
-    help="With the options of that session, but for those that you give.",
+    help="Resubmit a session; options given here override its options.",
 )

@@ -1,4 +1,4 @@
-"""Options that may also stand in config files and in SLURM_NB_SUBMIT_* variables.
+"""Options that config files and SLURM_NB_SUBMIT_* variables can set too.
 
 `Configured` is the command, `profile_option` reads the files for it. Order: flag > environment
 > profile > user's file > site's file > default; click looks in the environment and in its
@@ -26,17 +26,21 @@ from slurm_nb.errors import SlurmNbError, UserError, did_you_mean
 
 PREFIX = "SLURM_NB_SUBMIT_"
 _META = "slurm_nb.config.layers"
+# In --help a switch is shown without its opposite, and most help texts fit on one line.
+_NEGATION = re.compile(r" / --\S+")
+_NOISE = re.compile(r"\s*\[(?:default: (?:no-(?:\w|-)+|wait)|x>=0)\]$")
+_TERM_WIDTH = 24
 
 
 class _Lines(click.types.StringParamType):
-    """Texts of which a variable holds one on each line; blank lines are none."""
+    """Texts that a variable lists one per line; blank lines are ignored."""
 
     def split_envvar_value(self, rv: str) -> list[str]:
         return [line for line in rv.split("\n") if line.strip()]
 
 
 class _Words(click.types.StringParamType):
-    """Texts of which a variable holds several, as words of a shell."""
+    """Texts that a variable lists as the words of a shell."""
 
     def __init__(self, variable: str) -> None:
         self.variable = variable
@@ -46,13 +50,13 @@ class _Words(click.types.StringParamType):
             return shlex.split(rv)
         except ValueError as error:
             raise UserError(
-                f"{self.variable}: {rv!r} can't be split into words: {error}",
-                hint="quote it as you would for the shell",
+                f"{self.variable}: {rv!r} cannot be split into words: {error}",
+                hint="quote it as in the shell",
             ) from error
 
 
 class Configured(click.Command):
-    """A command that takes each of its options from flags, environment and config files."""
+    """A command that reads its options from flags, environment and config files."""
 
     def __init__(
         self,
@@ -62,12 +66,12 @@ class Configured(click.Command):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._headings = headings
-        """What stands above an option and those after it in `--help`, by the option's key."""
+        """The heading above an option in `--help`, by the option's key."""
         for param in self.keys().values():
             name = key_of(param)
             param.envvar = PREFIX + name.replace("-", "_").upper()
             if _is_switch(param) and not param.secondary_opts:
-                # What a file switches on, a flag can switch off.
+                # A flag can turn off a switch that a file turns on.
                 param.secondary_opts = ["--" + _opposite(name)]
             if param.nargs == -1:
                 param.type = _Words(param.envvar)
@@ -84,22 +88,36 @@ class Configured(click.Command):
                 sections.setdefault(heading, []).append(record)
         for name, records in sections.items():
             with formatter.section(name):
-                formatter.write_dl(records)
+                rows = [(_NEGATION.sub("", term), _NOISE.sub("", text)) for term, text in records]
+                formatter.write_dl(rows, col_max=_TERM_WIDTH)
 
     def keys(self) -> dict[str, click.Parameter]:
-        """What may stand in a config file: the option of each key."""
+        """Return the option of each key that a config file may set."""
         return {key_of(param): param for param in self.params if key_of(param) != AGAIN}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read flags, environment and files; an earlier session's options before the flags."""
+        """Read flags, environment and files; put an earlier session's options before the flags."""
         if not ctx.resilient_parsing:
             _refuse_unknown_variables(self)
-            args = with_earlier(ctx, args)
+            args = with_earlier(ctx, self._open_notebook(ctx, args))
         with _blamed(ctx, self):
             return super().parse_args(ctx, args)
 
+    def _open_notebook(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write `--open=FILE.ipynb` for a `FILE.ipynb` before any `--`."""
+        end = args.index("--") if "--" in args else len(args)
+        try:
+            values, _, _ = self.make_parser(ctx).parse_args(args[:end])
+        except click.UsageError:  # parse_args() reports it
+            return args
+        words = values.get("sbatch_options")
+        if not isinstance(words, tuple) or len(words) != 1 or not words[0].endswith(".ipynb"):
+            return args
+        at = max(i for i, word in enumerate(args[:end]) if word == words[0])
+        return [*args[:at], *args[at + 1 : end], f"--open={words[0]}", *args[end:]]
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own
-        """Run, unless a value is not the site's to give."""
+        """Run, unless a value violates a rule of the site."""
         with _blamed(ctx, self):
             values = with_sbatch_variables(values_in_force(ctx), os.environ)
             check_site(config_of(ctx).site, values)
@@ -107,13 +125,13 @@ class Configured(click.Command):
 
 
 def config_of(ctx: click.Context) -> Config:
-    """The files that were read for this call."""
+    """Return the config files of this call."""
     config: Config = ctx.meta[_META]
     return config
 
 
 def source_of(ctx: click.Context, param: click.Parameter) -> Setting | str | None:
-    """Where the value in force comes from: a setting, a flag, a variable; None: default."""
+    """Return the source of a value: a setting, a flag, a variable; None: the default."""
     source = ctx.get_parameter_source(str(param.name))
     if key_of(param) == "profile" and source is ParameterSource.DEFAULT:
         files = (config_of(ctx).user, config_of(ctx).site)
@@ -126,27 +144,27 @@ def source_of(ctx: click.Context, param: click.Parameter) -> Setting | str | Non
         return str(param.envvar)
     if source is ParameterSource.COMMANDLINE:
         if isinstance(param, click.Argument):
-            return "what follows --"
+            return "the options after --"
         return param.opts[0] if len(param.opts) == 1 else f"--{key_of(param)}"
     return None
 
 
 def submit_command(ctx: click.Context) -> click.Command:
-    """The command `submit` of the group that `ctx` belongs to."""
+    """Return the command `submit` of the group that `ctx` belongs to."""
     group = ctx.find_root().command
     submit = group.get_command(ctx, "submit") if isinstance(group, click.Group) else None
     if submit is None:
-        raise click.UsageError("only as a command of slurm-nb")
+        raise click.UsageError("this is only available as a slurm-nb command")
     return submit
 
 
 def submit_context(ctx: click.Context, *words: str) -> click.Context:
-    """What `submit WORDS` would have in force, without running it."""
+    """Return the context of `submit WORDS`, with all values, without running it."""
     return submit_command(ctx).make_context("submit", list(words))
 
 
 def values_in_force(ctx: click.Context) -> dict[str, InForce]:
-    """Every option of a command that was parsed, by key."""
+    """Return the options of a parsed command with their values, by key."""
     config = config_of(ctx)
     plain = click.Context(ctx.command)
     values = {}
@@ -179,7 +197,7 @@ def _read_files(ctx: click.Context, _param: click.Parameter, value: str | None) 
 
 
 def _load(command: Configured) -> Config:
-    """Both files, each value checked also where another one beats it."""
+    """Read both files and check all of their values, even overridden ones."""
     params = command.keys()
     keys = [config_key(key, param) for key, param in params.items()]
     config = load(os.environ, keys)
@@ -210,7 +228,7 @@ def config_key(name: str, param: click.Parameter) -> Key:
 def complete_profile(
     ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Names of profiles in either file; none when a file is broken."""
+    """Return the names of the profiles in both files; none if a file is broken."""
     submit = submit_command(ctx)
     try:
         config = _load(submit) if isinstance(submit, Configured) else None
@@ -233,14 +251,14 @@ def _refuse_unknown_variables(command: Configured) -> None:
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known:
             raise UserError(
-                f"{name}: there is no such option of submit",
-                hint=f"{did_you_mean(name, known)}or unset it: unset {name}",
+                f"{name}: submit has no such option",
+                hint=f"{did_you_mean(name, known)}To ignore it: unset {name}",
             )
 
 
 @contextmanager
 def _blamed(ctx: click.Context, command: Configured) -> Iterator[None]:
-    """Say of a wrong value which file and line, or which variable, it comes from."""
+    """Add the file and line, or the variable, that a wrong value comes from to the error."""
     try:
         yield
     except click.BadParameter as error:
@@ -249,7 +267,7 @@ def _blamed(ctx: click.Context, command: Configured) -> Iterator[None]:
             raise
         raise UserError(f"{source}: {error.message}") from error
     except UserError as error:
-        if _META not in ctx.meta:  # the files themselves are wrong
+        if _META not in ctx.meta:  # a file is wrong
             raise
         keys = command.keys()
         sources = [source_of(ctx, keys[key]) for key in error.options]
@@ -271,5 +289,5 @@ profile_option = click.option(
     expose_value=False,
     callback=_read_files,
     shell_complete=complete_profile,
-    help="Values of [profiles.NAME] in your or your site's config file.",
+    help="Use [profiles.NAME] of the config files.",
 )

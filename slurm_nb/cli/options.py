@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from slurm_nb.connection.login import Login, find_login
 from slurm_nb.connection.tunnel import check_local_port
 from slurm_nb.errors import SlurmNbError
+from slurm_nb.operations.listing import find_active_session
 from slurm_nb.operations.lookup import find_last_session, find_session, newest_first
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -22,11 +23,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class UserContext:
-    """The state directory and login host of a command's user, each found once, when needed."""
+    """The user's state directory and login host, each determined once, when needed."""
 
     @cached_property
     def store(self) -> Store:
-        """The user's state directory, made if need be."""
+        """The user's state directory, created if it does not exist."""
         return Store.of_user(os.environ)
 
     @cached_property
@@ -34,7 +35,7 @@ class UserContext:
         return find_login(os.environ)
 
     def login_of(self, session: Session) -> Login:
-        """Return the login host of `session`, else the one that the user came in by."""
+        """Return the login host of `session`, else that of the current SSH connection."""
         return Login.parse(session.login_host) if session.login_host else self._login
 
 
@@ -53,7 +54,7 @@ def _local_port(_ctx: click.Context, _param: click.Parameter, value: int | None)
 def complete_session(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Ids of saved sessions that have not ended, the newest first; Slurm is not asked."""
+    """Return the ids of active sessions, the newest first, without querying Slurm."""
     try:
         store = ctx.ensure_object(UserContext).store
         sessions = [each for each in store.all()[0] if store.outcome(each) is None]
@@ -68,14 +69,18 @@ def complete_session(
 
 
 def _about(session: Session) -> str:
-    where = f"on {session.ready.node}" if session.ready else "not seen ready yet"
-    return f"{session.job_name or session.cluster} {where}"
+    """Return what slurm-nb saved about a session, which may have become ready since."""
+    where = f" on {session.ready.node}" if session.ready else ""
+    return f"{session.job_name or session.cluster}{where}"
 
 
 def session_argument(function: _Function) -> _Function:
-    """`JOBID`, which may be a name; `--last`; `-M`: `function` gets the `session` of them."""
+    """Give a command `JOBID`, `--last` and `-M`, and pass it the `session` that they name.
 
-    @click.argument("name", metavar="JOBID", required=False, shell_complete=complete_session)
+    JOBID may be a session's name. Without it the command uses the only active session.
+    """
+
+    @click.argument("name", metavar="[JOBID]", required=False, shell_complete=complete_session)
     @last_option
     @clusters_option
     @pass_user
@@ -89,13 +94,14 @@ def session_argument(function: _Function) -> _Function:
         clusters: str | None,
         **kwargs: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        if last == (name is not None):
-            raise click.UsageError("name one JOBID (or a session's name), or give --last")
-        session = (
-            find_session(name, cluster=clusters, store=user.store)
-            if name is not None
-            else find_last_session(user.store, cluster=clusters)
-        )
+        if last and name is not None:
+            raise click.UsageError("use either JOBID or --last")
+        if name is not None:
+            session = find_session(name, cluster=clusters, store=user.store)
+        elif last:
+            session = find_last_session(user.store, cluster=clusters)
+        else:
+            session = find_active_session(user.store, cluster=clusters)
         return function(*args, session=session, **kwargs)
 
     return with_session  # type: ignore[return-value]
@@ -104,23 +110,23 @@ def session_argument(function: _Function) -> _Function:
 def complete_file(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The shell's own completion of files: with ours installed, it does none unasked."""
+    """Return that the shell completes files here."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def complete_folder(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The shell's own completion of directories."""
+    """Return that the shell completes directories here."""
     return [CompletionItem(incomplete, type="dir")]
 
 
-last_option = click.option("--last", is_flag=True, help="The session that was submitted last.")
+last_option = click.option("--last", is_flag=True, help="Use the session submitted last.")
 clusters_option = click.option(
     "-M",
     "--clusters",
     metavar="NAME",
-    help="The cluster that is meant, where a JOBID is on more than one.",
+    help="Cluster of the session, if a JOBID is on several.",
 )
 job_ids_argument = click.argument(
     "names", metavar="[JOBID]...", nargs=-1, shell_complete=complete_session
@@ -131,12 +137,13 @@ local_port_option = click.option(
     type=int,
     metavar="PORT",
     callback=_local_port,
-    help="Port on your laptop. Default: one that is the same for this job each time.",
+    help="Port on your laptop. [default: fixed for each job]",
 )
 login_host_option = click.option(
     "--login-host",
     "login",
     metavar="HOST[:PORT]",
     callback=_login,
-    help="Login node as your laptop reaches it. Default: the address that you came in by.",
+    help="Login node as your laptop reaches it. Default: the address of your current SSH"
+    " connection.",
 )

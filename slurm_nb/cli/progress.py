@@ -1,4 +1,4 @@
-"""The wait of `submit` and `wait` as the user sees it."""
+"""The output of `submit` and `wait` while they wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts
 from slurm_nb.errors import JobEnded, NotReady
 from slurm_nb.operations.connect import wait_until_ready
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.operations.listing import too_large_for_all_nodes
+from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.times import seconds_until
 
@@ -30,31 +31,35 @@ wait_timeout_option = click.option(
     "--wait-timeout",
     type=click.IntRange(min=0),
     metavar="SECONDS",
-    help="Give up waiting (the job goes on).",
+    help="Stop waiting; the job keeps running.",
 )
 notify_option = click.option(
-    "--notify", is_flag=True, help="Ring the terminal's bell, and set its title, when it is ready."
+    "--notify", is_flag=True, help="Ring the terminal's bell when Jupyter is ready."
 )
 
 
 def wait_for_connection(
     session: Session, user: UserContext, *, timeout_s: float | None, as_json: bool, notify: bool
 ) -> None:
-    """Wait, showing what goes on, and print the way in.
+    """Wait, showing the job's state, and print how to connect.
 
-    Raises `JobEnded`, or `NotReady` after `timeout_s`. A signal that ends this program ends the
-    wait with how to come back.
+    Raises `JobEnded`, or `NotReady` after `timeout_s`. If a signal ends the program, it first
+    prints how to resume waiting.
     """
-    line, login = WaitingLine(session.job_id), user.login_of(session)
+    line, login = WaitingLine(session), user.login_of(session)
     try:
         with _told_when_stopped(session, line):
             reached = wait_until_ready(
-                session, login=login, timeout_s=timeout_s, show=line.show, store=user.store
+                session,
+                login=login,
+                timeout_s=timeout_s,
+                show=line.show,
+                note=line.note,
+                store=user.store,
             )
     except NotReady as error:
-        if as_json:
-            answer_json(report(session, line.state, login=login))
-        raise NotReady(str(error), hint=come_back(session)) from error
+        record = report(session, line.state, login=login) if as_json else {}
+        raise NotReady(str(error), hint=come_back(session), record=record) from error
     except JobEnded:
         _notify(f"job {session.job_id} has ended", wanted=notify)
         raise
@@ -69,26 +74,27 @@ def wait_for_connection(
 
 
 def come_back(session: Session) -> str:
-    """How to take up the wait again, and how to be rid of the job."""
+    """Return how to resume waiting, connect, or cancel the job, one command per line."""
     job_id = session.job_id
     return (
-        f"Job {job_id} goes on. To wait for it again: slurm-nb wait {job_id}"
-        f"; the way in, once it is ready: slurm-nb tunnel-cmd {job_id}"
-        f"; to cancel it: slurm-nb cancel {job_id}"
+        f"Job {job_id} keeps running.\n"
+        f"  Wait again:  slurm-nb wait {job_id}\n"
+        f"  Connect:     slurm-nb tunnel-cmd {job_id}\n"
+        f"  Cancel:      slurm-nb cancel {job_id}"
     )
 
 
 @contextmanager
 def _told_when_stopped(session: Session, line: WaitingLine) -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end the program with a word about the job."""
+    """Have SIGTERM and SIGHUP end the program with a message about the job."""
 
     def stop(number: int, _frame: object) -> None:
         words = f"{line.wipe}{visible(come_back(session))}\n"
         try:
-            os.write(2, words.encode())  # not by the stream: this may come in amid a write to it
+            os.write(2, words.encode())  # the signal may interrupt a write to the stream
         except OSError:  # the terminal is gone
             null = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):  # Python ends with 120 when it can't write what is left
+            for stream in (1, 2):  # Python would exit with 120 if it cannot flush
                 os.dup2(null, stream)
         sys.exit(128 + number)
 
@@ -101,28 +107,29 @@ def _told_when_stopped(session: Session, line: WaitingLine) -> Iterator[None]:
 
 
 def _notify(text: str, *, wanted: bool) -> None:
-    """The bell, and the title of the window (xterm's OSC 0), on a terminal only."""
+    """Ring the bell and set the window's title (xterm's OSC 0), if stderr is a terminal."""
     if wanted and sys.stderr.isatty():
         sys.stderr.write(f"\x1b]0;slurm-nb: {text}\x07\a")
         sys.stderr.flush()
 
 
 class WaitingLine:
-    """The job's state while it is waited for: one live line, or plain ones when not a terminal."""
+    """The job's state during the wait: a line that updates itself, or plain lines in a file."""
 
-    def __init__(self, job_id: str) -> None:
-        self._job_id = job_id
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._job_id = session.job_id
         self._stream = sys.stderr
         self._live = self._stream.isatty()
         self._shown: tuple[str, int] | None = None
         self._told_of_length = self._told_of_no_start = False
         self.state: JobState | None = None
-        """The last one shown."""
+        """The last state shown."""
 
     def show(self, state: JobState | None, waited_s: float) -> None:
-        """To be called often; writes when there is news."""
+        """Write the state if it changed; callers call this often."""
         if state and self.state and (self.state.phase, state.phase) == _BACK_IN_THE_QUEUE:
-            self._note(f"job {self._job_id} was put back into the queue; it will start anew")
+            self.note(f"job {self._job_id} was requeued and will start again")
         self.state = state
         self._tell_of_length(state, waited_s)
         self._tell_of_no_start(state)
@@ -132,18 +139,18 @@ class WaitingLine:
             return
         self._shown = news
         line = visible(f"job {self._job_id}: {text}, {_clock(waited_s)}")
-        if self._live:  # a line that wraps could not be written over
+        if self._live:  # a line that wraps cannot be overwritten
             line = f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K"
         self._stream.write(line if self._live else f"{line}\n")
         self._stream.flush()
 
     @property
     def wipe(self) -> str:
-        """What leaves no half line behind."""
+        """The sequence that erases the live line."""
         return "\r\x1b[K" if self._live and self._shown else ""
 
     def clear(self) -> None:
-        """Leave no half line behind."""
+        """Erase the live line."""
         if self.wipe:
             self._stream.write(self.wipe)
             self._stream.flush()
@@ -154,30 +161,36 @@ class WaitingLine:
         start_s = seconds_until(state.start_time, time.time()) or 0
         if waited_s > _LONG_S or start_s > _LONG_S:
             self._told_of_length = True
-            self._note(
-                "this may take long. You can close the terminal: the job keeps its place in the"
-                f" queue. To wait for it again: slurm-nb wait {self._job_id}; more about it:"
-                f" slurm-nb status {self._job_id}"
+            self.note(
+                "this may take a while. You can close the terminal; the job stays in the queue."
+                f" Wait again with: slurm-nb wait {self._job_id}"
             )
 
     def _tell_of_no_start(self, state: JobState | None) -> None:
         if state is None or state.phase is not Phase.PENDING or self._told_of_no_start:
             return
-        if never_starts(state.reason):
+        too_large = ""
+        if state.reason.startswith(_MAYBE_TOO_LARGE) and self._session.cluster != LOCAL:
+            self._told_of_no_start = True  # one query is enough
+            too_large = too_large_for_all_nodes(self._session)
+        if too_large or never_starts(state.reason):
             self._told_of_no_start = True
             job_id = self._job_id
-            self._note(
-                f"as it is, this job will not start by itself ({state.reason}). To cancel it:"
-                f" slurm-nb cancel {job_id}; to ask for something else: slurm-nb submit"
-                f" --again {job_id} with other options"
+            self.note(
+                f"this job cannot start ({too_large or state.reason}). Cancel it with:"
+                f" slurm-nb cancel {job_id}; then resubmit it with other options:"
+                f" slurm-nb submit --again {job_id} ..."
             )
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """A line beside the live one."""
         self.clear()
         self._shown = None
         say_notices([text])
 
 
+# Reasons of jobs that request more than any node has, if the site lets them into the queue.
+_MAYBE_TOO_LARGE = ("PartitionConfig", "PartitionNodeLimit", "BadConstraints")
 _BACK_IN_THE_QUEUE = (Phase.RUNNING, Phase.PENDING)
 
 

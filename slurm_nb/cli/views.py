@@ -1,4 +1,4 @@
-"""A session as `list` and `status` show it."""
+"""How the commands show a session."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from slurm_nb.cli.console import bold, link
 from slurm_nb.connection.connection import Connection
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import Tunnel
@@ -18,17 +19,15 @@ from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.session.pending import PendingSubmission
 from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.state_cache import is_no_answer
-from slurm_nb.times import duration, seconds_until, time_limit_s
+from slurm_nb.times import duration, seconds_until, time_limit_s, when
 
-_HOST_KEY = """ The first time on a node, ssh asks
-   whether you trust its key."""
-
+_HOST_KEY = "The first time on a node, ssh asks you to confirm its host key.\n"
 
 HEADINGS = ("JOBID", "NAME", "STATE", "NODE", "TIME LEFT", "IDLE")
 
 
 def row(entry: SessionStatus, now_s: float) -> tuple[str, ...]:
-    """`("7", "analysis", "RUNNING", "c1", "3 h 05 min", "12 min")`, for HEADINGS."""
+    """Return `("7", "analysis", "RUNNING", "c1", "3 h 05 min", "12 min")` for HEADINGS."""
     session, state = entry.session, entry.state
     word = state.slurm_state if is_no_answer(state) else str(state)
     if entry.outcome:
@@ -45,7 +44,7 @@ def row(entry: SessionStatus, now_s: float) -> tuple[str, ...]:
 
 
 def record(entry: SessionStatus, now_s: float) -> dict[str, Any]:
-    """The object that `--json` prints of a session."""
+    """Return the object that `list --json` and `status --json` print for a session."""
     session, state, activity = entry.session, entry.state, entry.activity
     return {
         "job_id": session.job_id,
@@ -68,21 +67,21 @@ def record(entry: SessionStatus, now_s: float) -> dict[str, Any]:
 
 
 def time_left_s(entry: SessionStatus, now_s: float) -> int | None:
-    """Until the time limit ends a job that runs."""
+    """Return the time left to a running job; None if it is not running or has no limit."""
     if entry.state.phase is not Phase.RUNNING:
         return None
     return seconds_until(entry.state.end_time, now_s)
 
 
 def idle_s(entry: SessionStatus, now_s: float) -> int | None:
-    """For how long nothing happened; None where that is not known."""
+    """Return how long the session has been idle; None if that is unknown."""
     if entry.activity is None:
         return None
     return max(0, int(now_s - (entry.activity.active_at or now_s)))
 
 
 def idle(entry: SessionStatus, now_s: float) -> str:
-    """`active`, `12 min`, or `-`."""
+    """Return `active`, `12 min`, or `-`."""
     seconds = idle_s(entry, now_s)
     if seconds is None:
         return "-"
@@ -90,16 +89,16 @@ def idle(entry: SessionStatus, now_s: float) -> str:
 
 
 def clock_time(epoch_s: float) -> str:
-    """`2026-11-23 14:00`, in this machine's time."""
+    """Return `2026-11-23 14:00`, in local time."""
     return datetime.fromtimestamp(epoch_s).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006  local
 
 
 def unresolved_line(pending: PendingSubmission) -> str:
-    """What to know of a submission that nobody knows the outcome of."""
+    """Return the message about a submission that may have created a job."""
     where = f"-M {pending.clusters} " if pending.clusters else ""
     return (
-        f"a submission of {clock_time(pending.began_at)} was cut off, and may still become a job;"
-        f" to look: squeue {where}--me -o '%i %o', for the one that runs {pending.script}"
+        f"A submission at {clock_time(pending.began_at)} was interrupted and may have created a"
+        f" job that runs {pending.script}. Check with: squeue {where}--me -o '%i %o'"
     )
 
 
@@ -117,7 +116,7 @@ def report(
     tunnel: Tunnel | None = None,
     login: Login | None = None,
 ) -> dict[str, Any]:
-    """The object that `--json` prints."""
+    """Return the object that --json prints for a connection."""
     ready = session.ready if tunnel else None
     return {
         "job_id": session.job_id,
@@ -136,36 +135,37 @@ def report(
 
 
 def connection_block(reached: Connection) -> str:
-    """The lines for stdout: the command, the URL and what to know of them, and what comes next."""
-    session, ready, state = reached.session, reached.ready, reached.state
-    tunnel, job_id = reached.tunnel, session.job_id
-    host_key = _HOST_KEY if route_to(ready.address).to_node else ""
-    ends = state.end_time.replace("T", " ") if state.end_time else "when you cancel it"
-    if state.phase is Phase.UNKNOWN:
-        ends = f"not known, {state.reason if state.missing else 'Slurm does not answer now'}"
+    """Return the lines for stdout: the command, the URL, when the session ends, what to do next."""
+    session, tunnel, job_id = reached.session, reached.tunnel, reached.session.job_id
+    to_node = session.cluster != LOCAL and route_to(reached.ready.address).to_node
     return f"""
-Jupyter runs on {ready.node}, job {job_id}.
+Jupyter is running on {reached.ready.node} (job {job_id}).
 
-1. On your laptop, run this and leave it running.{host_key}
-   It prints nothing:
+In a new terminal on your laptop, leave this running (it prints nothing):
+{_HOST_KEY if to_node else ""}
+{bold(tunnel.command)}
 
-{tunnel.command}
+Open in your laptop's browser:
 
-2. Open in the laptop's browser:
+{link(tunnel.url)}
+{_below_the_url(session, reached.ready)}
+Ends:        {_ends(session, reached.state)}
+Status:      slurm-nb status {job_id}
+Show again:  slurm-nb tunnel-cmd {job_id}
+Cancel:      slurm-nb cancel {job_id}"""
 
-{tunnel.url}
-{_beside_the_url(session, ready)}
-Ends:       {ends}{_idle_stop(session, state)}; then stop ssh (Ctrl-C)
-How it is:  slurm-nb status {job_id}
-See again:  slurm-nb tunnel-cmd {job_id}
-Cancel:     slurm-nb cancel {job_id}"""
+
+def _ends(session: Session, state: JobState) -> str:
+    """Return `2026-11-23 14:00, or after 60 min without use`."""
+    if state.phase is Phase.UNKNOWN:
+        return f"unknown, because {state.reason if state.missing else 'Slurm does not respond'}"
+    return f"{when(state.end_time) if state.end_time else 'when you cancel it'}" + _idle_stop(
+        session, state
+    )
 
 
 def _idle_stop(session: Session, state: JobState) -> str:
-    """`, or after 60 min without use`; nothing where the time limit comes first.
-
-    Nor for a session that slurm-nb has not submitted.
-    """
+    """Return `, or after 60 min without use`; empty if the time limit is earlier or unknown."""
     if session.submitted_at is None:
         return ""
     seconds = time_limit_s(option_of(session, "idle-timeout") or JobSpec.idle_timeout)
@@ -175,19 +175,22 @@ def _idle_stop(session: Session, state: JobState) -> str:
     return f", or after {duration(seconds)} without use"
 
 
-def _beside_the_url(session: Session, ready: Ready) -> str:
+def _below_the_url(session: Session, ready: Ready) -> str:
     lines = []
     if session.auth == "password":
-        lines.append("Jupyter asks for the password that you gave `slurm-nb password`.")
+        lines.append("Jupyter asks for the password that you set with `slurm-nb password`.")
     exposes = route_to(ready.address).exposes
     if exposes:
-        keys = "password and the token open" if session.auth == "password" else "token opens"
+        keys = "password and the token give" if session.auth == "password" else "token gives"
         lines.append(exposes.format(end=f"{ready.address}:{ready.port}"))
-        leg = "." if ready.fingerprint else ". The last leg is not encrypted (--tls does that)."
-        lines.append(f"only the {keys} it{leg}")
+        lines.append(f"but only the {keys} access.")
+        if not ready.fingerprint:
+            lines.append(
+                "Traffic between login node and compute node is not encrypted (use --tls)."
+            )
     if ready.fingerprint:
-        lines.append("The browser warns of the certificate, which this job has made. Its SHA-256")
+        lines.append("The browser warns about the job's self-signed certificate. Its SHA-256")
         lines.append(f"fingerprint must be {ready.fingerprint}")
     if session.cluster == LOCAL and ready.port:
-        lines.append(f"(On this machine itself no tunnel is needed: same URL, port {ready.port}.)")
+        lines.append(f"(On this machine you need no tunnel: same URL, port {ready.port}.)")
     return "".join(f"{line}\n" for line in lines)

@@ -17,9 +17,9 @@ _COUNT = re.compile(r"(?:^|:)(\d{1,9})$", re.ASCII)
 
 
 def amount(key: str, text: str) -> float:
-    """How much `text` is: seconds, MiB, CPUs or GPUs; infinite for no limit.
+    """Return the amount in `text`: seconds, MiB, CPUs or GPUs; infinite for no limit.
 
-    `text` is as sbatch takes it: `1-12`, `4G`, `a100:2`. Raises `UserError`.
+    `text` is written as for sbatch: `1-12`, `4G`, `a100:2`. Raises `UserError`.
     """
     if key in {"time", "idle-timeout"}:
         return time_limit_s(text, key) or math.inf
@@ -27,20 +27,22 @@ def amount(key: str, text: str) -> float:
         match = _MEM.fullmatch(text)
         if match is None:
             raise UserError(
-                f"--mem {text!r}: not a size", hint="write 4G, 500M or 4096 (MiB)", options=("mem",)
+                f"--mem {text!r}: is not a size",
+                hint="write 4G, 500M or 4096 (MiB)",
+                options=("mem",),
             )
-        # Zero is all that the node has (sbatch(1), --mem).
+        # Zero is all of the node's memory (sbatch(1), --mem).
         return int(match[1]) * _MIB[(match[2] or "M").upper()] or math.inf
     counts = [_COUNT.search(part) for part in text.split(",")]
     if key == "cpus-per-task" and not text.isdecimal():
         counts = [None]
     if None in counts:
-        raise UserError(f"--{key} {text!r}: not a number", options=(key,))
+        raise UserError(f"--{key} {text!r}: is not a number", options=(key,))
     return sum(int(count[1]) for count in counts if count)
 
 
 def gpus_of_gres(text: str) -> str:
-    """The GPUs in a `--gres`: `gpu:a100:2,license:1` is `a100:2`; empty without any."""
+    """Return the GPUs in a `--gres`: `a100:2` for `gpu:a100:2,license:1`; empty without GPUs."""
     parts = [part.removeprefix("gres:").partition("(")[0] for part in text.split(",")]
     gpus = [part.removeprefix("gpu").removeprefix(":") for part in parts if _is_gpu(part)]
     return ",".join(each if _COUNT.search(each) else f"{each}:1".lstrip(":") for each in gpus)

@@ -1,4 +1,4 @@
-"""Config files: found, read, checked and layered. The values are submit's options.
+"""Find, read, check and layer the config files. Their values are submit's options.
 
 Site: SLURM_NB_SITE_CONFIG, else /etc/slurm-nb/config.toml. User: $XDG_CONFIG_HOME/slurm-nb/
 config.toml, else ~/.config/slurm-nb/config.toml. docs/reference/config.md lists the keys.
@@ -19,7 +19,7 @@ from slurm_nb.paths import SITE_CONFIG, user_config_path
 
 @dataclass(frozen=True)
 class Config:
-    """Both files, one laid over the other."""
+    """Both files; the user's overrides the site's."""
 
     site: ConfigFile
     user: ConfigFile
@@ -33,7 +33,7 @@ class Config:
 
     @property
     def of_site(self) -> dict[str, Setting]:
-        """What the site says, its part of the profile over its other values; by key."""
+        """The site's values by key; its part of the profile overrides its other values."""
         return {**self.site.settings, **self._profile_of(self.site)}
 
     @property
@@ -53,9 +53,9 @@ class Config:
 def load(
     environ: Mapping[str, str], keys: Collection[Key], *, site_path: Path = SITE_CONFIG
 ) -> Config:
-    """Both files as `environ` names them; no profile is chosen yet.
+    """Read both files that `environ` names; no profile is chosen yet.
 
-    Raises `UserError`, naming file and line, for what is wrong in either.
+    Raises `UserError`, naming file and line, for an error in either.
     """
     named = environ.get("SLURM_NB_SITE_CONFIG")
     owners = {0, os.geteuid()}
@@ -64,7 +64,7 @@ def load(
     if named and site is None:
         raise UserError(
             f"SLURM_NB_SITE_CONFIG {named!r}: there is no such file",
-            hint="ask your site, or unset it: unset SLURM_NB_SITE_CONFIG",
+            hint="contact your site, or run: unset SLURM_NB_SITE_CONFIG",
         )
     user_path = user_config_path(environ)
     return Config(
@@ -75,16 +75,16 @@ def load(
 
 
 def choose_profile(config: Config, asked: str | None) -> Config:
-    """`config` with the profile that was asked for, else the one that the files name.
+    """Return `config` with the profile `asked`, else the one that the files name.
 
-    Raises `UserError` when neither file has it.
+    Raises `UserError` if neither file has it.
     """
     named = config.user.settings.get("profile") or config.site.settings.get("profile")
     profile = asked if asked is not None else str(named.value) if named else None
     known = config.profiles
     if profile is not None and profile not in known:
         where = "--profile" if asked is not None or named is None else f"{named.place}: profile"
-        listed = f"the profiles are {', '.join(known)}" if known else "no file has any profile"
+        listed = f"the profiles are {', '.join(known)}" if known else "neither file has a profile"
         raise UserError(
             f"{where} {profile!r}: there is no such profile",
             hint=f"{did_you_mean(profile, known)}{listed} ({config.site.path}, {config.user.path})",

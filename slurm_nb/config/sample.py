@@ -1,4 +1,4 @@
-"""The config file that `slurm-nb config init` writes: all of it comments, to be filled in."""
+"""The config file that `slurm-nb config init` creates: comments for the user to fill in."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 _WIDTH = 96
 _HEAD = """\
-# Defaults for `slurm-nb submit`. Every long option can stand here under its own name; to set one,
-# take the # in front of it away. What is in force, and where it comes from: slurm-nb config
+# Defaults for `slurm-nb submit`. You can set every long option here; remove the # in front of it.
+# To show the values in effect and where they come from: slurm-nb config
 # Order: flags > SLURM_NB_SUBMIT_* variables > profile > this file > the site's file."""
 _TAIL = """\
-# A profile is chosen with `slurm-nb submit --profile long`, or by the line `profile = "long"`
-# above all tables. Its values go before those outside.
+# Choose a profile with `slurm-nb submit --profile long`, or with the line `profile = "long"` above
+# all tables. Its values override those outside.
 #
 # [profiles.long]
 # time = "1-00:00:00"
@@ -27,15 +27,17 @@ class SampleEntry:
     key: str
     help: str
     example: str
-    """A value as TOML has it: `"core"`, `4`, `true`."""
+    """A value in TOML: `"core"`, `4`, `true`."""
     facts: tuple[str, ...] = ()
-    """What Slurm said of it, a line each."""
+    """Facts from Slurm, one line each."""
 
 
 def config_text(entries: Iterable[SampleEntry], unanswered: Iterable[str]) -> str:
-    """The text of the file; `unanswered` is what Slurm did not say."""
+    """Return the text of the file; `unanswered` says what Slurm did not answer."""
     parts = [_HEAD]
-    missing = [_comment(f"Not learnt from Slurm: {' '.join(text.split())}") for text in unanswered]
+    missing = [
+        _comment(f"Not available from Slurm: {' '.join(text.split())}") for text in unanswered
+    ]
     if missing:
         parts.append("\n".join(missing))
     for entry in entries:

@@ -1,6 +1,7 @@
-"""What a site's file locks and limits, held against the values in force.
+"""Check the values in effect against the locks and limits of a site's file.
 
-A help against mistakes, not a wall: who may run sbatch can ask it for anything.
+They prevent mistakes and are not a security boundary: anyone who can run sbatch can request
+anything.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _VARIABLES = {
     "gres": "SBATCH_GRES", "constraint": "SBATCH_CONSTRAINT",
     "reservation": "SBATCH_RESERVATION", "clusters": "SBATCH_CLUSTERS",
 }  # fmt: skip
-# More that gives what an option gives (sbatch(1), 24.11).
+# Another option for the same resources (sbatch(1), 24.11).
 _ALSO = dict.fromkeys(("gpus", "gres", "cpus-per-task", "mem"), "tres-per-task")
 
 
@@ -33,9 +34,9 @@ class InForce:
     short: str
     """Its short option on the command line, `-c`; empty when it has none."""
     value: object
-    """As submit gets it; None, False or () when there is none."""
+    """The value for submit; None, False or () if nobody set it."""
     site_value: object
-    """What it would be if nobody but the site had a say."""
+    """The value that the site's file or slurm-nb would set."""
     source: Setting | str | None
     """A file's setting, a variable, a flag; None: the default."""
 
@@ -51,7 +52,7 @@ class InForce:
 def with_sbatch_variables(
     values: Mapping[str, InForce], environ: Mapping[str, str]
 ) -> dict[str, InForce]:
-    """`values`, and where there is none what sbatch will take from its own variables."""
+    """Return `values`, completed with those that sbatch reads from its own variables."""
     found = dict(values)
     for key, name in _VARIABLES.items():
         if key in values and values[key].value is None and environ.get(name):
@@ -60,9 +61,9 @@ def with_sbatch_variables(
 
 
 def check_site(site: ConfigFile, values: Mapping[str, InForce]) -> None:
-    """Raise `UserError` for the first of `values` that is locked otherwise, or over its maximum.
+    """Raise `UserError` for the first of `values` that violates a lock or a maximum.
 
-    The same options among those of sbatch are refused too, as far as their names tell.
+    Rejects the same options among those for sbatch as well, by their names.
     """
     for key, place in site.locked.items():
         _check_locked(values[key], place)
@@ -74,7 +75,7 @@ def check_site(site: ConfigFile, values: Mapping[str, InForce]) -> None:
 
 
 def shown(value: object) -> str:
-    """A value as text, without quotes; empty when there is none."""
+    """Return a value as text without quotes; empty if there is no value."""
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value)
     if isinstance(value, bool):
@@ -83,7 +84,7 @@ def shown(value: object) -> str:
 
 
 def _given(value: object) -> object:
-    """`value`, or None for what an option is when nobody gave it."""
+    """Return `value`, or None if nobody set it."""
     return None if value is False or value == () else value
 
 
@@ -93,7 +94,7 @@ def _check_locked(option: InForce, place: Place) -> None:
     raise UserError(
         f"{option.key} is locked to {shown(option.site_value) or 'its default'} by {place},"
         f" but {option.origin} says {shown(option.value) or 'nothing'}",
-        hint=f"leave {option.key} out; who looks after {place.path} can unlock it",
+        hint=f"leave {option.key} out; the maintainers of {place.path} can unlock it",
     )
 
 
@@ -115,13 +116,13 @@ def _compare(option: InForce, text: str, maximum: Setting) -> None:
         raise UserError(
             f"{name} {shown(option.value)}: more than {maximum.value}, the maximum that"
             f" {maximum.place} sets",
-            hint="ask for less",
+            hint="request less",
             options=() if from_sbatch else (option.key,),
         )
 
 
 def _check_passed_on(site: ConfigFile, values: Mapping[str, InForce]) -> None:
-    """A lock would be none if the same option went past it; the site's own words may."""
+    """Reject sbatch options that would bypass a lock or a maximum, unless the site set them."""
     passed_on = values["sbatch-options"]
     words = passed_on.value if isinstance(passed_on.value, tuple) else ()
     places = {**site.locked} | {key: setting.place for key, setting in site.maximum.items()}
@@ -131,17 +132,17 @@ def _check_passed_on(site: ConfigFile, values: Mapping[str, InForce]) -> None:
         for key, place in places.items():
             if _is(word, values[key]):
                 raise UserError(
-                    f"sbatch option {word!r} can't be passed on: {place} rules what {key} may be",
-                    hint=f"give it before the --, as an option of slurm-nb: --{key}",
+                    f"sbatch option {word!r} cannot be passed on: {place} restricts {key}",
+                    hint=f"write it before the --, as a slurm-nb option: --{key}",
                     options=(passed_on.key,),
                 )
 
 
 def _is(word: str, option: InForce) -> bool:
-    """Whether a word of sbatch's command line is this option, or its like per CPU or GPU."""
+    """Return whether a word for sbatch is this option, or its variant per CPU or GPU."""
     if word.startswith("--"):
         name = word[2:].partition("=")[0]
-        # sbatch takes any unambiguous beginning of a long option (getopt_long).
+        # sbatch accepts any unambiguous beginning of a long option (getopt_long).
         known = (option.key, _ALSO.get(option.key, ""))
         return name != "" and (
             any(each.startswith(name) for each in known) or name.startswith(f"{option.key}-per-")

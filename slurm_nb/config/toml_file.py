@@ -1,4 +1,4 @@
-"""One config file: TOML whose keys are submit's options, every value checked with its line."""
+"""One config file: TOML with submit's options as keys. Errors name the line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,28 +17,29 @@ Kind = Literal["text", "number", "switch", "list"]
 Value = str | int | bool | tuple[str, ...]
 
 _WANTED: dict[Kind, str] = {
-    "text": 'text in quotes, as in {key} = "..."',
-    "number": "a whole number without quotes, as in {key} = 4",
-    "switch": "true or false, without quotes",
-    "list": 'a list of texts, as in {key} = ["..."]',
+    "text": 'a string: {key} = "..."',
+    "number": "a whole number: {key} = 4",
+    "switch": "true or false: {key} = true",
+    "list": 'a list of strings: {key} = ["..."]',
 }
+_LIST = "list the keys with: slurm-nb config --all"
 _LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 
 
 @dataclass(frozen=True)
 class Key:
-    """An option that may stand in a config file."""
+    """An option that a config file may set."""
 
     name: str
-    """As on the command line, without the hyphens in front: `cpus-per-task`."""
+    """The name on the command line, without hyphens: `cpus-per-task`."""
     kind: Kind
     short: str = ""
-    """`c`; only so that a file with it is told the long one."""
+    """`c`; only for the hint that names the long one."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands."""
+    """The place of a value."""
 
     path: Path
     line: int | None = None
@@ -58,20 +60,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What one file says; nothing, when it is not there."""
+    """The values of one file; empty if it does not exist."""
 
     path: Path
     settings: Mapping[str, Setting] = field(default_factory=dict)
-    """By key, as the other ones."""
+    """By key, like the others."""
     profiles: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     locked: Mapping[str, Place] = field(default_factory=dict)
     maximum: Mapping[str, Setting] = field(default_factory=dict)
 
 
 def parse(path: Path, text: str, keys: Collection[Key], *, is_site: bool) -> ConfigFile:
-    """What `text`, read from `path`, says; a site's file has keys that a user's has not.
+    """Parse the `text` of `path`; a site's file may have keys that a user's file may not.
 
-    Raises `UserError`, naming file, line and the likely meant key.
+    Raises `UserError`, naming file, line and the key that was probably meant.
     """
     return _File(path, keys, is_site).parse(text)
 
@@ -87,12 +89,12 @@ class _File:
     def parse(self, text: str) -> ConfigFile:
         try:
             tables = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # also numbers and brackets without end
+        except (ValueError, RecursionError) as error:  # endless numbers and brackets as well
             found = _LINE.search(str(error))
             line = int(found[1]) if found and found[1] else text.rstrip("\n").count("\n") + 1
             raise UserError(
                 f"{Place(self.path, line)}: is not TOML: {_LINE.sub('', str(error))}",
-                hint='text stands in quotes, one value on a line: partition = "core"',
+                hint=_toml_hint(text, line),
             ) from error
         lines = _lines(text)
         apart = {name: tables.pop(name, default) for name, default in self._apart().items()}
@@ -100,14 +102,14 @@ class _File:
             if not isinstance(apart[name], type(default)):
                 wanted = '["..."]' if name == "locked" else f"[{name}]"
                 raise UserError(
-                    f"{self._place(lines, name)}: {name} is no {_of_toml(default)}",
+                    f"{self._place(lines, name)}: {name} must be a {_of_toml(default)}",
                     hint=f"write {wanted}",
                 )
         profiles = {}
         for name, table in apart["profiles"].items():
             if not isinstance(table, dict):
                 raise UserError(
-                    f"{self._place(lines, 'profiles', name)}: a profile is a table",
+                    f"{self._place(lines, 'profiles', name)}: a profile must be a table",
                     hint=f'write [profiles.NAME], and under it {name} = "..."',
                 )
             profiles[name] = self._settings(table, lines, "profiles", name)
@@ -120,12 +122,12 @@ class _File:
         )
 
     def _apart(self) -> dict[str, Any]:
-        """The keys that are no options, each with what it is when left out."""
+        """Return the keys that are not options, with their defaults."""
         site: dict[str, Any] = {"locked": [], "maximum": {}} if self.is_site else {}
         return {"profiles": {}, **site}
 
     def _place(self, lines: Mapping[tuple[str, ...], int], *names: str) -> Place:
-        """The line of the innermost of `names` that has one: inline tables have but one."""
+        """Return the line of the innermost of `names` that has one; inline tables have only one."""
         beginnings = (names[:count] for count in range(len(names), 0, -1))
         line = next((lines[each] for each in beginnings if each in lines), None)
         profile = names[1] if len(names) > 2 and names[0] == "profiles" else None
@@ -146,16 +148,15 @@ class _File:
         if name in known:
             return known[name]
         if name in {"locked", "maximum", "profiles", "profile"}:
-            where = "stands at the top of a file, outside of profiles"
+            where = "must be at the top of the file, outside of profiles"
             if not inside:
-                where = "is a key of the site's file"
-            raise UserError(f"{place}: {name} can't stand here: it {where}")
+                where = "is only allowed in the site's file"
+            raise UserError(f"{place}: {name} {where}")
         long = next((key.name for key in self.keys if key.short == name), name)
         names = {*known, *(() if inside else self._apart())}
         raise UserError(
             f"{place}: unknown key {name!r}",
-            hint=f"{did_you_mean(long.replace('_', '-'), names)}"
-            "the keys are listed by: slurm-nb config",
+            hint=f"{did_you_mean(long.replace('_', '-'), names)}{_LIST}",
         )
 
     def _locked(self, names: list[Any], place: Place) -> dict[str, Place]:
@@ -164,7 +165,7 @@ class _File:
             if not isinstance(name, str) or name not in known:
                 raise UserError(
                     f"{place}: locked: unknown key {name!r}",
-                    hint=f"{did_you_mean(str(name), known)}the keys are listed by: slurm-nb config",
+                    hint=f"{did_you_mean(str(name), known)}{_LIST}",
                 )
         return dict.fromkeys(names, place)
 
@@ -177,7 +178,7 @@ class _File:
             if name not in MAXIMA:
                 raise UserError(
                     f"{place}: maximum: unknown key {name!r}",
-                    hint=f"{did_you_mean(name, MAXIMA)}there can be one of {', '.join(MAXIMA)}",
+                    hint=f"{did_you_mean(name, MAXIMA)}use one of {', '.join(MAXIMA)}",
                 )
             checked = _value(Key(name, "text"), value, place)
             try:
@@ -189,7 +190,7 @@ class _File:
 
 
 def _value(key: Key, value: object, place: Place) -> Value:
-    """`value` as the option takes it; numbers are fine as text, as in `time = 90`."""
+    """Return `value` as the option takes it; a number is accepted as text: `time = 90`."""
     match key.kind, value:
         case "switch", bool():
             return value
@@ -201,23 +202,35 @@ def _value(key: Key, value: object, place: Place) -> Value:
             return str(value)
         case "list", list() if all(isinstance(item, str) for item in value):
             return tuple(value)
-    wanted = _WANTED[key.kind].format(key=key.name)
+    wanted, _, example = _WANTED[key.kind].partition(": ")
+    if isinstance(value, time):
+        example = f'{{key}} = "{value.isoformat()}"'
     raise UserError(
-        f"{place}: {key.name} is a {_of_toml(value)}, which it can't be", hint=f"write {wanted}"
+        f"{place}: {key.name} must be {wanted}, not a {_of_toml(value)}",
+        hint=f"write: {example.format(key=key.name)}",
     )
 
 
+def _toml_hint(text: str, line: int) -> str:
+    """Return how to write the value on a line that is not TOML."""
+    name, equals, value = text.split("\n")[line - 1].partition("=")
+    if not equals or not re.fullmatch(r"\s*[\w-]+\s*", name):
+        name, value = "partition", "core"
+    value = value.strip().strip("\"'") or "..."
+    return f'write strings in quotes, one value per line: {name.strip()} = "{value}"'
+
+
 def _of_toml(value: object) -> str:
-    """What TOML calls it; `02:00:00` without quotes is a time of day there."""
+    """Return the name of the TOML type; `02:00:00` without quotes is a time."""
     names = {
-        str: "text", bool: "true or false", int: "number", float: "number with a point",
-        list: "list", dict: "table",
+        str: "string", bool: "boolean", int: "number", float: "decimal number", list: "list",
+        dict: "table", time: "TOML time",
     }  # fmt: skip
-    return names.get(type(value), "date or time of day")
+    return names.get(type(value), "TOML date")
 
 
 def _lines(text: str) -> dict[tuple[str, ...], int]:
-    """The line of each key and table header, by their path: `("profiles", "gpu", "time")`."""
+    """Return the lines of keys and table headers, by path: `("profiles", "gpu", "time")`."""
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.split("\n"), start=1):
@@ -231,7 +244,7 @@ def _lines(text: str) -> dict[tuple[str, ...], int]:
 
 
 def _paths(line: str) -> Iterator[tuple[str, ...]]:
-    """The path that a header or an assignment names; none, when the line is neither."""
+    """Yield the path that a header or an assignment names; nothing for another line."""
     try:
         table = tomllib.loads(line)
     except tomllib.TOMLDecodeError:

@@ -1,31 +1,34 @@
-"""From a session that is ready to what the user types and opens on the laptop."""
+"""How the laptop connects to a session that is ready."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
 
 from slurm_nb.connection.login import Login
+from slurm_nb.connection.node import host_of
 from slurm_nb.connection.tunnel import Tunnel, default_local_port, make_tunnel
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL, JobState
-from slurm_nb.session.session import Session
+from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.store import Store
 
 
 def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tunnel:
-    """The tunnel command and URL of `session`; raises `NotReady` when its token is not there."""
+    """Return the ssh command and URL of `session`. Raises `NotReady` if it has no token."""
     token = store.token(session)
     if token is None:
         raise NotReady(
-            f"job {session.job_id} runs, but its token has not appeared in {store.folder}",
-            hint="shared file systems can be a minute late: try again; if it was removed, there is"
-            f" no way in any more: slurm-nb cancel {session.job_id}, and submit anew",
+            f"job {session.job_id} is running, but its token has not appeared in {store.folder}",
+            hint="try again in a minute, because shared file systems can be late; if somebody"
+            f" removed the token, cancel the session: slurm-nb cancel {session.job_id}",
         )
     port = session.local_port or default_local_port(session.cluster, session.job_id)
     return make_tunnel(
-        ready,
+        replace(ready, path=_path(session, ready), node=host_of(session, ready, store)),
         user=user_name(),
         login=login,
         local_port=port,
@@ -34,16 +37,25 @@ def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tun
     )
 
 
+def _path(session: Session, ready: Ready) -> str:
+    """Return the path of the notebook that the session opens, else that of Jupyter's start page."""
+    notebook, folder = option_of(session, "open"), option_of(session, "notebook-dir")
+    if notebook is None or folder is None or not Path(notebook).is_relative_to(folder):
+        return ready.path
+    start = ready.path.removesuffix("/tree") + "/tree"  # Lab has its tree in /lab
+    return f"{start}/{quote(str(Path(notebook).relative_to(folder)))}"
+
+
 @dataclass(frozen=True)
 class Connection:
-    """How the laptop reaches a session that is ready."""
+    """How the laptop connects to a session that is ready."""
 
     session: Session
     ready: Ready
     """The node, and the port or socket there."""
     state: JobState
-    """Of the job, as Slurm says it; with the local time at which it ends."""
+    """The state of the job in Slurm, with its end in local time."""
     tunnel: Tunnel
     """The ssh command for the laptop, and the URL; the URL holds the token."""
     notices: tuple[str, ...]
-    """What the job has to tell its user."""
+    """Messages of the job for its user."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import is_node
 
-# Without what IPv6Address would let pass in the zone behind a percent sign.
+# IPv6Address accepts more characters in the zone after a percent sign.
 _IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", re.ASCII)
 
 
@@ -25,7 +27,7 @@ class Login:
 
     @classmethod
     def parse(cls, text: str) -> Login:
-        """From `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address; raises `UserError`."""
+        """Parse `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address. Raises `UserError`."""
         match = re.fullmatch(r"\[([^]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text, re.ASCII)
         if match:
             host, port = match[1] or match[3], int(match[2] or match[4] or 22)
@@ -33,8 +35,8 @@ class Login:
             host, port = text, 22
         if not (is_node(host) or _is_ipv6(host)) or not 0 < port < 65536:
             raise UserError(
-                f"--login-host {text!r}: not a host name or address",
-                hint="write the name that you give ssh on your laptop: login.hpc.edu",
+                f"--login-host {text!r}: is not a host name or address",
+                hint="write the name that you use with ssh on your laptop: login.hpc.edu",
                 options=("login-host",),
             )
         return cls(host, port)
@@ -56,15 +58,52 @@ def _is_ipv6(text: str) -> bool:
 
 
 def find_login(environ: Mapping[str, str]) -> Login:
-    """This host as the laptop reaches it: the address it came in by, else its full name.
+    """Return this host as the laptop reaches it: the address of the SSH connection, else its name.
 
     SSH_CONNECTION is `CLIENT-IP CLIENT-PORT SERVER-IP SERVER-PORT` (ssh(1), ENVIRONMENT).
     """
     match environ.get("SSH_CONNECTION", "").split():
         case [_, _, address, port]:
-            with contextlib.suppress(UserError):  # sshd says UNKNOWN of what is no TCP
+            with contextlib.suppress(UserError):  # sshd writes UNKNOWN if it is not TCP
                 return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     import socket  # noqa: PLC0415  few commands need it
 
     name = socket.getfqdn()
     return Login(socket.gethostname() if name.startswith("localhost") else name)
+
+
+def login_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return this host's IPv4 addresses, the one that the user came in by last.
+
+    A compute node reaches one of them even if it does not know this host's name.
+    """
+    import socket  # noqa: PLC0415  few commands need it
+
+    found = [_address_of(name) for _, name in socket.if_nameindex()]
+    match environ.get("SSH_CONNECTION", "").split():
+        case [_, _, address, _]:
+            found = [each for each in found if each != address] + [address]
+    return tuple(dict.fromkeys(each for each in found if _is_reachable(each)))
+
+
+_SIOCGIFADDR = 0x8915  # netdevice(7)
+
+
+def _address_of(interface: str) -> str:
+    """Return an interface's IPv4 address; empty where it has none."""
+    import socket  # noqa: PLC0415  few commands need it
+
+    request = struct.pack("256s", interface.encode()[:15])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            answer = fcntl.ioctl(asked.fileno(), _SIOCGIFADDR, request)
+        except OSError:
+            return ""
+    return socket.inet_ntoa(answer[20:24])
+
+
+def _is_reachable(address: str) -> bool:
+    try:
+        return not IPv4Address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""Where the Jupyter of a session listens now, or why it does not."""
+"""Find out where Jupyter listens in a session, or why it does not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLOCKS_DIFFER_S = 300
 
 
 def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store) -> Ready:
-    """By the job's own output, `log`; the token of a job that is over is removed.
+    """Return where Jupyter listens, from the job's output; remove the token of a job that ended.
 
     Raises `JobEnded`, or `NotReady` while the job waits or Jupyter starts.
     """
@@ -27,35 +27,35 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
         raise job_ended(store, session, settle(store, session, verdict).outcome)
     if state.missing and state.id_reused:  # nor is that proven
         raise NotReady(
-            f"job {job_id} is not shown by squeue: {state.reason}",
-            hint=f"how it stands: slurm-nb status {job_id}",
+            f"squeue does not show job {job_id}: {state.reason}",
+            hint=f"show its status: slurm-nb status {job_id}",
         )
     if state.phase is Phase.PENDING:
         raise NotReady(
-            f"job {job_id} waits in the queue: {describe(state, job_id)}",
-            hint=f"wait for it: slurm-nb wait {job_id}; or cancel it: slurm-nb cancel {job_id}",
+            f"job {job_id} is in the queue: {describe(state, job_id)}",
+            hint=f"wait for it: slurm-nb wait {job_id}\ncancel it: slurm-nb cancel {job_id}",
         )
     progress = log.read()
     if log.problem:
         raise NotReady(
-            f"whether Jupyter of job {job_id} is ready is not known: its output cannot be read:"
-            f" {log.problem}",
+            f"cannot read the output of job {job_id}: {log.problem}",
             hint=f"look at {log.path}",
         )
     ready = last_ready(session, log)
     if progress.exit_code is not None and state.phase is Phase.RUNNING:
         raise NotReady(
-            f"Jupyter of job {job_id} has ended, and the job is {state}",
-            hint=f"it may come back, being requeued: slurm-nb wait {job_id};"
-            f" its output: {log.path}",
+            f"Jupyter in job {job_id} has ended, and the job is {state}",
+            hint=f"Slurm may requeue it; wait for it: slurm-nb wait {job_id}\noutput: {log.path}",
         )
     if progress.failure or progress.exit_code is not None:  # and Slurm does not answer
         raise job_ended(store, session, settle(store, session, verdict).outcome)
     if ready is None or state.slurm_state == "COMPLETING" or is_of_earlier_run(state, log):
-        raise NotReady(
-            f"job {job_id} is {state}, but Jupyter is not ready",
-            hint=f"wait for it: slurm-nb wait {job_id}; its output: {log.path}",
-        )
+        hint = f"wait for it: slurm-nb wait {job_id}\noutput: {log.path}"
+        if not progress.started and state.phase is Phase.RUNNING:
+            node = state.node or "its node"
+            hint += f"\nif it stays empty, {node} may have another file system there: set"
+            hint += " SLURM_NB_HOME to a directory that both share"
+        raise NotReady(f"job {job_id} is {state}, but Jupyter is not ready", hint=hint)
     check_node(ready, state, log)
     return ready
 
@@ -81,10 +81,10 @@ def is_of_earlier_run(state: JobState, log: JobLog) -> bool:
 
 
 def check_node(ready: Ready, state: JobState, log: JobLog) -> None:
-    """Raise `UserError` when the job's output names another node than Slurm does."""
+    """Raise `UserError` if the job's output and Slurm name different nodes."""
     if state.node and state.node != ready.node:
         raise UserError(
-            f"the job's output says that Jupyter is on {ready.node}, but Slurm has the job on"
-            f" {state.node}: no way in is printed",
-            hint=f"something wrote to the job's output: {log.path}",
+            f"the job's output says that Jupyter is on {ready.node}, but according to Slurm the job"
+            f" is on {state.node}; slurm-nb does not connect to it",
+            hint=f"another program may have written to the job's output: {log.path}",
         )

@@ -1,4 +1,4 @@
-"""From where Jupyter listens to the ssh command and URL for the laptop."""
+"""Make the ssh command and the URL for the laptop."""
 
 from __future__ import annotations
 
@@ -29,38 +29,39 @@ _SSH = [
     "-o", "ServerAliveInterval=30",
 ]  # fmt: skip
 
-# The laptop's end, and the URL's host. Not `localhost`: ssh goes on when only one of 127.0.0.1
+# The laptop's end, and the URL's host. Not `localhost`: ssh continues if only one of 127.0.0.1
 # and ::1 is free, and the browser may go to the other, where another user of the laptop listens
-# (seen with OpenSSH 9.2 and Chromium). And named, for GatewayPorts would open it to the network.
+# (seen with OpenSSH 9.2 and Chromium). And explicit, because
+# GatewayPorts would open it to the network.
 _HERE = "127.0.0.1"
 
 
 @dataclass(frozen=True)
 class Tunnel:
-    """What the user types and opens on the laptop."""
+    """The command and the URL for the laptop."""
 
     command: str
     """One line for a POSIX shell."""
     local_port: int
     url: str
-    """Holds the token."""
+    """Contains the token."""
 
 
 def check_local_port(port: int) -> int:
-    """`port` itself when a browser opens it and no root is needed; raises `UserError`."""
+    """Return `port`. Raises `UserError` if browsers block it or it needs root."""
     if not 1024 <= port <= 65535:
         raise UserError(f"--local-port {port}: must be from 1024 to 65535", options=("local-port",))
     if port in BROWSER_REFUSED_PORTS:
         raise UserError(
-            f"--local-port {port}: browsers refuse this port",
-            hint="choose another one, or leave it to slurm-nb",
+            f"--local-port {port}: browsers block this port",
+            hint="choose another one, or leave it out",
             options=("local-port",),
         )
     return port
 
 
 def default_local_port(cluster: str, job_id: str) -> int:
-    """The same port for this job each time, and another one for the next job."""
+    """Return a port that is always the same for this job, and different for the next one."""
     number = int(job_id.rpartition("-")[2])
     return _FIRST_LOCAL_PORT + (zlib.crc32(cluster.encode()) + number) % _LOCAL_PORTS
 
@@ -68,9 +69,9 @@ def default_local_port(cluster: str, job_id: str) -> int:
 def make_tunnel(  # noqa: PLR0913  all of them are in the two lines
     ready: Ready, *, user: str, login: Login, local_port: int, token: str | None, here: bool = False
 ) -> Tunnel:
-    """The command and URL for a session; `token` None: Jupyter asks for the password.
+    """Return the command and URL for a session; `token` None: Jupyter asks for the password.
 
-    here: the session runs on the login host itself, which needs no second hop.
+    here: the session runs on the login host, so ssh needs no second hop.
     """
     route = ROUTES["direct"] if here else route_to(ready.address)
     forward = f"{_HERE}:{local_port}:{_far_end(ready)}"
@@ -82,10 +83,10 @@ def make_tunnel(  # noqa: PLR0913  all of them are in the two lines
 
 
 def _far_end(ready: Ready) -> str:
-    """Where the last ssh server connects to.
+    """Return the address that the last ssh server connects to.
 
-    The address, not `localhost`: where that is ::1 first, another user of the node who listens
-    on the same port of ::1 would be sent the token. And not the node's name, which may be that
-    of another of its networks.
+    An address, not `localhost`: if that is ::1 first, another user of the node who listens on the
+    same port of ::1 would receive the token. And not the node's name, which may belong to another
+    of its networks.
     """
     return ready.socket or f"{ready.address or '127.0.0.1'}:{ready.port}"

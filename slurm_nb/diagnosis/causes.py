@@ -74,7 +74,7 @@ _MEMORY = "request more memory: `{again} --mem {mem}`"
 _TIME = "request more time: `{again} --time {time}`"
 _NODE = "use another node: `{again}{exclude}`; if it happens again, contact your site"
 # Not --again: the session is in the old state directory.
-_SHARED = (
+SHARED = (
     "set `SLURM_NB_HOME` to a directory that login and compute nodes share, then run"
     " `slurm-nb submit` with the same options"
 )
@@ -92,11 +92,20 @@ CAUSES = (
     Cause("time-limit", "the job reached its time limit", "Slurm ends a job at its time limit",
           _TIME, stopping="time"),
     # The job script and the preflight checks reported it, with a cure.
+    Cause("memory-limit", _FOUND, "a limit of the login shell or the node (`ulimit -v`) is too low",
+          "{cure}", failed=r".* cannot allocate memory .*",
+          example="PYTHON cannot allocate memory for notebook on NODE"),
+    Cause("configuration", _FOUND,
+          "a jupyter_*_config file names a class that this Python does not have", "{cure}",
+          failed=r"your Jupyter configuration .*",
+          example="your Jupyter configuration (FILE) sets NAME = CLASS, and PYTHON does not have"
+          " PACKAGE"),
     Cause("jupyter-missing", _FOUND, "the environment has no Jupyter, or its Jupyter is too old",
           "{cure}",
           failed=r".* (?:has no|does not have) (?:jupyter_server|notebook|jupyterlab)"
           r"|.*\b[\d.]+ or later\b.*",
-          example="PYTHON on NODE has no PACKAGE"),
+          example="PYTHON on NODE cannot run Jupyter Notebook: it does not have notebook 7.0 or"
+          " later"),
     Cause("broken-environment", _FOUND, "a package in the environment is broken", "{cure}",
           failed=r"\S+ of .* can't be imported.*|(?:.* )?cannot (?:be imported|import)\b.*",
           example="cannot import PACKAGE of PYTHON: ..."),
@@ -108,8 +117,8 @@ CAUSES = (
           r"|no directory can be made in .*|cannot create a directory in .*",
           example="cannot write to your home, DIR, on NODE: ..."),
     Cause("notebook-dir", _FOUND,
-          "the notebook directory does not exist on the node, or you cannot write to it", "{cure}",
-          failed=r"(?:the|(?:you )?(?:can't|cannot) write to the) notebook directory .*",
+          "the notebook directory does not exist on the node, or you cannot read it", "{cure}",
+          failed=r"(?:the|(?:you )?(?:can't|cannot) (?:write to|read) the) notebook directory .*",
           example="the notebook directory DIR does not exist on NODE"),
     Cause("environment-missing", _FOUND, "it does not exist on the node, or its name is misspelt",
           "{cure}",
@@ -166,7 +175,7 @@ CAUSES = (
           states=("REQUEUED",), line=_CANCELLED + r" DUE TO JOB REQUEUE \*\*\*"),
     Cause("not-started", _FOUND, "a check in the job failed", "{cure}", failed=r".*"),
     # Slurm's state says only that it failed or ended.
-    Cause("no-output", "{node} could not write the job's output", _STATE_DIR, _SHARED,
+    Cause("no-output", "{node} could not write the job's output", _STATE_DIR, SHARED,
           states=_FAILED, reason=r"JobLaunchFailure|RaisedSignal:53\(.*", started=False,
           silent=True),
     Cause("kit-refused", "slurm-nb did not start Jupyter",
@@ -188,7 +197,7 @@ CAUSES = (
           "free some space (check with `quota` and `df`), then run `{again}`", states=_FAILED,
           line=rf"\S+: .*: {_FULL}|OSError: \[Errno (?:28|122)\] {_FULL}.*"
           r"|sqlite3\.OperationalError: database or disk is full"),
-    Cause("state-directory", "{node} could not create the session's directory", _STATE_DIR, _SHARED,
+    Cause("state-directory", "{node} could not create the session's directory", _STATE_DIR, SHARED,
           states=_FAILED, started=False, line=r"mkdir: cannot create directory .*"),
     Cause("port", "Jupyter could not use an address or socket",
           "another process uses it, or its path is too long",
@@ -203,6 +212,15 @@ CAUSES = (
           "another user owns a file or directory that Jupyter uses, or its mode is too strict",
           "check its owner and mode (`ls -ld`), fix them, then run `{again}`", states=_FAILED,
           exit_codes=(1,), line=r"PermissionError: \[Errno 13\] .*"),
+    Cause("memory-limit", "Jupyter could not allocate memory",
+          "a limit of the login shell or the node (`ulimit -v`) is too low",
+          "raise the limit: `{again} --setup 'ulimit -v unlimited'`, or request more memory with"
+          " --mem", states=_FAILED, exit_codes=(1,),
+          line=r"MemoryError.*|OSError: \[Errno 12\] .*"),
+    Cause("cpu-limit", "Jupyter used more CPU time than the limit of the node allows (SIGXCPU)",
+          "the node has a hard limit of CPU time (`ulimit -H -t`)",
+          "use a node without that limit, or ask your site to raise it; then run `{again}`",
+          states=_FAILED, exit_codes=(152,)),
     Cause("broken-environment", "Jupyter could not import a package in the environment",
           "a package is missing, or its version does not fit the others",
           "repair the environment (`PYTHON -m pip check`), or use another: `{again} --env DIR`",

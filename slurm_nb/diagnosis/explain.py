@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from slurm_nb.diagnosis.causes import CAUSES, NAMING, Cause
+from slurm_nb.diagnosis.causes import CAUSES, NAMING, SHARED, Cause
 from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome
 from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import Progress, is_node
@@ -82,6 +82,14 @@ def explain(  # noqa: PLR0913  one keyword per requested resource
             text = f"according to its output, {text}"
         said = "" if cause.stopping or cause.failed else _said(state, progress)
         return outcome(cause=cause.word, text=text, evidence=_short(line) or said, cure=cure)
+    if not progress.started and not tail and state.slurm_state in {"FAILED", "COMPLETED"}:
+        return outcome(
+            cause="unknown",
+            text="the job ran, but its output did not reach this host",
+            evidence=_said(state, progress),
+            cure=f"look again in a minute; {values['node']} may have another file system at the"
+            f" state directory: {SHARED}",
+        )
     return outcome(
         cause="unknown",
         text=f"the cause is unknown: {_said(state, progress)}",

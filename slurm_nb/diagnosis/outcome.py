@@ -42,7 +42,7 @@ class Outcome:
 
 
 def is_certain(outcome: Outcome | None, now_s: float) -> bool:
-    """Return whether a session is known to be over, and nothing more will be learnt of it."""
+    """Return whether a session is known to be over, and its cause will not change."""
     return outcome is not None and (outcome.cause != "unknown" or now_s - outcome.at > _LATE_S)
 
 

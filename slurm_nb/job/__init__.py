@@ -1,4 +1,4 @@
-"""The job as it is asked for: its script, and the kit that the script uses.
+"""The requested job: its script, and the kit that the script uses.
 
 kit, resolve, script and template read and write files; the rest is pure: no I/O, no clock.
 """

@@ -1,16 +1,15 @@
-"""The kit, slurm_nb/kit, where jobs find it: in the state directory, under its content hash.
+"""Install the kit, slurm_nb/kit, for jobs: in the state directory, under its content hash.
 
 STATE/kits/HASH/                 0700
-  SHA256SUMS                     0600, as sha256sum writes and checks it; HASH is its own SHA-256
+  SHA256SUMS                     0600, in the format of sha256sum; HASH is its SHA-256
   slurm_nb_kit/...               0700 and 0600, the files of slurm_nb/kit
 
-So a job runs what it was submitted with, whatever is installed by the time it starts.
+So an upgrade does not change the kit of a pending job.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -18,10 +17,10 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 from slurm_nb.errors import UserError
+from slurm_nb.files import cannot_write
 
 PACKAGE = "slurm_nb_kit"
 """The name of slurm_nb/kit on the compute node."""
@@ -30,21 +29,20 @@ _SUMS = "SHA256SUMS"
 _SUFFIXES = (".py", ".js", ".sh")
 _NAME = re.compile(r"[0-9a-f]{64}")
 _ASIDE = re.compile(r"[0-9a-f]{64}\.\d+\.(new|old)")
-# A kit is written, or removed, in a moment; what is older was left by a process that was killed.
+# Writing or removing a kit takes a moment; an older directory was left by a killed process.
 _ASIDE_S = 600.0
 
 
 def digest() -> str:
     """Return the content hash of the installed kit."""
-    return hashlib.sha256(_files()[_SUMS]).hexdigest()
+    return _sha256(_files()[_SUMS])
 
 
 def install(kits: Path) -> Path:
-    """Put the kit into the directory `kits`, if it is not there, and return its own directory.
+    """Install the kit in the directory `kits`, unless it exists, and return its own directory.
 
-    It is there completely or not at all. One whose files are not what they must be is replaced:
-    its name says what belongs there, and jobs that wait for it refuse it as it is. Raises
-    `UserError` when the disk refuses.
+    Installs all of it or nothing, and replaces a damaged kit, which jobs would reject. Raises
+    `UserError` if the disk refuses.
     """
     folder = kits / digest()
     try:
@@ -52,33 +50,31 @@ def install(kits: Path) -> Path:
         if not is_sound(folder):
             _replace(folder)
     except OSError as error:
-        raise UserError(
-            f"{folder}: can't be written: {error.strerror}",
-            hint="make room there, or set SLURM_NB_HOME to another directory",
-        ) from error
+        hint = "set SLURM_NB_HOME to another directory"
+        raise cannot_write(folder, error, hint=hint) from error
     return folder
 
 
 def is_sound(folder: Path) -> bool:
-    """Return whether a directory holds the kit of its name and nothing else but Python's cache."""
+    """Return whether a directory contains exactly the kit of its name, besides Python's cache."""
     try:
         names = {str(path.relative_to(folder)) for path in _inside(folder)}
         sums = (folder / _SUMS).read_bytes()
         expected = dict(line.split("  ")[::-1] for line in sums.decode().splitlines())
         return (
-            hashlib.sha256(sums).hexdigest() == folder.name
+            _sha256(sums) == folder.name
             and names == {_SUMS, *expected}
-            and all(_sha256(folder / name) == expected[name] for name in expected)
+            and all(_sha256((folder / name).read_bytes()) == expected[name] for name in expected)
         )
     except (OSError, ValueError):
         return False
 
 
 def prune(state_dir: Path) -> None:
-    """Remove kits that nothing names and nobody used for 30 days, and what was left half-made.
+    """Remove kits that no job names and nobody used for 30 days, and incomplete ones.
 
-    The scripts in `jobs` name the kits of jobs that slurm-nb submitted; a session whose script was
-    handed to sbatch by hand has a file that names its own.
+    The scripts in `jobs` name the kits of jobs that slurm-nb submitted. A session that the user
+    submitted with sbatch has a file that names its kit.
     """
     paths: list[Path] = []
     with suppress(OSError):
@@ -90,13 +86,13 @@ def prune(state_dir: Path) -> None:
     named = _named(state_dir) if old else set()
     for path in old:
         if path.name in named:
-            _touch(path)  # in use: not to be looked for again tomorrow
+            _touch(path)  # in use; check again in 30 days
         else:
             _remove(path)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a kit, unless a submission begins to use it at this moment."""
+    """Remove a kit, unless a submission starts to use it at this moment."""
     aside = folder.with_name(f"{folder.name}.{os.getpid()}.old")
     with suppress(OSError):
         folder.rename(aside)
@@ -107,7 +103,7 @@ def _remove(folder: Path) -> None:
 
 
 def _named(state_dir: Path) -> set[str]:
-    """The hashes in job scripts, and in what jobs note of themselves."""
+    """Return the hashes in job scripts and in the records of jobs."""
     named: set[str] = set()
     for pattern in ("jobs/*_submission.sh", "jobs/.submission_file_*", "sessions/*/*/kit"):
         for path in state_dir.glob(pattern):
@@ -117,7 +113,7 @@ def _named(state_dir: Path) -> set[str]:
 
 
 def _replace(folder: Path) -> None:
-    """Put a complete kit in the place of `folder`, unless another submission has just done so."""
+    """Replace `folder` with a complete kit, unless another submission has just done so."""
     fresh, aside = (
         folder.with_name(f"{folder.name}.{os.getpid()}.{end}") for end in ("new", "old")
     )
@@ -129,7 +125,8 @@ def _replace(folder: Path) -> None:
             _moved(fresh, folder)
         if not is_sound(folder):
             raise UserError(
-                f"{folder}: is not what was written there", hint="is the disk sound, and not full?"
+                f"{folder}: its files differ from what slurm-nb wrote",
+                hint="check the disk and its free space: df -h",
             )
     finally:
         for path in (fresh, aside):
@@ -158,7 +155,7 @@ def _write(folder: Path) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if path.suffix == ".py":  # where Python caches; it would make it by the job's umask
+        if path.suffix == ".py":  # for Python's cache; Python would use the job's umask
             (path.parent / "__pycache__").mkdir(mode=0o700, exist_ok=True)
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
@@ -167,19 +164,21 @@ def _write(folder: Path) -> None:
 
 @cache
 def _files() -> dict[str, bytes]:
-    """All files of the kit as they lie on disk, by their path; the sums among them."""
+    """Return the installed files of the kit by path, including their checksums."""
+    from importlib import resources  # noqa: PLC0415  as below
+
     root = Path(str(resources.files("slurm_nb.kit")))
     files = {
         f"{PACKAGE}/{path.relative_to(root)}": path.read_bytes()
         for path in sorted(root.rglob("*"))
         if path.suffix in _SUFFIXES
     }
-    sums = "".join(f"{hashlib.sha256(text).hexdigest()}  {name}\n" for name, text in files.items())
+    sums = "".join(f"{_sha256(text)}  {name}\n" for name, text in files.items())
     return {**files, _SUMS: sums.encode()}
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    """Every file below a directory, but for what Python caches there."""
+    """Yield the files below a directory, without Python's cache."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             if path.name != "__pycache__":
@@ -188,8 +187,10 @@ def _inside(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(content: bytes) -> str:
+    import hashlib  # noqa: PLC0415  it loads OpenSSL, and `list` only prunes
+
+    return hashlib.sha256(content).hexdigest()
 
 
 def _age_s(path: Path) -> float:
@@ -200,7 +201,7 @@ def _age_s(path: Path) -> float:
 
 
 def _touch(path: Path) -> None:
-    with suppress(OSError):  # not there, or a disk that is read only
+    with suppress(OSError):  # it does not exist, or the disk is read-only
         os.utime(path)
 
 

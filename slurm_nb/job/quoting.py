@@ -1,4 +1,4 @@
-"""Values in the job script: each stays the text that it is, whatever characters it holds."""
+"""Quote values in the job script, so that bash and Slurm read them as plain text."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _DIRECTIVE_OPTION = re.compile(r"--[a-z-]+=", re.ASCII)
 
 
 class Quoted(str):
-    """Text that may stand in the job script as it is."""
+    """Text that needs no more quoting in the job script."""
 
     __slots__ = ()
 
 
 def quote(value: object) -> Quoted:
-    r"""What `{{ value }}` writes: `it's` becomes `it\'s`; each item of a tuple is a word.
+    r"""Return the text for `{{ value }}`: `it\'s` for `it's`; each item of a tuple is a word.
 
-    With backslashes, and not in quotes: so that the value runs nothing either where the author of
-    a template has put `"{{ value }}"`, within which bash reads `'$(id)'` as a command.
-    Raises `UserError` for None, whose absence the template must ask after, and for a mapping.
+    Uses backslashes, not quotes, so that the value is safe even in a template's `"{{ value }}"`,
+    where bash reads `'$(id)'` as a command. Raises `UserError` for None, which the template must
+    check for, and for a mapping.
     """
     if isinstance(value, Quoted):
         return value
@@ -38,9 +38,9 @@ def quote(value: object) -> Quoted:
 
 
 def quote_sh(value: object) -> Quoted:
-    """One word for bash, easy on the eye: `/home/it's` becomes `'/home/it'"'"'s'`.
+    """Return one readable word for bash: `/home/it's` becomes `'/home/it'"'"'s'`.
 
-    Of a tuple each item is one. Raises `UserError` as `quote` does.
+    Each item of a tuple becomes a word. Raises `UserError` like `quote`.
     """
     if isinstance(value, tuple | list):
         return Quoted(" ".join(quote_sh(item) for item in value))
@@ -48,10 +48,11 @@ def quote_sh(value: object) -> Quoted:
 
 
 def quote_directive(value: object) -> Quoted:
-    """One word of an #SBATCH line: `--comment=a b` becomes `--comment='a b'`; of a tuple, each.
+    """Return one word of an #SBATCH line: `--comment='a b'` for `--comment=a b`.
 
-    There a `#` begins a comment, and a backslash escapes also within single quotes (seen
-    on 22.05), so bash's quoting would not do. Raises `UserError` as `quote` does.
+    Each item of a tuple becomes a word. In such a line a `#` begins a comment, and a backslash
+    escapes even within single quotes (seen on 22.05), unlike in bash. Raises `UserError` like
+    `quote`.
     """
     if isinstance(value, tuple | list):
         return Quoted(" ".join(quote_directive(item) for item in value))
@@ -65,15 +66,15 @@ def quote_directive(value: object) -> Quoted:
 
 
 def on_disk(path: Path) -> str:
-    """A path such that the script, which is UTF-8, names the same bytes as this process does.
+    """Return a path that means the same bytes in the script, which is UTF-8, as in this process.
 
-    In a locale such as de_DE.ISO-8859-1 Python reads other letters out of the same bytes.
+    In a locale such as de_DE.ISO-8859-1 Python decodes the same bytes differently.
     """
     return bytes(path).decode("utf-8", "surrogateescape")
 
 
 def leave_raw(value: object) -> Quoted:
-    """`value` as it is: for text of the template's own, never for what a user gave."""
+    """Return `value` unchanged: for text of the template, never for a user's values."""
     _refuse_none(value)
     return Quoted(value)
 
@@ -81,7 +82,9 @@ def leave_raw(value: object) -> Quoted:
 def _text(value: object, what: str = "value for the job script") -> str:
     _refuse_none(value)
     if isinstance(value, dict):
-        raise UserError("a mapping can't stand in the job script", hint="name one of its values")
+        raise UserError(
+            "a mapping cannot be written to the job script", hint="use one of its values"
+        )
     text = on_disk(value) if isinstance(value, Path) else str(value)
     refuse_control_characters(what, text)
     return text
@@ -89,4 +92,4 @@ def _text(value: object, what: str = "value for the job script") -> str:
 
 def _refuse_none(value: object) -> None:
     if value is None:
-        raise UserError("a value is not set", hint="ask for it first: {% if spec.account %}")
+        raise UserError("a value is not set", hint="check for it first: {% if spec.account %}")

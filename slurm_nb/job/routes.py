@@ -1,7 +1,7 @@
-"""The routes from the laptop to Jupyter: how each listens, what ssh runs, what others can reach.
+"""The routes from the laptop to Jupyter: the listener, the ssh command and the exposure of each.
 
-A new route is a value here, and its listener in the kit. What listens is written in the kit, for
-compute nodes do not have this module.
+To add a route, add a value here and its listener in the kit, because compute nodes do not have this
+module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ RouteName = Literal["jump", "direct"]
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The login node as ssh is given it."""
+    """The login node as ssh names it."""
 
     user: str
     name: str
@@ -25,35 +25,35 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One way from the laptop to the Jupyter of a job."""
+    """One route from the laptop to Jupyter in a job."""
 
     help: str
-    """What `submit --help` says of it."""
+    """Its text in `submit --help`."""
     on_network: bool
-    """Whether Jupyter listens on the node's address in the cluster's network; else on its loopback,
-    or on a socket."""
+    """Whether Jupyter listens on the node's address in the cluster's network, not on the loopback
+    interface or a socket."""
     to_node: bool
-    """Whether ssh goes to the node, whose key the laptop may not know yet."""
+    """Whether ssh connects to the node; the laptop may not know its host key yet."""
     ssh: Callable[[str, Host, str], list[str]]
-    """The words after `ssh -N` that forward a port: of `-L`'s value, the login node, the node."""
+    """The arguments after `ssh -N`, for the value of `-L`, the login node and the node."""
     exposes: str = ""
-    """Who else reaches the port, which stands in it as `{end}`; empty where nobody does."""
+    """Who else can connect to the port `{end}`; empty if nobody can."""
     no_socket: str = ""
-    """Why it excludes `--listen socket`; empty where it does not."""
+    """Why it cannot be combined with `--listen socket`; empty if it can."""
     no_tls: str = ""
-    """Why it excludes `--tls`; empty where it does not."""
+    """Why it cannot be combined with `--tls`; empty if it can."""
 
 
 def _jump(forward: str, login: Host, node: str) -> list[str]:
-    """Laptop -> login -> node, encrypted to the node."""
-    # -J takes an IPv6 address in brackets only (ssh(1), OpenSSH 9.2).
+    """Return the arguments for laptop -> login -> node, encrypted up to the node."""
+    # -J accepts an IPv6 address only in brackets (ssh(1), OpenSSH 9.2).
     name = f"[{login.name}]" if ":" in login.name else login.name
     hop = name if login.port == 22 else f"{name}:{login.port}"
     return ["-L", forward, "-J", f"{login.user}@{hop}", f"{login.user}@{node}"]
 
 
 def _direct(forward: str, login: Host, _node: str) -> list[str]:
-    """Laptop -> login, which reaches Jupyter by itself."""
+    """Return the arguments for laptop -> login; the login node connects to Jupyter."""
     port = [] if login.port == 22 else ["-p", str(login.port)]
     return [*port, "-L", forward, f"{login.user}@{login.name}"]
 
@@ -64,30 +64,30 @@ ROUTES: Mapping[RouteName, Route] = {
         on_network=False,
         to_node=True,
         ssh=_jump,
-        no_tls="the jump route is encrypted to the node by ssh",
+        no_tls="ssh encrypts the jump route up to the node",
     ),
     "direct": Route(
-        help="TCP from the login node, where sites forbid that ssh",
+        help="TCP from the login node, if your site forbids ssh to nodes",
         on_network=True,
         to_node=False,
         ssh=_direct,
-        exposes="Anybody on the cluster's network can knock at {end};",
-        no_socket="over the cluster's network only a port is reached",
+        exposes="Anyone on the cluster's network can connect to {end},",
+        no_socket="a socket cannot be reached over the cluster's network",
     ),
 }
-"""Every route, by the name that `--route` takes."""
+"""All routes, by their names in `--route`."""
 
 
 def route_to(address: str | None) -> Route:
     """Return the route to a server that listens on `address` of the network; None: on none.
 
-    By that and not by the option: a job that was sbatched by hand has none saved, and a wrong one
-    would send the token to whoever listens on that port of the login node.
+    The option of the session is not used: a job submitted with sbatch has none saved, and a wrong
+    one would send the token to any process that listens on that port of the login node.
     """
     on_network = address is not None
     return next(route for route in ROUTES.values() if route.on_network == on_network)
 
 
 def names_with_tls() -> list[RouteName]:
-    """Return the routes that `--tls` goes with."""
+    """Return the routes that can be combined with `--tls`."""
     return [name for name, route in ROUTES.items() if not route.no_tls]

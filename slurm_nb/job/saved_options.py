@@ -1,24 +1,26 @@
-"""A job's options as words of a command line, so that it can be submitted again."""
+"""Write a job's options as the words of a command line, to resubmit it."""
 
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 from slurm_nb.job.spec import JobSpec
 
 
-def to_argv(
+def to_argv(  # noqa: PLR0913  all but the first are by name
     spec: JobSpec,
     *,
     template: str | None,
     local: bool,
     login: str | None = None,
     local_port: int | None = None,
+    notebook: Path | None = None,
 ) -> tuple[str, ...]:
-    """`("--time=90", "--module=python/3.11", "--notebook-dir=/home/a", "--", "--exclusive")`.
+    """Return `("--time=90", "--module=python/3.11", "--", "--exclusive")`.
 
-    What is slurm-nb's own default is there too, for a file may say otherwise; what was left to
-    Slurm is not. template: a name, or an absolute path. login, local_port: as the user named them.
+    Includes slurm-nb's defaults, because a config file may override them, but not the choices left
+    to Slurm. template: a name, or an absolute path. login, local_port: as the user wrote them.
     """
     words: list[str] = []
     for field in fields(spec):
@@ -32,6 +34,8 @@ def to_argv(
             words += [f"--{name}={each}" for each in (value if type(value) is tuple else (value,))]
     if template is not None:
         words.append(f"--template={template}")
+    if notebook is not None:
+        words.append(f"--open={notebook}")
     if local:
         words.append("--cluster=local")
     if login is not None:
@@ -42,6 +46,6 @@ def to_argv(
 
 
 def split_words(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The options, and what is for sbatch behind `--`."""
+    """Return the options, and the options for sbatch after `--`."""
     at = words.index("--") if "--" in words else len(words)
     return list(words[:at]), list(words[at + 1 :])

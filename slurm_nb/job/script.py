@@ -1,4 +1,4 @@
-"""From a JobSpec to the text of a job script."""
+"""Render the job script of a JobSpec."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ def render(  # noqa: PLR0913  all but the first are by name
     folders: Sequence[Path] | None = None,
     own_python: Path | None = None,
     submission: str = "",
+    login_addresses: Sequence[str] = (),
 ) -> str:
-    """The job script: bash with #SBATCH directives. It uses the kit, which must be installed.
+    """Return the job script: bash with #SBATCH directives, for an installed kit.
 
-    `state_dir` is absolute and seen by login and compute nodes alike. template: a path or a name,
-    looked up in `folders` (by default those of `template_folders`); None: the base template.
-    own_python: the interpreter for a job that names none, by default slurm-nb's own. submission:
-    random, for one job alone; empty for a script that may be submitted again and again.
-    Raises `UserError` when a value holds a control character, or for a template with a fault.
+    state_dir: absolute, and shared by login and compute nodes. template: a path, or a name in
+    `folders` (by default those of `template_folders`); None: the base template. own_python: the
+    interpreter for a job that does not name one, by default slurm-nb's own. submission: random, for
+    one job; empty for a script that can be submitted again. login_addresses: of this host, for the
+    direct route. Raises `UserError` if a value contains a control character, or for an error in
+    the template.
     """
     variables = {
         "spec": spec,
         "own_python": own_python or Path(sys.executable),
+        "addresses": tuple(login_addresses),
         "state_dir": state_dir,
         "log_pattern": log_pattern(state_dir),
         "kit": digest(),
@@ -45,15 +48,15 @@ def render(  # noqa: PLR0913  all but the first are by name
 
 
 def log_pattern(state_dir: Path) -> str:
-    """sbatch's `--output`: `/home/u/.local/state/slurm-nb/jobs/%j_0_log.out`.
+    """Return sbatch's `--output`: `/home/u/.local/state/slurm-nb/jobs/%j_0_log.out`.
 
-    The name is submitit's own (JobPaths.stdout). Raises `UserError` for a percent sign or a
-    backslash in it, which submitit and sbatch read as more than characters, and for a colon, at
-    which Jupyter would cut the path of the kit's configuration in two.
+    submitit uses this name (JobPaths.stdout). Raises `UserError` for a percent sign or a backslash,
+    which are special in submitit and sbatch, and for a colon, which separates paths in the
+    configuration of Jupyter.
     """
     if set("%\\:") & set(str(state_dir)):
         raise UserError(
-            f"the state directory {str(state_dir)!r} holds a percent sign, a backslash or a colon",
+            f"the state directory {str(state_dir)!r} contains a percent sign, backslash or colon",
             hint="set SLURM_NB_HOME to a directory without one",
         )
     return f"{on_disk(state_dir)}/jobs/%j_0_log.out"

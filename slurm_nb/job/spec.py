@@ -1,4 +1,4 @@
-"""JobSpec: everything that a job script is rendered from, with impossible values refused."""
+"""JobSpec: the values of a job script, checked."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ Ui = Literal["notebook", "lab"]
 UIS: tuple[Ui, ...] = get_args(Ui)
 Listen = Literal["port", "socket"]
 LISTENS: tuple[Listen, ...] = get_args(Listen)
+Peers = Literal["user", "any"]
+PEERS: tuple[Peers, ...] = get_args(Peers)
 Auth = Literal["token", "password"]
 AUTHS: tuple[Auth, ...] = get_args(Auth)
 
@@ -23,35 +25,35 @@ _MEM = re.compile(r"\d{1,15}(?:[KMGT]B?)?", re.ASCII | re.IGNORECASE)
 _GPUS = re.compile(r"(?:[\w.+-]+:)?[1-9]\d*(?:,[\w.+-]+:[1-9]\d*)*", re.ASCII)
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://.", re.ASCII)
 
-# sbatch options that would take away what slurm-nb itself stands on: where the
-# job's output goes, which script runs, and that one submission is one job.
+# sbatch options that would change what slurm-nb sets itself: the job's output, its script, and one
+# job per submission.
 _RESERVED_LONG = {
     "output", "error", "open-mode", "array", "wrap", "wait", "test-only",
     "parsable", "help", "usage", "version",
 }  # fmt: skip
 _RESERVED_SHORT = frozenset("oeaWhV")
-# Short options of sbatch that take no value, so another letter may follow in the same word.
+# Short options of sbatch without a value; another one may follow in the same word.
 _SHORT_FLAGS = frozenset("HIkKOQsv")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """One job as the user asked for it. `None` leaves the choice to Slurm.
+    """One requested job. `None` leaves the choice to Slurm.
 
-    Raises `UserError`, naming option and value, for what sbatch can never accept.
+    Raises `UserError`, naming option and value, for values that sbatch never accepts.
     """
 
     job_name: str = "slurm-nb"
     """Shown by squeue to every user of the cluster."""
     account: str | None = None
     time: str | None = None
-    """As sbatch takes it: `90`, `90:00`, `2:00:00`, `1-12`, `1-12:30:00`, `UNLIMITED`."""
+    """In the format of sbatch: `90`, `90:00`, `2:00:00`, `1-12`, `1-12:30:00`, `UNLIMITED`."""
     partition: str | None = None
     """One name, or several with commas."""
     qos: str | None = None
     cpus_per_task: int | None = None
     mem: str | None = None
-    """Per node, as sbatch takes it: `4G`; without a unit, MiB."""
+    """Per node, in the format of sbatch: `4G`; MiB without a unit."""
     gpus: str | None = None
     """`2` or `a100:2`."""
     gres: str | None = None
@@ -61,35 +63,38 @@ class JobSpec:
     exclude: str | None = None
     reservation: str | None = None
     clusters: str | None = None
-    """One name, or several with commas: Slurm takes where the job starts first."""
+    """One name, or several with commas: Slurm chooses the one that starts the job first."""
     sbatch_options: tuple[str, ...] = ()
-    """Whatever else goes to sbatch, as words of a command line: `("--exclusive",)`."""
+    """More options for sbatch, as words of a command line: `("--exclusive",)`."""
     ui: Ui = "notebook"
     listen: Listen = "port"
     """On a TCP port, or on a UNIX socket."""
     route: RouteName = "jump"
-    """How the laptop gets there: by ssh to the node, or by TCP from the login node."""
+    """How the laptop connects: ssh to the node, or TCP from the login node."""
     tls: bool = False
-    """With the direct route: Jupyter brings a certificate made in the job."""
+    """With the direct route: encrypt with a certificate made in the job."""
+    peers: Peers = "user"
+    """Whose processes on the node may connect, in addition to root's: `user` (yours) or `any`. The
+    direct route accepts any, because its connections come from another machine."""
     auth: Auth = "token"
     allow_debugger: bool = False
     """Let kernels start a debugger, which listens on a loopback port without a secret."""
     notebook_dir: Path
     """Absolute; Jupyter's root directory."""
     python: Path | None = None
-    """The interpreter whose Jupyter is started: an absolute path, or a name that is looked up on
-    the node. None: `python3` of what follows, and where nothing does, slurm-nb's own."""
+    """The interpreter that runs Jupyter: an absolute path, or a name on the node. None: `python3`
+    of env, module or container; without one of them slurm-nb's own."""
     env: str | None = None
     """Absolute path of a virtual or conda environment, or a conda environment's name."""
     module: tuple[str, ...] = ()
     """Modules of Lmod or Environment Modules: `("python/3.11",)`."""
     container: str | None = None
-    """Absolute path of an image as the node sees it, or a URI: `docker://jupyter/base-notebook`."""
+    """Absolute path of an image on the node, or a URI: `docker://jupyter/base-notebook`."""
     setup: tuple[str, ...] = ()
-    """Lines of bash that run before all of these."""
+    """Lines of bash that run before env, module and container."""
     idle_timeout: str = "60"
-    """A time as in `--time`: a session that was not used for that long ends. `0` or `UNLIMITED`:
-    it does not."""
+    """A time as in `--time`: the session ends when it was idle for so long. `0` or `UNLIMITED`:
+    never."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -104,13 +109,13 @@ class JobSpec:
             )
         if self.mem is not None and not _MEM.fullmatch(self.mem):
             raise UserError(
-                f"--mem {self.mem!r}: not a size",
+                f"--mem {self.mem!r}: is not a size",
                 hint="write 4G, 500M or 4096 (MiB)",
                 options=("mem",),
             )
         if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
             raise UserError(
-                f"--gpus {self.gpus!r}: not a number of GPUs",
+                f"--gpus {self.gpus!r}: is not a number of GPUs",
                 hint="write 1 or a100:2",
                 options=("gpus",),
             )
@@ -125,11 +130,11 @@ class JobSpec:
 
     @property
     def idle_timeout_s(self) -> int | None:
-        """Seconds; None: it may be idle for ever."""
+        """Seconds; None: no limit."""
         return time_limit_s(self.idle_timeout, "idle-timeout")
 
     def directives(self) -> list[str]:
-        """The `#SBATCH` options of this job, unquoted: `["--job-name=slurm-nb", "--time=90"]`."""
+        """Return the unquoted `#SBATCH` options: `["--job-name=slurm-nb", "--time=90"]`."""
         names = [
             "job_name", "account", "time", "partition", "qos", "cpus_per_task", "mem", "gpus",
             "gres", "constraint", "nodelist", "exclude", "reservation", "clusters",
@@ -143,6 +148,7 @@ def _check_ways(spec: JobSpec) -> None:
         ("ui", spec.ui, UIS),
         ("listen", spec.listen, LISTENS),
         ("route", spec.route, tuple(ROUTES)),
+        ("peers", spec.peers, PEERS),
         ("auth", spec.auth, AUTHS),
     ):
         if value not in words:
@@ -152,13 +158,13 @@ def _check_ways(spec: JobSpec) -> None:
     route = ROUTES[spec.route]
     if spec.listen == "socket" and route.no_socket:
         raise UserError(
-            f"--listen socket and --route {spec.route} exclude each other: {route.no_socket}",
+            f"--listen socket and --route {spec.route} cannot be combined: {route.no_socket}",
             hint="leave one of them out",
             options=("listen", "route"),
         )
     if spec.tls and route.no_tls:
         raise UserError(
-            f"--tls without --route {' or '.join(names_with_tls())}: {route.no_tls}",
+            f"--tls needs --route {' or '.join(names_with_tls())}: {route.no_tls}",
             options=("route", "tls"),
         )
 
@@ -171,8 +177,8 @@ def _check_environment(spec: JobSpec) -> None:
         )
     if spec.env is not None and spec.container is not None:
         raise UserError(
-            "--env and --container exclude each other",
-            hint="name the interpreter within the image: --python /PATH/IN/THE/IMAGE/bin/python",
+            "--env and --container cannot be combined",
+            hint="name an interpreter in the image: --python /PATH/IN/THE/IMAGE/bin/python",
             options=("env", "container"),
         )
     if spec.env is not None and "/" in spec.env and not spec.env.startswith("/"):
@@ -194,18 +200,18 @@ def _check_environment(spec: JobSpec) -> None:
 
 
 def refuse_control_characters(what: str, text: str, *, options: Collection[str] = ()) -> None:
-    """Raise `UserError` when `text` holds a newline or another character that can't be printed.
+    """Raise `UserError` if `text` contains a newline or another unprintable character.
 
-    A newline in a job name is accepted by sbatch and splits squeue's lines (seen on 22.05);
-    in a job script it would start a line of its own. A lone surrogate is a byte that is not
-    UTF-8, which neither the script nor the session file can hold.
+    sbatch accepts a newline in a job name, which splits squeue's lines (seen on 22.05); in a job
+    script it would start a new line. A lone surrogate is a byte that is not UTF-8, which neither
+    the script nor the session file can contain.
     """
     if any(
         ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000 for char in text
     ):
         raise UserError(
-            f"{what} {text!r}: holds a newline, a control character or a byte that is not UTF-8",
-            hint="" if text.isascii() else "is your locale UTF-8? see `locale charmap`",
+            f"{what} {text!r}: contains a newline, a control character or a byte that is not UTF-8",
+            hint="" if text.isascii() else "check that your locale uses UTF-8: locale charmap",
             options=options,
         )
 
@@ -227,15 +233,22 @@ def _check_sbatch_options(words: tuple[str, ...]) -> None:
     if words and not words[0].startswith("-"):
         raise UserError(
             f"{words[0]!r} is not an option",
-            hint="options of sbatch go after `--`: -- --exclusive",
+            hint="options for sbatch go after `--`: -- --exclusive",
             options=("sbatch-options",),
+        )
+    if ":" in words:
+        raise UserError(
+            "sbatch option ':' starts a second component: slurm-nb submits one job, not a"
+            " heterogeneous one",
+            hint="leave out `:` and the options after it",
         )
     for word in words:
         if _is_reserved(word):
             raise UserError(
-                f"sbatch option {word!r} can't be passed on: slurm-nb needs one job per"
-                " submission, with its output where slurm-nb reads it",
-                hint="leave it out, or take `slurm-nb submit --dry-run` and sbatch it yourself",
+                f"slurm-nb cannot pass {word!r} to sbatch: it needs one job per submission and its"
+                " own output file",
+                hint="leave it out, or run sbatch yourself with the script that"
+                " `slurm-nb submit --dry-run` prints",
                 options=("sbatch-options",),
             )
 
@@ -243,13 +256,13 @@ def _check_sbatch_options(words: tuple[str, ...]) -> None:
 def _is_reserved(word: str) -> bool:
     if word.startswith("--"):
         name = word[2:].partition("=")[0]
-        # sbatch takes any unambiguous beginning of a long option (getopt_long).
+        # sbatch accepts any unambiguous beginning of a long option (getopt_long).
         return len(name) > 1 and any(long.startswith(name) for long in _RESERVED_LONG)
     return not _RESERVED_SHORT.isdisjoint(short_options(word))
 
 
 def short_options(word: str) -> str:
-    """The letters of the short options in one word of sbatch's: `Ht` of `-Ht6`."""
+    """Return the short options in one word for sbatch: `Ht` for `-Ht6`."""
     if not word.startswith("-") or word.startswith("--"):
         return ""
     letters = word[1:]

@@ -1,6 +1,6 @@
-"""Job templates: found, loaded, filled in. The only user of jinja2.
+"""Find, load and render job templates. The only module that uses jinja2.
 
-Every `{{ value }}` is quoted here, so that no author of a template has to think of it.
+It quotes every `{{ value }}`, so that authors of templates do not have to.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _DIRECTIVE = re.compile(r"\s*#SBATCH\b")
 def fill_in(
     template: str | None, variables: Mapping[str, object], *, folders: Sequence[Path]
 ) -> str:
-    """The text that `template` makes of `variables`; None: the base.
+    """Render `template` with `variables`; None: the base template.
 
-    template: a file's path, or a name that is looked up in `folders`. Raises `UserError`, which
-    names file and line, when it can't be found, read or filled in, or when others may change it.
+    template: the path of a file, or a name in `folders`. Raises `UserError` with file and line if
+    it cannot be found, read or rendered, or if other users may change it.
     """
     name = BASE if template is None else str(_find(template, folders))
     loader = _Loader(folders)
@@ -50,7 +50,7 @@ def fill_in(
     environment.filters.update(sh=quote_sh, directive=quote_directive, raw=leave_raw)
     try:
         if name != BASE:
-            with suppress(jinja2.TemplateNotFound):  # below, jinja2 names the line that wants it
+            with suppress(jinja2.TemplateNotFound):  # below, jinja2 names the line
                 _check_blocks(environment, loader, name)
         return environment.get_template(name).render(variables)
     except jinja2.TemplateSyntaxError as error:
@@ -67,10 +67,10 @@ def fill_in(
             raise
         raise UserError(f"{line}: {error}", hint=error.hint) from error
     except RecursionError as error:
-        said = f"{name}: comes to itself again, by include, extends or a macro"
+        said = f"{name}: includes, extends or calls itself"
         raise UserError(said, hint=_hint(name)) from error
     except Exception as error:
-        # Whatever an expression of the author's raises; of our own templates it is our fault.
+        # An expression of the author may raise anything; in our own template it is a bug.
         if name == BASE:
             raise
         said = f"{error}" or type(error).__name__
@@ -78,7 +78,7 @@ def fill_in(
 
 
 class _Loader(jinja2.BaseLoader):
-    """The base, absolute paths, and names in the folders; none that others may change."""
+    """Load the base, absolute paths and names in the folders, unless others may change them."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
@@ -99,13 +99,13 @@ class _Loader(jinja2.BaseLoader):
         try:
             text = read_small(path, _LONGEST_BYTES).decode("utf-8")
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: the template can't be read: {error}") from error
+            raise UserError(f"cannot read the template {path}: {error}") from error
         _check_directives(environment, text, path)
         return text, str(path), lambda: True
 
 
 class _Block(BlockReference):
-    """What `super()` calls: the parent's block is bash already."""
+    """A parent's block for `super()`, which is already quoted."""
 
     @property
     def super(self) -> Any:  # noqa: ANN401  as the base class has it
@@ -131,7 +131,7 @@ class _Environment(jinja2.Environment):
 
 
 def _find(template: str, folders: Sequence[Path]) -> Path:
-    """The file of a template that the user named; the base goes by its name."""
+    """Return the file of a template; the name of the base for the base."""
     if template in _BASE_NAMES:
         return Path(BASE)
     if os.sep in template:
@@ -147,8 +147,9 @@ def _find(template: str, folders: Sequence[Path]) -> Path:
     if found is None:
         places = ", ".join(str(folder) for folder in folders)
         raise UserError(
-            f"--template {template!r}: there is no template of this name",
-            hint=f"looked for {template}{_SUFFIX} in {places}; a file needs a slash: ./{template}",
+            f"--template {template!r}: there is no template with this name",
+            hint=f"slurm-nb searched for {template}{_SUFFIX} in {places}; for a file write"
+            f" ./{template}",
             options=("template",),
         )
     return found
@@ -161,7 +162,7 @@ def _look_up(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def _check_directives(environment: jinja2.Environment, text: str, path: Path) -> None:
-    """Slurm reads #SBATCH lines by rules of its own, which quoting for bash does not meet."""
+    """Raise `UserError` for a value in an #SBATCH line without the filter `directive`."""
     line, begun, expression = "", 0, [""]
     for number, kind, value in environment.lex(text, path.name, str(path)):
         if kind == "data":
@@ -182,9 +183,9 @@ def _check_directives(environment: jinja2.Environment, text: str, path: Path) ->
 def _check_blocks(
     environment: jinja2.Environment, loader: _Loader, name: str
 ) -> frozenset[str] | None:
-    """Return the blocks of a template and of those above it; None where nobody can know them.
+    """Return the blocks of a template and its parents; None if they are not known in advance.
 
-    Raises `UserError` for a block that overrides none: jinja2 leaves it out without a word.
+    Raises `UserError` for a block that overrides nothing, which jinja2 would silently drop.
     """
     text, path, _ = loader.get_source(environment, name)
     tree = environment.parse(text, name, path)
@@ -192,7 +193,7 @@ def _check_blocks(
     extends = tree.find(nodes.Extends)
     if extends is None:
         return own
-    if not isinstance(extends.template, nodes.Const):  # known only when it is filled in
+    if not isinstance(extends.template, nodes.Const):  # known only when rendered
         return None
     known = _check_blocks(environment, loader, str(extends.template.value))
     if known is None:
@@ -207,7 +208,7 @@ def _check_blocks(
 
 
 def _line_of(error: BaseException) -> str | None:
-    """`FILE, line N` of the template where `error` was raised; jinja2 rewrites its traceback."""
+    """Return `FILE, line N` of the template that raised `error`; jinja2 rewrites tracebacks."""
     found = None
     step = error.__traceback__
     while step is not None:
@@ -218,4 +219,8 @@ def _line_of(error: BaseException) -> str | None:
 
 
 def _hint(name: str) -> str:
-    return "" if name == BASE else "docs/admin/templates.md lists what a template can use"
+    return (
+        ""
+        if name == BASE
+        else "docs/admin/templates.md lists the variables and blocks of templates"
+    )

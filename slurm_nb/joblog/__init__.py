@@ -1,4 +1,4 @@
-"""What the job's output says.
+"""Read the output of a job.
 
 reader and tail read it; events is pure: no I/O, no clock.
 """

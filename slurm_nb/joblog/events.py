@@ -1,6 +1,6 @@
-"""What a job's output says of its Jupyter: started, ready on a node and port, ended.
+"""The events in a job's output: started, ready on a node and port, ended.
 
-The job writes one line for each, among whatever else Jupyter logs:
+The job writes one line for each, among the log of Jupyter:
 
     slurm-nb started: {"cluster": "hpc", "job_id": "7", "submission": "c0...", "nonce": "5f...",
                        "began_at": 1795672800}
@@ -45,14 +45,14 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?", re.ASCII)
 
 @dataclass(frozen=True)
 class Ready:
-    """Where Jupyter listens: on a port or on a socket."""
+    """The address of Jupyter: a port or a socket."""
 
     node: str
-    """As Slurm names it, and as ssh reaches it: `c1`."""
+    """Its name in Slurm and for ssh: `c1`."""
     port: int | None
     """TCP, on 127.0.0.1 of the node unless there is an address; None with a socket."""
     path: str
-    """What follows the port in the URL: `/tree`, `/lab`."""
+    """The path in the URL: `/tree`, `/lab`."""
     socket: str | None = None
     """Absolute path of a UNIX socket on the node."""
     address: str | None = None
@@ -63,19 +63,19 @@ class Ready:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why Jupyter can't be started there; text of the job's, not to be trusted."""
+    """Why Jupyter cannot start; untrusted text from the job."""
 
     text: str
-    """One sentence: `the module 'x' can't be loaded on c1: ...`."""
+    """One sentence: `the module 'x' cannot be loaded on c1: ...`."""
     cure: str
-    """What the user can do."""
+    """The next step for the user."""
     known: bool = True
-    """False where the cause stands in the job's output alone."""
+    """False if only the rest of the output shows the cause."""
 
 
 @dataclass(frozen=True)
 class SessionWarning:
-    """What a running session has to say; text of the job's, not to be trusted."""
+    """A warning of a running session; untrusted text from the job."""
 
     kind: WarningKind
     text: str
@@ -84,7 +84,7 @@ class SessionWarning:
 
 @dataclass(frozen=True)
 class Stopping:
-    """Why a session ends of itself; text of the job's, not to be trusted."""
+    """Why a session ends by itself; untrusted text from the job."""
 
     kind: StoppingKind
     text: str
@@ -93,33 +93,32 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job has come, by its own account."""
+    """The progress of a job, as it reports it."""
 
     started: bool = False
     began_at: int | None = None
     """When the current run began, by the node's clock: seconds since the epoch."""
     ready: Ready | None = None
     exit_code: int | None = None
-    """Of Jupyter, once the job script is over; None before."""
+    """The exit code of Jupyter after the job script has ended; None before."""
     notices: tuple[str, ...] = ()
-    """What the user is to be told; text of the job's, not to be trusted."""
+    """Messages for the user; untrusted text from the job."""
     failure: Failure | None = None
     warnings: tuple[SessionWarning, ...] = ()
-    """Of the current run, the last 20; they stay when the run has ended."""
+    """The last 20 of the current run; kept after its end."""
     stopping: Stopping | None = None
-    """Of the current run, the first; it stays when the run has ended."""
+    """The first of the current run; kept after its end."""
 
 
 def read_progress(
     lines: Iterable[str], *, who: Mapping[str, str], so_far: Progress | None = None
 ) -> Progress:
-    """Follow complete `lines` (without newlines) on from `so_far`.
+    """Continue from `so_far` with complete `lines` (without newlines).
 
-    who: `cluster`, `job_id`, `nonce` and, where the session has one, `submission`; lines of
-    others and malformed ones are passed over. The
-    nonce is random and in a file of the job's alone, so that text which a program in the job
-    prints, knowing nothing of it, is never taken for the job's own word. The first ready line
-    of the current run counts: a requeued job appends to its log and begins with `started`.
+    who: `cluster`, `job_id`, `nonce` and, if the session has one, `submission`; ignores malformed
+    lines and those of other jobs. The nonce is random and in a private file, so no output of
+    another program in the job is accepted as a line of the job script. Uses the first ready line of
+    the current run: a requeued job appends to its log and begins with `started`.
     """
     progress = so_far or Progress()
     for line in lines:
@@ -147,8 +146,28 @@ def read_progress(
     return progress
 
 
+def in_words(line: str) -> str | None:
+    """Return one of the job's lines in words, without its nonce; None for another line.
+
+    The line may come from any program in the job, so the words are untrusted.
+    """
+    match = _LINE.fullmatch(line.rstrip("\r"))
+    record = _record(match[2]) if match else {}
+    if match is None or not record:
+        return None
+    said = _sentence(record)
+    if match[1] == "ready":
+        said = f"Jupyter is ready on {_folded(str(record.get('node')))}"
+    elif match[1] == "ended":
+        code = record.get("exit_code")
+        said = "Jupyter ended normally" if code == 0 else f"Jupyter ended with exit code {code}"
+    elif match[1] == "failed":
+        said = f"{said}; {_folded(str(record.get('cure', '')))}"
+    return f"slurm-nb: {said or 'the job started'}"
+
+
 def is_node(text: str) -> bool:
-    """Whether `text` can be a node's or a login node's name or IPv4 address."""
+    """Return whether `text` can be the name or IPv4 address of a node or login node."""
     return _NODE.fullmatch(text) is not None
 
 
@@ -183,13 +202,13 @@ def _sentence(record: dict[str, Any]) -> str:
 
 
 def _folded(text: str) -> str:
-    """On one line, with blanks for control characters and the like, and not endless."""
+    """Return `text` shortened and on one line, with blanks for unprintable characters."""
     plain = (char if char.isprintable() else " " for char in text[: 4 * _TEXT_CHARS])
     return " ".join("".join(plain).split())[:_TEXT_CHARS]
 
 
 def _ready(record: dict[str, Any]) -> Ready | None:
-    """None unless every value is one that a command line and a URL can safely hold."""
+    """Return the event; None if any value is not safe in a command line or a URL."""
     names = ("node", "port", "path", "socket", "address", "fingerprint")
     values = {name: record.get(name) for name in names}
     sound = (

@@ -1,4 +1,4 @@
-"""A job's output file, followed as it grows."""
+"""Follow a job's output file as it grows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LINE_BYTES = 4096
 
 
 class JobLog:
-    """What the output of one job has said so far.
+    """The output of one job so far.
 
-    Reads only what is new, and keeps no line but the last few, so that an output of any size costs
-    no memory. The job's own lines are known by its nonce, and by the `submission` where there is
-    one: what an earlier job of the same id has written is not this one's.
+    Reads only new lines and keeps only the last few, so that a log of any size needs little memory.
+    The nonce identifies the lines of the job, and so does the `submission`, if there is one: an
+    earlier job of the same id may have written to the same file.
     """
 
     def __init__(  # noqa: PLR0913  all but the first are by name
@@ -47,41 +47,41 @@ class JobLog:
         self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
 
     def read(self) -> Progress:
-        """Take in what was written since the last call."""
+        """Read the lines written since the last call."""
         self._take_new()
         if self._marked and not self._nonce and (nonce := self._ask_nonce()):
             self._who["nonce"], self._nonce = nonce, nonce.encode()
-            self._file.rewind()  # for what was passed over before the nonce was known
+            self._file.rewind()  # for the lines before the nonce was known
             self._forget()
             self._take_new()
         return self.progress
 
     @property
     def unproved(self) -> bool:
-        """Whether it holds lines like the job's own, and nothing to know them by."""
+        """Whether it has lines like those of the job, but no nonce to verify them."""
         return self._marked and not self._nonce
 
     @property
     def problem(self) -> str:
-        """Why the output cannot be read; empty where it can, or is not there yet."""
+        """Why the output cannot be read; empty if it can, or does not exist yet."""
         return self._file.problem
 
     def tail(self) -> list[str]:
-        """The last lines that Jupyter or the shell wrote in this run, without slurm-nb's own."""
+        """Return the last lines of Jupyter or the shell in this run, without slurm-nb's own."""
         rest = b"" if self._within else self._file.rest[:_LINE_BYTES]
         lines = [*self._tail, *([rest] if rest.strip() and not rest.startswith(_MARK) else [])]
         return [line.decode(errors="replace") for line in lines]
 
     def _take_new(self) -> None:
         for line in self._file.read():
-            if not self._within:  # of a line that is cut the beginning counts
+            if not self._within:  # use the beginning of a long line
                 self._take(line[:_LINE_BYTES].removesuffix(b"\n"))
             self._within = not line.endswith(b"\n")
 
     def _take(self, line: bytes) -> None:
         if line.startswith(_MARK):
             self._marked = True
-            if line.startswith(_STARTED):  # how an earlier run ended is not how this did
+            if line.startswith(_STARTED):  # an earlier run may have ended differently
                 self._tail.clear()
             if self._nonce and self._nonce in line:
                 text = line.decode(errors="replace")

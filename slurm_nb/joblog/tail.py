@@ -1,4 +1,4 @@
-"""A job's output as text for a reader: all of it, or its end, and what comes."""
+"""A job's output as text: all of it or its end, and new lines."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _ASK_EVERY_LOOKS = 20
 
 
 def tail_of(path: Path, lines: int) -> int:
-    """The offset at which the last `lines` lines begin; 0 where there are fewer, or no file.
+    """Return the offset of the last `lines` lines; 0 if there are fewer, or no file.
 
-    No further back than as many lines of 64 KiB: a job can leave an output without a newline.
+    Searches at most that many times 64 KiB, because an output may have no newlines.
     """
     try:
         with open(open_regular(path), "rb") as file:
@@ -46,10 +46,10 @@ def lines_of(
     over: Callable[[], bool] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[str]:
-    """Yield lines from an offset on; with `over`, also those to come until the job has ended.
+    """Yield lines from an offset on; with `over`, new lines too, until the job has ended.
 
-    A line longer than 64 KiB is cut there. A file that got shorter is read from its beginning: a
-    new run has begun.
+    Splits lines longer than 64 KiB. If the file got shorter, a new run has begun, and reading
+    starts again at its beginning.
     """
     file = GrowingFile(path, start)
     looks = 0
@@ -64,7 +64,7 @@ def lines_of(
         if over is None or ended:
             break
         looks += 1
-        # Asked before the last look, so that nothing is missed that was written in between.
+        # Query before the last read, so that no line is lost in between.
         ended = looks % _ASK_EVERY_LOOKS == 1 and over()
         sleep(0 if ended else _LOOK_EVERY_S)
     if file.rest:
@@ -72,20 +72,20 @@ def lines_of(
 
 
 class GrowingFile:
-    """A file that is read as it grows, each line once.
+    """Read each line of a growing file once.
 
-    A file that is missing has not appeared yet: NFS may show it up to a minute late.
+    The file may not exist yet: NFS may show it up to a minute late.
     """
 
     def __init__(
         self, path: Path, start: int = 0, *, restarted: Callable[[], None] = lambda: None
     ) -> None:
-        """`restarted` is called when the file got shorter, and so is read from its beginning."""
+        """Call `restarted` if the file got shorter, before reading it from its beginning."""
         self.path = path
         self.rest = b""
-        """What is no line yet."""
+        """The beginning of an incomplete line."""
         self.problem = ""
-        """Why it could not be read last time, other than that it is missing."""
+        """Why the last read failed, unless the file does not exist."""
         self._start = self._offset = start
         self._restarted = restarted
 
@@ -94,7 +94,7 @@ class GrowingFile:
         self._offset, self.rest = self._start, b""
 
     def read(self) -> Iterator[bytes]:
-        """Yield the new lines, with their newlines; pieces of 64 KiB of one that is longer."""
+        """Yield the new lines, with their newlines; longer lines in pieces of 64 KiB."""
         refresh_nfs(self.path.parent)
         try:
             with open(open_regular(self.path), "rb") as file:

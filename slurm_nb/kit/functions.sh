@@ -1,25 +1,29 @@
 # shellcheck shell=bash
-# The functions of the job script, which sources this file once it has checked the kit's sums.
+# The functions of the job script, which sources this file after checking the kit's sums.
 #
-# Plain bash; needs coreutils, findutils and grep. Names of slurm-nb's own begin with slurm_nb_, so
-# that lines of the user's (--setup, --module, --env, a site's template) may use any other name.
+# Plain bash; needs coreutils, findutils and grep. slurm-nb's names begin with slurm_nb_, so that
+# the user's lines (--setup, --module, --env, a site's template) can use any other name.
 # For templates: fail, find_module, load_module, use_env, use_container.
 #
-# From the script: python, inside; slurm_nb_ cluster, job_id, submission, node, nonce, state_dir, session_dir,
-# kit_dir, notebook_dir, signalled; the function slurm_nb_tell.
+# From the script: python, inside; slurm_nb_ cluster, job_id, submission, node, nonce, state_dir,
+# session_dir, kit_dir, notebook_dir, own_python, brought_by, signalled; the function slurm_nb_tell.
 
 # shellcheck disable=SC2154  # these
 # shellcheck disable=SC2317,SC2329  # traps and the script call functions
 # shellcheck disable=SC1090,SC1091  # modules and environments are the node's own
 
 slurm_nb_run_dir=  # of this job, on this node
-slurm_nb_clock=    # the process that asks when the job ends
-slurm_nb_yours=    # yes: lines of the user's run
+slurm_nb_clock=    # the process that queries when the job ends
+slurm_nb_yours=    # yes: the user's lines run
 slurm_nb_server=   # the process that becomes Jupyter
 slurm_nb_stopping= # yes: this script has ended it
 slurm_nb_woken=    # yes: a signal came
+slurm_nb_before=   # the Python and Jupyter on PATH before the first module
+# A site's template may be older than these two.
+slurm_nb_own_python=${slurm_nb_own_python:-$python}
+slurm_nb_brought_by=${slurm_nb_brought_by:-}
 
-# --- what the login node is told ---
+# --- lines for the login node ---
 
 slurm_nb_json() { # slurm_nb_json TEXT: as a JSON string, on one line
   local text=${1//\\/\\\\}
@@ -32,6 +36,8 @@ slurm_nb_tell_failed() {
   slurm_nb_tell failed \
     ", \"text\": $(slurm_nb_json "$1"), \"cure\": $(slurm_nb_json "$2"), \"known\": ${3:-true}"
 }
+
+slurm_nb_notice() { slurm_nb_tell notice ", \"text\": $(slurm_nb_json "$1")"; }
 
 slurm_nb_fail() { # slurm_nb_fail TEXT CURE: a sentence each, which slurm-nb shows to the user
   slurm_nb_tell_failed "$@"
@@ -49,33 +55,51 @@ slurm_nb_set_traps() {
   trap slurm_nb_time_is_short USR1
 }
 
-# Makes the job's directory on this node, and finds out when the job ends.
-slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, where Slurm does not say it
+# Makes the job's directory on this node, and notes when the job ends.
+slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, if Slurm does not say it
   local base
   slurm_nb_set_traps
+  [ "$slurm_nb_cluster" = local ] || slurm_nb_raise_limits
   [ -z "$slurm_nb_signalled" ] || slurm_nb_woken=yes
-  # What runs in this session carries this mark in its environment, however it was started.
+  # Every process of this session carries this mark in its environment.
   export SLURM_NB_SESSION=$slurm_nb_cluster/$slurm_nb_job_id
-  # So that slurm-nb keeps the kit for as long as this session.
+  # slurm-nb keeps the kit for as long as this session.
   (umask 077 && printf '%s\n' "${slurm_nb_kit_dir##*/}" >"$slurm_nb_session_dir/kit")
   chmod 600 "$slurm_nb_session_dir/kit"
   touch -c "$slurm_nb_kit_dir" 2>/dev/null
   base=$(slurm_nb_find_base)
   slurm_nb_run_dir=$(slurm_nb_make_dir "$base") ||
     slurm_nb_run_dir=$(slurm_nb_make_dir /tmp) ||
-    slurm_nb_fail "no directory can be made in /tmp on $slurm_nb_node" \
-      "take another node: --exclude $slurm_nb_node"
+    slurm_nb_fail "cannot create a directory in /tmp on $slurm_nb_node" \
+      "use another node: --exclude $slurm_nb_node"
   slurm_nb_sweep "${slurm_nb_run_dir%/*}"
   slurm_nb_name_run >"$slurm_nb_run_dir/owner"
   mkdir -m 700 "$slurm_nb_run_dir/runtime" ||
-    slurm_nb_fail "${slurm_nb_run_dir%/*} on $slurm_nb_node can't be written: is it full?" \
-      "take another node: --exclude $slurm_nb_node"
+    slurm_nb_fail "cannot write to ${slurm_nb_run_dir%/*} on $slurm_nb_node, which may be full" \
+      "use another node: --exclude $slurm_nb_node"
   [ -z "$slurm_nb_woken" ] || slurm_nb_time_is_short
   [ $# -eq 0 ] || slurm_nb_put_end "$1"
 }
 
+# Slurm passes the soft limits of the login shell to the job, such as its CPU time, and keeps the
+# node's hard limits (seen on 22.05).
+slurm_nb_raise_limits() {
+  local letter hard
+  for letter in t v d f; do
+    hard=$(ulimit -H "-$letter")
+    # A second before the hard limit of CPU time the kernel sends SIGXCPU, which names the cause.
+    case $letter$hard in t[0-9]*) ulimit -S -t $((hard - 1)) ;; *) ulimit -S "-$letter" "$hard" ;; esac
+    case $letter$hard in
+      *unlimited) ;;
+      t*) slurm_nb_notice "$slurm_nb_node ends each process after $hard s of CPU time (ulimit -t)" ;;
+      f*) slurm_nb_notice "$slurm_nb_node limits each file to $((hard / 1024)) MiB (ulimit -f)" ;;
+      *) slurm_nb_notice "$slurm_nb_node limits each process to $((hard / 1024)) MiB (ulimit -$letter)" ;;
+    esac
+  done
+}
+
 # Node-local and private (mktemp makes it 0700): sockets and connection files. A signal waits until
-# the name is known, so that no directory stays behind.
+# the name is known, so that no directory remains.
 slurm_nb_make_dir() { (trap '' TERM INT HUP && mktemp -d "$1/slurm-nb.XXXXXXXX"); }
 
 # Whose directory it is: session, job, and where its processes can be seen.
@@ -100,9 +124,9 @@ slurm_nb_sweep() { # slurm_nb_sweep DIRECTORY
   done
 }
 
-# TMPDIR, or /tmp where that is no place for it. A UNIX socket's path may have 107 bytes, of which a
-# kernel's takes 79 from here on. Below a directory that somebody else may change, a private one can
-# be put away and replaced.
+# TMPDIR, or /tmp where TMPDIR is unsuitable. A UNIX socket's path can have 107 bytes, of which a
+# kernel's takes 79 from here on. Another user who can change a directory above a private one can
+# move that one away and replace it.
 slurm_nb_find_base() {
   local base folder
   local -a trusted=(-uid 0 -perm -1000 -o -uid 0 ! -perm /022 -o -uid "$(id -u)" ! -perm /022)
@@ -118,8 +142,8 @@ slurm_nb_find_base() {
   printf %s "$base"
 }
 
-# Ids of this session's processes, but for this shell. A job submitted from a notebook inherits the
-# mark and has a Slurm job id of its own. Root reads the marks of others, too.
+# Ids of this session's processes, except this shell. A job submitted from a notebook inherits the
+# mark and has its own Slurm job id. Root reads other users' marks as well.
 slurm_nb_processes() {
   local environs file
   environs=$(grep -lzxF "SLURM_NB_SESSION=$SLURM_NB_SESSION" /proc/[0-9]*/environ 2>/dev/null)
@@ -140,10 +164,10 @@ slurm_nb_clean_up() {
   export SLURM_NB_SESSION=$slurm_nb_cluster/$slurm_nb_job_id
   if [ -n "$slurm_nb_yours" ] && [ "$code" != 143 ]; then
     slurm_nb_tell_failed \
-      "what runs for --setup, --module or --env ended the job script on $slurm_nb_node: exit code $code" \
-      "it runs in the script's own shell, and must not call exit, nor leave set -e on"
+      "the lines of --setup, --module or --env ended the job script on $slurm_nb_node: exit code $code" \
+      "they run in the script's own shell: do not call exit or leave set -e on"
   fi
-  # First what may start another program while the others are looked for.
+  # First the process that can start another program during the search.
   [ -z "$slurm_nb_clock" ] || kill -KILL "$slurm_nb_clock" 2>/dev/null
   for pid in $(slurm_nb_processes); do
     kill -KILL "$pid" 2>/dev/null
@@ -156,25 +180,27 @@ slurm_nb_clean_up() {
 
 # --- when the job ends ---
 
-slurm_nb_put_end() { # in seconds since the epoch; the kit warns of it on the page
+slurm_nb_put_end() { # in seconds since the epoch; the kit shows it on the page
   printf '%s\n' "$1" >"$slurm_nb_run_dir/end-time.new" &&
     mv "$slurm_nb_run_dir/end-time.new" "$slurm_nb_run_dir/end-time"
 }
 
-# Asks Slurm, again before the last minutes and when it should be over: it can be extended.
-slurm_nb_watch_end() {
-  local end left
+# Queries Slurm for the end: now, and during the last quarter of an hour, because the limit can be
+# extended. A job without a limit has no end, unless Slurm has signalled it.
+slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
+  local end left signalled=${1:-}
   while :; do
     end=$(SLURM_TIME_FORMAT=%s timeout 20 squeue -h -j "$slurm_nb_job_id" -o %e)
-    [[ $end =~ ^[0-9]+$ ]] || end=${SLURM_JOB_END_TIME:-$(($(date +%s) + 900))}
+    if ! [[ $end =~ ^[0-9]+$ ]]; then
+      [ -n "$signalled" ] || return
+      end=${SLURM_JOB_END_TIME:-$(($(date +%s) + 900))}
+    fi
     slurm_nb_put_end "$end" || return
     left=$((end - $(date +%s)))
     if [ "$left" -gt 960 ]; then
-      sleep $((left - 900))
-    elif [ "$left" -gt 390 ]; then
-      sleep $((left - 330))
+      sleep $((left - 930)) # the kit warns at 900, and must know an extended limit by then
     else
-      sleep $((left > 0 ? left + 60 : 60))
+      sleep 120 # the warning goes from the page soon after the limit was extended
     fi
   done 2>/dev/null
 }
@@ -183,13 +209,18 @@ slurm_nb_time_is_short() { # Slurm has signalled that the end is near
   slurm_nb_woken=yes
   [ -n "$slurm_nb_run_dir" ] || return
   [ -z "$slurm_nb_clock" ] || kill -KILL "$slurm_nb_clock" 2>/dev/null
-  slurm_nb_watch_end >/dev/null 2>&1 &
+  slurm_nb_start_clock signalled
+}
+
+slurm_nb_start_clock() {
+  slurm_nb_watch_end "$@" >/dev/null 2>&1 &
   slurm_nb_clock=$!
+  disown "$slurm_nb_clock" # bash would report that it was killed, and `wait` would wait for it
 }
 
 # --- environments ---
 
-# What the user and the site run here may not be written for -u.
+# The user's and the site's lines may not work with -u.
 slurm_nb_enter_environment() {
   slurm_nb_yours=yes
   set +u
@@ -201,12 +232,22 @@ slurm_nb_leave_environment() {
   slurm_nb_yours=
   slurm_nb_set_traps
   slurm_nb_limit_threads
+  slurm_nb_clean_python
   slurm_nb_find_python
 }
 
-find_module() { # defines `module`, which may be a function of login shells alone
+# Variables that stop another Python from starting, or Jupyter from ending.
+slurm_nb_clean_python() {
+  local name
+  for name in PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH; do
+    [ -z "${!name:-}" ] || slurm_nb_notice "slurm-nb unset $name=${!name}, which breaks Jupyter"
+    unset "$name"
+  done
+}
+
+find_module() { # defines `module`, which may exist in login shells only
   local slurm_nb_file IFS=$' \t\n'
-  # Names of 00-modulepath.sh, lmod.sh, z00_lmod.sh, modules.sh; then what packages install.
+  # Such as 00-modulepath.sh, lmod.sh, z00_lmod.sh, modules.sh; then the files of packages.
   for slurm_nb_file in $(set +f && grep -liE 'module|lmod' /etc/profile.d/*.sh 2>/dev/null) /etc/profile \
     "${LMOD_PKG:-/usr/share/lmod/lmod}/init/bash" "${MODULESHOME:-/usr/share/modules}/init/bash" \
     /usr/share/Modules/init/bash; do
@@ -220,17 +261,18 @@ load_module() { # load_module NAME: of Lmod or Environment Modules
   local slurm_nb_said=$slurm_nb_run_dir/said
   find_module || slurm_nb_fail "there is no command \`module\` on $slurm_nb_node" \
     "leave out --module, or define it with --setup"
-  # Environment Modules 3 and 4 say what is wrong, and succeed.
+  [ -n "$slurm_nb_before" ] || slurm_nb_before=$(slurm_nb_on_path)
+  # Environment Modules 3 and 4 print the error and exit with 0.
   if ! module load "$1" 2>"$slurm_nb_said" || grep -qE '(^|[: ])ERROR:' "$slurm_nb_said"; then
     cat "$slurm_nb_said"
-    slurm_nb_fail "the module $1 can't be loaded on $slurm_nb_node: $(
+    slurm_nb_fail "cannot load the module $1 on $slurm_nb_node: $(
       grep -m 1 -iE 'unable|unknown|error' "$slurm_nb_said"
-    )" "\`module avail\` lists the modules there are; --setup 'module use DIRECTORY' adds to them"
+    )" "list the modules with \`module avail\`, or add a directory: --setup 'module use DIR'"
   fi
   cat "$slurm_nb_said" >&2
 }
 
-slurm_nb_find_env() { # slurm_nb_find_env NAME: the directory of a conda environment, found as conda does
+slurm_nb_find_env() { # slurm_nb_find_env NAME: the directory of a conda environment, found as conda finds it
   local name=$1 folder IFS=$' \t\n'
   local -a roots=("$HOME/.conda" "$HOME"/{miniforge3,mambaforge,miniconda3,anaconda3,micromamba} /opt/conda)
   local -a folders
@@ -245,7 +287,7 @@ slurm_nb_find_env() { # slurm_nb_find_env NAME: the directory of a conda environ
       return
     fi
   done
-  # Where conda notes each environment that it makes, wherever it is.
+  # Where conda notes every environment it creates.
   while read -r folder; do
     if [ "${folder##*/}" = "$name" ] && [ -d "$folder/conda-meta" ]; then
       printf %s "$folder"
@@ -262,21 +304,21 @@ use_env() { # use_env PATH_OR_NAME
     *)
       slurm_nb_env=$(slurm_nb_find_env "$1") ||
         slurm_nb_fail "there is no conda environment named $1 on $slurm_nb_node" \
-          "\`conda env list\` lists them; or name it by its directory: --env /PATH/OF/IT"
+          "list them with \`conda env list\`, or give the directory: --env DIR"
       ;;
   esac
-  [ -d "$slurm_nb_env" ] || slurm_nb_fail "the environment $slurm_nb_env is not there on $slurm_nb_node" \
-    "make it on a file system that the nodes see"
+  [ -d "$slurm_nb_env" ] || slurm_nb_fail "the environment $slurm_nb_env does not exist on $slurm_nb_node" \
+    "create it on a file system that login and compute nodes share"
   [ -x "$slurm_nb_env/bin/python3" ] ||
     slurm_nb_fail "the environment $slurm_nb_env has no bin/python3 on $slurm_nb_node" \
-      "make it with an interpreter that the nodes have too, or name another one: --env"
+      "create it with an interpreter that the nodes have as well, or use another: --env DIR"
   export PATH="$slurm_nb_env/bin:$PATH"
   unset PYTHONHOME
   if [ ! -d "$slurm_nb_env/conda-meta" ]; then
     export VIRTUAL_ENV=$slurm_nb_env
     return
   fi
-  # What `conda activate` does, without the second that it takes; conda need not be here.
+  # As `conda activate`, which takes a second and needs conda on the node.
   export CONDA_PREFIX=$slurm_nb_env CONDA_DEFAULT_ENV=$1 CONDA_SHLVL=1
   if [ -s "$slurm_nb_env/conda-meta/state" ]; then # conda env config vars set
     eval "$("$slurm_nb_env/bin/python3" -I -c 'import json, shlex, sys
@@ -293,13 +335,13 @@ use_container() { # use_container IMAGE
   local program folder
   program=$(type -P apptainer || type -P singularity) ||
     slurm_nb_fail "there is neither apptainer nor singularity on $slurm_nb_node" \
-      "if your site has it as a module: --module apptainer"
-  [[ $1 == *://* || -e $1 ]] || slurm_nb_fail "the image $1 is not there on $slurm_nb_node" \
-    "put it on a file system that the nodes see"
+      "load it if your site has it as a module: --module apptainer"
+  [[ $1 == *://* || -e $1 ]] || slurm_nb_fail "the image $1 does not exist on $slurm_nb_node" \
+    "put it on a file system that login and compute nodes share"
   inside=("$program" exec --pwd "$slurm_nb_kit_dir")
   for folder in "$slurm_nb_run_dir" "$slurm_nb_state_dir" "$slurm_nb_notebook_dir"; do
     [[ $folder != *[,:]* ]] ||
-      slurm_nb_fail "$folder can't be seen in a container: it holds a comma or a colon" \
+      slurm_nb_fail "the container cannot bind $folder, which holds a comma or a colon" \
         "use a directory without them"
     inside+=(--bind "$folder")
   done
@@ -309,7 +351,7 @@ use_container() { # use_container IMAGE
   inside+=("$1")
 }
 
-# Libraries that compute in threads take the whole node's CPUs for theirs.
+# Libraries with threads would use all CPUs of the node.
 slurm_nb_limit_threads() {
   local name cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
   [ -n "$cpus" ] || return 0
@@ -319,43 +361,74 @@ slurm_nb_limit_threads() {
   done
 }
 
+# Prints the Python and Jupyter on PATH, which modules can change.
+slurm_nb_on_path() { printf '%s\n' "$(type -P python3)" "${PYTHONPATH:-}" "$(type -P jupyter)" end; }
+
+# Prints the Python that the modules bring; fails where they bring none.
+slurm_nb_module_python() {
+  local program line IFS=$' \t\n'
+  local -a before now
+  mapfile -t before <<<"$slurm_nb_before"
+  mapfile -t now < <(slurm_nb_on_path)
+  if [ "${before[*]:0:2}" != "${now[*]:0:2}" ]; then
+    printf python3
+    return
+  fi
+  program=${now[2]}
+  [ -n "$program" ] && [ "$program" != "${before[2]}" ] || return 1
+  read -r line 2>/dev/null <"$program" || return 1 # a wheel's script names its interpreter
+  line=${line#'#!'}
+  [[ ${line##*/} == python* && -x $line ]] && printf %s "$line"
+}
+
 slurm_nb_find_python() {
   local found
   [ -z "${inside[*]-}" ] || return 0 # the container has its own
+  if [ "$python" = python3 ] && [[ $slurm_nb_brought_by == 'the module'* ]]; then
+    if ! python=$(slurm_nb_module_python); then
+      python=$slurm_nb_own_python
+      slurm_nb_notice "slurm-nb starts its own Jupyter ($python): $slurm_nb_brought_by brings no Python"
+    fi
+  fi
   found=$(type -P -- "$python") ||
     slurm_nb_fail "there is no Python interpreter $python on $slurm_nb_node" \
-      "name one that the nodes have: --python PATH, --env or --module"
+      "use one that the nodes have: --python PATH, --env or --module"
   python=$found
 }
 
 # --- Jupyter ---
 
-# A certificate of this job alone; slurm-nb prints its fingerprint beside the URL.
+# A certificate for this job only; slurm-nb prints its fingerprint next to the URL.
 slurm_nb_make_certificate() {
   local log=$slurm_nb_run_dir/openssl.log
-  # Not the node's configuration, which may add extensions of its own.
+  # Not the node's configuration, which may add its own extensions.
   (umask 077 && openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost \
     -config <(printf '[req]\ndistinguished_name = name\n[name]\n') \
     -addext 'subjectKeyIdentifier = hash' \
     -addext 'subjectAltName = DNS:localhost, IP:127.0.0.1' \
-    -addext 'basicConstraints = critical, CA:TRUE' \
-    -addext 'keyUsage = critical, digitalSignature, keyCertSign' \
+    -addext 'basicConstraints = critical, CA:FALSE' \
+    -addext 'keyUsage = critical, digitalSignature' \
     -addext 'extendedKeyUsage = serverAuth' \
     -keyout "$slurm_nb_run_dir/key.pem" -out "$slurm_nb_run_dir/certificate.pem" 2>"$log") || {
     cat "$log"
-    slurm_nb_fail "no certificate can be made on $slurm_nb_node: $(tail -n 1 "$log")" \
-      "--tls needs openssl 1.1.1 or later on the node: use the jump route, or do without --tls"
+    slurm_nb_fail "cannot create a certificate on $slurm_nb_node: $(tail -n 1 "$log")" \
+      "use the jump route, or leave out --tls, which needs openssl 1.1.1 on the node"
   }
 }
 
-# Hands over to the kit what its Python reads in SLURM_NB_* variables; kernels do not get to see them.
+# Passes values to the kit's Python in SLURM_NB_* variables, which kernels do not see.
 slurm_nb_hand_over() {
   export SLURM_NB_RUN_DIR=$slurm_nb_run_dir SLURM_NB_NONCE=$slurm_nb_nonce
   export SLURM_NB_SUBMISSION=$slurm_nb_submission
   export SLURM_NB_NOTEBOOK_DIR=$slurm_nb_notebook_dir
   export SLURM_NB_TOKEN_FILE=$slurm_nb_session_dir/token
   export SLURM_NB_PASSWORD_FILE=$slurm_nb_state_dir/password
-  # The kit's Jupyter configuration goes first; its server gives the user's own directories back.
+  if [ -n "${inside[*]-}" ]; then
+    export SLURM_NB_INSIDE=yes
+  elif [ -n "$slurm_nb_brought_by" ]; then
+    export SLURM_NB_BROUGHT_BY=$slurm_nb_brought_by SLURM_NB_OWN_PYTHON=$slurm_nb_own_python
+  fi
+  # Jupyter reads the kit's configuration; its server restores the user's own directories.
   export SLURM_NB_JUPYTER_CONFIG_PATH=${JUPYTER_CONFIG_PATH:-}
   export SLURM_NB_JUPYTER_RUNTIME_DIR=${JUPYTER_RUNTIME_DIR:-}
   export JUPYTER_CONFIG_PATH=$slurm_nb_kit_dir/slurm_nb_kit${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
@@ -363,10 +436,13 @@ slurm_nb_hand_over() {
   unset JUPYTER_NO_CONFIG
 }
 
-# Waits for Jupyter, stops it when the job is told to end, and ends with its exit code.
+# Waits for Jupyter, stops it when the job must end, and exits with its exit code.
 slurm_nb_wait_for() { # slurm_nb_wait_for PID
   local code
   slurm_nb_server=$1
+  if [ -z "$slurm_nb_clock" ] && [ "$slurm_nb_cluster" != local ]; then
+    slurm_nb_start_clock # for the page
+  fi
   trap slurm_nb_stop_server TERM INT HUP
   while :; do
     slurm_nb_woken=
@@ -377,7 +453,7 @@ slurm_nb_wait_for() { # slurm_nb_wait_for PID
   if [ ! -e "$slurm_nb_run_dir/python-started" ] && [ -z "$slurm_nb_stopping" ]; then
     slurm_nb_fail \
       "$python did not start on $slurm_nb_node${inside[*]+ in the container}: exit code $code" \
-      "another interpreter: --python, --env, --module or --container" false # the output says why
+      "use another interpreter: --python, --env, --module or --container" false # the output says why
   fi
   exit "$code"
 }
@@ -398,7 +474,7 @@ slurm_nb_say_if_time_is_up() {
   local end reason
   read -r end 2>/dev/null <"$slurm_nb_run_dir/end-time" || end=${SLURM_JOB_END_TIME:-}
   [[ $end =~ ^[0-9]+$ ]] && [ "$(date +%s)" -ge $((end - 5)) ] || return # clocks differ a little
-  # It may have been extended since, and the job cancelled.
+  # The job may have been extended since, and cancelled.
   [ "$slurm_nb_cluster" = local ] ||
     reason=$(timeout 2 squeue -h -t all -j "$slurm_nb_job_id" -o %r 2>/dev/null)
   case ${reason:-TimeLimit} in

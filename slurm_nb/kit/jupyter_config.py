@@ -4,3 +4,7 @@
 from slurm_nb_kit import sqlite
 
 sqlite.configure(get_config())  # type: ignore[name-defined]  # noqa: F821  Jupyter's own
+
+# The user's own would keep Jupyter from reading jupyter_server_config.py beside this file.
+get_config().ServerApp.config_file = ""  # type: ignore[name-defined]  # noqa: F821
+get_config().ServerApp.config_file_name = "jupyter_server_config"  # type: ignore[name-defined]  # noqa: F821

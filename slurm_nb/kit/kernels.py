@@ -1,18 +1,18 @@
-"""Runs inside the Jupyter server: kernels over UNIX sockets, and without a debugger."""
+"""Runs inside the Jupyter server: kernels on UNIX sockets, without a debugger."""
 
 from __future__ import annotations
 
 import os
 from typing import Any, Callable, List
 
-# Any of these may carry a setting of the user's, and one on a subclass would win.
+# The user can set an option on any of these, and one on a subclass takes precedence.
 KERNEL_MANAGERS = (
     "ConnectionFileMixin", "KernelManager", "AsyncKernelManager", "IOLoopKernelManager",
     "AsyncIOLoopKernelManager", "ServerKernelManager",
 )  # fmt: skip
-# Jupyter's messaging protocol 5.4, without debug_request: debugpy would listen on a loopback
-# port that asks nobody who they are.
-_MESSAGES_BUT_DEBUG = [
+# Jupyter's messaging protocol 5.4, without debug_request: debugpy listens on a loopback port
+# without authentication.
+MESSAGES_BUT_DEBUG = [
     "execute_request", "inspect_request", "complete_request", "history_request",
     "is_complete_request", "comm_info_request", "kernel_info_request", "connect_request",
     "shutdown_request", "interrupt_request", "input_reply", "comm_open", "comm_msg", "comm_close",
@@ -20,20 +20,21 @@ _MESSAGES_BUT_DEBUG = [
     "usage_request",
 ]  # fmt: skip
 _KERNEL_BINDS_WITHIN_S = 60.0
+_CONTAINERS = ("apptainer", "singularity", "docker", "podman", "shifter", "enroot", "srun")
 _LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernel_launcher.py")
 
 
 def configure(c: Any, *, allow_debugger: bool) -> None:
-    """Put kernels on UNIX sockets, and let none start a debugger unless it is allowed."""
+    """Put kernels on UNIX sockets, and allow no debugger without --allow-debugger."""
     for name in KERNEL_MANAGERS:
         c[name].transport = "ipc"
     if not allow_debugger:
         for name in ("MappingKernelManager", "AsyncMappingKernelManager"):
-            c[name].allowed_message_types = _MESSAGES_BUT_DEBUG
+            c[name].allowed_message_types = MESSAGES_BUT_DEBUG
 
 
 def _change_specs(manager: Any, *, allow_debugger: bool) -> None:
-    """Start ipykernel by the kit's launcher, and offer no debugger that would not be answered."""
+    """Start ipykernel with the kit's launcher, and offer no debugger that gets no answer."""
     get_kernel_spec = manager.get_kernel_spec
     get_all_specs = manager.get_all_specs
 
@@ -55,9 +56,9 @@ def _change_specs(manager: Any, *, allow_debugger: bool) -> None:
 
 
 def _launched_by_kit(argv: List[str]) -> List[str]:
-    """`python -m ipykernel_launcher ...` with the kit's launcher; any other command as it is.
+    """Return `python -m ipykernel_launcher ...` with the kit's launcher; other commands unchanged.
 
-    Not within a container, which does not see the kit.
+    Not in a container, which does not see the kit.
     """
     python = bool(argv) and os.path.basename(argv[0]).startswith("python")
     for at in range(1, min(len(argv) - 1, 4)):
@@ -66,8 +67,15 @@ def _launched_by_kit(argv: List[str]) -> List[str]:
     return list(argv)
 
 
+def offer(app: Any, folder: str) -> None:
+    """Offer the kernels in `folder` before all others: see preflight.py."""
+    if os.path.isdir(folder):
+        specs = app.kernel_spec_manager
+        specs.kernel_dirs = [folder, *specs.kernel_dirs]
+
+
 def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> None:
-    """Report a kernel that does not come to the UNIX sockets that it was given."""
+    """Report a kernel that does not listen on the UNIX sockets that Jupyter gave it."""
     _change_specs(app.kernel_spec_manager, allow_debugger=allow_debugger)
     manager = app.kernel_manager
     for name in KERNEL_MANAGERS:  # with ipc, the beginning of the sockets' path
@@ -81,22 +89,36 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
         kernel = manager.get_kernel(kernel_id)
         if kernel.transport != "ipc":
             await manager.shutdown_kernel(kernel_id, now=True)
-            raise RuntimeError("slurm-nb: this kernel would be open to others: it can't do ipc")
+            raise RuntimeError("slurm-nb: other users could open this kernel: it cannot do ipc")
         if os.path.dirname(os.path.abspath(kernel.ip)) != os.path.abspath(app.runtime_dir):
             await manager.shutdown_kernel(kernel_id, now=True)
-            raise RuntimeError("slurm-nb: this kernel's sockets would be open to others")
+            raise RuntimeError("slurm-nb: other users could open this kernel's sockets")
         app.io_loop.call_later(_KERNEL_BINDS_WITHIN_S, _check, app, kernel_id, notice)
+        # Jupyter gives up a kernel that ends again and again.
+        manager.add_restart_callback(kernel_id, lambda: _report(app, kernel, notice), "dead")
         return kernel_id
 
     manager.start_kernel = start
 
 
 def _check(app: Any, kernel_id: str, notice: Callable[[str], None]) -> None:
-    if kernel_id not in app.kernel_manager.list_kernel_ids():
+    if kernel_id in app.kernel_manager.list_kernel_ids():
+        _report(app, app.kernel_manager.get_kernel(kernel_id), notice)
+
+
+def _report(app: Any, kernel: Any, notice: Callable[[str], None]) -> None:
+    """Say which kernel has no UNIX socket, why, and what to do."""
+    if os.path.exists("%s-%d" % (kernel.ip, kernel.shell_port)):
         return
-    kernel = app.kernel_manager.get_kernel(kernel_id)
-    if not os.path.exists("%s-%d" % (kernel.ip, kernel.shell_port)):
-        notice(
-            "kernel %s does not listen on UNIX sockets and can't be used here: others on the"
-            " node could read what it does" % kernel.kernel_name
+    argv = app.kernel_spec_manager.get_kernel_spec(kernel.kernel_name).argv
+    programs = {os.path.basename(word) for word in argv}.intersection(_CONTAINERS)
+    text = "kernel %s does not listen on its UNIX sockets" % kernel.kernel_name
+    if programs:
+        folder = os.path.dirname(os.path.abspath(kernel.ip))
+        text += "; %s must show it %s, for example with --bind" % (min(programs), folder)
+    else:
+        text += (
+            "; slurm-nb allows no TCP, which other users of the node could connect to: use a kernel"
+            " that supports ZeroMQ's ipc, or read in the log why it ended"
         )
+    notice(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Dict, List
 
+from jupyter_server.serverapp import ServerApp
 from traitlets.config.loader import (
     JSONFileConfigLoader,
     LazyConfigValue,
@@ -34,6 +35,14 @@ _SERVER: Dict[str, Callable[[Any], bool]] = {
     "local_hostnames": lambda value: set(value) > {"localhost"},
     "cookie_secret": bool,
     "cookie_secret_file": bool,
+    "login_handler_class": bool,
+    "identity_provider_class": bool,
+    "authorizer_class": bool,
+}
+# Jupyter would read another file in place of the kit's.
+_FILES: Dict[str, Callable[[Any], bool]] = {
+    "config_file": bool,
+    "config_file_name": lambda value: value not in ("", "jupyter_server_config"),
 }
 # With ipc, `ip` is the beginning of the path of a kernel's sockets.
 _KERNELS: Dict[str, Callable[[Any], bool]] = {
@@ -47,7 +56,8 @@ _HARMLESS = (
 )  # fmt: skip
 # Section: setting: whether a value of it lets others in. NotebookApp is what notebook 6 said.
 _DISARM: Dict[str, Dict[str, Callable[[Any], bool]]] = {
-    "ServerApp": _SERVER,
+    "ServerApp": {**_SERVER, **_FILES},
+    "JupyterApp": _FILES,
     "NotebookApp": _SERVER,
     "IdentityProvider": _SECRETS,
     "PasswordIdentityProvider": _SECRETS,
@@ -60,12 +70,26 @@ _NAMES = (
 
 
 def describe(app: Any) -> List[str]:
-    """One sentence for each setting of the user's that would have opened the server."""
-    return [
-        "your Jupyter configuration (%s) sets %s, which could let others in: overruled"
-        % (where, setting)
+    """Return a sentence for each of the user's settings that has no effect.
+
+    It would have opened the server, or belongs to Notebook 6: notebook_shim passes on only the
+    settings that ServerApp knows.
+    """
+    known = {*ServerApp.class_trait_names(config=True), *_DISARM["NotebookApp"]}
+    unread = [
+        "Jupyter no longer reads NotebookApp.%s, which your configuration (%s) sets" % (name, where)
         for where, config in _own_configs(app)
-        for setting in _disarming(config)
+        for name in dict(config.get("NotebookApp", {}))
+        if name not in known
+    ]
+    return unread + [
+        "your Jupyter configuration (%s) sets %s, which could let others in: %s"
+        % (where, setting, what)
+        for where, config in _own_configs(app)
+        for setting, what in [
+            *((each, "overruled") for each in _disarming(config)),
+            *((each, "its kernels cannot start") for each in _stopping(config)),
+        ]
     ]
 
 
@@ -81,19 +105,24 @@ def enforce(app: Any) -> None:
         settings.update({name: own[name] for name in _HARMLESS if name in own})
         settings["headers"] = {**settings.get("headers", {}), **(own.get("headers") or {})}
     headers = settings.get("headers", {})
-    settings.update(
-        headers={name: value for name, value in headers.items() if not _opens(name)},
-        allow_remote_access=False,
-        local_hostnames=["localhost"],
-        allow_origin="",
-        allow_origin_pat="",
-        allow_credentials=False,
-        disable_check_xsrf=False,
-        xsrf_cookies=True,
-        cookie_secret=app.cookie_secret,
-        identity_provider=app.identity_provider,
-        authorizer=app.authorizer,
-    )
+    settings["headers"] = {name: value for name, value in headers.items() if not _opens(name)}
+    settings.update(in_force(app))
+
+
+def in_force(app: Any) -> Dict[str, Any]:
+    """Return the settings of the web application that are the lock."""
+    return {
+        "allow_remote_access": False,
+        "local_hostnames": ["localhost"],
+        "allow_origin": "",
+        "allow_origin_pat": "",
+        "allow_credentials": False,
+        "disable_check_xsrf": False,
+        "xsrf_cookies": True,
+        "cookie_secret": app.cookie_secret,
+        "identity_provider": app.identity_provider,
+        "authorizer": app.authorizer,
+    }
 
 
 def _opens(header: str) -> bool:
@@ -126,12 +155,21 @@ def _disarming(config: Dict[str, Any]) -> List[str]:
     on_tcp = [
         "%s.%s = %r" % (section, name, values[name])
         for section, values in config.items()
-        if isinstance(values, dict)
+        if isinstance(values, dict) and section in kernels.KERNEL_MANAGERS
         for name, opens in _KERNELS.items()
-        if name in values and (name == "transport" or section in kernels.KERNEL_MANAGERS)
-        if not isinstance(values[name], LazyConfigValue) and opens(values[name])
+        if name in values and not isinstance(values[name], LazyConfigValue) and opens(values[name])
     ]
     return opened + framing + on_tcp
+
+
+def _stopping(config: Dict[str, Any]) -> List[str]:
+    """Of kernel managers that slurm-nb does not know, and so cannot overrule."""
+    return [
+        "%s.transport = 'tcp'" % section
+        for section, values in config.items()
+        if isinstance(values, dict) and section not in kernels.KERNEL_MANAGERS
+        if values.get("transport") == "tcp"
+    ]
 
 
 def _own_configs(app: Any) -> List[Any]:

@@ -1,33 +1,33 @@
-"""Starts Jupyter, once everything that it needs is seen to be there; else says what is not.
+"""Start Jupyter if the node has everything it needs; otherwise report all that is missing.
 
 Run by the interpreter that is to run Jupyter, as `-m slurm_nb_kit.preflight notebook --no-browser`:
-what is looked at is what will be used, and no second interpreter is started. Python 3.5 can read
-it, to be told that it is too old.
+the process that looks is the one that becomes Jupyter. An environment without a usable Jupyter
+becomes a kernel of slurm-nb's own. Python 3.5 can read this file, to report that it is too old.
 """
 
+import errno
 import importlib
-import importlib.util
 import json
 import os
+import pwd
 import runpy
 import signal
 import sys
 import traceback
-from typing import Tuple
+from typing import Any, Dict, List
 
-_PYTHON = (3, 8)
-# What slurm-nb can work with; versions.py has those without known holes. Notebook 6 does not
-# read jupyter_server's configuration, and so would run without slurm-nb's lock.
-_NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
-# What `python -m` goes on to import.
+from .environment import packages
+
+# The modules that `python -m` imports.
 _APPS = {"notebook": "notebook.app", "jupyterlab": "jupyterlab.labapp"}
 _PROBE_BYTES = 65536
 _FREE_BYTES = 20 << 20
 _PR_SET_PDEATHSIG = 1
+_MISPLACED = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EROFS)
 
 
 class Failed(Exception):
-    """Jupyter can't be started; text and cure, a sentence each."""
+    """Jupyter cannot start; text and cure, a sentence each."""
 
 
 def main() -> None:
@@ -37,14 +37,25 @@ def main() -> None:
     try:
         check(sys.argv[1])
     except Failed as failed:
-        tell(*failed.args)
+        tell("failed", text=failed.args[0], cure=failed.args[1])
         sys.exit(1)
+    module = sys.argv[1]
     sys.argv = sys.argv[1:]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    from .security import guard  # noqa: PLC0415  needs what was looked at
+
+    guard.install()
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            _explain_configuration()
+        raise
+    finally:
+        guard.check_that_it_listened()
 
 
 def end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the job script dies: who is killed can't stop Jupyter.
+    """Have the kernel send SIGTERM when the job script dies, as a killed script cannot.
 
     Without cgroups Slurm does not find what the script has started then (proctrack/linuxproc, seen
     on 22.05). PR_SET_PDEATHSIG of prctl(2); a container's runtime may be the parent instead.
@@ -61,84 +72,177 @@ def end_with_parent() -> None:
 
 
 def check(module: str) -> None:
-    """Raise `Failed` for the first thing that is not as Jupyter needs it."""
-    _check_python(tuple(sys.version_info[:2]))
-    for name in ("jupyter_server", module):
-        _check_package(name)
-    _check_notebook_dir(os.environ["SLURM_NB_NOTEBOOK_DIR"])
+    """Raise `Failed` with everything that is not as Jupyter needs it."""
+    found = packages.look()
+    _check_packages(found, module)
     session_dir = os.path.dirname(os.environ["SLURM_NB_TOKEN_FILE"])
-    home = os.path.expanduser("~")
-    for what, folder in (("the session directory", session_dir), ("your home", home)):
-        _check_writable(what, folder)
-    _check_space(os.environ["SLURM_NB_RUN_DIR"])
-    _check_import(module)
+    checks = [
+        (check_notebook_dir, (os.environ["SLURM_NB_NOTEBOOK_DIR"],)),
+        (_check_writable, ("the session directory", session_dir)),
+        (_check_writable, ("your home", os.path.expanduser("~"))),
+        (_check_data_dir, (_data_dir(),)),
+        (_check_space, (os.environ["SLURM_NB_RUN_DIR"],)),
+        (_check_import, (found, module)),
+    ]  # type: List[Any]
+    failures = []
+    for look, arguments in checks:
+        try:
+            look(*arguments)
+        except Failed as failed:
+            failures.append(failed.args)
+    if failures:
+        ways = dict.fromkeys(way for _, way in failures)
+        raise Failed("; ".join(text for text, _ in failures), "; ".join(ways))
 
 
-def _check_python(version: Tuple[int, ...]) -> None:
-    if version < _PYTHON:
-        raise Failed(
-            "%s is Python %d.%d, and %d.%d or later is needed"
-            % (sys.executable, version[0], version[1], _PYTHON[0], _PYTHON[1]),
-            "name another one: --python PATH, --env, or --module",
-        )
+def _check_packages(found: Dict[str, Any], module: str) -> None:
+    """Raise `Failed`, or become slurm-nb's own Jupyter where this interpreter's is not usable."""
+    own = os.environ.pop("SLURM_NB_OWN_PYTHON", "")
+    brought_by = os.environ.pop("SLURM_NB_BROUGHT_BY", "")
+    inside = bool(os.environ.pop("SLURM_NB_INSIDE", ""))
+    lacks = packages.lacking(found, module)
+    if not lacks:
+        if brought_by.startswith("the module "):
+            tell("notice", text="Jupyter runs in %s of %s" % (sys.executable, brought_by))
+        return
+    has_kernel = packages.has_kernel(found)
+    named = "--module" if brought_by else "--python"
+    if brought_by.startswith("the environment "):
+        named = "--env"
+    usable = os.access(own, os.X_OK) and not inside and not _is_same(own, sys.executable)
+    text = packages.text(found, lacks, module, _node())
+    cures = packages.cures(found, module, named=named, own=usable, inside=inside)
+    if not usable or named == "--python" or (named == "--env" and not has_kernel):
+        raise Failed(text, cures)
+    use = "which runs %s as a kernel" % found["python"]
+    if has_kernel:
+        _offer_kernel(found)
+    else:
+        use = "without %s as a kernel, because it does not have ipykernel" % found["python"]
+    tell("notice", text="%s; so slurm-nb starts its own Jupyter (%s), %s" % (text, own, use))
+    if cures:
+        tell("notice", text="to use the Python of %s: %s" % (brought_by, cures))
+    os.execv(own, [own, "-m", "slurm_nb_kit.preflight", *sys.argv[1:]])  # noqa: S606
 
 
-def _check_package(name: str) -> None:
-    cure = _cure_of_package(name)
-    try:
-        missing = importlib.util.find_spec(name) is None
-    except (ImportError, ValueError) as error:
-        raise Failed(
-            "%s of %s can't be imported: %s" % (name, sys.executable, error), cure
-        ) from error
-    if missing:
-        raise Failed("%s on %s has no %s" % (sys.executable, _node(), name), cure)
-    from importlib import metadata  # noqa: PLC0415  since Python 3.8
-
-    from . import versions  # noqa: PLC0415  the same
-
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return  # installed in another way
-    if versions.numbers(version) < _NEEDED[name]:
-        needed = ".".join(map(str, _NEEDED[name]))
-        raise Failed(
-            "%s of %s is %s, and %s or later is needed" % (name, sys.executable, version, needed),
-            "update it: %s -m pip install --upgrade %s" % (sys.executable, name),
-        )
+def _is_same(own: str, this: str) -> bool:
+    """Return whether both are one environment; two of them may link to one interpreter."""
+    return os.path.realpath(os.path.dirname(own)) == os.path.realpath(os.path.dirname(this))
 
 
-def _check_import(name: str) -> None:
-    """What is found may still lack what it needs, or not fit this node."""
+def _offer_kernel(found: Dict[str, Any]) -> None:
+    """Write the kernel that takes the place of slurm-nb's own; server.py shows it to Jupyter.
+
+    It has the usual name, so that notebooks open elsewhere.
+    """
+    folder = os.path.join(os.environ["SLURM_NB_RUN_DIR"], "kernels", "python3")
+    os.makedirs(folder, mode=0o700)
+    kernel = {
+        "argv": [found["python"], "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Python %d.%d (%s)"
+        % (found["version"][0], found["version"][1], os.path.basename(found["prefix"])),
+        "language": "python",
+        "metadata": {"debugger": True},
+    }
+    with open(os.path.join(folder, "kernel.json"), "w") as file:
+        json.dump(kernel, file)
+
+
+def _check_import(found: Dict[str, Any], name: str) -> None:
+    """Raise `Failed` where a package is there but lacks what it needs, or does not fit the node."""
     try:
         importlib.import_module(_APPS[name])
-    except Exception as error:  # whatever a broken package raises
+    except Exception as error:  # a broken package can raise anything
         traceback.print_exc()
         said = ("%s: %s" % (type(error).__name__, error)).splitlines()[0].rstrip(": ")
+        if isinstance(error, MemoryError) or "annot allocate memory" in said:
+            raise Failed(
+                "%s cannot allocate memory for %s on %s (%s)"
+                % (sys.executable, name, _node(), _memory_limit()),
+                "request more memory (--mem), or raise the limit: --setup 'ulimit -v unlimited'",
+            ) from error
+        cure = "repair it: %s" % "; or ".join(
+            [*packages.install(found, [name]), "use another Python: --python PATH or --env DIR"]
+        )
+        hiding = _loaded_from(packages.user_site(), error)
+        if hiding:
+            said += "; %s has %s, which Python prefers to the environment's own" % (
+                packages.user_site(),
+                ", ".join(hiding[:5]),
+            )
+            cure = "ignore ~/.local: --setup 'export PYTHONNOUSERSITE=1'; or " + cure
         raise Failed(
-            "%s of %s can't be imported on %s: %s" % (name, sys.executable, _node(), said),
-            _cure_of_package(name),
+            "cannot import %s of %s on %s: %s" % (name, sys.executable, _node(), said), cure
         ) from error
 
 
-def _cure_of_package(name: str) -> str:
-    return "install it: %s -m pip install %s; or name another Python: --python, --env" % (
-        sys.executable,
-        name,
-    )
+def _loaded_from(folder: str, error: BaseException) -> List[str]:
+    """Return the packages of `folder` that an import loaded or failed in."""
+    if not folder:
+        return []
+    files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    files += [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = [os.path.relpath(path, folder) for path in files if path.startswith(folder + "/")]
+    return sorted({path.split("/")[0].partition(".")[0] for path in inside})
 
 
-def _check_notebook_dir(folder: str) -> None:
-    cure = "name another one: --notebook-dir DIR, on a file system that login and nodes share"
+def _memory_limit() -> str:
+    import resource  # noqa: PLC0415
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return "no limit of `ulimit -v` is set"
+    return "the limit of `ulimit -v` is %d MiB" % (limit >> 20)
+
+
+def check_notebook_dir(folder: str) -> None:
+    """Raise `Failed` where notebooks cannot be opened; one that cannot be written is a notice."""
     if not os.path.isdir(folder):
-        raise Failed("the notebook directory %s is not there on %s" % (folder, _node()), cure)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise Failed("you can't write to the notebook directory %s" % folder, cure)
+        raise Failed(
+            "the notebook directory %s does not exist on %s" % (folder, _node()),
+            "use a directory that login and compute nodes share: --notebook-dir DIR",
+        )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise Failed(
+            "cannot read the notebook directory %s on %s" % (folder, _node()),
+            "use another one: --notebook-dir DIR",
+        )
+    if not os.access(folder, os.W_OK):
+        tell("notice", text="you cannot write to %s, so save notebooks elsewhere" % folder)
+
+
+def _data_dir() -> str:
+    """Return where Jupyter keeps what saving needs, as jupyter_core 5 finds it (paths.py)."""
+    share = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return os.environ.get("JUPYTER_DATA_DIR") or os.path.join(share, "jupyter")
+
+
+def _check_data_dir(folder: str) -> None:
+    """Raise `Failed` where Jupyter cannot sign a notebook, so that it saves none."""
+    what = "Jupyter's data directory"
+    there = folder
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        said = "%s is not a directory" % there
+        if os.path.islink(there):
+            said = "%s is a link to %s, which does not exist" % (there, os.readlink(there))
+        raise Failed(
+            "cannot write to %s, %s, on %s: %s" % (what, folder, _node(), said),
+            "repair or remove it, or use another: --setup 'export JUPYTER_DATA_DIR=DIR'",
+        )
+    _check_writable(what, there)
+    for name in ("nbsignatures.db", "notebook_secret"):
+        path = os.path.join(folder, name)
+        if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK):
+            raise Failed(
+                "cannot write to %s, which Jupyter needs to save notebooks" % path,
+                "remove it, and Jupyter creates another",
+            )
 
 
 def _check_writable(what: str, folder: str) -> None:
-    """By writing: a full quota shows only there."""
+    """Raise `Failed` where a file cannot be written; only writing shows a full quota."""
     path = os.path.join(folder, ".slurm-nb-probe-%s-%d" % (_node(), os.getpid()))
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -151,9 +255,25 @@ def _check_writable(what: str, folder: str) -> None:
             os.unlink(path)
     except OSError as error:
         raise Failed(
-            "%s, %s, can't be written on %s: %s" % (what, folder, _node(), error.strerror),
-            "make room there (`quota`, `df`), or ask your site about that node",
+            "cannot write to %s, %s, on %s: %s" % (what, folder, _node(), error.strerror),
+            (error.errno in _MISPLACED and _home_cure())
+            or "free some space (see `quota` and `df`), or ask your site about the node",
         ) from error
+
+
+def _home_cure() -> str:
+    """Return a cure if HOME is not the user's home directory, else an empty text."""
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
+    if os.path.expanduser("~") == home or not os.path.isdir(home):
+        return ""
+    return "HOME is %s, but your home directory is %s: run `export HOME=%s` and submit again" % (
+        os.environ.get("HOME"),
+        home,
+        home,
+    )
 
 
 def _check_space(folder: str) -> None:
@@ -161,24 +281,55 @@ def _check_space(folder: str) -> None:
     free = found.f_bavail * found.f_frsize
     if free < _FREE_BYTES:
         raise Failed(
-            "%s on %s has only %d MiB left" % (os.path.dirname(folder), _node(), free >> 20),
-            "take another node (--exclude %s), or set TMPDIR to a directory with room" % _node(),
+            "%s on %s has only %d MiB free" % (os.path.dirname(folder), _node(), free >> 20),
+            "use another node (--exclude %s), or a directory with room:"
+            " --setup 'export TMPDIR=DIR'" % _node(),
         )
 
 
-def tell(text: str, cure: str) -> None:
-    """The line that slurm-nb shows as its error."""
+def _explain_configuration() -> None:
+    """Report a class in the user's configuration that this Python does not have."""
+    try:
+        from .environment import user_config  # noqa: PLC0415  needs traitlets
+
+        missing = user_config.missing_class()
+    except Exception:  # the log has Jupyter's own message
+        return
+    if not missing:
+        return
+    package, where = missing
+    command = packages.install(packages.look(), [package])
+    tell(
+        "failed",
+        text="your Jupyter configuration %s, and %s does not have %s"
+        % (where, sys.executable, package),
+        cure="; or ".join(
+            [
+                *("install it: %s" % each for each in command),
+                "use the environment that has it: --env DIR",
+                "remove the line",
+            ]
+        ),
+    )
+
+
+def tell(what: str, **record: str) -> None:
+    """Print a line that slurm-nb reads: `failed` with text and cure, `notice` with text."""
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
-    who = {"cluster": cluster, "job_id": job_id, "nonce": os.environ["SLURM_NB_NONCE"]}
-    who["submission"] = os.environ.get("SLURM_NB_SUBMISSION", "")
-    who.update(text=text, cure=cure)
-    print("\nslurm-nb failed: %s" % json.dumps(who))
+    who = {"cluster": cluster, "job_id": job_id, "nonce": os.environ.get("SLURM_NB_NONCE", _NONCE)}
+    who["submission"] = os.environ.get("SLURM_NB_SUBMISSION", _SUBMISSION)
+    who.update(record)
+    print("\nslurm-nb %s: %s" % (what, json.dumps(who)))
     sys.stdout.flush()
 
 
 def _node() -> str:
     return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
+
+# server.py takes them out of the environment
+_NONCE = os.environ.get("SLURM_NB_NONCE", "")
+_SUBMISSION = os.environ.get("SLURM_NB_SUBMISSION", "")
 
 if __name__ == "__main__":
     main()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
-
-_LISTENS = 0x10000  # __SO_ACCEPTCON of linux/net.h, in the flags of /proc/net/unix
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 
 class Process(NamedTuple):
@@ -74,10 +72,35 @@ def _environs() -> Dict[int, List[bytes]]:
 
 
 def _own(pid: int) -> bool:
-    try:
-        return os.stat("/proc/%d" % pid).st_uid == os.geteuid()
-    except OSError:
-        return False
+    return _uid(pid) == os.geteuid()
+
+
+def _uid(pid: int) -> Optional[int]:
+    """The real uid; the owner of /proc/PID is root for a process that is not dumpable."""
+    for line in read("/proc/%d/status" % pid).splitlines():
+        if line.startswith(b"Uid:"):
+            return int(line.split()[1])
+    return None
+
+
+def of_user() -> Dict[int, Optional[Set[int]]]:
+    """The inodes of the sockets of each process of this user; None: it hides them."""
+    found: Dict[int, Optional[Set[int]]] = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        if _own(pid):
+            try:
+                os.listdir("/proc/%d/fd" % pid)
+                found[pid] = _inodes(pid)
+            except PermissionError:
+                found[pid] = None
+            except OSError:
+                continue
+    return found
+
+
+def name_of(pid: int) -> str:
+    """`ssh-agent`, as everybody may see it."""
+    return os.fsdecode(read("/proc/%d/comm" % pid).strip())
 
 
 def _inodes(pid: int) -> Set[int]:
@@ -99,14 +122,6 @@ def read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""
-
-
-def unix_sockets() -> Iterator[Tuple[int, str, bool]]:
-    """(inode, path or @name, whether it listens) of each UNIX socket that has a name."""
-    for line in read("/proc/net/unix").splitlines()[1:]:
-        fields = line.split(None, 7)
-        if len(fields) == 8:
-            yield int(fields[6]), os.fsdecode(fields[7]), bool(int(fields[3], 16) & _LISTENS)
 
 
 class Mount(NamedTuple):
@@ -132,3 +147,23 @@ def mounts(text: str) -> Iterator[Mount]:
                 for field in fields[3:5]
             )
             yield Mount(root, point, kind[0], kind[2].split(",") if len(kind) > 2 else [])
+
+
+def is_private(folder: str, here: str, outside: str) -> bool:
+    """Return whether other processes of the node see another file system at `folder`.
+
+    here, outside: the texts of mountinfo of this process and of process 1; False if one is empty.
+    """
+    seen = [_covering(folder, text) for text in (here, outside)]
+    return None not in seen and seen[0] != seen[1]
+
+
+def _covering(folder: str, text: str) -> Optional[Tuple[str, str]]:
+    """Return the device and root of the mount that holds `folder`: the last of the longest."""
+    found: Tuple[int, Optional[Tuple[str, str]]] = (-1, None)
+    for line in text.splitlines():
+        for mount in mounts(line):
+            inside = (folder + "/").startswith(mount.point.rstrip("/") + "/")
+            if inside and len(mount.point) >= found[0]:
+                found = len(mount.point), (line.split(" ")[2], mount.root)
+    return found[1]

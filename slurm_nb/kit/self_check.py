@@ -11,7 +11,7 @@ import socket
 import ssl
 import stat
 import struct
-from typing import Dict, List, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 from . import processes
 from .audit import probe
@@ -70,22 +70,39 @@ async def check_door(listener: socket.socket, path: str, token: str, tls: Option
         raise Refused("to another Host the server answers %d, not 403" % rebound)
 
 
+class InetSocket(NamedTuple):
+    """A row of the kernel's tables."""
+
+    address: str
+    """`ADDRESS:PORT`"""
+    state: str
+    """In hexadecimal, as in linux/tcp_states.h."""
+    uid: int
+
+
 def tcp_listeners() -> Dict[int, str]:
     """Inode: `ADDRESS:PORT` of every TCP socket that listens in this network namespace."""
+    rows = inet_sockets("tcp").items()
+    return {inode: row.address for inode, row in rows if row.state == _LISTEN}
+
+
+def inet_sockets(protocol: str) -> Dict[int, InetSocket]:
+    """Every socket of `tcp` or `udp` in this network namespace, by inode."""
     found = {}
-    for name, family, words in (("tcp", socket.AF_INET, 1), ("tcp6", socket.AF_INET6, 4)):
+    families = ((protocol, socket.AF_INET, 1), (protocol + "6", socket.AF_INET6, 4))
+    for name, family, words in families:
         try:
             with open("/proc/net/" + name) as table:
                 rows = [line.split() for line in table][1:]
         except OSError:
             continue
         for row in rows:
-            if row[3] == _LISTEN:
-                address, _, port = row[1].partition(":")
-                # Words of 32 bits in the machine's own byte order.
-                packed = bytes.fromhex(address)
-                raw = struct.pack("=%dI" % words, *struct.unpack(">%dI" % words, packed))
-                found[int(row[9])] = "%s:%d" % (socket.inet_ntop(family, raw), int(port, 16))
+            address, _, port = row[1].partition(":")
+            # Words of 32 bits in the machine's own byte order.
+            packed = bytes.fromhex(address)
+            raw = struct.pack("=%dI" % words, *struct.unpack(">%dI" % words, packed))
+            at = "%s:%d" % (socket.inet_ntop(family, raw), int(port, 16))
+            found[int(row[9])] = InetSocket(at, row[3], int(row[7]))
     return found
 
 

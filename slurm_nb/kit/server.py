@@ -14,13 +14,17 @@ import resource
 import secrets
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 import jupyter_server
 
-from . import cleanup, kernels, overrides, self_check, versions
+from . import cleanup, kernels, login_page, overrides, processes, self_check, versions
 from .files import write_private
 from .monitor import keep_token, labextension
+from .security import guard, log_limit, peers, report, static_files
+from .security.door import Door
+from .security.listener import Listener, Rules
+from .security.lock import Lock
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -31,8 +35,14 @@ if TYPE_CHECKING:
 _UI_PATHS = {"notebook": "tree", "lab": "lab"}
 # What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
+# Each may carry the user's root_dir and preferred_dir.
+_CONTENTS = (
+    "FileContentsManager", "AsyncFileContentsManager", "LargeFileManager", "AsyncLargeFileManager",
+)  # fmt: skip
 _JOB: Dict[str, str] = {}
 _PAGES: List[notices.Notices] = []
+_LOCK: List[Lock] = []
+_RULES: List[Rules] = []
 
 
 def configure(c: Config) -> None:
@@ -46,13 +56,16 @@ def configure(c: Config) -> None:
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
     _JOB.update(cluster=cluster, job_id=job_id, mark="SLURM_NB_SESSION=%s/%s" % (cluster, job_id))
     for name in (
-        "ui", "listen", "route", "auth", "debugger", "run_dir", "nonce", "idle_timeout_s"
+        "ui", "listen", "route", "peers", "auth", "debugger", "run_dir", "nonce", "idle_timeout_s",
     ):  # fmt: skip
         _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
     _JOB["submission"] = os.environ.pop("SLURM_NB_SUBMISSION", "")
     server = c.ServerApp
     server.open_browser = False
-    server.root_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.root_dir = server.preferred_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
+    server.file_to_run = ""  # which Jupyter refuses outside of root_dir, as a preferred_dir
+    for name in _CONTENTS:
+        c[name].root_dir, c[name].preferred_dir = server.root_dir, ""
     server.allow_root = os.geteuid() == 0
     server.jpserver_extensions.update({__name__: True})
     _set_listener(server)
@@ -60,8 +73,12 @@ def configure(c: Config) -> None:
     kernels.configure(c, allow_debugger=_JOB["debugger"] == "yes")
     try:
         labextension.configure(c, _JOB["run_dir"])
-    except Exception as error:  # the pages then show no warnings
-        print("slurm-nb: the pages get no extension: %s" % error, flush=True)
+        with_password = _JOB["auth"] == "password"
+        login_page.configure(c, _JOB["run_dir"], job_id, password=with_password)
+    except Exception as error:  # the pages are then Jupyter's own
+        print("slurm-nb: cannot extend Jupyter's pages: %s" % error, flush=True)
+    _LOCK[0].seal(c)
+    guard.State.prove, guard.State.wrap = _prove, _wrap
     # Until the server is announced: its own files. Kernels and terminals get the user's back.
     _JOB["umask"] = "%o" % os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -87,41 +104,46 @@ def _set_listener(server: Any) -> None:
 
 
 def _address_towards_login() -> str:
-    """This node's address on the way to the login node; no packet is sent."""
-    login = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((login, 9))
-        address: str = probe.getsockname()[0]
+    """Return this node's address on the way to the login node; no packet is sent.
+
+    Slurm's name of that host takes precedence over the addresses that it had at submission; of
+    those, one that does not lead over the default route.
+    """
+    told = os.environ.pop("SLURM_NB_LOGIN_ADDRESSES", "").split()
+    submit_host = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
+    by_name = _address_towards(submit_host)
+    if by_name:
+        return by_name
+    found = [address for address in map(_address_towards, told) if address]
+    if not found:
+        raise RuntimeError(
+            "%s cannot find an address of the login node (%s); use --route jump"
+            % (socket.gethostname(), ", ".join([submit_host, *told]))
+        )
+    default = _address_towards("198.51.100.1")  # of RFC 5737: no network has it
+    return next((address for address in found if address != default), found[0])
+
+
+def _address_towards(host: str) -> str:
+    """Return this node's address on the way to a host; empty where there is none."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            address: str = probe.getsockname()[0]
+    except OSError:
+        return ""
     return address
 
 
 def _set_lock(c: Config) -> None:
-    server = c.ServerApp
-    # The way here is ssh, so the browser always says localhost.
-    server.allow_remote_access = False
-    server.local_hostnames = ["localhost"]
-    server.allow_origin = server.allow_origin_pat = ""
-    server.allow_credentials = False
-    server.disable_check_xsrf = False
-    server.trust_xheaders = False
-    server.authenticate_prometheus = True
-    server.identity_provider_class = "jupyter_server.auth.identity.PasswordIdentityProvider"
-    server.authorizer_class = "jupyter_server.auth.authorizer.AllowAllAuthorizer"
-    # A secret of the user's may be one that others know, or have seen in an earlier session.
-    server.cookie_secret = secrets.token_bytes(32)
-    server.tornado_settings = {}  # they beat all of the above; what is harmless is given back
-    _JOB["token"] = secrets.token_hex(32)
     token_file = os.environ.pop("SLURM_NB_TOKEN_FILE")
     _JOB["session_dir"] = os.path.dirname(token_file)
-    write_private(token_file, _JOB["token"])
     password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
-    _keep_out_of_logs(_JOB["token"], password)
-    # Named for each class that may carry it: a user's setting on a subclass would win.
-    for provider in (c.IdentityProvider, c.PasswordIdentityProvider):
-        provider.token = _JOB["token"]
-        provider.hashed_password = password
-        provider.password_required = bool(password)
-        provider.allow_password_change = False
+    lock = Lock(secrets.token_hex(32), password, allow_debugger=_JOB["debugger"] == "yes")
+    _LOCK[:] = [lock]
+    write_private(token_file, lock.token)
+    _keep_out_of_logs(lock.token, password)
+    lock.configure(c)
 
 
 def _password(path: str) -> str:
@@ -153,9 +175,61 @@ def _jupyter_server_extension_points() -> List[Dict[str, str]]:
 
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
+    _JOB["loaded"] = "yes"
     cleanup.clean_up_in_place_of_the_script(_JOB["run_dir"])
+    kernels.offer(app, os.path.join(_JOB["run_dir"], "kernels"))
     kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)
+
+
+def _prove(app: Any) -> None:
+    """Put the lock in force, and raise `Refused` unless it is. Called before each bind."""
+    lock = _LOCK[0]
+    if "loaded" not in _JOB:
+        raise self_check.Refused(
+            "slurm-nb's extension was not loaded (ServerApp.jpserver_extensions)"
+        )
+    if not hasattr(app, "_http_server"):
+        lock.enforce(app)
+        _drop_static_files(app)
+    for flaw in _flaws(app):
+        raise self_check.Refused(flaw)
+
+
+def _flaws(app: Any) -> Iterator[str]:
+    """Yield what is not as slurm-nb set it up; once there is an HTTP server, of this one too."""
+    yield from _LOCK[0].flaws(app)
+    server = getattr(app, "_http_server", None)
+    if server is not None and type(server.request_callback) is not Door:
+        yield "slurm-nb's door is not in front of the web application"
+    if server is not None and not all(type(each) is Listener for each in server._sockets.values()):
+        yield "a socket of the server serves whom it should not"
+
+
+def _drop_static_files(app: Any) -> None:
+    ours = os.path.join(_JOB["run_dir"], "page")
+    secret = [_JOB["run_dir"], _JOB["session_dir"], os.path.expanduser("~")]
+    dropped = static_files.drop_others(app, ours=ours, secret=secret)
+    if dropped:
+        notice("Jupyter serves no static files or templates of %s" % ", ".join(dropped[:5]))
+
+
+def _wrap(app: Any) -> None:
+    """Stand in front of the web application, and at the socket that will listen."""
+    log_limit.install(app)
+
+    def log(text: str) -> None:
+        app.log.warning("slurm-nb: %s", text)
+
+    server = app.http_server
+    server.request_callback = Door(app, _LOCK[0].token, log)
+    # At an address on the network the other end is on another machine.
+    only_user = "address" not in _JOB and _JOB["peers"] == "user"
+    trusted = peers.trusted() if only_user else None
+    rules = Rules(trusted, lambda: len(server._connections), log, notice)
+    _RULES[:] = [rules]
+    add_sockets = server.add_sockets
+    server.add_sockets = lambda sockets: add_sockets([Listener(each, rules) for each in sockets])
 
 
 def _announce(app: Any) -> None:
@@ -169,38 +243,50 @@ def _announce(app: Any) -> None:
 
 async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
     try:
-        overrides.enforce(app)
+        _prove(app)
         self_check.check_one(sockets)
         self_check.check_own(sockets[0])
         self_check.check_alone(sockets[0], _JOB["mark"])
         door = app.base_url + "api/status"
-        await self_check.check_door(sockets[0], door, _JOB["token"], _JOB.get("certificate"))
-        write_private(os.path.join(_JOB["run_dir"], "settings.json"), json.dumps(_settings(app)))
+        await self_check.check_door(sockets[0], door, _LOCK[0].token, _JOB.get("certificate"))
+        report.serve(app, lambda: _settings(app))
         for text in versions.old():
             notice("the environment of --python holds %s" % text)
         for text in overrides.describe(app):
             notice(text)
         if _JOB["debugger"] == "yes":
             notice("while a notebook's debugger is on, any user of this node can run code as you")
+        if _JOB["listen"] == "socket" and processes.is_private(
+            _JOB["run_dir"],
+            *(os.fsdecode(processes.read("/proc/%s/mountinfo" % pid)) for pid in ("self", "1")),
+        ):
+            notice(
+                "%s is private to this job, so ssh may answer `open failed`: if it does, submit"
+                " with --listen port, or set TMPDIR to a directory of the node that is not private"
+                % os.path.dirname(_JOB["run_dir"])
+            )
         _give_back(app)
         ready = _ready(app, sockets[0])
     except Exception as error:  # whatever it is, nobody has seen that the server is safe
         why = str(error) or type(error).__name__
-        print("slurm-nb: Jupyter was stopped, for it is not safe: %s" % why, flush=True)
-        os._exit(1)
+        guard.stop(why)
+    guard.announced()
+    for rules in _RULES:
+        rules.begin()
     _tell("ready", ready)
     _watch(app)
 
 
 def _watch(app: Any) -> None:
     """Look after the session from now on; it goes on without, whatever is wrong."""
-    keep_token.keep(_JOB["session_dir"], _JOB["submission"], _JOB["token"])
+    keep_token.keep(_JOB["session_dir"], _JOB["submission"], _LOCK[0].token)
     try:
-        from .monitor import monitor  # noqa: PLC0415  what it needs may not be there
+        from .monitor import monitor  # noqa: PLC0415  a module that it needs may be missing
 
         job = monitor.Job(
             _JOB["cluster"],
             _JOB["job_id"],
+            _node(),
             _JOB["run_dir"],
             _JOB["session_dir"],
             idle_timeout_s=int(_JOB["idle_timeout_s"]) or None,
@@ -216,10 +302,12 @@ def _settings(app: Any) -> Dict[str, Any]:
     pattern = in_force.get("allow_origin_pat") or ""
     messages = manager.allowed_message_types
     make_kernel = getattr(manager, "kernel_manager_factory", None)
+    trusted = _RULES[0].trusted
     return {
         "identity_provider_class": "%s.%s" % (type(provider).__module__, type(provider).__name__),
-        "token": bool(provider.token),
+        "token": provider.token == _LOCK[0].token,
         "password": bool(getattr(provider, "hashed_password", "")),
+        "flaws": list(_flaws(app)),
         "allow_origin": in_force.get("allow_origin", ""),
         "allow_origin_pat": getattr(pattern, "pattern", pattern),
         "allow_remote_access": in_force.get("allow_remote_access"),
@@ -228,6 +316,7 @@ def _settings(app: Any) -> Dict[str, Any]:
         "debugger_allowed": not messages or "debug_request" in messages,
         "ip": app.ip,
         "sock": app.sock,
+        "serves": "any" if trusted is None else sorted(trusted),
         "versions": versions.installed(),
     }
 
@@ -248,7 +337,7 @@ def _give_back(app: Any) -> None:
 
 def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
     ready: Dict[str, Any] = {
-        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "node": _node(),
         "path": app.base_url + _UI_PATHS[_JOB["ui"]],
     }
     if not _PATH.fullmatch(ready["path"]):
@@ -263,6 +352,11 @@ def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
     if fingerprint:
         ready["fingerprint"] = fingerprint
     return ready
+
+
+def _node() -> str:
+    """Return this node's name as Slurm and ssh know it."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def _fingerprint(certificate: Optional[str]) -> Optional[str]:

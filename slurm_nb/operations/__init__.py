@@ -1,1 +1,1 @@
-"""What a user can have done; the commands are thin over this."""
+"""The operations behind the commands and the Python API."""

@@ -1,6 +1,6 @@
-"""How private a session is: what is seen of it on the login node, and on its compute node.
+"""Check how private a session is, on the login node and on its compute node.
 
-The node's part is kit/audit, run inside the job.
+kit/audit checks the node, inside the job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from slurm_nb.errors import NotReady, SchedulerError
-from slurm_nb.files import open_regular
+from slurm_nb.files import accepted_above, open_regular
 from slurm_nb.job import kit
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL
@@ -22,41 +22,43 @@ from slurm_nb.scheduler.srun import run_on_node, shown_by_slurm
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 
-# As kit/audit/audit.py names them, in its order.
+# The names and the order of kit/audit/audit.py.
 NODE_CHECKS = (
-    "node-local directories", "node-local files", "TCP listeners", "bind address", "UNIX sockets",
-    "token in arguments", "token in environments", "door: no token", "door: wrong token",
-    "door: the token", "door: another Host", "authentication", "guards against other sites",
-    "kernel transport", "debugger", "server's own address", "versions", "core dumps",
+    "node-local directories", "node-local files", "TCP listeners", "bind address", "UDP sockets",
+    "UNIX sockets", "processes that hide", "token in arguments", "token in environments",
+    "door: no token", "door: wrong token", "door: the token", "door: another Host",
+    "authentication", "guards against other sites", "settings in effect", "kernel transport",
+    "debugger",
+    "server's own address", "who may connect", "versions", "routes without a token", "core dumps",
 )  # fmt: skip
 LISTENER = "notebook's listener"
-"""The node's one answer when no process of the job listens where the session says."""
+"""The node's only check if no process of the job listens at the session's address."""
 _CHUNK_BYTES = 1 << 20
-# A hostile answer may be of any length.
+# A hostile answer may have any length.
 _EVIDENCE_CHARS = 2000
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     passed: bool
     evidence: str
-    """What was seen. From the node: text that is not to be trusted."""
+    """Text that shows the result; untrusted if it comes from the node."""
 
 
 def audit(session: Session, ready: Ready, store: Store) -> list[Check]:
-    """Every check, in the order of the table.
+    """Run all checks, in the order of the table.
 
-    Raises `NotReady` when the token is gone, and `SchedulerError` when Slurm or the node can't
-    be asked, or the node's answer is none.
+    Raises `NotReady` if the token does not exist, and `SchedulerError` if it cannot query Slurm or
+    the node, or the node's answer is malformed.
     """
     token = store.token(session)
     if token is None:
         raise NotReady(
-            f"job {session.job_id} runs, but its token has not appeared in {store.folder}",
-            hint="shared file systems can be a minute late: try again",
+            f"job {session.job_id} is running, but its token has not appeared in {store.folder}",
+            hint="try again in a minute, because shared file systems can be late",
         )
     checks = [*_modes(session, store), *_kept(session, store, token)]
     if session.cluster != LOCAL:
@@ -65,7 +67,7 @@ def audit(session: Session, ready: Ready, store: Store) -> list[Check]:
 
 
 def ask_node(session: Session, ready: Ready, store: Store) -> str:
-    """What the node's program prints; it is of this version, whatever the session's own kit is."""
+    """Return the output of the audit on the node, from the kit of this version of slurm-nb."""
     asked = {
         "cluster": session.cluster,
         "job_id": session.job_id,
@@ -84,24 +86,24 @@ def ask_node(session: Session, ready: Ready, store: Store) -> str:
 
 
 def parse_node(text: str) -> list[Check]:
-    """The checks in what the node's program printed; one that is missing has failed.
+    """Return the checks in the node's output; a missing one has failed.
 
     Raises `SchedulerError` for anything but one JSON list of `[name, passed, evidence]` with the
-    names that are known, each once.
+    known names, each once.
     """
     try:
         checks = [_node_check(*row) for row in json.loads(text)]
     except (ValueError, TypeError, RecursionError) as error:
         raise SchedulerError(
-            f"the node's answer is no audit: {' '.join(text.split())[:200]!r}",
-            hint="is the session's --python a program that prints something of its own?",
+            f"the node's answer is malformed: {' '.join(text.split())[:200]!r}",
+            hint="check that the session's --python prints nothing else",
         ) from error
     found = {check.name: check for check in checks}
     if len(found) < len(checks):
-        raise SchedulerError("the node's answer is no audit: it names a check twice")
+        raise SchedulerError("the node's answer is malformed: it names a check twice")
     if LISTENER in found:
         return [replace(found[LISTENER], passed=False)]
-    silent = Check("", passed=False, evidence="the node did not tell")
+    silent = Check("", passed=False, evidence="the node did not answer")
     return [found.get(name, replace(silent, name=name)) for name in NODE_CHECKS]
 
 
@@ -114,7 +116,7 @@ def _node_check(name: object, passed: object, evidence: object) -> Check:
 
 
 def _modes(session: Session, store: Store) -> list[Check]:
-    """Directories 0700, files 0600, all of them the user's, none linked."""
+    """Check that directories are 0700 and files 0600, owned by the user, without links."""
     folder = store.session_folder(session.cluster, session.job_id)
     folders = (
         store.folder,
@@ -124,6 +126,7 @@ def _modes(session: Session, store: Store) -> list[Check]:
         folder,
     )
     own = {store.log_path(session.job_id), store.script_path(session.job_id)}
+    accepted = accepted_above(store.folder)
     in_state = [path for path in store.folder.iterdir() if path.name not in {"jobs", "sessions"}]
     return [
         _looked("directories", folders, store.folder),
@@ -131,6 +134,7 @@ def _modes(session: Session, store: Store) -> list[Check]:
         _looked("job's output and script", sorted(own), store.folder),
         _looked("other jobs' files", set((store.folder / "jobs").iterdir()) - own, store.folder),
         _looked("password and others", in_state, store.folder),
+        *([Check("accepted by SLURM_NB_TRUST", True, "; ".join(accepted))] if accepted else []),  # noqa: FBT003
     ]
 
 
@@ -139,18 +143,18 @@ def _looked(name: str, paths: Iterable[Path], base: Path) -> Check:
     told = [f"{_seen(path, base)}: {flaw}" for path, flaw in seen if flaw]
     shown = told or [_seen(path, base) for path, _ in seen[:6]]
     more = [] if told or len(seen) <= 6 else [f"and {len(seen) - 6} more like these"]
-    return Check(name, not told, ", ".join([*shown, *more]) or "there are none")
+    return Check(name, not told, ", ".join([*shown, *more]) or "no files")
 
 
 def _flaw(path: Path) -> str:
-    """What is wrong with its mode or owner; empty when nothing is."""
+    """Return the problem with its type, owner or mode; empty if there is no problem."""
     try:
         status = path.lstat()
     except FileNotFoundError:
         return "is missing"
     folder = stat.S_ISDIR(status.st_mode)
     if not folder and not stat.S_ISREG(status.st_mode):
-        return "is a link, or something else than a file"
+        return "is not a regular file"
     if status.st_uid != os.geteuid():
         return "belongs to another user"
     if not folder and status.st_nlink != 1:
@@ -160,7 +164,7 @@ def _flaw(path: Path) -> str:
 
 
 def _seen(path: Path, base: Path) -> str:
-    """`jobs/7_0_log.out 0600 alice`."""
+    """Return `jobs/7_0_log.out 0600 alice`."""
     name = str(path.relative_to(base)) if path != base else str(path)
     try:
         status = path.lstat()
@@ -188,10 +192,10 @@ def _in_file(name: str, path: Path, token: str) -> Check:
             while chunk := file.read(_CHUNK_BYTES):
                 size += len(chunk)
                 if needle in rest + chunk:
-                    return Check(name, passed=False, evidence=f"{path.name} holds it")
+                    return Check(name, passed=False, evidence=f"{path.name} contains it")
                 rest = chunk[-len(needle) :]
     except OSError as error:
-        return Check(name, passed=False, evidence=f"{path.name} can't be read: {error.strerror}")
+        return Check(name, passed=False, evidence=f"cannot read {path.name}: {error.strerror}")
     return Check(name, passed=True, evidence=f"not in the {size} bytes of {path.name}")
 
 

@@ -1,4 +1,4 @@
-"""Sessions cancelled, and what became of each."""
+"""Cancel sessions."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
 
-# Seconds between looks whether a cancelled job is gone: KillWait is 30 s by default
-# (slurm.conf(5)), and most jobs go at once.
+# Seconds between queries for a cancelled job: KillWait is 30 s by default
+# (slurm.conf(5)), and most jobs end at once.
 _LOOK_AFTER_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0)
 _LOOKS_AT_MISSING = 4
 
 
 @dataclass(frozen=True)
 class Cancelled:
-    """What became of a session that was to be cancelled."""
+    """The result of cancelling one session."""
 
     session: Session
     state: JobState | None
-    """None: Slurm was asked to end it, and has not done so within a minute. UNKNOWN: it was asked,
-    and does not show what became of it."""
+    """None if the job has not ended within a minute; UNKNOWN if Slurm does not show its end."""
     already: bool = False
-    """It had ended before."""
+    """Whether the job had ended before."""
     error: SlurmNbError | None = None
-    """Why it could not be cancelled."""
+    """Why cancelling it failed."""
 
 
 def cancel(sessions: Iterable[Session], *, store: Store | None = None) -> Iterator[Cancelled]:
-    """Cancel sessions and remove their secrets; each is told of when it is known to be over."""
+    """Cancel sessions and remove their secrets; yield each one when it has ended."""
     store = store or Store.of_user(os.environ)
     ordered = sorted(sessions, key=lambda session: session.cluster)
     for cluster, group in groupby(ordered, key=lambda session: session.cluster):
@@ -53,7 +52,7 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
         if verdict.proven or (state.id_reused and state.phase is Phase.ENDED):
             yield _over(store, session, verdict, already=True)
             continue
-        if state.id_reused:  # the id is another job's there
+        if state.id_reused:  # the id belongs to another job
             yield Cancelled(session, state, error=SchedulerError(state.reason))
             continue
         try:

@@ -24,24 +24,26 @@ from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.state_cache import JobStateCache
 from slurm_nb.session.store import Store
 
-# An output that names another node than Slurm may be an earlier run's: NFS is up to a minute late.
+# Output with another node than Slurm's may be from an earlier run: NFS is up to a minute late.
 _NEW_RUN_S = 60.0
 _RUNNING = JobState(Phase.RUNNING, "RUNNING")
 
 
-def wait_until_ready(
+def wait_until_ready(  # noqa: PLR0913  all but the first have defaults
     session: Session,
     *,
     login: Login | None = None,
     timeout_s: float | None = None,
     show: Callable[[JobState | None, float], None] = lambda *_: None,
+    note: Callable[[str], None] = lambda _: None,
     store: Store | None = None,
 ) -> Connection:
     """Return when Jupyter is ready.
 
-    login: the login node as the laptop reaches it, by default as the session was submitted. show:
-    called often, with the job's state and the seconds waited. store: the state directory, by
-    default the user's. Raises `JobEnded`, or `NotReady` after `timeout_s`: the job lives on then.
+    login: the login node as the laptop reaches it, by default the session's. show: called often,
+    with the job's state and the seconds waited. note: called with what the user should know
+    meanwhile. store: the state directory, by default the user's.
+    Raises `JobEnded`, or `NotReady` after `timeout_s`; the job keeps running then.
     """
     store = store or Store.of_user(os.environ)
     shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
@@ -61,6 +63,7 @@ def wait_until_ready(
             timeout_s=timeout_s,
             stale=stale,
             began_at=began,
+            silent=lambda state: note(_no_output(state, log)),
         )
         state = ready if isinstance(ready, JobState) else shared.ask([session.job])[session.job_id]
         verdict = judge(store, session, state, time.time())
@@ -70,10 +73,10 @@ def wait_until_ready(
             outcome = settle(store, session, verdict).outcome
             raise job_ended(store, session, outcome, before_ready=session.ready is None)
         if state.phase is Phase.PENDING or is_of_earlier_run(state, log):
-            stale = ready  # of a run before the job was put back into the queue
+            stale = ready  # from the run before the job was requeued
             continue
         if stale is None and state.node not in {None, ready.node}:
-            with suppress(NotReady):  # the new run has not written yet, or somebody else has
+            with suppress(NotReady):  # the new run has no output yet, or another program wrote it
                 follow_until_ready(
                     log,
                     ask=lambda _: _RUNNING,
@@ -84,10 +87,18 @@ def wait_until_ready(
                 continue
         check_node(ready, state, log)
         there = replace(session, ready=ready)
-        with suppress(UserError):  # a full or read-only disk: the output says it again
+        with suppress(UserError):  # a full or read-only disk; the output still has it
             store.save(there)
         tunnel = tunnel_of(there, ready, store, login or _login_of(session))
         return Connection(there, ready, state, tunnel, _notices(there, state, log))
+
+
+def _no_output(state: JobState, log: JobLog) -> str:
+    return (
+        f"the job has been running for two minutes without output: {state.node or 'its node'} may"
+        f" have another file system at {log.path.parent} than this host. If so, set SLURM_NB_HOME"
+        " to a directory that both share, and submit again"
+    )
 
 
 def _login_of(session: Session) -> Login:
@@ -100,7 +111,7 @@ def _how_ended(store: Store, session: Session, state: JobState) -> JobState:
 
 
 def _notices(session: Session, state: JobState, log: JobLog) -> tuple[str, ...]:
-    """The job's own, after what Slurm's word means for its user."""
+    """Return notices about the job's state, then those of the job."""
     return (*stands_still(state, session.job_id), *log.progress.notices)
 
 
@@ -111,9 +122,9 @@ def connect(
     local_port: int | None = None,
     store: Store | None = None,
 ) -> Connection:
-    """Return how to reach a session now.
+    """Return how to connect to a session now.
 
-    login, store: as `wait_until_ready` takes them. Raises `JobEnded`, or `NotReady` before
+    login, store: see `wait_until_ready`. Raises `JobEnded`, or `NotReady` before
     Jupyter listens.
     """
     store = store or Store.of_user(os.environ)

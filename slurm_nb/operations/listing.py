@@ -1,4 +1,4 @@
-"""All of the user's sessions, with what Slurm says of them in one question."""
+"""The user's sessions and their states, with one query per cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.ending import APART_S, Verdict, judge
 from slurm_nb.session.pending import PendingSubmission, recover, unreadable
-from slurm_nb.session.session import Activity, Session
+from slurm_nb.session.session import Activity, Session, option_of
 from slurm_nb.session.settle import settle
 from slurm_nb.session.state_cache import NO_STATES, CachedStates, JobStateCache, is_no_answer
 from slurm_nb.session.store import Store
@@ -24,31 +24,31 @@ _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
 
 @dataclass(frozen=True)
 class SessionStatus:
-    """One session, as it stands."""
+    """A session and its current state."""
 
     session: Session
     state: JobState
     outcome: Outcome | None = None
     activity: Activity | None = None
     as_of: float | None = None
-    """When Slurm last said that, if it does not answer now: seconds since the epoch."""
+    """When Slurm last reported that, if it does not respond now: seconds since the epoch."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Every session, the newest first."""
+    """All sessions, the newest first."""
 
     entries: list[SessionStatus]
     broken: list[UserError]
-    """What is wrong with sessions and submissions that can't be read."""
+    """The errors of unreadable sessions and submissions."""
     unresolved: list[PendingSubmission]
-    """Submissions of which nobody knows yet whether there is a job."""
+    """Submissions that may or may not have created a job."""
     unanswered: dict[str, str]
-    """Clusters that did not answer, and why."""
+    """Clusters that did not respond, and why."""
 
 
 def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> Listing:
-    """All sessions; each cluster is asked once, and its accounting once, if at all."""
+    """Return all sessions, after at most one query of squeue and one of sacct per cluster."""
     unresolved = recover(store)
     sessions, broken = store.all()
     entries: list[SessionStatus] = []
@@ -66,9 +66,49 @@ def list_sessions(store: Store, *, now: Callable[[], float] = time.time) -> List
 
 
 def find_entry(store: Store, session: Session) -> tuple[SessionStatus, str]:
-    """One session as it stands, and why Slurm did not answer (empty when it did)."""
+    """Return a session with its state, and why Slurm did not respond (empty if it did)."""
     (entry,), problem = _of_cluster(store, session.cluster, [session], time.time, [])
     return entry, problem
+
+
+def find_active_session(store: Store, *, cluster: str | None = None) -> Session:
+    """Return the only active session. Raises `UserError` if there is none or several.
+
+    Queries Slurm only if several may be active.
+    """
+    recover(store)
+    sessions = [each for each in store.all()[0] if cluster in {None, each.cluster}]
+    active = [each for each in sessions if store.outcome(each) is None]
+    if len(active) > 1:
+        entries = list_sessions(store).entries
+        ids = {(each.cluster, each.job_id) for each in active}
+        active = [
+            each.session
+            for each in entries
+            if not each.outcome and (each.session.cluster, each.session.job_id) in ids
+        ]
+    if len(active) == 1:
+        return active[0]
+    if not active:
+        last = "; show the last one: slurm-nb status --last" if sessions else ""
+        raise UserError("you have no active session", hint=f"start one: slurm-nb submit{last}")
+    names = [f"{each.job_id} ({each.job_name})" if each.job_name else each.job_id
+             for each in newest_first(active)]  # fmt: skip
+    raise UserError(
+        f"you have {len(active)} active sessions: {', '.join(names)}",
+        hint="add a JOBID, or --last for the session submitted last",
+    )
+
+
+def too_large_for_all_nodes(session: Session) -> str:
+    """Return why no node can run the session's job, after a query; empty if one can."""
+    from slurm_nb.scheduler.choices import too_large  # noqa: PLC0415  rarely needed
+
+    return too_large(
+        option_of(session, "cpus-per-task"),
+        option_of(session, "mem"),
+        option_of(session, "partition"),
+    )
 
 
 def _of_cluster(
@@ -78,7 +118,7 @@ def _of_cluster(
     now: Callable[[], float],
     broken: list[UserError],
 ) -> tuple[list[SessionStatus], str]:
-    """The entries, and why the cluster did not answer; to `broken` what could not be removed."""
+    """Return the sessions and why the cluster did not respond; add failed removals to `broken`."""
     known = {each.job_id: store.outcome(each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now())]
     shared = JobStateCache(store, scheduler(cluster, store), cluster, now=now)
@@ -112,7 +152,7 @@ def _entry(
     outcome: Outcome | None,
     saved: CachedStates,
 ) -> SessionStatus:
-    """A session of which no new ending is known. state: None where Slurm was not asked."""
+    """Return a session without news about its end; `state` is None without a query."""
     as_of = None
     if state and is_no_answer(state) and session.job_id in saved.jobs:
         seen = saved.jobs[session.job_id]
@@ -121,7 +161,7 @@ def _entry(
     if outcome and (as_of or state.slurm_state == "UNKNOWN" or state.phase is Phase.ENDED):
         state = JobState(Phase.ENDED, outcome.slurm_state, outcome.reason, node=outcome.node)
         return SessionStatus(session, state, outcome, as_of=as_of)
-    # One that had ended, and was put back into the queue, has not ended.
+    # A job that ended and was requeued has not ended.
     activity = store.activity(session) if state.phase is Phase.RUNNING else None
     return SessionStatus(session, state, activity=activity, as_of=as_of)
 
@@ -140,7 +180,7 @@ def _is_just_witnessed(store: Store, session: Session, now_s: float) -> bool:
 
 
 def _is_news(verdict: Verdict, outcome: Outcome | None, now_s: float) -> bool:
-    """Return whether a job ended in a way not known yet: it may have been requeued since."""
+    """Return whether the job ended, and nobody knew, or it was requeued since."""
     state = verdict.state
     if state.phase is not Phase.ENDED:
         return False

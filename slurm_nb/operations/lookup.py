@@ -1,4 +1,4 @@
-"""Which session is meant: by job id, by name, or the last one."""
+"""Find a session by job id or name, or the last one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from slurm_nb.session.pending import recover
 from slurm_nb.session.session import Session, is_job_id
 from slurm_nb.session.store import Store
 
-_LISTED = "they are listed by: slurm-nb list"
+_LISTED = "list your sessions: slurm-nb list"
 _MENTIONED = 5
 
 
 def find_session(text: str, *, cluster: str | None = None, store: Store | None = None) -> Session:
-    """Return the session of a job id (`7`, `local-7`) or of a name, as `--job-name` gave it.
+    """Return the session with a job id (`7`, `local-7`) or a name (`--job-name`).
 
-    cluster: where there is one of that id on more than one. Of several with one name the only one
-    that has not ended is meant. store: by default the user's. Raises `UserError` when there is
-    none, when it is not clear which one is meant, or when it is not to be trusted.
+    cluster: the session's cluster, if several have this id. Among sessions with the same name it
+    prefers the only active one. store: by default the user's. Raises `UserError` if there is no
+    such session, if several match, or if its files are not safe.
     """
     store = store or Store.of_user(os.environ)
     refuse_control_characters("session", text)
@@ -30,23 +30,23 @@ def find_session(text: str, *, cluster: str | None = None, store: Store | None =
     named = [each for each in _all(store, cluster) if each.job_name == text]
     going = [each for each in named if store.outcome(each) is None]
     if not named:
-        raise UserError(f"{text!r} is no job id and no session's name", hint=_LISTED)
+        raise UserError(f"{text!r} is not the job id or name of a session", hint=_LISTED)
     if len(going or named) == 1:
         return (going or named)[0]
     return _one_of(going or named, text)
 
 
 def find_last_session(store: Store, *, cluster: str | None = None) -> Session:
-    """The session that was submitted last. Raises `UserError` when there is none."""
+    """Return the session submitted last. Raises `UserError` if there are no sessions."""
     recover(store)
     sessions = _all(store, cluster)
     if not sessions:
-        raise UserError("--last: there is no session", hint="start one: slurm-nb submit")
+        raise UserError("--last: you have no sessions", hint="start one: slurm-nb submit")
     return sessions[0]
 
 
 def newest_first(sessions: list[Session]) -> list[Session]:
-    """In the order in which they were submitted, the last one first."""
+    """Return the sessions in order of submission, the last one first."""
     return sorted(
         sessions,
         key=lambda each: (each.submitted_at or 0, int(each.job_id.rpartition("-")[2])),
@@ -63,5 +63,5 @@ def _one_of(sessions: list[Session], text: str) -> Session:
     more = f" and {len(ids) - _MENTIONED} more" if len(ids) > _MENTIONED else ""
     raise UserError(
         f"{text!r} is the name of {len(ids)} sessions: {', '.join(ids[:_MENTIONED])}{more}",
-        hint=f"say which one by its job id; {_LISTED}",
+        hint=f"use a job id; {_LISTED}",
     )

@@ -1,4 +1,4 @@
-"""Remove what is kept of sessions that have ended."""
+"""Remove sessions that have ended."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _KEPT_S = 30 * 86400
 
 
 def prune(store: Store, listing: Listing) -> Listing:
-    """Remove what is kept of all sessions of `listing` that have ended; what is left of it.
+    """Remove the sessions of `listing` that have ended, and return the rest.
 
-    Only those are removed of which it is certain that they are over, and that they stay so.
+    Removes only sessions that have certainly ended and cannot be requeued.
     """
     return replace(
         listing,
@@ -37,9 +37,9 @@ def _stays_over(entry: SessionStatus, listing: Listing) -> bool:
 
 
 def clean_up(store: Store) -> None:
-    """Remove what is kept of sessions that ended long ago, kits, and what was left half-written.
+    """Remove sessions that ended long ago, unused kits and incomplete files.
 
-    Nothing is asked of Slurm.
+    Does not query Slurm.
     """
     sweep(store)
     for session in store.all()[0]:

@@ -1,4 +1,4 @@
-"""A job handed to Slurm and its session saved, such that neither is lost on the way."""
+"""Submit a job and save its session, without losing either on the way."""
 
 from __future__ import annotations
 
@@ -12,34 +12,45 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login, find_login, login_addresses
 from slurm_nb.errors import SchedulerError, SlurmNbError, SubmissionUnknown, UserError
 from slurm_nb.job import kit
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
+from slurm_nb.operations import before_queue
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL, Job, Scheduler
 from slurm_nb.session.pending import PendingSubmission, adopt, begin, record
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
+from slurm_nb.times import likely_mistake
 
 
 def render(spec: JobSpec, *, template: str | None = None, store: Store | None = None) -> str:
-    """The job script that `submit` hands to sbatch; its kit is installed. Raises `UserError`."""
+    """Return the job script that `submit` passes to sbatch, and install its kit.
+
+    Raises `UserError`.
+    """
     return _render(spec, template, store or Store.of_user(os.environ), "")
 
 
 def _render(spec: JobSpec, template: str | None, store: Store, submission: str) -> str:
-    from slurm_nb.job import script  # noqa: PLC0415  jinja2 takes its time: only where it is needed
+    from slurm_nb.job import script  # noqa: PLC0415  jinja2 is slow to import
 
     if spec.auth == "password" and not store.password_path.exists():
         raise UserError(
-            "--auth password: there is no password",
+            "--auth password: you have not set a password",
             hint="set one: slurm-nb password",
             options=("auth",),
         )
-    text = script.render(spec, state_dir=store.folder, template=template, submission=submission)
+    text = script.render(
+        spec,
+        state_dir=store.folder,
+        template=template,
+        submission=submission,
+        login_addresses=login_addresses(os.environ),
+    )
     kit.install(store.kits)
     return text
 
@@ -51,53 +62,70 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     login: Login | None = None,
     local_port: int | None = None,
     local: bool = False,
+    notebook: Path | None = None,
     saved: Callable[[Session], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
     store: Store | None = None,
 ) -> Session:
-    """Submit a job and save its session; returns when the job has its id.
+    """Submit a job and save its session; return when the job has its id.
 
     template: a file or a name, see docs/admin/templates.md. login: the login node as the laptop
-    reaches it, by default the address that the user came in by. local: on this machine, without
-    Slurm.
-    saved: called with the session before a signal such as Ctrl-C can get between. note: called with
-    words of Slurm's beside its answer. store: the state directory, by default the user's. Raises
-    `UserError`; `SchedulerError` when Slurm refuses; `SubmissionUnknown` when nobody knows whether
-    there is a job.
+    reaches it, by default the address of the current SSH connection. local: run on this machine,
+    without Slurm. notebook: the absolute path of a file to open, in the notebook directory.
+    saved: called with the session before a signal such as Ctrl-C can interrupt. note: called with
+    messages that Slurm printed. store: the state directory, by default the user's. Raises
+    `UserError`; `SchedulerError` if Slurm rejects the job; `SubmissionUnknown` if there may or may
+    not be a job.
     """
     store = store or Store.of_user(os.environ)
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
     submission = secrets.token_hex(16)
     script = _render(spec, template, store, submission)
+    for words in before_queue.check(
+        spec,
+        state_dir=store.folder,
+        kit_dir=store.kits / kit.digest(),
+        environ=os.environ,
+        template=template,
+    ):
+        note(words)
     jobs = scheduler(LOCAL if local else "slurm", store)
-    plan = replace(
-        _plan(spec, jobs.cluster(), template=template, login=login, local_port=local_port),
-        submission=submission,
+    plan = _plan(
+        spec,
+        jobs.cluster(),
+        template=template,
+        login=login,
+        local_port=local_port,
+        notebook=notebook,
     )
+    plan = replace(plan, submission=submission)
+    if spec.time and (mistake := likely_mistake(spec.time)):
+        note(mistake)
     pending = begin(store, plan, clusters=spec.clusters or "")
     beside: list[str] = []
     try:
         with _signals_wait():
-            job = _hand_over(jobs, script, spec, pending, tell=beside.extend)
+            job = _hand_over(jobs, script, spec, pending, tell=beside.extend, say=note)
             session = _keep(store, pending, job, saved)
     except SubmissionUnknown as lost:
-        note(f"{lost}; looking whether the job exists all the same")
+        note(f"{lost}; checking whether the job exists")
         return _keep(store, pending, jobs.recover(lost, cluster=plan.cluster), saved)
     for words in beside:
         note(words)
     return session
 
 
-def _plan(
+def _plan(  # noqa: PLR0913  all but two are by name
     spec: JobSpec,
     cluster: str,
     *,
     template: str | None,
     login: Login | None,
     local_port: int | None,
+    notebook: Path | None,
 ) -> Session:
-    """Return all that is known of a session before it has a job."""
+    """Return a session without its job."""
     return Session(
         job=Job("", cluster),
         login_host=str(login or find_login(os.environ)),
@@ -112,27 +140,30 @@ def _plan(
             local=cluster == LOCAL,
             login=str(login) if login else None,
             local_port=local_port,
+            notebook=notebook,
         ),
     )
 
 
 def _record(pending: PendingSubmission, script: Path) -> None:
-    """Note what is about to be submitted; a local job is found again by its processes."""
+    """Save what slurm-nb is about to submit; it can find a local job by its processes."""
     if pending.session.cluster != LOCAL:
         record(pending, script)
 
 
-def _hand_over(
+def _hand_over(  # noqa: PLR0913  the last two are by name
     jobs: Scheduler,
     script: str,
     spec: JobSpec,
     pending: PendingSubmission,
+    *,
     tell: Callable[[list[str]], None],
+    say: Callable[[str], None],
 ) -> Job:
-    """Have the scheduler take the job; only what it refuses is not looked for later."""
+    """Submit the job; drop the record of a submission that the scheduler rejects."""
     cluster, before = pending.session.cluster, partial(_record, pending)
     try:
-        return jobs.submit(script, spec, cluster=cluster, before=before, tell=tell)
+        return jobs.submit(script, spec, cluster=cluster, before=before, tell=tell, say=say)
     except SubmissionUnknown:
         raise
     except SchedulerError:
@@ -143,7 +174,7 @@ def _hand_over(
 def _keep(
     store: Store, pending: PendingSubmission, job: Job, saved: Callable[[Session], None]
 ) -> Session:
-    """Save the session of `job`; until that is done its submission stays noted."""
+    """Save the session of `job`; until then keep the record of its submission."""
     try:
         session = adopt(store, pending, job)
     except SlurmNbError as error:
@@ -151,7 +182,7 @@ def _keep(
         where = f" -M {job.cluster}" if job.needs_cluster_option else ""
         raise UserError(
             f"job {job.job_id} was submitted, but its session was not saved: {error}",
-            hint="when that is mended, it is found by: slurm-nb list;"
+            hint="fix that and run slurm-nb list, which finds the job;"
             f" or cancel it with: {cancel}{where} {job.job_id}",
         ) from error
     saved(session)
@@ -161,10 +192,10 @@ def _keep(
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    r"""Ctrl-C, Ctrl-\, hang-up and SIGTERM take effect at the end only.
+    r"""Delay Ctrl-C, Ctrl-\, hang-up and SIGTERM until the end.
 
-    So sbatch, which inherits this, can't be cut off between the job and its id, nor this
-    program before it has told the user of the job.
+    sbatch inherits this. So no signal comes between the job and its id, or before this program has
+    printed the job's id.
     """
     signals = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)

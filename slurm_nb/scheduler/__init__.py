@@ -1,17 +1,17 @@
-"""Where jobs run: Slurm, or this machine. The only package that starts processes.
+"""Slurm, or this machine in its place. The only package that starts processes.
 
 parse and environment are pure: no I/O, no clock.
 """
 
 from __future__ import annotations
 
-from slurm_nb.scheduler.job import LOCAL, Job, JobFiles, Scheduler
+from slurm_nb.scheduler.job import LOCAL, Job, JobFiles, Resources, Scheduler
 
 
 def scheduler(cluster: str, files: JobFiles) -> Scheduler:
-    """Return the scheduler of the jobs of `cluster`, whose files are in `files`."""
+    """Return the scheduler for jobs of `cluster` with their files in `files`."""
     if cluster == LOCAL:
-        from slurm_nb.scheduler.local import Local  # noqa: PLC0415  only where it is needed
+        from slurm_nb.scheduler.local import Local  # noqa: PLC0415  loaded when needed
 
         return Local(files)
     from slurm_nb.scheduler.slurm import Slurm  # noqa: PLC0415  as above
@@ -19,13 +19,20 @@ def scheduler(cluster: str, files: JobFiles) -> Scheduler:
     return Slurm(files)
 
 
-def place_in_queue(job: Job) -> tuple[int, int] | None:
-    """Return which of how many waiting jobs `job` is, by priority; None where nobody can say.
+def place_in_queue(job: Job, partition: str) -> tuple[int, int] | None:
+    """Return the place of `job` among the pending jobs of its partition; None: unknown.
 
-    Slurm looks through all of its jobs for this, so it is not for a loop.
+    Do not call it in a loop: the controller scans all of its jobs.
     """
-    if job.cluster == LOCAL:
-        return None
     from slurm_nb.scheduler.slurm import find_place  # noqa: PLC0415  as above
 
-    return find_place(job)
+    return find_place(job, partition)
+
+
+def resources_of(job: Job) -> Resources | None:
+    """Return what `job` has or requests; None: unknown."""
+    if job.cluster == LOCAL:
+        return None
+    from slurm_nb.scheduler.slurm import find_resources  # noqa: PLC0415  as above
+
+    return find_resources(job)

@@ -1,4 +1,4 @@
-"""What Slurm says that a user may use: accounts, qualities of service, partitions.
+"""The accounts, QOS, partitions and node sizes that Slurm offers a user.
 
 Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 """
@@ -16,12 +16,15 @@ from slurm_nb.files import user_name
 from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, run
 
 _FIELD = re.compile(r"(?:^|\s)([A-Za-z]+)=(\S*)")
+_SINFO = ["sinfo", "-h", "-o", "%R|%c %m %G"]
+_NO_ACCOUNTING = "accounting_storage plugin"
+"""From sacctmgr's message in a cluster without accounting."""
 _ALL = frozenset({"ALL", "(null)", ""})
 
 
 @dataclass(frozen=True)
 class Partition:
-    """One partition, in Slurm's own words."""
+    """One partition, with the values that Slurm shows."""
 
     name: str
     is_default: bool
@@ -32,37 +35,40 @@ class Partition:
     state: str
     """`UP`, `DOWN`."""
     nodes: str = ""
-    """CPUs, MiB of memory and generic resources of its nodes, as sinfo has them: `8 8000 gpu:2`."""
+    """The sizes of its nodes: `8 CPUs, 8000M of memory, gpu:2`."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """What a user has; empty where Slurm did not say."""
+    """The partitions, accounts and QOS of a user; empty if Slurm did not say."""
 
     partitions: tuple[Partition, ...] = ()
     accounts: tuple[str, ...] = ()
     qualities: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
-    """What could not be learnt, and why: a line each."""
+    """The queries that failed, and why: one line each."""
 
 
-def find_access() -> Access:
-    """Ask scontrol, sinfo and sacctmgr; never raises, `unanswered` says what failed."""
+def find_access(*, timeout_s: float = QUERY_TIMEOUT_S) -> Access:
+    """Query scontrol, sinfo and sacctmgr; never raises, `unanswered` says what failed."""
     unanswered: list[str] = []
     associations = _try(
         ["sacctmgr", "-nP", "show", "assoc", f"user={user_name()}", "format=Account,QOS"],
         "accounts",
         unanswered,
+        timeout_s=timeout_s,
     )
     accounts, qualities = parse_associations(associations)
-    shown = _try(["scontrol", "-o", "show", "partition"], "partitions", unanswered)
-    nodes = _try(["sinfo", "-h", "-o", "%R|%c %m %G"], "nodes", unanswered) if shown else ""
+    shown = _try(
+        ["scontrol", "-o", "show", "partition"], "partitions", unanswered, timeout_s=timeout_s
+    )
+    nodes = _try(_SINFO, "nodes", unanswered, timeout_s=timeout_s) if shown else ""
     partitions = parse_partitions(shown, nodes, accounts=accounts, groups=_groups())
     return Access(partitions, accounts, qualities, tuple(unanswered))
 
 
 def parse_associations(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Accounts and qualities from lines of `sacctmgr -nP`: `project|normal,long`."""
+    """Return accounts and QOS from lines of `sacctmgr -nP`: `project|normal,long`."""
     accounts, qualities = [], []
     for line in text.splitlines():
         account, _, qos = line.strip().partition("|")
@@ -74,15 +80,14 @@ def parse_associations(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def parse_partitions(
     text: str, nodes: str, *, accounts: Collection[str], groups: Collection[str]
 ) -> tuple[Partition, ...]:
-    """The partitions of `scontrol -o show partition` that `accounts` and `groups` may use.
+    """Return the partitions of `scontrol -o show partition` that `accounts` and `groups` may use.
 
-    Without accounts, as where there is no accounting, none is left out for them.
-    `nodes`: lines of `sinfo -o '%R|%c %m %G'`.
+    Without accounts (no accounting) they exclude no partition. nodes: the lines of sinfo.
     """
     sizes: dict[str, list[str]] = {}
     for line in nodes.splitlines():
         name, _, size = line.strip().partition("|")
-        sizes.setdefault(name, []).append(size.removesuffix(" (null)"))
+        sizes.setdefault(name, []).append(_in_words(size))
     partitions = []
     for line in text.splitlines():
         fields = dict(_FIELD.findall(line))
@@ -108,6 +113,15 @@ def parse_partitions(
     return tuple(partitions)
 
 
+def _in_words(size: str) -> str:
+    """Return `8 CPUs, 8000M of memory, gpu:2` for sinfo's `8 8000 gpu:2`."""
+    cpus, _, rest = size.partition(" ")
+    mem, _, gres = rest.partition(" ")
+    if not mem:
+        return size
+    return f"{cpus} CPUs, {mem}M of memory" + (f", {gres}" if gres not in {"", "(null)"} else "")
+
+
 def _is_allowed(listed: str, mine: Collection[str]) -> bool:
     return listed in _ALL or bool(set(listed.split(",")) & set(mine))
 
@@ -122,14 +136,16 @@ def _groups() -> tuple[str, ...]:
     return tuple(names)
 
 
-def _try(argv: list[str], what: str, unanswered: list[str]) -> str:
+def _try(argv: list[str], what: str, unanswered: list[str], *, timeout_s: float) -> str:
     try:
-        answer = run(argv, timeout_s=QUERY_TIMEOUT_S)
+        answer = run(argv, timeout_s=timeout_s)
     except SchedulerError as error:
         unanswered.append(f"{what}: {error}")
         return ""
+    if answer.exit_code and _NO_ACCOUNTING in answer.words:
+        return ""
     if answer.exit_code:
-        unanswered.append(f"{what}: {argv[0]}: {answer.words}")
+        unanswered.append(f"{what}: {argv[0]}: {answer.words.removeprefix(f'{argv[0]}: ')}")
         return ""
     return answer.stdout
 

@@ -1,7 +1,7 @@
-"""What crosses from the shell that submit was called from into the job: as little as a login has.
+"""Select the environment variables to pass from the submitting shell to the job: those of a login.
 
-sbatch gives a job its own whole environment unless `--export` says otherwise (sbatch(1)), so what
-is to stay behind is kept from sbatch itself.
+sbatch passes its whole environment to the job unless `--export` says otherwise (sbatch(1)). So
+slurm-nb removes all other variables from sbatch's own environment.
 """
 
 from __future__ import annotations
@@ -9,37 +9,37 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 
-_CROSS = frozenset(
+_PASSED = frozenset(
     {
-        # Who the user is, and the language that they read.
+        # The user and their language.
         "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ",
-        # Where Slurm is, not what a caller wants of one command (sbatch(1)).
+        # The location of Slurm, but no options for one command (sbatch(1)).
         "SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT",
-        # Where the user's files are (XDG base directories; `jupyter --paths`; ipython(1)).
+        # The locations of the user's files (XDG base directories; `jupyter --paths`; ipython(1)).
         "SLURM_NB_HOME", "SLURM_NB_SITE_CONFIG",
         "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
         "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH", "JUPYTER_DATA_DIR",
         "JUPYTER_PATH", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR",
-        # The way out of the cluster.
+        # Proxies.
         "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",
         "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY",
     }
 )  # fmt: skip
-# Of a job around this one, or of a session of slurm-nb's; no `--export=ALL` means these.
+# Variables of an enclosing job or slurm-nb session; `--export=ALL` does not include them.
 _AROUND = ("SLURM_", "SLURMD_", "SPANK_", "PMI_", "PMIX_", "PMI2_")
 _SYSTEM_PATH = frozenset(
     f"{above}/{name}" for above in ("/usr/local", "/usr", "") for name in ("bin", "sbin")
 )
 _HOME_PATH = ("bin", ".local/bin")
 
-# What slurm-nb stands on, whatever the user's shell says.
+# Options that slurm-nb sets itself.
 _RESERVED = frozenset(
     {
         "SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_OPEN_MODE", "SBATCH_ARRAY_INX", "SBATCH_WAIT",
         "SBATCH_QUIET", "SBATCH_TEST_ONLY",
     }
 )  # fmt: skip
-# Options of sbatch whose variable has another name.
+# Options of sbatch with a variable of another name.
 _NAMED_OTHERWISE = {
     "TIME": "TIMELIMIT", "MEM": "MEM_PER_NODE", "OVERSUBSCRIBE": "EXCLUSIVE", "CLUSTER": "CLUSTERS",
     "-t": "TIMELIMIT", "-A": "ACCOUNT", "-p": "PARTITION", "-q": "QOS", "-G": "GPUS",
@@ -51,15 +51,15 @@ _NAMED_OTHERWISE = {
 def sbatch_environment(
     environ: Mapping[str, str], options: list[str], *, commands: str | None
 ) -> dict[str, str]:
-    """The environment that sbatch, and so the job, is given.
+    """Return the environment for sbatch, and so for the job.
 
-    `options` are the words that go to sbatch. A `SBATCH_*` variable beats the same option in the
-    script (sbatch(1), "INPUT ENVIRONMENT VARIABLES"), so it goes where the user gave the option:
-    flags win. `commands`: the folder of Slurm's commands.
+    options: the words for sbatch. A `SBATCH_*` variable overrides the same option in the script
+    (sbatch(1), "INPUT ENVIRONMENT VARIABLES"), so it is removed if the user set the option.
+    commands: the folder of Slurm's commands.
     """
     reserved = {*_RESERVED} | {_variable(option) for option in options if option.startswith("-")}
     if "SBATCH_CLUSTERS" in reserved:
-        reserved.add("SLURM_CLUSTERS")  # the same to sbatch
+        reserved.add("SLURM_CLUSTERS")  # means the same to sbatch
     kept = {name: value for name, value in environ.items() if name not in reserved}
     exported = option_value(options, "--export") or kept.get("SBATCH_EXPORT", "")
     named = {word.partition("=")[0] for word in exported.split(",")}
@@ -67,24 +67,24 @@ def sbatch_environment(
         return {
             name: value
             for name, value in kept.items()
-            if name in _CROSS or not name.startswith(_AROUND)
+            if name in _PASSED or not name.startswith(_AROUND)
         }
-    crossed = job_environment(kept, also=named, commands=commands)
-    return crossed | {name: value for name, value in kept.items() if name.startswith("SBATCH_")}
+    passed = job_environment(kept, also=named, commands=commands)
+    return passed | {name: value for name, value in kept.items() if name.startswith("SBATCH_")}
 
 
 def job_environment(
     environ: Mapping[str, str], *, also: Iterable[str] = (), commands: str | None = None
 ) -> dict[str, str]:
-    """The part of `environ` that a job is given, PATH cut down to what a login has.
+    """Return the part of `environ` for a job, with the PATH of a login.
 
-    also: names that cross as well, PATH then uncut. commands: a folder that stays in PATH.
+    also: more names to pass; with PATH among them, all of PATH. commands: a folder to keep in PATH.
     """
     also = set(also)
-    crossed = {
+    passed = {
         name: value
         for name, value in environ.items()
-        if name in _CROSS or name.startswith("LC_") or name in also
+        if name in _PASSED or name.startswith("LC_") or name in also
     }
     if "PATH" in environ and "PATH" not in also:
         home = environ.get("HOME", "/nonexistent")
@@ -94,12 +94,12 @@ def job_environment(
             for folder in environ["PATH"].split(":")
             if folder.rstrip("/") in _SYSTEM_PATH | own or (folder and folder == commands)
         ]
-        crossed["PATH"] = ":".join(kept) or environ["PATH"]  # not every system has /usr/bin
-    return crossed
+        passed["PATH"] = ":".join(kept) or environ["PATH"]  # not every system has /usr/bin
+    return passed
 
 
 def option_value(words: list[str], long: str, short: str = "") -> str | None:
-    """The last value of an option in the words of a command line; None: it is not there.
+    """Return the last value of an option in the words of a command line; None without it.
 
     `["--export=A"]`, `["--export", "A"]`, `["-M", "big"]`, `["-Mbig"]`.
     """
@@ -115,9 +115,9 @@ def option_value(words: list[str], long: str, short: str = "") -> str | None:
 
 
 def clusters_asked_for(environ: Mapping[str, str], options: list[str]) -> str:
-    """The clusters that sbatch will choose from, `big,small`; empty: the login node's own.
+    """Return the clusters that sbatch chooses from, `big,small`; empty: the login node's own.
 
-    `-M` wins over SBATCH_CLUSTERS, and that over SLURM_CLUSTERS (sbatch(1)).
+    `-M` overrides SBATCH_CLUSTERS, which overrides SLURM_CLUSTERS (sbatch(1)).
     """
     for asked in (
         option_value(options, "--clusters", "-M"),

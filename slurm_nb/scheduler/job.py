@@ -1,4 +1,4 @@
-"""Jobs as a scheduler sees them, and what slurm-nb asks of a scheduler."""
+"""Jobs, their states, and the interface of a scheduler."""
 
 from __future__ import annotations
 
@@ -16,92 +16,105 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class Job:
-    """A job, such that its scheduler can be asked about it."""
+    """A job, with everything needed to query its scheduler."""
 
     job_id: str
     """`7`, or `local-7` without Slurm."""
     cluster: str
     """Slurm's ClusterName, or `local`."""
     needs_cluster_option: bool = False
-    """Whether Slurm must be asked with `-M cluster`: it is not the login node's own."""
+    """Whether queries need `-M cluster`, because it is not the login node's own."""
     script: str | None = None
-    """Path that Slurm shows of the submitted script (squeue's %o): no other job's."""
+    """The path of the submitted script in Slurm (squeue's %o), which is unique."""
 
 
 class Phase(Enum):
-    """How far a job is, as far as it matters here."""
+    """The phase of a job."""
 
     PENDING = "pending"
     RUNNING = "running"
     ENDED = "ended"
     UNKNOWN = "unknown"
-    """Nobody could say; never taken for an ending."""
+    """The query failed; never treated as the end of the job."""
 
 
 @dataclass(frozen=True)
 class JobState:
-    """A job as its scheduler sees it."""
+    """The state of a job in its scheduler."""
 
     phase: Phase
     slurm_state: str
-    """Slurm's own word: `RUNNING`, `OUT_OF_MEMORY`."""
+    """The state in Slurm: `RUNNING`, `OUT_OF_MEMORY`."""
     reason: str = ""
-    """Slurm's own: `Priority`; or why nothing is known."""
+    """The reason in Slurm: `Priority`; or why the state is unknown."""
     script: str | None = None
-    """Path of the job script, as Slurm shows it; no other job's."""
+    """The path of the job script in Slurm, which is unique."""
     user: str | None = None
     node: str | None = None
-    """Where the job script runs."""
+    """The node that runs the job script."""
     end_time: str | None = None
-    """When the time limit falls, in this machine's time: `2026-11-23T14:00:00`."""
+    """When the time limit ends the job, in local time: `2026-11-23T14:00:00`."""
     start_time: str | None = None
     """When it started, or when Slurm expects it to start: `2026-11-23T12:00:00`."""
     exit_code: str | None = None
-    """Of a job that ended, as accounting has it: `1:0`, the exit code and the signal."""
+    """From accounting, after the end: `1:0`, the exit code and the signal."""
     by_uid: int | None = None
-    """Who cancelled it, where accounting knows."""
+    """The user who cancelled it, if accounting knows."""
     id_reused: bool = False
-    """Whether what Slurm shows of this id is another job; ours is over, or was never this, or is
-    on another cluster."""
+    """Whether Slurm shows another job with this id: ours has ended, or is on another cluster."""
     missing: bool = field(default=False, metadata={"later": True})
     """Whether Slurm answered without showing the job, which proves nothing."""
     denied: bool = field(default=False, metadata={"later": True})
-    """Whether the controller of the job's cluster says, in addition, that it has no such job."""
+    """Whether the controller of the job's cluster also says that it has no such job."""
 
     def __str__(self) -> str:
         return f"{self.slurm_state} ({self.reason})" if self.reason else self.slurm_state
 
 
+@dataclass(frozen=True)
+class Resources:
+    """The resources of a job, or those it requests while it is pending; None: unknown."""
+
+    partition: str | None
+    account: str | None
+    qos: str | None
+    cpus: int | None
+    mem: str | None
+    """Per node: `8G`."""
+    gres: str | None
+    """`gres:gpu:1`."""
+
+
 class JobFiles(Protocol):
-    """Where the files of jobs are; `Store` has them in the state directory."""
+    """The locations of job files; `Store` keeps them in the state directory."""
 
     @property
     def jobs_folder(self) -> Path:
         """The folder of scripts and outputs."""
 
     def script_path(self, job_id: str) -> Path:
-        """Return where the script of a job is kept."""
+        """Return the path of a job's script."""
 
     def log_path(self, job_id: str) -> Path:
-        """Return where the output of a job goes."""
+        """Return the path of a job's output."""
 
     def process_path(self, job: Job) -> Path:
-        """Return where the process of a job of this machine is noted."""
+        """Return the path of the process record of a job on this machine."""
 
     def claim_local_id(self) -> str:
-        """Return an id that no other job of this machine has. Raises `UserError`."""
+        """Return an id that no other job on this machine has. Raises `UserError`."""
 
 
 class Scheduler(Protocol):
-    """What slurm-nb asks of Slurm, and of this machine in its place."""
+    """The interface to Slurm, or to this machine in its place."""
 
     def cluster(self) -> str:
-        """The name of the cluster that `submit` submits to; nothing is submitted yet.
+        """Return the name of the cluster that `submit` submits to, without submitting anything.
 
-        Raises `SchedulerError` when there is none, or it does not answer.
+        Raises `SchedulerError` if there is no cluster, or it does not respond.
         """
 
-    def submit(
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
@@ -109,31 +122,35 @@ class Scheduler(Protocol):
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Job:
-        """Have `script` run; the caller saves the job before anything else.
+        """Submit `script`; the caller saves the job before anything else.
 
-        `before` is called with the path of the script, which is no other job's, when everything
-        is ready but nothing is submitted yet. `tell` is given what was said beside the answer, a
-        line each.
+        before: called with the unique path of the script, just before the submission. tell: called
+        with the messages of the scheduler, one per line; say: with each line while Slurm makes
+        sbatch try again.
 
-        Raises `SchedulerError` when it is refused, `SubmissionUnknown` when nobody knows.
+        Raises `SchedulerError` if the scheduler rejects the job, `SubmissionUnknown` if there may
+        or may not be a job.
         """
 
+    def hosts_of(self, job: Job, node: str) -> list[str]:
+        """Return other names and addresses of the job's node; never raises."""
+
     def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Job:
-        """Find the job whose answer was lost; raises `lost` when it is not found in a while."""
+        """Find the job of a lost answer; raise `lost` if it does not appear in a while."""
 
     def states(
         self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """The state of each job of one cluster, by job id; one question, however many they are.
+        """Return the state of each job of one cluster, by job id, with a single query.
 
-        unexplained: ids of jobs of which is asked at once how they ended, if they have; None: of
-        those that are gone.
-        Never raises: who can't be asked is UNKNOWN.
+        unexplained: ids of jobs to look up in accounting if they have ended; None: those that
+        squeue no longer shows. Never raises: after a failed query the states are UNKNOWN.
         """
 
     def how_ended(self, states: Mapping[str, JobState], job: Job) -> dict[str, JobState]:
-        """`states` of jobs that ended, with what accounting adds; `job` is any of them."""
+        """Complete the `states` of ended jobs from accounting; `job` is any of them."""
 
     def cancel(self, job: Job) -> None:
-        """Ask for the end of `job`; one that is over is no error. Raises `SchedulerError`."""
+        """Cancel `job`, unless it has ended. Raises `SchedulerError`."""

@@ -1,6 +1,6 @@
-"""Jobs without Slurm: the same script as a process of this machine, in a session of its own.
+"""Jobs without Slurm: the same script as a process of this machine, in its own session.
 
-Linux only: processes are recognised by /proc (proc(5)).
+Linux only: recognises processes by /proc (proc(5)).
 """
 
 from __future__ import annotations
@@ -36,16 +36,20 @@ class _Leader(Process):
 
 
 class Local:
-    """This machine in Slurm's place."""
+    """This machine in place of Slurm."""
 
     def __init__(self, files: JobFiles) -> None:
         self._files = files
 
     def cluster(self) -> str:
-        """Always `local`."""
+        """Return `local`."""
         return LOCAL
 
-    def submit(
+    def hosts_of(self, job: Job, node: str) -> list[str]:
+        """Return none: it is this machine."""
+        return []
+
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
@@ -53,12 +57,12 @@ class Local:
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Job:
-        """Start `script`; it goes on when this process and its shell are gone."""
+        """Start `script`, which keeps running after this process and its shell have ended."""
         if spec.sbatch_options:
             raise UserError(
-                f"{spec.sbatch_options[0]!r}: there is no sbatch to pass it to with"
-                " --cluster local",
+                f"{spec.sbatch_options[0]!r}: sbatch options have no effect with --cluster local",
                 options=("cluster", "sbatch-options"),
             )
         job = Job(self._files.claim_local_id(), cluster)
@@ -69,11 +73,11 @@ class Local:
         argv = ["bash", str(script_path), job.job_id]
         end = datetime.now() + timedelta(seconds=limit_s) if limit_s else None  # noqa: DTZ005  local
         if end:
-            end_at = str(int(end.timestamp()))  # not later than it is
+            end_at = str(int(end.timestamp()))  # rounded down
             argv = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(limit_s), *argv, end_at]
 
         def lead() -> None:
-            """Note down, in the job's process, who it is: so no job runs that is not noted."""
+            """Save a record of the job's process from inside it, so that no job runs unrecorded."""
             leader = _Leader(
                 **asdict(Process.here(os.getpid())),
                 end_time=end.isoformat(timespec="seconds") if end else None,
@@ -84,27 +88,27 @@ class Local:
         return job
 
     def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Job:
-        """Never called: no answer is lost between a process and its child."""
+        """Raise `lost`; slurm-nb never loses the answer of its own child process."""
         raise lost
 
     def how_ended(self, states: Mapping[str, JobState], job: Job) -> dict[str, JobState]:
-        """Nobody keeps accounts here."""
+        """Return `states`, because there is no accounting."""
         return dict(states)
 
     def states(
         self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """RUNNING while the leader lives, then ENDED; UNKNOWN on another host."""
+        """Return RUNNING while the leader exists, then ENDED; UNKNOWN on another host."""
         return {job.job_id: _state(job, self._files.process_path(job)) for job in jobs}
 
     def cancel(self, job: Job) -> None:
-        """SIGTERM, and SIGKILL for what is left after a while; returns when it is gone."""
+        """Send SIGTERM, and SIGKILL to the remaining processes; return when they have ended."""
         path = self._files.process_path(job)
         state = _state(job, path)
         if state.phase is Phase.UNKNOWN:
             raise SchedulerError(
-                f"{job.job_id} can't be cancelled from here: {state.reason}",
-                hint="cancel it on the machine that it runs on",
+                f"cannot cancel {job.job_id} from here: {state.reason}",
+                hint="cancel it on the machine where it runs",
             )
         if state.phase is Phase.ENDED:
             return
@@ -116,18 +120,20 @@ class Local:
                 time.sleep(_POLL_S)
             if record.alive():
                 _signal(os.killpg, record.pid, signal.SIGKILL)
-        for pid in _marked(job):  # what a leader that was killed could not end
+        for pid in _marked(job):  # processes that a killed leader left behind
             _signal(os.kill, pid, signal.SIGKILL)
 
 
 def _start(argv: list[str], log: Path, folder: Path, lead: Callable[[], None]) -> None:
-    """`lead` is called in the new process, which it keeps from starting when it raises."""
+    """Start the process and call `lead` in it first; if that raises, the process ends."""
 
     def prepare() -> None:
         lead()
         _unblock_signals()
 
-    environ = job_environment(os.environ, also={"TMPDIR"})  # this machine's own, and so the job's
+    environ = job_environment(
+        os.environ, also={"TMPDIR"}
+    )  # of this machine, which is also the job's
     try:
         with open(open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "wb") as output:
             subprocess.Popen(
@@ -142,25 +148,26 @@ def _start(argv: list[str], log: Path, folder: Path, lead: Callable[[], None]) -
             )
     except subprocess.SubprocessError as error:
         raise UserError(
-            f"{log.parent.parent}: can't be written", hint="nothing was started; is the disk full?"
+            f"cannot write to {log.parent.parent}",
+            hint="nothing was started; check whether the disk is full: df -h",
         ) from error
     except OSError as error:
-        raise SchedulerError(f"{argv[0]}: can't be started: {error}") from error
+        raise SchedulerError(f"cannot start {argv[0]}: {error}") from error
 
 
 def _unblock_signals() -> None:
-    """The caller blocks signals while it submits, and a blocked SIGTERM could not end the job."""
+    """Unblock the signals that the caller blocks, because SIGTERM must be able to end the job."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _record(path: Path) -> _Leader | None:
-    """Return the leader of a job; None when it was never started."""
+    """Return the leader of a job; None if the job never started."""
     try:
         return _Leader(**json.loads(read_small(path, _LONGEST_BYTES)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: can't be read", hint="remove the folder it is in") from error
+        raise UserError(f"cannot read {path}", hint="remove its directory") from error
 
 
 def _state(job: Job, path: Path) -> JobState:
@@ -170,16 +177,16 @@ def _state(job: Job, path: Path) -> JobState:
         return JobState(Phase.UNKNOWN, "UNKNOWN", str(error))
     if record and record.elsewhere():
         return JobState(Phase.UNKNOWN, "UNKNOWN", f"it was started on {record.host}")
-    # Also without a record: who submitted may have been killed before it was written.
+    # Even without a record: slurm-nb may have been killed before it wrote one.
     if (record and record.alive()) or _marked(job):
         return JobState(Phase.RUNNING, "RUNNING", end_time=record.end_time if record else None)
-    return JobState(Phase.ENDED, "ENDED", "" if record else "it was never started")
+    return JobState(Phase.ENDED, "ENDED", "" if record else "it never started")
 
 
 def _marked(job: Job) -> list[int]:
-    """Processes of the user's whose environment carries the session's mark.
+    """Return the user's processes that have the session's mark in their environment.
 
-    The job script sets it. Root can read those of others, who have sessions of the same id.
+    The job script sets it. Root can read those of other users, who have sessions of the same id.
     """
     mark = f"SLURM_NB_SESSION={job.cluster}/{job.job_id}".encode()
     pids = []

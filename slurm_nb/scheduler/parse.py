@@ -1,4 +1,4 @@
-"""What Slurm's commands answer about jobs, read.
+"""Parse the output of Slurm's commands.
 
 An answer is read whole or not at all: a site's wrapper may colour, pad, cut or cache the lines of
 squeue, or print more, and a job that is not found in such an answer may well run.
@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 
 from slurm_nb.joblog.events import is_node
-from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.scheduler.job import JobState, Phase, Resources
 
-# squeue(1) and sacct(1), "JOB STATE CODES"; a word that is not here is UNKNOWN. A job that is
-# COMPLETING may be on its way back into the queue (requeue), so it has not ended yet.
+# squeue(1) and sacct(1), "JOB STATE CODES"; an unlisted state is UNKNOWN. A COMPLETING job
+# may be about to be requeued, so it has not ended yet.
 PHASES: dict[str, Phase] = (
     dict.fromkeys(
         ["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
@@ -32,7 +32,8 @@ PHASES: dict[str, Phase] = (
 )  # fmt: skip
 
 SQUEUE_FORMAT = "%i|%u|%T|%e|%S|%B|%r|%o"
-"""Columns without a width: a cut name could be mistaken. What may hold bars comes last."""
+"""Columns without a width, because truncated names are ambiguous; those with bars are last."""
+RESOURCES_FORMAT = "%P|%a|%q|%C|%m|%b"
 SACCT_COLUMNS = "JobID,State,ExitCode,NodeList,Start"
 
 _ID = r"(?P<job_id>[0-9]+)(?:[_+.]\S*)?"  # also of an array or a het job: 12_[1-5], 12+0
@@ -64,10 +65,10 @@ _SHOWN = {
 
 
 def parse_squeue(text: str) -> dict[str, JobState]:
-    """From lines of `squeue -o SQUEUE_FORMAT`; others are passed over: see `unreadable_line`.
+    """Parse lines of `squeue -o SQUEUE_FORMAT`; ignore others: see `unreadable_line`.
 
     `7|alice|RUNNING|2026-11-23T14:00:00|2026-11-23T12:00:00|c1|None|/home/alice/job.sh`
-    The first line of a job counts: the path of a script may hold a newline, which squeue prints.
+    Uses the first line of a job: the path of a script may contain a newline, which squeue prints.
     """
     states: dict[str, JobState] = {}
     for row in filter(None, map(_SQUEUE.fullmatch, text.splitlines())):
@@ -86,7 +87,7 @@ def parse_squeue(text: str) -> dict[str, JobState]:
 
 
 def unreadable_line(text: str) -> str | None:
-    """The first line that is none of `squeue -o SQUEUE_FORMAT`; None where all can be read."""
+    """Return the first line that is not in SQUEUE_FORMAT; None if all are."""
     for line in text.splitlines():
         if line.strip() and not _SQUEUE.fullmatch(line) and not _TITLE.fullmatch(line):
             return line.strip()
@@ -94,7 +95,7 @@ def unreadable_line(text: str) -> str | None:
 
 
 def parse_sacct(text: str) -> dict[str, JobState]:
-    """Return the jobs of `sacct -n -P -X -o SACCT_COLUMNS`; none where a line cannot be read.
+    """Parse lines of `sacct -n -P -X -o SACCT_COLUMNS`; return nothing if a line is malformed.
 
     `7|CANCELLED by 1000|0:15|c1|2026-11-23T12:00:00`
     """
@@ -136,14 +137,28 @@ def parse_scontrol(text: str, job_id: str) -> JobState | None:
 
 
 def parse_place(text: str, job_id: str) -> tuple[int, int] | None:
-    """From lines of `squeue -o '%i'`, in the order of priority: `(2, 12)` is second of twelve.
+    """Parse lines of `squeue -o '%i'`, sorted by priority: `(2, 12)` is second of twelve.
 
-    None when the job is not among them.
+    None if the job is not among them.
     """
     waiting = [line.strip() for line in text.splitlines() if line.strip()]
     return (waiting.index(job_id) + 1, len(waiting)) if job_id in waiting else None
 
 
+def parse_resources(text: str) -> Resources | None:
+    """Return the resources in a line of `squeue -o RESOURCES_FORMAT`.
+
+    `main|project|normal|4|8G|N/A`
+    """
+    values = text.strip().split("|")
+    if len(values) != RESOURCES_FORMAT.count("|") + 1:
+        return None
+    known = [None if each in {"", "N/A", "(null)", "n/a"} else each for each in values]
+    partition, account, qos, cpus, mem, gres = known
+    number = int(cpus) if cpus and cpus.isdecimal() else None
+    return Resources(partition, account, qos, number, None if mem == "0" else mem, gres)
+
+
 def _time(text: str) -> str | None:
-    """Only a date is a time: not `N/A`, `NONE`, `Unknown`."""
+    """Return the time; None for `N/A`, `NONE`, `Unknown`."""
     return text if text[:1].isdigit() else None

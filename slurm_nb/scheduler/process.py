@@ -1,4 +1,4 @@
-"""A process of this machine, such that another one of the same id is not taken for it.
+"""A process of this machine, distinguished from others with the same id.
 
 Linux only: /proc is proc(5).
 """
@@ -12,25 +12,25 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process, known by more than its id, which will be given to another in time."""
+    """A process, identified by more than its id, which the kernel reuses."""
 
     host: str
     boot_id: str
     pid: int
     start_ticks: int
-    """Since boot; field 22 of /proc/PID/stat. 0: it was gone when it was looked at."""
+    """Since boot; field 22 of /proc/PID/stat. 0: the process had already ended."""
 
     @classmethod
     def here(cls, pid: int) -> Process:
-        """The process that has this id now."""
+        """Return the process that has this id now."""
         return cls(os.uname().nodename, _boot_id(), pid, _start_ticks(pid))
 
     def elsewhere(self) -> bool:
-        """Whether it is another host's, of which nothing can be said."""
+        """Return whether the process belongs to another host, where its state is unknown."""
         return self.host != os.uname().nodename
 
     def alive(self) -> bool:
-        """Whether it lives on this host."""
+        """Return whether the process exists on this host."""
         return (
             self.boot_id == _boot_id()
             and self.start_ticks != 0
@@ -65,6 +65,6 @@ def _boot_id() -> str:
 
 
 def _start_ticks(pid: int) -> int:
-    """Field 22 of /proc/PID/stat; 0 when the process is gone or a zombie."""
+    """Return field 22 of /proc/PID/stat; 0 if the process has ended or is a zombie."""
     fields = _stat(pid)
     return 0 if not fields or fields[0] in "ZX" else int(fields[19])

@@ -1,4 +1,4 @@
-"""The one place where a program is run for its answer."""
+"""Run a program and read its output."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from slurm_nb.errors import SchedulerError
 from slurm_nb.scheduler.job import Job
 
-# Variables of Slurm's commands that say where Slurm is. Not SLURM_CLUSTERS: a session knows its
-# cluster, and is asked after there.
+# Variables with the location of Slurm. Not SLURM_CLUSTERS: queries name the session's cluster.
 _WHERE = frozenset({"SLURM_CONF", "SLURM_JWT"})
-# squeue gives up after 18 to 20 s by itself when the controller hangs (seen on 22.05).
+# squeue itself gives up after 18 to 20 s if the controller hangs (seen on 22.05).
 QUERY_TIMEOUT_S = 25.0
 HEARD_PREFIX = "slurm-nb-"
 """Of the name of a directory in /tmp that holds what sbatch says."""
@@ -21,7 +20,7 @@ HEARD_PREFIX = "slurm-nb-"
 
 @dataclass(frozen=True)
 class Result:
-    """What a program said."""
+    """The output of a program."""
 
     exit_code: int
     stdout: str
@@ -29,7 +28,7 @@ class Result:
 
     @property
     def words(self) -> str:
-        """On one line: its complaint, else its answer, else its exit code."""
+        """The error message on one line, else the output, else the exit code."""
         ended = f"exit code {self.exit_code}"
         if self.exit_code < 0:
             ended = f"killed by signal {-self.exit_code}"
@@ -44,11 +43,10 @@ def run(
     cwd: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Result:
-    """Run `argv` in a session of its own, so that Ctrl-C at the terminal does not reach it.
+    """Run `argv` in its own session, so that Ctrl-C at the terminal does not end it.
 
-    `stdin` is all that it reads. `SQUEUE_FORMAT` and its like, and the variables of a job that
-    this runs in, are left out.
-    Raises `SchedulerError` when there is no such program or it takes longer than `timeout_s`.
+    Removes `SQUEUE_FORMAT` and similar variables, and those of an enclosing job. Raises
+    `SchedulerError` if there is no such program or it takes longer than `timeout_s`.
     """
     inherited = os.environ if environ is None else environ
     try:
@@ -65,21 +63,27 @@ def run(
             check=False,
         )
     except FileNotFoundError as error:
-        raise SchedulerError(f"{argv[0]} is not on PATH", hint="is this a login node?") from error
+        raise SchedulerError(
+            f"{argv[0]} is not on PATH", hint="run slurm-nb on a login node of your cluster"
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise SchedulerError(f"{argv[0]} did not answer within {timeout_s:g} s") from error
+        said = error.stderr if isinstance(error.stderr, bytes) else b""
+        words = " ".join(said.decode("utf-8", "replace").split())
+        raise SchedulerError(
+            f"{argv[0]} did not respond within {timeout_s:g} s{f': {words}' if words else ''}"
+        ) from error
     except OSError as error:
-        raise SchedulerError(f"{argv[0]} can't be run: {error.strerror}") from error
+        raise SchedulerError(f"cannot run {argv[0]}: {error.strerror}") from error
     return Result(done.returncode, done.stdout, done.stderr)
 
 
 def cluster_option(job: Job) -> list[str]:
-    """Return the words that have a Slurm command ask the cluster of `job`."""
+    """Return the options that make a Slurm command query the cluster of `job`."""
     return ["-M", job.cluster] if job.needs_cluster_option else []
 
 
 def query_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for a Slurm command whose output is parsed."""
+    """Return `environ` for a Slurm command with output that slurm-nb parses."""
     prefixes = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")
     kept = {k: v for k, v in environ.items() if not k.startswith(prefixes) or k in _WHERE}
     return {**kept, "LC_ALL": "C"}

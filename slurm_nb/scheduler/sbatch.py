@@ -1,4 +1,4 @@
-"""One submission with sbatch, through submitit. The only user of submitit.
+"""Submit a job with sbatch, through submitit. The only module that uses submitit.
 
 Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 """
@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,34 +18,37 @@ from pathlib import Path
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from slurm_nb.errors import SchedulerError, SubmissionUnknown, UserError
+from slurm_nb.errors import SchedulerError, SubmissionUnknown
+from slurm_nb.files import cannot_write
 from slurm_nb.scheduler.run import HEARD_PREFIX
 
-# sbatch gives up after 10 s by itself when the controller hangs; MessageTimeout may be longer.
-_SBATCH_TIMEOUT_S = 90
+# sbatch itself gives up after 10 s if the controller hangs; MessageTimeout may be longer. If Slurm
+# accepts no more jobs (MaxJobCount), it tries again for 120 s (sbatch.c, MAX_RETRIES).
+_SBATCH_TIMEOUT_S = 150
+_TELL_AFTER_S = 2.0
 _TIMED_OUT = 124  # timeout(1), coreutils 9.1
 _KILLED = range(129, 193)  # 128 and a signal's number
 _ANSWER = re.compile(r"(?P<job_id>\d+)(?:;(?P<cluster>[\w.-]+))?", re.ASCII)
-# submitit decodes what it hears strictly, and kills sbatch at the first byte that is no UTF-8; of a
-# success it drops stderr.
+# submitit decodes the output strictly, kills sbatch at the first byte that is not UTF-8, and drops
+# stderr after a success.
 _HEARD = 'exec "$@" >"$0/stdout" 2>"$0/stderr"'
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What sbatch answered."""
+    """The answer of sbatch."""
 
     job_id: str
     cluster: str
-    """Empty where sbatch names none."""
+    """Empty if sbatch does not name one."""
     words: list[str]
-    """Lines that sbatch, or a site's filter, said beside."""
+    """Other lines from sbatch or a site's filter."""
 
 
 class Sbatch(SlurmExecutor):
     """submitit's Slurm executor, submitting our script in place of its own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first two are by name
         self,
         folder: Path,
         script: str,
@@ -52,8 +56,10 @@ class Sbatch(SlurmExecutor):
         environ: Mapping[str, str],
         clusters: str = "",
         before: Callable[[Path], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__(folder)
+        self._say = say
         self._script = script
         self._environ = environ
         self._clusters = clusters
@@ -61,31 +67,51 @@ class Sbatch(SlurmExecutor):
         self.script_path: Path | None = None
 
     def submit_script(self) -> Submitted:
-        """Submit with `environ` as sbatch's whole environment.
+        """Submit with `environ` as the whole environment of sbatch.
 
-        Raises `SchedulerError` with sbatch's own words, `SubmissionUnknown`, or `UserError` when
-        the disk refuses.
+        Raises `SchedulerError` with the message of sbatch, `SubmissionUnknown`, or `UserError` if
+        writing the script fails.
         """
         with tempfile.TemporaryDirectory(prefix=HEARD_PREFIX) as heard, _environment(self._environ):
             self._heard = Path(heard)
             try:
-                job = self._submit_command("")
+                with self._told_while_it_waits():
+                    job = self._submit_command("")
             except (FailedJobError, FailedSubmissionError) as error:
                 raise self._failed(error) from error
             words = self._said("stderr")
-        if (
-            self.script_path and self.script_path.is_symlink()
-        ):  # submitit's, to the script's new name
+        if self.script_path and self.script_path.is_symlink():  # submitit links to the new name
             self.script_path.unlink()
-        return Submitted(job.job_id, self._cluster, [line for line in words.splitlines() if line])
+        lines = [line for line in words.splitlines() if line and line not in self._told]
+        return Submitted(job.job_id, self._cluster, lines)
+
+    @contextlib.contextmanager
+    def _told_while_it_waits(self) -> Iterator[None]:
+        """Say each line of sbatch's while it tries again, as it does when Slurm takes no jobs."""
+        done = threading.Event()
+        self._told: list[str] = []
+
+        def follow() -> None:
+            while not done.wait(_TELL_AFTER_S):
+                for line in self._said("stderr").splitlines()[len(self._told) :]:
+                    self._told.append(line)
+                    self._say(line)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     @classmethod
     def affinity(cls) -> int:
-        """submitit asks for srun here; what this needs is sbatch."""
+        """Return whether sbatch is on PATH; submitit checks for srun here."""
         return -1 if shutil.which("sbatch") is None else 2
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
-        return ""  # submitit writes it in the locale's encoding; see below
+        return ""  # submitit uses the locale's encoding; see below
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         self.script_path = submission_file_path
@@ -94,10 +120,7 @@ class Sbatch(SlurmExecutor):
             submission_file_path.write_text(self._script, encoding="utf-8")
         except OSError as error:
             submission_file_path.unlink(missing_ok=True)
-            raise UserError(
-                f"{submission_file_path}: can't be written: {error.strerror}",
-                hint="nothing was submitted",
-            ) from error
+            raise cannot_write(submission_file_path, error, hint="nothing was submitted") from error
         self._before(submission_file_path)
         return [
             "bash", "-c", _HEARD, str(self._heard),
@@ -107,7 +130,7 @@ class Sbatch(SlurmExecutor):
 
     def _get_job_id_from_submission_command(self, string: bytes | str) -> str:  # type: ignore[override]
         text = self._said("stdout")
-        # A site's filter may print before and after; the answer is a line of its own.
+        # A site's filter may print lines before and after the answer.
         for line in reversed(text.splitlines()):
             if match := _ANSWER.fullmatch(line.strip()):
                 self._cluster = match["cluster"] or ""
@@ -115,34 +138,40 @@ class Sbatch(SlurmExecutor):
         raise FailedSubmissionError(text)
 
     def _said(self, stream: str) -> str:
-        """What sbatch said; nothing where it was not even started."""
+        """Return the output of sbatch; empty if it did not start."""
         path = self._heard / stream
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def _failed(self, error: Exception) -> SchedulerError:
-        """What to raise: that sbatch refused, or that nobody knows whether there is a job."""
+        """Return the error: sbatch rejected the job, or there may or may not be one."""
         code = getattr(error.__cause__, "returncode", 0)
         said = self._said("stderr") or (str(error) if code == 0 else self._said("stdout"))
-        words = " ".join(said.split()) or f"sbatch ended with {code} and without a word"
+        words = _lines(said) or f" sbatch ended with exit code {code} without a message"
         killed = code < 0 or code == _TIMED_OUT or code in _KILLED
         # "Socket timed out on send/recv operation" was seen with exit code 1, and the job ran.
         if code == 0 or killed or "timed out" in words.lower():
             return SubmissionUnknown(
-                f"sbatch gave no job id: {words}",
+                f"sbatch gave no job id:{words}",
                 script=str(self.script_path),
                 clusters=self._clusters,
             )
         if self.script_path:
             self.script_path.unlink(missing_ok=True)
-        return SchedulerError(f"sbatch refused the job: {words}", hint="nothing was submitted")
+        return SchedulerError(f"sbatch rejected the job:{words}", hint="nothing was submitted")
+
+
+def _lines(said: str) -> str:
+    """Return a site's or sbatch's words: one line after a blank, several ones below each other."""
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    return ("\n  " if len(lines) > 1 else " ").join(["", *lines])
 
 
 @contextlib.contextmanager
 def _environment(environ: Mapping[str, str]) -> Iterator[None]:
-    """Have this process's programs inherit `environ` alone.
+    """Make the programs of this process inherit only `environ`.
 
-    submitit hands its own environment on; in arguments (`env -i NAME=VALUE`) the values would show
-    in the list of processes.
+    submitit passes its own environment on; as arguments (`env -i NAME=VALUE`) the values would
+    appear in the list of processes.
     """
     before = dict(os.environ)
     os.environ.clear()

@@ -1,4 +1,4 @@
-"""Jobs in Slurm: submitted with sbatch, watched with squeue and sacct, ended with scancel.
+"""Jobs in Slurm: submit with sbatch, query with squeue and sacct, cancel with scancel.
 
 Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 """
@@ -19,12 +19,15 @@ from pathlib import Path
 from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
+from slurm_nb.scheduler.choices import explained
 from slurm_nb.scheduler.environment import clusters_asked_for, sbatch_environment
-from slurm_nb.scheduler.job import Job, JobFiles, JobState, Phase
+from slurm_nb.scheduler.job import Job, JobFiles, JobState, Phase, Resources
 from slurm_nb.scheduler.parse import (
+    RESOURCES_FORMAT,
     SACCT_COLUMNS,
     SQUEUE_FORMAT,
     parse_place,
+    parse_resources,
     parse_sacct,
     parse_scontrol,
     parse_squeue,
@@ -32,7 +35,7 @@ from slurm_nb.scheduler.parse import (
 )
 from slurm_nb.scheduler.run import HEARD_PREFIX, QUERY_TIMEOUT_S, cluster_option, run
 
-# A job whose answer was lost: a controller that hung may need a moment to show it.
+# After a lost answer: a controller that hung may need a moment to show the job.
 _LOOKS = 4
 _LOOK_AGAIN_S = 2.0
 _LOOK_TIMEOUT_S = 10.0
@@ -45,13 +48,13 @@ _OUT_OF_REACH = ("contact", "timed out", "did not answer", "not on PATH")
 
 
 class Slurm:
-    """The cluster whose commands are on PATH."""
+    """The cluster that the commands on PATH belong to."""
 
     def __init__(self, files: JobFiles) -> None:
         self._files = files
 
     def cluster(self) -> str:
-        """ClusterName of this login node's Slurm, which its jobs see as SLURM_CLUSTER_NAME."""
+        """Return the ClusterName of this login node's Slurm, SLURM_CLUSTER_NAME in its jobs."""
         if shutil.which("sbatch") is None:
             raise SchedulerError(
                 "sbatch is not on PATH, so there is no Slurm here",
@@ -61,15 +64,17 @@ class Slurm:
         try:
             answer = run(["scontrol", "show", "config"], timeout_s=QUERY_TIMEOUT_S)
         except SchedulerError as error:
-            raise SchedulerError(str(error), hint="nothing was submitted; try later") from error
+            raise SchedulerError(
+                str(error), hint="nothing was submitted; try again later"
+            ) from error
         match = re.search(r"^ClusterName\s*=\s*([\w.-]+)\s*$", answer.stdout, re.MULTILINE)
         if answer.exit_code or match is None:
             raise SchedulerError(
-                f"Slurm can't be reached: {answer.words}", hint="nothing was submitted; try later"
+                f"cannot reach Slurm: {answer.words}", hint="nothing was submitted; try again later"
             )
         return match[1]
 
-    def submit(
+    def submit(  # noqa: PLR0913  all but the first two are by name
         self,
         script: str,
         spec: JobSpec,
@@ -77,16 +82,17 @@ class Slurm:
         cluster: str,
         before: Callable[[Path], None],
         tell: Callable[[list[str]], None],
+        say: Callable[[str], None] = lambda _: None,
     ) -> Job:
-        """Submit `script` with sbatch, to the clusters that -M names, else to `cluster`.
+        """Submit `script` with sbatch to the clusters in -M, else to `cluster`.
 
-        Raises `SchedulerError`, with sbatch's own words, when there is no job, and
-        `SubmissionUnknown` when there may be one.
+        Raises `SchedulerError`, with the message of sbatch, if there is no job, and
+        `SubmissionUnknown` if there may be one.
         """
-        from slurm_nb.scheduler.sbatch import Sbatch  # noqa: PLC0415  submitit takes its time
+        from slurm_nb.scheduler.sbatch import Sbatch  # noqa: PLC0415  submitit is slow to import
 
         options = [*spec.sbatch_options, *spec.directives()]
-        if spec.job_name == JobSpec.job_name:  # not asked for: SBATCH_JOB_NAME may say another
+        if spec.job_name == JobSpec.job_name:  # the default must not override SBATCH_JOB_NAME
             options.remove(f"--job-name={spec.job_name}")
         path = shutil.which("sbatch")
         submission = Sbatch(
@@ -97,13 +103,19 @@ class Slurm:
             ),
             clusters=clusters_asked_for(os.environ, options),
             before=before,
+            say=say,
         )
-        submitted = submission.submit_script()
+        try:
+            submitted = submission.submit_script()
+        except SubmissionUnknown:
+            raise
+        except SchedulerError as error:
+            raise explained(error, spec) from error
         tell(submitted.words)
         return _job(submitted.job_id, submitted.cluster, str(submission.script_path), own=cluster)
 
     def recover(self, lost: SubmissionUnknown, *, cluster: str) -> Job:
-        """Find the job by the path of its script, which is unlike any other's."""
+        """Find the job by the unique path of its script."""
         for look in range(_LOOKS):
             if look:
                 time.sleep(_LOOK_AGAIN_S)
@@ -116,7 +128,7 @@ class Slurm:
     def states(
         self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """One squeue for all; then sacct and scontrol about those that it does not show.
+        """Run one squeue for all jobs, then sacct and scontrol for those that it does not show.
 
         A job that none of them shows is UNKNOWN and `missing`.
         """
@@ -139,7 +151,7 @@ class Slurm:
         return states
 
     def _ask_others(self, jobs: list[Job], states: Mapping[str, JobState]) -> dict[str, JobState]:
-        """What accounting and the controller know of jobs that squeue does not show running.
+        """Return the states, from accounting and the controller, of jobs not running in squeue.
 
         The controller's word counts most: accounting may be behind, or have an earlier job of the
         same id.
@@ -160,9 +172,9 @@ class Slurm:
         return found
 
     def _elsewhere(self, job: Job) -> str | None:
-        """Return that Slurm's commands reach another cluster now; empty: it is the job's.
+        """Return that Slurm's commands reach another cluster now; empty if it is the same.
 
-        Where SLURM_CONF is set by modules, it may be another than at submission. None: unknown.
+        Modules may have set a different SLURM_CONF since the submission. None: unknown.
         """
         if job.needs_cluster_option:
             return ""
@@ -173,18 +185,26 @@ class Slurm:
         if here == job.cluster:
             return ""
         return (
-            f"these commands are for the cluster {here}, and the session is on"
-            f" {job.cluster}: load the module, or set the SLURM_CONF, of submission"
+            f"Slurm's commands are for the cluster {here}, but the session is on {job.cluster};"
+            " load the same module or set the same SLURM_CONF as for submit"
         )
 
     def how_ended(self, states: Mapping[str, JobState], job: Job) -> dict[str, JobState]:
-        """One sacct for all; without accounting, what squeue has said."""
+        """Run one sacct for all; without accounting, return the states from squeue."""
         asked = [job_id for job_id, state in states.items() if _lacks(state)]
         said = _accounting(asked, cluster_option(job)) if asked else {}
         return {job_id: _with(state, said.get(job_id)) for job_id, state in states.items()}
 
+    def hosts_of(self, job: Job, node: str) -> list[str]:
+        """Return a node's host name and address, which may differ from its name in Slurm."""
+        words = ["scontrol", *cluster_option(job), "-o", "show", "node", node]
+        with contextlib.suppress(SchedulerError):
+            said = run(words, timeout_s=QUERY_TIMEOUT_S).stdout
+            return re.findall(r"\bNode(?:HostName|Addr)=(\S+)", said)
+        return []
+
     def cancel(self, job: Job) -> None:
-        """Have Slurm end the job with scancel; one that is over is no error."""
+        """Cancel the job with scancel, unless it has ended."""
         answer = run(["scancel", *cluster_option(job), job.job_id], timeout_s=QUERY_TIMEOUT_S)
         if answer.exit_code and "Invalid job id" not in answer.stderr:
             raise SchedulerError(
@@ -208,19 +228,23 @@ def sweep_heard() -> None:
                 folder.rmdir()  # refuses, if it holds anything else
 
 
-def find_place(job: Job) -> tuple[int, int] | None:
-    """Return which of how many waiting jobs of its partitions it is, by priority; None: not known.
+def find_place(job: Job, partition: str) -> tuple[int, int] | None:
+    """Return the job's place among the pending jobs of its partitions, by priority; None: unknown.
 
-    The controller looks through all of its jobs for this, so it is not for a loop.
+    Do not call it in a loop: the controller scans all of its jobs.
     """
-    where = cluster_option(job)
     with contextlib.suppress(SchedulerError):
-        asked = ["squeue", *where, "-h", "-j", job.job_id, "-o", "%P"]
-        partition = run(asked, timeout_s=QUERY_TIMEOUT_S).stdout.strip()
-        if partition:
-            queue = ["squeue", *where, "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
-            answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
-            return parse_place(answer.stdout, job.job_id)
+        queue = ["squeue", *cluster_option(job), "-h", "-t", "PENDING", "-p", partition, "-S", "-p"]
+        answer = run([*queue, "-o", "%i"], timeout_s=QUERY_TIMEOUT_S)
+        return parse_place(answer.stdout, job.job_id)
+    return None
+
+
+def find_resources(job: Job) -> Resources | None:
+    """Return the job's resources, or those it requests; None: unknown."""
+    with contextlib.suppress(SchedulerError):
+        asked = ["squeue", *cluster_option(job), "-h", "-j", job.job_id, "-o", RESOURCES_FORMAT]
+        return parse_resources(run(asked, timeout_s=QUERY_TIMEOUT_S).stdout)
     return None
 
 
@@ -241,12 +265,12 @@ def find_jobs(scripts: Collection[str], *, clusters: str, own: str) -> dict[str,
 
 
 def _job(job_id: str, named: str, script: str, *, own: str) -> Job:
-    """Return the job on the cluster `named` (empty: where none was named, `own`)."""
+    """Return the job on the cluster `named`; if that is empty, on `own`."""
     return Job(job_id, named or own, needs_cluster_option=named not in {"", own}, script=script)
 
 
 def _of(job: Job, state: JobState) -> JobState:
-    """`state`, or that the job is over: Slurm gives an id to another job in time."""
+    """Return `state`, or that the job has ended: Slurm reuses ids."""
     if state.user in {None, user_name()} and (
         state.script is None
         or job.script is None
@@ -268,27 +292,27 @@ def _is_wanting(job: Job, states: Mapping[str, JobState]) -> bool:
 
 
 def _lacks(state: JobState) -> bool:
-    """Whether accounting may know more of how a job ended, and was not asked already."""
+    """Return whether accounting may know more about the end of a job, and was not queried yet."""
     return state.exit_code is None and state.slurm_state not in {"ENDED", "UNKNOWN"}
 
 
 def _with(state: JobState, said: JobState | None) -> JobState:
-    """`state` with what accounting adds, unless it is behind."""
+    """Return `state` with the details from accounting, unless it is behind."""
     if said is None or said.slurm_state != state.slurm_state:
         return state
     return replace(state, exit_code=said.exit_code, by_uid=said.by_uid)
 
 
 def _ask_squeue(jobs: list[Job]) -> dict[str, JobState]:
-    """The state of each job; `missing` where squeue's answer does not hold it.
+    """Return the state of each job; `missing` if squeue does not show it.
 
-    Of an answer that holds a line which cannot be read (of a wrapper of the site's, say) only that
-    counts which can be no mistake: this very script in the queue, or running.
+    In an answer with a line that slurm-nb cannot parse (from a site's wrapper, for example), only
+    this very script counts, in the queue or running.
     """
     job_ids = [job.job_id for job in jobs]
-    # A list of ids has the controller send all of its jobs; --me those of this user alone.
+    # For a list of ids the controller sends all of its jobs; for --me only those of this user.
     which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
-    # -t all: also jobs that ended within MinJobAge (slurm.conf(5)).
+    # -t all: includes jobs that ended within MinJobAge (slurm.conf(5)).
     argv = ["squeue", *cluster_option(jobs[0]), "-h", "-t", "all", *which, "-o", SQUEUE_FORMAT]
     try:
         answer = run(argv, timeout_s=QUERY_TIMEOUT_S)
@@ -310,7 +334,7 @@ def _ask_squeue(jobs: list[Job]) -> dict[str, JobState]:
     }
     if strange is None:
         return states
-    unknown = _unknown(f"squeue's answer can't be read: {strange[:_SHOWN_CHARS]!r}")
+    unknown = _unknown(f"cannot parse the output of squeue: {strange[:_SHOWN_CHARS]!r}")
     return {
         job.job_id: state
         if state.phase in {Phase.PENDING, Phase.RUNNING} and job.script in {None, state.script}
@@ -342,7 +366,7 @@ def _missing(job_id: str) -> JobState:
 
 
 def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:
-    """What sacct says of jobs; nothing where there is no accounting, or it does not answer."""
+    """Return the states from sacct; empty without accounting or a response."""
     with contextlib.suppress(SchedulerError):
         answer = run(
             ["sacct", *where, "-n", "-P", "-X", "-o", SACCT_COLUMNS, "-j", ",".join(job_ids)],

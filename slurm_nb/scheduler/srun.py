@@ -1,4 +1,4 @@
-"""A Python program run inside a session's job, on its node; and what Slurm shows of the job.
+"""Run a Python program inside a session's job, and read what Slurm shows about the job.
 
 Facts about Slurm's commands were seen on 22.05.8 unless a man page is named.
 """
@@ -12,7 +12,7 @@ from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, cluster_option, run
 
 _TIMEOUT_S = 120.0
-# Should srun be killed at the timeout above, Slurm ends what it started (minutes).
+# Slurm ends the step after this, even if srun was killed at the timeout above (minutes).
 _STEP_MINUTES = 3
 
 
@@ -21,13 +21,13 @@ def run_on_node(  # noqa: PLR0913  all but the job are by name
 ) -> str:
     """Return what `python -m module` prints in `job`, with `stdin` on its standard input.
 
-    It runs in `folder`, where the module is, by the interpreter that runs Jupyter, without the
-    user's PYTHONPATH and packages, which may shadow Python's own modules. Raises `SchedulerError`
-    when it cannot run, exits with another code than 0, or takes longer than two minutes.
+    It runs in `folder`, which contains the module, with the interpreter that runs Jupyter, without
+    the user's PYTHONPATH and packages, which may shadow standard modules. Raises `SchedulerError`
+    if it cannot run, exits with a code other than 0, or takes longer than two minutes.
     """
     argv = [python, "-E", "-s", "-m", module]
     if job.cluster != LOCAL:
-        # --overlap: beside Jupyter, in the resources that the job has (srun(1)).
+        # --overlap: shares the resources of the job with Jupyter (srun(1)).
         argv = [
             "srun", *cluster_option(job), f"--jobid={job.job_id}", "--overlap", "--nodes=1",
             "--ntasks=1", f"--nodelist={node}", f"--chdir={folder}", "--quiet", "--mpi=none",
@@ -36,17 +36,17 @@ def run_on_node(  # noqa: PLR0913  all but the job are by name
     answer = run(argv, timeout_s=_TIMEOUT_S, stdin=stdin, cwd=str(folder))
     if answer.exit_code:
         raise SchedulerError(
-            f"nothing could be run in job {job.job_id} on {node}: {answer.words}",
-            hint="it takes an srun that works on this host: `srun --overlap --jobid="
-            f"{job.job_id} hostname`",
+            f"cannot run a program in job {job.job_id} on {node}: {answer.words}",
+            hint="check that srun works on this host: srun --overlap --jobid="
+            f"{job.job_id} hostname",
         )
     return answer.stdout
 
 
 def shown_by_slurm(job: Job) -> dict[str, str]:
-    """What Slurm's commands tell of the job, by command.
+    """Return the output of Slurm's commands about the job, by command.
 
-    Raises `SchedulerError` when one of them fails.
+    Raises `SchedulerError` if one of them fails.
     """
     where, job_id = cluster_option(job), job.job_id
     shown = {}

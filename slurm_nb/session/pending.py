@@ -1,8 +1,8 @@
-"""Submissions that have no answer yet: what is found again when slurm-nb is killed on the way.
+"""Submissions without an answer yet, which slurm-nb can find again if it is killed.
 
-Before sbatch runs, STATE/submitting/NAME.json (0600) says which script it will submit; when the
-session is saved it goes. One that stays is looked for among the jobs by its script, which no other
-job has.
+Before sbatch runs, slurm-nb writes STATE/submitting/NAME.json (0600) with the path of the script,
+and removes it when the session is saved. If the file remains, slurm-nb searches the jobs for this
+unique script.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.session import Session, from_record, to_record
 from slurm_nb.session.store import Store
 
-# sbatch is given up after 90 s, and Slurm may show the job a little later.
+# slurm-nb kills sbatch after 90 s, and Slurm may show the job a little later.
 _SETTLED_S = 600.0
-# On another host nothing can be seen of the process that submits.
+# The submitting process is not visible on another host.
 _ELSEWHERE_S = 180.0
 
 
 @dataclass(frozen=True)
 class PendingSubmission:
-    """A submission that was begun."""
+    """A submission in progress, or an interrupted one."""
 
     path: Path
     script: str
@@ -42,19 +42,19 @@ class PendingSubmission:
     began_at: float
     """Seconds since the epoch."""
     process: Process
-    """Who submits."""
+    """The submitting process."""
     session: Session
-    """All that is known of it but the job's id."""
+    """The session without the job's id."""
 
 
 def begin(store: Store, session: Session, *, clusters: str) -> PendingSubmission:
-    """Return a submission by this process, whose script is not known yet."""
+    """Return a submission by this process, without its script."""
     path = store.folder / "submitting" / f"{os.urandom(8).hex()}.json"
     return PendingSubmission(path, "", clusters, time.time(), Process.here(os.getpid()), session)
 
 
 def record(pending: PendingSubmission, script: Path) -> None:
-    """Note what is about to be submitted. Raises `UserError`."""
+    """Save the submission before sbatch runs. Raises `UserError`."""
     record = {
         "script": str(script),
         "clusters": pending.clusters,
@@ -66,11 +66,11 @@ def record(pending: PendingSubmission, script: Path) -> None:
 
 
 def recover(store: Store) -> list[PendingSubmission]:
-    """Save a session for each job whose submission was cut off; those that are in doubt still.
+    """Save the sessions of interrupted submissions that have a job; return the unresolved ones.
 
-    Slurm is asked only where there are any. One that has no job, long after, is forgotten.
+    Queries Slurm only if there are any. Removes a submission that still has no job much later.
     """
-    lost = [pending for pending in _all(store) if not _goes_on(pending)]
+    lost = [pending for pending in _all(store) if not _is_running(pending)]
     unresolved = []
     for clusters in sorted({pending.clusters for pending in lost}):
         those = [pending for pending in lost if pending.clusters == clusters]
@@ -87,7 +87,7 @@ def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[P
     unresolved = []
     for pending in lost:
         job = found.get(pending.script)
-        # A home may be shared by two clusters, and this be the other one.
+        # Two clusters may share a home, and this may be the other one.
         here = bool(clusters) or pending.session.cluster == own
         if job is None and not (here and time.time() - pending.began_at >= _SETTLED_S):
             unresolved.append(pending)
@@ -124,7 +124,7 @@ def adopt(store: Store, pending: PendingSubmission, job: Job) -> Session:
 
 
 def _keep_script(store: Store, pending: PendingSubmission, job: Job) -> None:
-    """Have the script where a session has it; a link there is submitit's, to the new name."""
+    """Rename the script for its session; a link in its place comes from submitit."""
     script = Path(pending.script)
     with suppress(OSError):
         if script.is_symlink():
@@ -134,7 +134,7 @@ def _keep_script(store: Store, pending: PendingSubmission, job: Job) -> None:
 
 
 def sweep(store: Store) -> None:
-    """Remove what a slurm-nb that was killed has left half-written, once it is old."""
+    """Remove old incomplete files of killed slurm-nb processes."""
     known = {pending.script for pending in _all(store)}
     leftovers = [
         *(store.folder / "submitting").glob("*.new"),
@@ -148,8 +148,8 @@ def sweep(store: Store) -> None:
     sweep_heard()
 
 
-def _goes_on(pending: PendingSubmission) -> bool:
-    """Whether the process that submits may still be at it."""
+def _is_running(pending: PendingSubmission) -> bool:
+    """Return whether the submitting process may still be running."""
     if pending.process.elsewhere():
         return time.time() - pending.began_at < _ELSEWHERE_S
     return pending.process.alive()
@@ -164,19 +164,19 @@ def _all(store: Store) -> Iterator[PendingSubmission]:
 
 
 def unreadable(store: Store) -> list[UserError]:
-    """What is wrong with notes that can't be read: jobs of theirs may exist."""
+    """Return the errors of unreadable records, which may belong to jobs."""
     broken = []
     for path in _notes(store):
         try:
             _read(path)
-        except FileNotFoundError:  # it has its answer now
+        except FileNotFoundError:  # it has been answered
             continue
         except (OSError, ValueError):
             broken.append(
                 UserError(
-                    f"{path}: is no note of a submission: it may have a job that is not listed",
-                    hint="see what runs a script that you don't find here: squeue --me -o '%i %o';"
-                    " cancel it with scancel; then remove that file",
+                    f"{path}: is not readable; its submission may have created an unlisted job",
+                    hint="check for jobs that slurm-nb list does not show: squeue --me -o '%i %o';"
+                    " cancel them with scancel, then remove the file",
                 )
             )
     return broken
@@ -187,7 +187,7 @@ def _notes(store: Store) -> list[Path]:
 
 
 def _read(path: Path) -> PendingSubmission:
-    """Return what a note says. Raises `OSError` or `ValueError`."""
+    """Read a record. Raises `OSError` or `ValueError`."""
     record = read_record(path)
     session = from_record(record.get("session"))
     return decode(PendingSubmission, {**record, "path": path, "session": session})

@@ -1,7 +1,7 @@
-"""Files that slurm-nb keeps and reads again, whatever has become of them meanwhile.
+"""Read and write dataclasses as JSON files.
 
-A crash, a full disk, an editor or another version may have left anything there, so what is read is
-checked against the fields of the dataclass that it is to be.
+A crash, a full disk, an editor or another version may have changed a file, so reading checks it
+against the fields of the dataclass.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from slurm_nb.files import read_small
 
-# The answers about some ten thousand sessions; all others are far smaller.
+# The cached states of about ten thousand sessions; all other files are far smaller.
 _LONGEST_BYTES = 16 << 20
-# Seconds up to the year 5138: what is later has no date in Python from the year 10000 on.
+# Seconds up to the year 5138; Python has no dates from the year 10000 on.
 _NUMBERS_END = 1e11
 _KEYS = {"slurm_state": "word", "id_reused": "foreign", "needs_cluster_option": "other_cluster"}
 """The key on disk of a field that had another name in the first version."""
@@ -30,9 +30,9 @@ _PLAIN: frozenset[object] = frozenset({str, bool, NoneType})
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return what a JSON file holds. Raises `OSError`, and `ValueError` for no JSON object.
+    """Return the object in a JSON file. Raises `OSError`, or `ValueError` for anything else.
 
-    No more than 16 MiB are read, and a pipe is not waited for.
+    Reads at most 16 MiB, and does not block on a pipe.
     """
     text = read_small(path, _LONGEST_BYTES)
     try:
@@ -42,9 +42,9 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def encode(value: object) -> Any:  # noqa: ANN401  as json takes it
-    """Return a dataclass, and all that is in it, as json takes it.
+    """Return a dataclass and its contents as values for json.
 
-    A field of `later` versions is left out where it has its default, so older ones read it.
+    Leaves out a field of `later` versions if it has its default, so that older ones can read it.
     """
     if is_dataclass(value):
         values = ((each, getattr(value, each.name)) for each in fields(value))
@@ -59,10 +59,10 @@ def encode(value: object) -> Any:  # noqa: ANN401  as json takes it
 
 
 def decode(kind: Callable[..., _Kind], record: object) -> _Kind:
-    """Return a JSON object as the dataclass `kind`. Raises `ValueError` where it does not fit.
+    """Return a JSON object as the dataclass `kind`. Raises `ValueError` if it does not match.
 
     A field is text, a switch, a number, an Enum, a Literal or a dataclass; a tuple or mapping of
-    one of these; or None. Numbers are no less than 0, and times have a date.
+    one of these; or None. Numbers are not negative, and times are dates that Python knows.
     """
     value: _Kind = _decoder(kind)(record)
     return value
@@ -96,7 +96,7 @@ def _fields_decoder(kind: Any) -> _Decoder:  # noqa: ANN401  a dataclass
     hints = get_type_hints(kind)
     names = {_KEYS.get(field.name, field.name): field.name for field in fields(kind)}
     decoders = {key: _decoder(hints[name]) for key, name in names.items()}
-    # Most values are of a type that says all; a list of a thousand sessions has ten thousand.
+    # Most values have a plain type; a list of a thousand sessions has ten thousand values.
     plain = {key: _plain_types(hints[name]) for key, name in names.items()}
     needed = {
         _KEYS.get(field.name, field.name)
@@ -105,11 +105,11 @@ def _fields_decoder(kind: Any) -> _Decoder:  # noqa: ANN401  a dataclass
     }
 
     def decoder(value: object) -> object:
-        if isinstance(value, kind):  # what is not as JSON has it was decoded by the caller
+        if isinstance(value, kind):  # the caller has already decoded it
             return value
         record = _of_type(dict, value)
         if not needed <= record.keys() <= names.keys():
-            raise ValueError(f"these are not the fields of {kind.__name__}")
+            raise ValueError(f"its keys are not the fields of {kind.__name__}")
         values = {
             names[key]: each if type(each) in plain[key] else decoders[key](each)
             for key, each in record.items()
@@ -135,19 +135,19 @@ def _member(kind: type[Enum], value: object) -> Enum:
 
 def _one_of(values: tuple[Any, ...], value: object) -> object:
     if value not in values:
-        raise ValueError(f"none of {values}")
+        raise ValueError(f"not one of {values}")
     return value
 
 
 def _whole(value: object) -> int:
     if type(value) is not int or not 0 <= value < _NUMBERS_END:
-        raise ValueError("no whole number that can be")
+        raise ValueError("not a valid whole number")
     return value
 
 
 def _number(value: object) -> float:
     if type(value) not in {int, float} or not 0 <= value < _NUMBERS_END:  # type: ignore[operator]
-        raise ValueError("no number that can be")
+        raise ValueError("not a valid number")
     return value  # type: ignore[return-value]
 
 

@@ -1,14 +1,14 @@
-"""Sessions on disk: what a later process needs to find a job, its output and its token.
+"""Sessions on disk: how a later process finds a job, its output and its token.
 
 STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm-nb,
                                  else ~/.local/state/slurm-nb
   jobs/7_submission.sh           the job script as submitted
   jobs/7_0_log.out               the job's output (names as submitit makes them)
-  submitting/                    0700, submissions that have no answer yet: pending.py
-  answers/CLUSTER.json           0600, what Slurm said last: state_cache.py
+  submitting/                    0700, submissions without an answer yet: pending.py
+  answers/CLUSTER.json           0600, the last states from Slurm: state_cache.py
   sessions/CLUSTER/7/            0700
     session.json                 0600, written by slurm-nb on the login node
-    ended.json                   0600, how it ended, once that is known
+    ended.json                   0600, how it ended
     witness.json                 0600, since when Slurm has said that it is over
     submission                   0600, written by the job: which submission the next three are of
     activity.json                0600, written by the job: how idle it is
@@ -36,13 +36,13 @@ class Session:
 
     job: Job
     login_host: str | None = None
-    """`HOST` or `HOST:PORT` as the laptop reaches it; None: never found out."""
+    """`HOST` or `HOST:PORT` as the laptop reaches it; None: unknown."""
     local_port: int | None = None
-    """The port that the user wants on the laptop; None: the job's own."""
+    """The port on the laptop that the user chose; None: the job's default."""
     auth: Auth = "token"
-    """Whether the URL carries the token, or Jupyter asks for the password."""
+    """Whether the URL contains the token, or Jupyter asks for the password."""
     python: str | None = None
-    """Path of an interpreter that the node has: what looks at the session there is run by it."""
+    """The path of an interpreter on the node, which runs the audit."""
     job_name: str | None = None
     submitted_at: int | None = None
     """Seconds since the epoch."""
@@ -52,7 +52,7 @@ class Session:
     output_start: int = field(default=0, metadata={"later": True})
     """Where in the output the job's own part begins: an earlier job of the same id wrote before."""
     options: tuple[str, ...] = ()
-    """The words of a command line that submits the same again: `("--time=90",)`."""
+    """The words of a command line that resubmits the session: `("--time=90",)`."""
     ready: Ready | None = None
 
     @property
@@ -67,22 +67,22 @@ class Session:
 
 
 def is_job_id(text: str) -> bool:
-    """Whether `text` can be the id of a session: `7`, `local-7`."""
+    """Return whether `text` can be the id of a session: `7`, `local-7`."""
     return _JOB_ID.fullmatch(text) is not None
 
 
-# What session.json, which is flat, says of the job.
+# The keys of the job in session.json, which is flat.
 _JOB_KEYS = ("job_id", "cluster", "other_cluster", "script")
 
 
 def to_record(session: Session) -> dict[str, Any]:
-    """Return what `session.json` holds: its keys are those of the first version."""
+    """Return the object in `session.json`, with the keys of the first version."""
     record = encode(session)
     return {"version": 1, **record.pop("job"), **record}
 
 
 def from_record(record: object) -> Session:
-    """Return the session that `session.json` holds. Raises `ValueError`."""
+    """Return the session in `session.json`. Raises `ValueError`."""
     if not isinstance(record, dict):
         raise ValueError("no object")  # noqa: TRY004
     rest = {key: value for key, value in record.items() if key not in _JOB_KEYS}
@@ -94,19 +94,19 @@ def from_record(record: object) -> Session:
 
 @dataclass(frozen=True)
 class Activity:
-    """What the job notes of itself in activity.json; not to be trusted."""
+    """The job's own report in activity.json; untrusted."""
 
     active_at: int | None
-    """When something last ran in it, seconds since the epoch; None: right now."""
+    """When something last ran in it, in seconds since the epoch; None: now."""
     idle_stop_at: int | None = None
-    """When it would stop for that, if nothing happens."""
+    """When it will stop if nothing runs until then."""
     memory_fraction: float | None = None
-    """Of its limit."""
+    """The part of its memory limit in use."""
     kernels: int = 0
 
 
 def option_of(session: Session, name: str) -> str | None:
-    """The value of an option that the session was submitted with: `4G` for `mem`."""
+    """Return the value of an option of the session: `4G` for `mem`."""
     start = f"--{name}="
     found = [word for word in session.options if word.startswith(start)]
     return found[-1].removeprefix(start) if found else None

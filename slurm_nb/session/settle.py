@@ -1,4 +1,4 @@
-"""How a session ended: found out once, and saved beside it."""
+"""Find out how a session ended, once, and save it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from slurm_nb.session.store import Store
 
 @dataclass(frozen=True)
 class Settled:
-    """A session that was settled."""
+    """The result for one session."""
 
     outcome: Outcome
     left: list[UserError]
-    """Why a secret of a job that is over is still there."""
+    """Why a secret of an ended job could not be removed."""
 
 
 def settle(
     store: Store, session: Session, verdict: Verdict, *, now: Callable[[], float] = time.time
 ) -> Settled:
-    """Find out how the job of a session ended, by Slurm's words and its output.
+    """Find out how a session ended, from Slurm and the job's output.
 
-    What Slurm says of it is saved, and stays when Slurm knows it no longer. Its secrets are removed
-    once it is proven that it has ended.
+    Saves this, and keeps it when Slurm no longer knows the job. Removes the session's secrets once
+    it is proven that the job has ended.
     """
     outcome = _find_out(store, session, verdict, int(now()))
     return Settled(outcome, store.forget_secrets(session) if verdict.proven else [])
@@ -73,7 +73,7 @@ def _kept(store: Store, session: Session, earlier: Outcome, verdict: Verdict) ->
 
 
 def _knows_more(earlier: Outcome, outcome: Outcome, state: JobState) -> bool:
-    """Return whether accounting was asked about the same ending then, and not now."""
+    """Return whether `earlier` has details from accounting that `outcome` does not have."""
     return (
         state.by_uid is None
         and state.end_time is not None
@@ -85,7 +85,7 @@ def _knows_more(earlier: Outcome, outcome: Outcome, state: JobState) -> bool:
 def job_ended(
     store: Store, session: Session, outcome: Outcome, *, before_ready: bool = False
 ) -> JobEnded:
-    """Return the error that says how a session ended, and what to do next."""
+    """Return the error with how a session ended, and what to do next."""
     reason = f" ({outcome.reason})" if outcome.reason else ""
     head = f"job {session.job_id} has ended: {outcome.slurm_state}{reason}"
     if before_ready:
@@ -97,10 +97,10 @@ def job_ended(
     shown = "".join(f"\n    {line}" for line in lines)
     return JobEnded(
         f"{text}{shown}",
-        hint=f"{outcome.cure}\n  its output: {store.log_path(session.job_id)}",
+        hint=f"{outcome.cure}\noutput: {store.log_path(session.job_id)}",
     )
 
 
 def _other_user(uid: int | None) -> str | None:
-    """Return the name of somebody else."""
+    """Return the name of another user; None for this one."""
     return None if uid in {None, os.geteuid()} else user_name(uid)

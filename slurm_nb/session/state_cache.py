@@ -1,4 +1,4 @@
-"""What Slurm said last, saved: all of the user's terminals that wait share one question.
+"""A cache of job states, so that all waiting terminals of a user share one query.
 
 STATE/answers/CLUSTER.json, 0600:
 `{"jobs": {"7": {"state": {"phase": "pending", ...}, "at": 1764150000.0}}, "failed_at": null, ...}`
@@ -31,7 +31,7 @@ _HOLDER_BYTES = 512
 
 @dataclass(frozen=True)
 class CachedState:
-    """A job as Slurm had it at some time."""
+    """The state of a job at some time."""
 
     state: JobState
     at: float
@@ -46,12 +46,12 @@ class CachedState:
 
 @dataclass(frozen=True)
 class CachedStates:
-    """The last answers about a cluster's jobs."""
+    """The last known states of a cluster's jobs."""
 
     jobs: Mapping[str, CachedState]
     """By job id."""
     failed_at: float | None
-    """When Slurm last did not answer, if that was later; seconds since the epoch."""
+    """When Slurm last did not respond, if that was later; seconds since the epoch."""
     failure: str
 
 
@@ -59,7 +59,7 @@ NO_STATES = CachedStates({}, None, "")
 
 
 class JobStateCache:
-    """The answers about one cluster's jobs, for one user."""
+    """The cached states of one cluster's jobs, for one user."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class JobStateCache:
         self._path = store.folder / "answers" / f"{cluster}.json"
 
     def state(self, job: Job, *, max_age_s: float) -> JobState:
-        """Return the state of `job`; Slurm is asked unless an answer is young enough.
+        """Return the state of `job`, from the cache if that is young enough.
 
-        Who asks, asks for all that others wait for as well.
+        A query includes all jobs that other processes are waiting for.
         """
         with self._turn():
             saved = self.load()
@@ -92,15 +92,15 @@ class JobStateCache:
     def ask(
         self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """Return the states of `jobs` now, in one question; saved for others.
+        """Return the current states of `jobs` with one query, and cache them.
 
-        unexplained: ids of those of which is asked at once how they ended, if they have.
+        unexplained: ids of jobs to look up in accounting if they have ended.
         """
         with self._turn():
             return self._ask(list(jobs), self.load(), unexplained)
 
     def load(self) -> CachedStates:
-        """What was saved; nothing where that can't be read."""
+        """Read the cache; empty if it is not readable."""
         try:
             return decode(CachedStates, read_record(self._path))
         except (OSError, ValueError):
@@ -134,12 +134,12 @@ class JobStateCache:
                 job_id: CachedState(state, at, scripts[job_id]) for job_id, state in states.items()
             }
             new = CachedStates({**kept, **fresh}, failed_at=None, failure="")
-        with contextlib.suppress(UserError):  # a full disk: then nothing is shared
+        with contextlib.suppress(UserError):  # a full disk: then nothing is cached
             write_private(self._path, json.dumps(encode(new)))
         return states
 
     def _others(self, saved: CachedStates, asked: Job) -> Iterator[Job]:
-        """Jobs that were asked for lately and have not ended."""
+        """Yield the jobs that another process queried recently and that have not ended."""
         for job_id, seen in saved.jobs.items():
             waited_for = self._is_young(seen.at, _TURN_S) and seen.state.phase is not Phase.ENDED
             if job_id != asked.job_id and waited_for:
@@ -149,12 +149,12 @@ class JobStateCache:
                         yield job
 
     def _is_young(self, at: float | None, max_age_s: float) -> bool:
-        # A time to come is that of a clock which has been set back since.
+        # A time in the future comes from a clock that has been set back since.
         return at is not None and 0 <= self._now() - at <= max_age_s
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """One asks, the others wait for the answer; where nothing can be locked, each asks."""
+        """Hold the lock of the cache, or go ahead if the file system has no locks."""
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):
                 file = stack.enter_context(_opened(self._path.with_suffix(".lock")))
@@ -163,7 +163,7 @@ class JobStateCache:
 
 
 def is_no_answer(state: JobState) -> bool:
-    """Whether Slurm did not answer; its own words are never `UNKNOWN`."""
+    """Return whether Slurm did not respond; it never reports `UNKNOWN` itself."""
     return state.phase is Phase.UNKNOWN and state.slurm_state == "UNKNOWN" and not state.missing
 
 
@@ -177,9 +177,9 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _lock(handle: int) -> None:
-    """Take the lock, and note in it who has it; give up after a while, or if that one is stopped.
+    """Lock the file and write into it who has the lock. Raises `OSError` if locking fails.
 
-    A process that was stopped (Ctrl-Z) keeps its lock. Raise `OSError` where there are no locks.
+    Gives up after a while, or if the process with the lock was stopped (Ctrl-Z).
     """
     deadline = time.monotonic() + _TURN_S
     while time.monotonic() < deadline:

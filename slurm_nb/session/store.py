@@ -1,15 +1,15 @@
-"""The state directory: what a later process needs to find a job, its output and its token.
+"""The state directory: how a later process finds a job, its output and its token.
 
 STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm-nb,
                                  else ~/.local/state/slurm-nb
   jobs/7_submission.sh           the job script as submitted
   jobs/7_0_log.out               the job's output (names as submitit makes them)
-  submitting/                    0700, submissions that have no answer yet: pending.py
-  answers/CLUSTER.json           0600, what Slurm said last: state_cache.py
-  kits/HASH/                     0700, what jobs run on their node: job/kit.py
+  submitting/                    0700, submissions without an answer yet: pending.py
+  answers/CLUSTER.json           0600, the last states from Slurm: state_cache.py
+  kits/HASH/                     0700, the programs of jobs on their node: job/kit.py
   sessions/CLUSTER/7/            0700
     session.json                 0600, written by slurm-nb on the login node
-    ended.json                   0600, how it ended, once that is known
+    ended.json                   0600, how it ended
     witness.json                 0600, since when Slurm has said that it is over
     submission                   0600, written by the job: which submission the next four are of
     activity.json                0600, written by the job: how idle it is
@@ -32,8 +32,10 @@ from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.errors import UserError
 from slurm_nb.files import (
     SECRETS,
+    cannot_write,
+    check_above,
     check_directory_is_ours,
-    check_parent,
+    check_home,
     check_private,
     make_private,
     read_small,
@@ -77,17 +79,17 @@ class Store:
 
     @classmethod
     def of_user(cls, environ: Mapping[str, str]) -> Store:
-        """The store that `environ` names, made if need be.
+        """Return the store that `environ` names, and create it if it does not exist.
 
-        Raises `UserError` when the directory can't be made or belongs to somebody else.
+        Raises `UserError` if that fails or the directory belongs to somebody else.
         """
+        check_home()
         store = cls(state_dir(environ))
         check_directory_is_ours(store.folder, _OURS)
         make_private(store.folder)
         for name in ("jobs", "sessions", "submitting", "answers", "kits"):
             make_private(store.folder / name)
-        for folder in store.folder.resolve().parents:
-            check_parent(folder)
+        check_above(store.folder)
         return store
 
     @property
@@ -96,23 +98,23 @@ class Store:
         return self.folder / "jobs"
 
     def log_path(self, job_id: str) -> Path:
-        """Where the job's output goes."""
+        """Return the path of the job's output."""
         return self.jobs_folder / f"{job_id}_0_log.out"
 
     def script_path(self, job_id: str) -> Path:
-        """Where the submitted job script is kept."""
+        """Return the path of the submitted job script."""
         return self.jobs_folder / f"{job_id}_submission.sh"
 
     def session_folder(self, cluster: str, job_id: str) -> Path:
-        """The folder of one session; it need not exist."""
+        """Return the folder of one session, which may not exist."""
         return self.folder / "sessions" / cluster / job_id
 
     def process_path(self, job: Job) -> Path:
-        """Return where the process of a job of this machine is noted."""
+        """Return the path of the process record of a job on this machine."""
         return self.session_folder(job.cluster, job.job_id) / "process.json"
 
     def claim_local_id(self) -> str:
-        """Return an id that no other session of this machine has; its folder is the claim."""
+        """Return an id that no other session on this machine has, and create its folder."""
         folder = self.folder / "sessions" / LOCAL
         folder.mkdir(mode=0o700, exist_ok=True)
         ids = [path.name.removeprefix("local-") for path in folder.glob("local-*")]
@@ -123,24 +125,24 @@ class Store:
             except FileExistsError:
                 number += 1
             except OSError as error:
-                raise UserError(f"{folder}: can't be written: {error.strerror}") from error
+                raise cannot_write(folder, error) from error
             else:
                 return f"local-{number}"
 
     @property
     def kits(self) -> Path:
-        """Where kits are, each under its content hash."""
+        """The folder of kits, each under its content hash."""
         return self.folder / "kits"
 
     @property
     def password_path(self) -> Path:
-        """Where `slurm-nb password` keeps the hash, on one line."""
+        """The file with the hash of the password, on one line."""
         return self.folder / "password"
 
     def save(self, session: Session) -> None:
-        """Write `session` in one step; raises `UserError` when the disk refuses.
+        """Write `session` in one step. Raises `UserError` if the disk refuses.
 
-        Its job's output is made as well, where Slurm has not done so by the job's umask yet.
+        Creates its job's output as well, unless Slurm has done so with the job's umask.
         """
         folder = self.session_folder(session.cluster, session.job_id)
         make_private(folder.parent)
@@ -149,36 +151,36 @@ class Store:
         touch_private(self.log_path(session.job_id))
 
     def load(self, job_id: str, *, cluster: str | None = None) -> Session:
-        """The session of a job id; raises `UserError` when there is none, or its file is broken.
+        """Return the session of a job id. Raises `UserError` if it is missing or not readable.
 
-        cluster: where sessions of more than one cluster have the same id.
+        cluster: needed if sessions on several clusters have the same id.
         """
         if not is_job_id(job_id):
             raise UserError(
                 f"{job_id!r} is not a job id",
-                hint="it is the number that `slurm-nb submit` printed",
+                hint="list your sessions: slurm-nb list",
             )
         found = sorted(self.folder.glob(f"sessions/*/{job_id}"))
         folders = [each for each in found if cluster in {None, each.parent.name}]
         if not folders:
             raise UserError(
-                f"job {job_id} was not started by slurm-nb: there is no session in {self.folder}",
-                hint="is SLURM_NB_HOME or the cluster another one than when you submitted?",
+                f"job {job_id} was not started by slurm-nb: it has no session in {self.folder}",
+                hint="list your sessions: slurm-nb list; use the same SLURM_NB_HOME as for submit",
             )
         if len(folders) > 1:
             clusters = " and ".join(folder.parent.name for folder in folders)
             raise UserError(
                 f"job {job_id} is a session on more than one cluster: {clusters}",
-                hint=f"say which one you mean: -M {folders[0].parent.name}",
+                hint=f"add the cluster: -M {folders[0].parent.name}",
             )
         return _read(folders[0])
 
     def has(self, job_id: str) -> bool:
-        """Whether there is a session of a job id."""
+        """Return whether there is a session with a job id."""
         return any(self.folder.glob(f"sessions/*/{job_id}"))
 
     def all(self) -> tuple[list[Session], list[UserError]]:
-        """Every session, also of ended jobs, and what is wrong with those that can't be read."""
+        """Return all sessions, ended ones too, and the errors of unreadable ones."""
         sessions, broken = [], []
         for folder in sorted(self.folder.glob("sessions/*/*")):
             if _JOB_ID.fullmatch(folder.name):
@@ -190,7 +192,7 @@ class Store:
         return sessions, broken
 
     def token(self, session: Session) -> str | None:
-        """The session's token; None when it is gone, or not made yet."""
+        """Return the session's token; None before it exists or after its removal."""
         path = self.token_path(session)
         refresh_nfs(path.parent)
         if not self._is_of(session):
@@ -200,13 +202,13 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: can't be read") from error
+            raise UserError(f"cannot read {path}") from error
         if not _TOKEN.fullmatch(token):
-            raise UserError(f"{path}: does not hold a token of slurm-nb")
+            raise UserError(f"{path}: does not contain a slurm-nb token")
         return token
 
     def nonce(self, session: Session) -> str | None:
-        """What the job's own lines in its output carry; None when it is not made yet."""
+        """Return the nonce that marks the job's lines in its output; None if there is none yet."""
         folder = self.session_folder(session.cluster, session.job_id)
         refresh_nfs(folder)
         if not self._is_of(session):
@@ -231,17 +233,17 @@ class Store:
             return False
 
     def token_path(self, session: Session) -> Path:
-        """Return where the job keeps the session's token."""
+        """Return the path of the session's token."""
         return self.session_folder(session.cluster, session.job_id) / "token"
 
     def save_page(self, session: Session, text: str) -> Path:
-        """Write the page that leads a browser of this machine to the session; its path."""
+        """Write a page that redirects a browser on this machine to the session; return its path."""
         path = self.session_folder(session.cluster, session.job_id) / "open.html"
         write_private(path, text)
         return path
 
     def log(self, session: Session) -> JobLog:
-        """Return the output of the session's job, to be followed."""
+        """Return the output of the session's job."""
         return JobLog(
             self.log_path(session.job_id),
             cluster=session.cluster,
@@ -252,7 +254,7 @@ class Store:
         )
 
     def activity(self, session: Session) -> Activity | None:
-        """Return what the job has noted; None where there is nothing, or nothing sound."""
+        """Return the job's own report; None if it is missing or malformed."""
         path = self.session_folder(session.cluster, session.job_id) / "activity.json"
         if not self._is_of(session):
             return None
@@ -262,9 +264,9 @@ class Store:
             return None
 
     def outcome(self, session: Session) -> Outcome | None:
-        """Return what was saved; None while nothing is, it is broken, or of an earlier job.
+        """Return the saved outcome; None if it is missing, malformed or from an earlier job.
 
-        Slurm that has lost its state numbers its jobs anew.
+        After losing its state, Slurm starts again with the first job id.
         """
         try:
             outcome = decode(Outcome, read_record(self._outcome_path(session)))
@@ -274,7 +276,7 @@ class Store:
         return outcome if same and outcome.at >= (session.submitted_at or 0) else None
 
     def save_outcome(self, session: Session, outcome: Outcome) -> None:
-        """Write how a session ended; where the disk refuses, it is found out again next time."""
+        """Save how a session ended; if the disk refuses, slurm-nb finds it out again."""
         with suppress(UserError):
             of_session = replace(outcome, submission=session.submission)
             write_private(self._outcome_path(session), json.dumps(encode(of_session)))
@@ -303,26 +305,26 @@ class Store:
         return self.session_folder(session.cluster, session.job_id) / "ended.json"
 
     def forget_secrets(self, session: Session) -> list[UserError]:
-        """Remove the token of a job that is over, and the page that holds it; why one stays."""
+        """Remove the token of an ended job and the page with it; return the failures."""
         folder = self.session_folder(session.cluster, session.job_id)
         left = []
         for path in (folder / name for name in SECRETS):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                if path.exists():  # a read-only disk refuses what is not there, too
-                    hint = f"when the disk can be written again: slurm-nb cancel {session.job_id}"
-                    left.append(UserError(f"{path}: can't be removed: {error.strerror}", hint=hint))
+                if path.exists():  # a read-only disk fails for a missing file too
+                    hint = f"when the disk is writable again: slurm-nb cancel {session.job_id}"
+                    left.append(UserError(f"cannot remove {path}: {error.strerror}", hint=hint))
         return left
 
     def remove(self, session: Session) -> bool:
-        """Remove all that is kept of a session: its folder, its job's script and output.
+        """Remove a session: its folder, its job's script and output.
 
-        False where the disk refuses.
+        Return False if the disk refuses.
         """
         folder = self.session_folder(session.cluster, session.job_id)
         shutil.rmtree(folder, ignore_errors=True)
-        if self.has(session.job_id):  # on another cluster, whose job has the same two files
+        if self.has(session.job_id):  # a job on another cluster uses the same two files
             return not folder.exists()
         for path in (self.script_path(session.job_id), self.log_path(session.job_id)):
             with suppress(OSError):
@@ -331,7 +333,7 @@ class Store:
 
 
 def _read(folder: Path) -> Session:
-    """The session in `folder`; also one that only the job knows of, being sbatched by hand."""
+    """Return the session in `folder`, even if the user submitted it with sbatch."""
     path = folder / "session.json"
     hint = f"cancel the job with `scancel {folder.name}`, then remove {folder}"
     try:
@@ -339,10 +341,12 @@ def _read(folder: Path) -> Session:
         return _own(from_record(read_record(path)), folder)
     except FileNotFoundError as error:
         if not folder.exists():
-            raise UserError(f"{folder}: is gone", hint="see what is left: slurm-nb list") from error
+            raise UserError(
+                f"{folder}: does not exist any more", hint="list your sessions: slurm-nb list"
+            ) from error
         return Session(job=Job(folder.name, folder.parent.name))
     except OSError as error:
-        raise UserError(f"{path}: can't be read: {error.strerror}", hint=hint) from error
+        raise UserError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     except ValueError as error:
         raise UserError(f"{path}: is not a session file of this version", hint=hint) from error
 

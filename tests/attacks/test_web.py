@@ -36,11 +36,11 @@ REST: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("what", REST)
 def test_rest_without_token(trial: Trial, what: str) -> None:
-    """Call REST (files, kernels, terminals, shutdown) on the node without a token: 403 or login."""
+    """Call REST (files, kernels, terminals, shutdown) on the node without a token: not served."""
     (answer,) = trial.target.as_mallory(REST[what])
 
-    assert answer["status"] != 0, answer
-    trial.verdict(answer["status"] < 300, answer, on_plain=False)
+    assert answer["status"] != 0 or trial.target.kind == "slurm-nb", answer
+    trial.verdict(0 < answer["status"] < 300, answer, on_plain=False)
 
 
 @pytest.mark.parametrize("shape", ["wrong", "prefix", "empty", "longer", "password"])
@@ -60,7 +60,7 @@ def test_wrong_tokens(trial: Trial, shape: str) -> None:
         {"path": _channel(trial.target), "headers": {**UPGRADE, **header}},
     )
 
-    got = [answers[number]["status"] < 300 for number in (0, 1, 2, 5, 6)]
+    got = [0 < answers[number]["status"] < 300 for number in (0, 1, 2, 5, 6)]
     trial.verdict(any(got), answers, on_plain=False)
 
 

@@ -1,10 +1,10 @@
-"""What is shown is shown whole, and steers no terminal."""
+"""Text is shown whole, and steers no terminal."""
 
 from __future__ import annotations
 
 import pytest
 
-from slurm_nb.cli.console import table, visible
+from slurm_nb.cli.console import bold, link, table, visible
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,46 @@ def test_a_table_has_aligned_columns_and_one_line_a_row() -> None:
         "longer  b",
         "x       y\\nz  \\x1b[2J",
     ]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Make stdout a terminal with hyperlinks."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return monkeypatch
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_shows_bold_text_and_hyperlinks() -> None:
+    """The two lines to copy stand out, and a click opens the URL."""
+    assert bold("ssh") == "\x1b[1mssh\x1b[0m"
+    assert link("http://x") == "\x1b]8;;http://x\x1b\\\x1b[1mhttp://x\x1b[0m\x1b]8;;\x1b\\"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", ""), ("TERM", None)]
+)
+def test_a_terminal_without_styles_gets_plain_text(
+    terminal: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    """NO_COLOR and a dumb terminal are respected."""
+    if value is None:
+        terminal.delenv(name)
+    else:
+        terminal.setenv(name, value)
+
+    assert (bold("ssh"), link("http://x")) == ("ssh", "http://x")
+
+
+def test_a_terminal_without_hyperlinks_gets_none(terminal: pytest.MonkeyPatch) -> None:
+    """The Linux console would print the sequence."""
+    terminal.setenv("TERM", "linux")
+
+    assert link("http://x") == bold("http://x")
+
+
+def test_a_file_gets_plain_text() -> None:
+    """A program that reads stdout finds only the command."""
+    assert (bold("ssh"), link("http://x")) == ("ssh", "http://x")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from slurm_nb.scheduler.job import Job
+from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 from tests.fakes import GONE_WHEN_CANCELLED, NAMED, Run, calls, running, shown
@@ -48,10 +50,10 @@ def test_a_command_opens_the_state_directory_once(
 @pytest.mark.parametrize(
     "command", ["status", "tunnel-cmd", "url", "logs", "wait", "audit", "open"]
 )
-@pytest.mark.parametrize("words", [[], ["7", "--last"], ["7", "8"]])
+@pytest.mark.parametrize("words", [["7", "--last"], ["7", "8"]])
 @pytest.mark.usefixtures("slurm")
-def test_one_session_must_be_named(run: Run, command: str, words: list[str]) -> None:
-    """By its job id or name, or as the last one; not twice, and not at all is nothing."""
+def test_no_more_than_one_session_can_be_named(run: Run, command: str, words: list[str]) -> None:
+    """By its job id or name, or as the last one, but not both."""
     assert run(command, *words).code == 2
 
 
@@ -67,7 +69,7 @@ def test_a_session_is_cancelled_by_id_name_or_as_the_last(
 
     said = run("cancel", *words)
 
-    assert (said.code, said.err) == (0, "cancelled job 7\n")
+    assert (said.code, said.err) == (0, "Cancelled job 7.\n")
     assert calls(slurm, "scancel") == ["7"]
 
 
@@ -81,5 +83,50 @@ def test_cancel_all_of_a_cluster_leaves_the_others(
     elsewhere, here = run("cancel", "--all", "-M", "big"), run("cancel", "--all", "-M", "hpc")
 
     assert (elsewhere.code, elsewhere.err) == (0, "")
-    assert (here.code, here.err) == (0, "cancelled job 7\n")
+    assert (here.code, here.err) == (0, "Cancelled job 7.\n")
     assert calls(slurm, "scancel") == ["7"]
+
+
+@pytest.mark.parametrize("command", ["status", "tunnel-cmd", "url", "logs"])
+@pytest.mark.usefixtures("slurm")
+def test_without_a_job_id_the_only_active_session_is_used(
+    run: Run, store: Store, command: str
+) -> None:
+    """Most users have one session at a time."""
+    running(store, NAMED)
+
+    assert run(command).code == 0
+
+
+@pytest.mark.parametrize("command", ["status", "tunnel-cmd", "url", "open", "logs"])
+def test_without_a_job_id_several_active_sessions_are_named(
+    run: Run, store: Store, slurm: AddProgram, command: str
+) -> None:
+    """The user chooses by id or name."""
+    running(store, NAMED)
+    running(store, Session(job=Job("8", "hpc")))
+    slurm("squeue", f"{shown('RUNNING')}; {shown('RUNNING', job_id='8')}")
+
+    said = run(command)
+
+    assert (said.code, said.out) == (1, "")
+    assert "you have 2 active sessions: 7 (analysis), 8" in said.err
+
+
+def test_without_a_job_id_a_session_that_has_ended_meanwhile_does_not_count(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """slurm-nb queries Slurm before it calls the choice ambiguous."""
+    running(store, NAMED)
+    running(store, Session(job=Job("8", "hpc")))
+    slurm("squeue", f"{shown('RUNNING')}; {shown('TIMEOUT', job_id='8')}")
+
+    assert run("status").out.startswith("Job:       7 (analysis)")
+
+
+def test_without_a_session_there_is_a_command_to_start_one(run: Run) -> None:
+    """The hint is the next step."""
+    said = run("status")
+
+    assert (said.code, said.out) == (1, "")
+    assert "you have no active session\n  start one: slurm-nb submit" in said.err

@@ -8,6 +8,7 @@ import pytest
 
 from slurm_nb.cli.progress import WaitingLine
 from slurm_nb.scheduler.job import JobState, Phase
+from tests.fakes import SEVEN
 
 PENDING = JobState(Phase.PENDING, "PENDING", "Priority")
 RUNNING = JobState(Phase.RUNNING, "RUNNING")
@@ -15,7 +16,7 @@ RUNNING = JobState(Phase.RUNNING, "RUNNING")
 
 def test_without_a_terminal_only_news_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     """A log of the wait has a line for each change, and not one for each second."""
-    line = WaitingLine("7")
+    line = WaitingLine(SEVEN)
     for second in range(30):
         line.show(None if second < 3 else PENDING, float(second))
     line.show(RUNNING, 30.0)
@@ -35,7 +36,7 @@ def test_without_a_terminal_a_long_wait_still_shows_life(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In an hour of waiting a line comes now and then."""
-    line = WaitingLine("7")
+    line = WaitingLine(SEVEN)
     for second in range(3600):
         line.show(PENDING, float(second))
 
@@ -63,7 +64,7 @@ def test_on_a_terminal_the_line_is_live(monkeypatch: pytest.MonkeyPatch) -> None
     """One line that counts the seconds, is overwritten, and leaves nothing behind."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    line = WaitingLine("7")
+    line = WaitingLine(SEVEN)
     for tenth in range(30):
         line.show(PENDING, tenth / 10)
     line.clear()
@@ -78,7 +79,7 @@ def test_a_reason_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
 
-    WaitingLine("7").show(JobState(Phase.PENDING, "PENDING", "a\x1b[2Jb\nc"), 1.0)
+    WaitingLine(SEVEN).show(JobState(Phase.PENDING, "PENDING", "a\x1b[2Jb\nc"), 1.0)
 
     assert "\x1b[2J" not in terminal.written
     assert "\\x1b[2J" in terminal.written

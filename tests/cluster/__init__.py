@@ -16,7 +16,13 @@ from .host import CommandError, Host, Terminal, run_here
 from .machine import missing
 from .release import RELEASES, ReleaseError, own_release
 from .slurm import POOR_ACCOUNT, REFUSED_ACCOUNT
-from .software import Environment, InstallError, ensure_environment, ensure_tools
+from .software import (
+    Environment,
+    InstallError,
+    ensure_environment,
+    ensure_oldest,
+    ensure_tools,
+)
 
 __all__ = [
     "POOR_ACCOUNT",
@@ -31,6 +37,7 @@ __all__ = [
     "StartError",
     "Terminal",
     "ensure_environment",
+    "ensure_oldest",
     "ensure_tools",
     "missing",
     "own_release",

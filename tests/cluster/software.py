@@ -22,6 +22,8 @@ from .layout import laptop_srv
 from .release import Release, cache_folder, ensure_release, locked, own_release
 
 TOOLS = ("selenium>=4.30",)
+OLDEST = ("notebook==7.0.0", "jupyterlab==4.0.2", "jupyter_server==2.4.0", "ipykernel")
+"""The oldest Jupyter whose pages show the session."""
 
 _INSTALL_S = 1200.0
 _MARK = "placed-from"
@@ -79,6 +81,12 @@ def ensure_tools(cluster: Cluster, requirements: Sequence[str] = TOOLS) -> Envir
     """Installs what drives a browser on the laptop as /srv/tools."""
     _place(_laptop(cluster), "tools", requirements)
     return Environment(Path("/srv/tools"))
+
+
+def ensure_oldest(cluster: Cluster) -> Environment:
+    """Installs the oldest Jupyter as /srv/oldest."""
+    _place(_Place(cluster.state / "srv", cluster.release), "oldest", OLDEST)
+    return Environment(Path("/srv/oldest"))
 
 
 def wheel_requirements(wheel: Path) -> list[str]:

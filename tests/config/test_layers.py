@@ -87,7 +87,7 @@ def test_a_file_that_others_may_change_is_not_read(files: Files, run: Run, mode:
     result = run("submit", "--dry-run")
 
     assert result.code == 1
-    assert f"{files.user_path} can be changed by other users" in result.err
+    assert f"other users can change {files.user_path}" in result.err
     assert f"chmod go-w {files.user_path}" in result.err
 
 
@@ -104,7 +104,7 @@ def test_a_file_of_another_user_is_not_read(files: Files, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"partition = '\xff'", "not text in UTF-8"), (None, "is not a file")]
+    ("content", "words"), [(b"partition = '\xff'", "not UTF-8 text"), (None, "is not a file")]
 )
 def test_what_is_no_text_file_is_told(
     files: Files, run: Run, content: bytes | None, words: str
@@ -250,28 +250,31 @@ def test_an_option_that_can_be_repeated_is_a_list(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('\ntime = "2h"', ":2: --time '2h': not a time limit"),
+        ('\ntime = "2h"', ":2: --time '2h': is not a time limit"),
         ('listen = "sock"', ":1: listen: 'sock' is not one of 'port', 'socket'"),
         ("local-port = 80", ":1: --local-port 80"),
         ("wait-timeout = -1", ":1: wait-timeout: -1 is not in the range x>=0"),
-        ('auth = "password"', ":1: --auth password: there is no password"),
-        ('sbatch-options = ["--array=1-9"]', ":1: sbatch option '--array=1-9' can't be passed"),
-        ('idle-timeout = "soon"', ":1: --idle-timeout 'soon': not a time limit"),
+        ('auth = "password"', ":1: --auth password: you have not set a password"),
+        ('sbatch-options = ["--array=1-9"]', ":1: slurm-nb cannot pass '--array=1-9' to sbatch"),
+        ('idle-timeout = "soon"', ":1: --idle-timeout 'soon': is not a time limit"),
         ("cpus-per-task = 0", ":1: --cpus-per-task 0: must be 1 or more"),
-        ('mem = "lots"', ":1: --mem 'lots': not a size"),
-        ('gpus = "few"', ":1: --gpus 'few': not a number of GPUs"),
+        ('mem = "lots"', ":1: --mem 'lots': is not a size"),
+        ('gpus = "few"', ":1: --gpus 'few': is not a number of GPUs"),
         ('job-name = " "', ":1: --job-name ' ': is empty"),
-        ('account = "a\\nb"', ":1: --account 'a\\nb': holds a newline"),
+        ('account = "a\\nb"', ":1: --account 'a\\nb': contains a newline"),
         ('notebook-dir = "/no/such"', ":1: --notebook-dir '/no/such': there is no such directory"),
         ('env = "-x"', ":1: --env '-x': must not begin with a dash"),
         ('env = "~nobody.such/x"', ":1: --env '~nobody.such/x': there is no such user"),
         ('module = [""]', ":1: --module '': is empty"),
         ('container = ""', ":1: --container '': is empty"),
-        ('template = "none.such"', ":1: --template 'none.such': there is no template of this name"),
+        (
+            'template = "none.such"',
+            ":1: --template 'none.such': there is no template with this name",
+        ),
         ('template = "/none.such"', ":1: --template '/none.such': there is no such file"),
-        ('login-host = "a b"', ":1: --login-host 'a b': not a host name"),
-        ('route = "jump"\ntls = true', ":1, {file}:2: --tls without --route direct"),
-        ('env = "/e"\ncontainer = "/i"', ":1, {file}:2: --env and --container exclude each other"),
+        ('login-host = "a b"', ":1: --login-host 'a b': is not a host name"),
+        ('route = "jump"\ntls = true', ":1, {file}:2: --tls needs --route direct"),
+        ('env = "/e"\ncontainer = "/i"', ":1, {file}:2: --env and --container cannot be combined"),
         ('[profiles.unused]\nui = "x"', ":2: ui: 'x' is not one of"),
         ('route = "direct"\nlisten = "socket"', ":2, {file}:1: --listen socket and --route direct"),
     ],
@@ -298,12 +301,12 @@ def test_a_flags_own_mistake_is_not_laid_on_a_file(files: Files, run: Run) -> No
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("SLURM_NB_SUBMIT_TIME", "2h", "SLURM_NB_SUBMIT_TIME: --time '2h': not a time limit"),
+        ("SLURM_NB_SUBMIT_TIME", "2h", "SLURM_NB_SUBMIT_TIME: --time '2h': is not a time limit"),
         ("SLURM_NB_SUBMIT_CPUS_PER_TASK", "x", "SLURM_NB_SUBMIT_CPUS_PER_TASK: 'x' is not a"),
         ("SLURM_NB_SUBMIT_LOGIN_HOST", "-x", "SLURM_NB_SUBMIT_LOGIN_HOST: --login-host"),
         ("SLURM_NB_SUBMIT_TLS", "maybe", "SLURM_NB_SUBMIT_TLS: 'maybe' is not a valid boolean"),
-        ("SLURM_NB_SUBMIT_SBATCH_OPTIONS", "'a", "SLURM_NB_SUBMIT_SBATCH_OPTIONS: \"'a\" can't be"),
-        ("SLURM_NB_SUBMIT_PARTITON", "x", "SLURM_NB_SUBMIT_PARTITON: there is no such option"),
+        ("SLURM_NB_SUBMIT_SBATCH_OPTIONS", "'a", 'SLURM_NB_SUBMIT_SBATCH_OPTIONS: "\'a" cannot be'),
+        ("SLURM_NB_SUBMIT_PARTITON", "x", "SLURM_NB_SUBMIT_PARTITON: submit has no such option"),
     ],
 )
 def test_a_wrong_variable_is_named(
@@ -384,7 +387,7 @@ def test_locked_words_for_sbatch_are_told_where_they_were_typed(files: Files, ru
 
     result = run("submit", "--dry-run", "--", "--exclusive")
 
-    assert "but what follows -- says --exclusive" in result.err
+    assert "but the options after -- says --exclusive" in result.err
 
 
 def test_a_profile_without_a_name_is_one(files: Files, run: Run) -> None:
@@ -417,7 +420,7 @@ def test_config_shows_every_value_and_where_it_comes_from(
     files.user('[profiles.x]\ntime = "60"\n')
     monkeypatch.setenv("SLURM_NB_SUBMIT_MEM", "4G")
 
-    result = run("config", "--profile", "x")
+    result = run("config", "--profile", "x", "--all")
 
     rows = {line.split()[0]: line.split()[1:] for line in result.out.splitlines()}
     site, user = str(files.site_path), str(files.user_path)
@@ -496,7 +499,10 @@ def test_config_init_writes_what_slurm_says(files: Files, run: Run) -> None:
     assert '#   yours: project\n# account = "project"\n' in text
     assert '#   yours: normal, long\n# qos = "normal"\n' in text
     assert '# partition = "main"\n' in text
-    assert "at most 60; the default; nodes (CPUs, MiB, GPUs): 8 8000 gpu:2" in one_line
+    assert (
+        "time limit 60, default NONE; the default; nodes with 8 CPUs, 8000M of memory, gpu:2"
+        in one_line
+    )
 
 
 @pytest.mark.usefixtures("a_slurm")
@@ -509,7 +515,7 @@ def test_config_init_never_replaces_a_file_unasked(files: Files, run: Run) -> No
 
     kept = files.user_path.with_name("config.toml.bak").read_text(encoding="utf-8")
     assert (refused.code, forced.code) == (1, 0)
-    assert "is there already, so nothing was written" in refused.err
+    assert "already exists, so nothing was written" in refused.err
     assert before == kept == "time = 5"
 
 
@@ -524,7 +530,7 @@ def test_every_line_that_config_init_wrote_can_be_taken(files: Files, run: Run) 
     values = json.loads(run("config", "--json").out)["values"]
 
     unset = [each["key"] for each in values if each["file"] != str(files.user_path)]
-    assert unset == ["profile", "dry-run", "json"]
+    assert unset == ["profile", "open", "dry-run", "json"]
 
 
 def test_config_init_can_replace_a_broken_file(files: Files, run: Run, program: AddProgram) -> None:
@@ -593,3 +599,27 @@ def test_a_profile_is_part_of_no_file_alone(files: Files) -> None:
 
     assert choose_profile(config, "x").in_force["partition"].value == "a"
     assert "partition" not in choose_profile(config, None).in_force
+
+
+def test_config_shows_only_what_is_set(files: Files, run: Run) -> None:
+    """33 lines of defaults would hide the five that matter; --all shows them."""
+    nothing = run("config")
+    files.user('ui = "lab"')
+    some, everything = run("config"), run("config", "--all")
+
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "Nothing is set. Show the defaults with: slurm-nb config --all\n" in nothing.err
+    assert [line.split()[0] for line in some.out.splitlines()] == ["OPTION", "ui"]
+    assert "\nlisten " in everything.out
+
+
+def test_config_as_json_is_one_object_even_if_a_rule_is_violated(files: Files, run: Run) -> None:
+    """The values and the error together."""
+    files.site('locked = ["ui"]')
+    files.user('ui = "lab"')
+
+    result = run("config", "--json")
+
+    answer = json.loads(result.out)
+    assert (answer["exit_code"], result.code) == (1, 1)
+    assert answer["values"]

@@ -68,7 +68,7 @@ def test_gpus_are_counted_in_gres_too() -> None:
 @pytest.mark.parametrize("word", ["--mem=1T", "--mem", "--me=1T", "--mem-per-cpu=1T", "-m1T", "-m"])
 def test_what_is_ruled_does_not_go_past_slurm_nb_to_sbatch(word: str) -> None:
     """Neither long nor short, nor shortened, nor per CPU."""
-    with pytest.raises(UserError, match=rf"'{word}' can't be passed on: {FILE}:3 rules"):
+    with pytest.raises(UserError, match=rf"'{word}' cannot be passed on: {FILE}:3 restricts"):
         check(
             limited("mem", "4G"),
             option("mem", None, short="-m"),
@@ -80,7 +80,7 @@ def test_what_is_ruled_does_not_go_past_slurm_nb_to_sbatch(word: str) -> None:
 def test_a_short_option_behind_others_in_one_word_is_seen(word: str) -> None:
     """sbatch takes `-H -t6` as `-Ht6`, too; the value of another option is none."""
     time = option("time", None, short="-t")
-    with pytest.raises(UserError, match=f"'{word}' can't be passed on"):
+    with pytest.raises(UserError, match=f"'{word}' cannot be passed on"):
         check(limited("time", "5"), time, option("sbatch-options", (word,)))
     check(limited("time", "5"), time, option("sbatch-options", ("-Jt6",)))
 
@@ -91,7 +91,7 @@ def test_a_short_option_behind_others_in_one_word_is_seen(word: str) -> None:
 )
 def test_a_maximum_of_gpus_is_not_passed_by(word: str, cure: str) -> None:
     """All the names by which sbatch gives GPUs are counted among slurm-nb's own options alone."""
-    with pytest.raises(UserError, match=f"'{word}' can't be passed on") as caught:
+    with pytest.raises(UserError, match=f"'{word}' cannot be passed on") as caught:
         check(limited("gpus", "2"), option("gpus", None), option("sbatch-options", (word,)))
 
     assert caught.value.hint.endswith(f": {cure}")

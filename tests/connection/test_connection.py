@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from slurm_nb.connection.connection import tunnel_of
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login, find_login, login_addresses
 from slurm_nb.connection.tunnel import default_local_port
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name, write_private
@@ -17,6 +17,7 @@ from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
+from tests.conftest import AddProgram
 
 TOKEN = "ab" * 32
 READY = Ready("c1", 40123, "/lab")
@@ -105,3 +106,38 @@ def test_environment_variables_do_not_name_the_user(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, "mallory")
 
     assert user_name() == pwd.getpwuid(os.geteuid()).pw_name
+
+
+@pytest.mark.parametrize(
+    ("resolved", "host"),
+    [({"c1", "n01"}, "c1"), ({"n01"}, "n01"), ({"10.1.0.1"}, "10.1.0.1"), (set(), "c1")],
+)
+def test_the_printed_node_is_one_that_the_login_node_resolves(
+    store: Store,
+    program: AddProgram,
+    monkeypatch: pytest.MonkeyPatch,
+    resolved: set[str],
+    host: str,
+) -> None:
+    """Slurm's name of a node may be none of a host: NodeHostName and NodeAddr are tried."""
+
+    def getaddrinfo(name: str, _port: int) -> list[str]:
+        if name not in resolved:
+            raise socket.gaierror
+        return [name]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    program("scontrol", "echo NodeName=c1 NodeAddr=10.1.0.1 NodeHostName=n01")
+    session = saved(store, Session(job=Job("7", "hpc")))
+
+    command = tunnel_of(session, READY, store, Login("login")).command
+
+    assert command.endswith(f"@{host}")
+
+
+def test_the_login_nodes_addresses_end_with_the_one_that_the_user_came_in_by() -> None:
+    """That one may be of an outer network; none is the loopback."""
+    found = login_addresses({"SSH_CONNECTION": "203.0.113.9 50000 203.0.113.5 22"})
+
+    assert found[-1] == "203.0.113.5"
+    assert not [address for address in found if address.startswith("127.")]

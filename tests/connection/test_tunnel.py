@@ -230,7 +230,7 @@ def test_a_local_port_out_of_range_is_refused(port: int) -> None:
 @pytest.mark.parametrize("port", FETCH_BAD_PORTS)
 def test_a_local_port_that_browsers_refuse_is_refused(port: int) -> None:
     """The user is told before the browser shows ERR_UNSAFE_PORT."""
-    with pytest.raises(UserError, match=f"--local-port {port}: browsers refuse this port"):
+    with pytest.raises(UserError, match=f"--local-port {port}: browsers block this port"):
         check_local_port(port)
 
 

@@ -41,6 +41,7 @@ class Story:
     start: float = 1_000_000.0
     asked: list[float] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
+    silent: list[float] = field(default_factory=list)
     shown: list[tuple[str | None, float]] = field(default_factory=list)
 
     def wait(self, timeout_s: float | None = None, stale: Ready | None = None) -> Ready | JobState:
@@ -54,6 +55,7 @@ class Story:
             timeout_s=timeout_s,
             stale=stale,
             clock=Clock(now=lambda: self.time, sleep=self._sleep),
+            silent=lambda _state: self.silent.append(self.waited),
         )
 
     @property
@@ -277,3 +279,20 @@ def test_lines_that_nothing_proves_do_not_hold_the_wait_for_ever(story: MakeStor
         tale.wait()
 
     assert 125 <= tale.waited < 130
+
+
+def test_a_job_that_runs_without_output_is_told_once(tmp_path: Path) -> None:
+    """The node may have another home; after two minutes that is said, and the wait continues."""
+    story = Story(tmp_path / "log", {600.0: STARTED + READY}, {0.0: PENDING, 60.0: RUNNING})
+
+    assert story.wait() == WHERE
+    (told,) = story.silent
+    assert 60 + 120 <= told < 60 + 120 + 45
+
+
+def test_a_job_with_output_is_not_told_to_have_none(tmp_path: Path) -> None:
+    """However long Jupyter takes to start."""
+    story = Story(tmp_path / "log", {30.0: STARTED, 900.0: READY}, {0.0: RUNNING})
+
+    assert story.wait() == WHERE
+    assert story.silent == []

@@ -349,3 +349,14 @@ def test_the_page_has_a_row_for_every_sentence() -> None:
 
     assert len({see for see, _, _ in page}) >= 30
     assert not [row for row in page if "{" in "".join(row) or not all(row)]
+
+
+def test_a_job_that_ran_without_output_here_may_have_written_elsewhere() -> None:
+    """A home that the node does not share; seen late, the output may still come."""
+    told = explain("7", FAILED, Progress(), [])
+
+    assert told.cause == "unknown"
+    assert told.text == "the job ran, but its output did not reach this host"
+    assert (
+        "c1 may have another file system at the state directory: set `SLURM_NB_HOME`" in told.cure
+    )

@@ -1,6 +1,7 @@
 """Runs on the laptop: Chromium opens NB_URL, then the notebook NB_PATH, and runs its cells.
 
-Prints {"listing": ..., "output": ..., "url": ...} and leaves a picture in NB_PICTURE.
+Prints {"login": ..., "listing": ..., "output": ..., "url": ...} and leaves pictures in NB_PICTURE
+and, of the login page, in NB_PICTURE.login.png. With NB_PASSWORD it tries a wrong one first.
 """
 
 import json
@@ -13,6 +14,7 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM = [
@@ -66,9 +68,14 @@ def main() -> None:
         try:
             wait = WebDriverWait(driver, 60, 0.1, [WebDriverException])
             driver.get(os.environ["NB_URL"])
+            login = []
             if os.environ.get("NB_PASSWORD"):
-                field = wait.until(lambda d: d.find_element(By.ID, "password_input"))
-                field.send_keys(os.environ["NB_PASSWORD"], Keys.ENTER)
+                for password in ("wrong", os.environ["NB_PASSWORD"]):
+                    field = wait.until(lambda d: d.find_element(By.ID, "password_input"))
+                    login += texts(driver, "body")
+                    driver.save_screenshot(f"{os.environ['NB_PICTURE']}.login.png")
+                    field.send_keys(password, Keys.ENTER)
+                    wait.until(staleness_of(field))
             listing = wait.until(lambda d: texts(d, ".jp-DirListing-itemText"))
             url = driver.current_url
 
@@ -81,7 +88,8 @@ def main() -> None:
             raise
         finally:
             driver.quit()
-    print(json.dumps({"listing": listing, "output": output, "url": url}))  # noqa: T201  its answer
+    seen = {"login": login, "listing": listing, "output": output, "url": url}
+    print(json.dumps(seen))  # noqa: T201  its answer
 
 
 main()

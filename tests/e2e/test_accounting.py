@@ -61,9 +61,9 @@ def test_cancelling_a_forgotten_job_is_no_error(alice: Scientist) -> None:
 
 
 def test_an_account_that_the_database_does_not_know_is_refused(alice: Scientist) -> None:
-    """Slurm's own refusal, without a plugin's help, is shown with exit code 3; no job is left."""
+    """Exit code 3 with the accounts of the user; no job is left."""
     said = alice.slurm_nb("submit", "-A", "unheardof")
 
     assert said.exit_code == 3
-    assert "Invalid account or account/partition combination specified" in said.stderr
+    assert "you cannot use account " in said.stderr
     assert alice.squeue("%i") == []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster
+from tests.cluster.users import ALICE
 from tests.e2e.scientist import STATE, Scientist
 
 # Started by a kernel, so a process of the job's; prints when it is there.
@@ -25,6 +26,10 @@ print(child.pid)
 EVERYWHERE = "import socket; s = socket.create_server(('', 0))"
 ON_LOOPBACK = "import socket; s = socket.create_server(('127.0.0.1', 0))"
 ABSTRACT = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('\\0spoiled'); s.listen()"
+ON_UDP = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 0))"
+DATAGRAMS = (
+    "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('\\0spoiled')"
+)
 IN_TMP = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('/tmp/spoiled'); s.listen()"
 
 
@@ -36,12 +41,46 @@ def alice(cluster: Cluster) -> Iterator[Scientist]:
     scientist.clean_up()
 
 
+# An extension of hers, that does in the server what a test says, and has a route for everybody.
+EXTENSION = """
+from jupyter_server.serverapp import ServerApp
+before = ServerApp.init_webapp
+def init_webapp(app):
+    before(app)
+    from tornado import web
+    class Do(web.RequestHandler):
+        def check_xsrf_cookie(self):
+            pass
+        def post(self):
+            exec(self.request.body, {"app": app})
+    class Leaky(web.RequestHandler):
+        def get(self):
+            self.write("leak")
+    app.web_app.add_handlers(".*$", [("/do", Do), ("/leaky", Leaky)])
+ServerApp.init_webapp = init_webapp
+"""
+
+
 @pytest.fixture(scope="module")
 def spoilt(alice: Scientist) -> dict[str, Any]:
     """One session, that tests spoil and mend."""
+    path = alice.home / ".jupyter/jupyter_server_config.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(EXTENSION)
+    os.chown(path, ALICE.uid, ALICE.uid)
     record = alice.submit()
+    path.unlink()
     run(alice, record, "print(1)")
     return record
+
+
+def in_server(alice: Scientist, record: dict[str, Any], code: str) -> None:
+    """Run Python in the session's server, where `app` is the ServerApp."""
+    header = f"Authorization: token {alice.token(record['job_id'])}"
+    url = f"http://127.0.0.1:{record['port']}/do"
+    alice.cluster.hosts[record["node"]].run(
+        ["curl", "-sf", "-H", header, "--data-binary", code, url], user="alice"
+    )
 
 
 def run(alice: Scientist, record: dict[str, Any], code: str) -> str:
@@ -137,7 +176,7 @@ def test_a_readable_token_fails(alice: Scientist, spoilt: dict[str, Any]) -> Non
         said = alice.slurm_nb("audit", spoilt["job_id"])
 
     assert (said.exit_code, said.stdout) == (1, "")
-    assert "token can be changed or read by other users" in said.stderr
+    assert "token is open to other users" in said.stderr
     assert failures(alice, spoilt["job_id"]) == {}
 
 
@@ -189,6 +228,8 @@ def test_a_session_that_is_not_the_users_is_refused(
         (EVERYWHERE, "TCP listeners", "0.0.0.0:"),
         (ON_LOOPBACK, "TCP listeners", "127.0.0.1:"),
         (ABSTRACT, "UNIX sockets", "@spoiled"),
+        (DATAGRAMS, "UNIX sockets", "@spoiled"),
+        (ON_UDP, "UDP sockets", "0.0.0.0:"),
         (IN_TMP, "UNIX sockets", "/tmp/spoiled"),
     ],
 )
@@ -243,31 +284,61 @@ def test_an_open_directory_on_the_node_fails(alice: Scientist, spoilt: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "line"),
+    ("change", "line"),
     [
-        ("token", False, "authentication"),
-        ("identity_provider_class", "hub.Auth", "authentication"),
-        ("allow_origin", "*", "guards against other sites"),
-        ("disable_check_xsrf", True, "guards against other sites"),
-        ("kernel_transport", "tcp", "kernel transport"),
-        ("sock", "/tmp/other", "server's own address"),
-        ("versions", {"tornado": "6.4.2"}, "versions"),
+        ("app.identity_provider.token = ''", "authentication"),
+        ("app.web_app.settings['allow_origin'] = '*'", "guards against other sites"),
+        ("app.web_app.settings['disable_check_xsrf'] = True", "guards against other sites"),
+        ("app.kernel_manager.allowed_message_types = []", "debugger"),
+        ("app.sock = '/tmp/other'", "server's own address"),
     ],
 )
-def test_a_server_that_reports_something_unsafe_fails(
-    alice: Scientist, spoilt: dict[str, Any], name: str, value: object, line: str
+def test_a_setting_that_was_changed_later_fails(
+    alice: Scientist, spoilt: dict[str, Any], change: str, line: str
 ) -> None:
-    """What the kit reported is compared with what is safe, one line for each matter."""
-    path = server(alice, spoilt)[1] / "settings.json"
-    before = path.read_text()
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.write_text(json.dumps({**json.loads(before), name: value}))
+    """The server is asked now: an extension may have changed it after the session was ready."""
+    mend = (
+        "app.identity_provider.token = app.http_server.request_callback._token.decode();"
+        " app.web_app.settings.update(allow_origin='', disable_check_xsrf=False); app.sock = '';"
+        " app.kernel_manager.allowed_message_types = app.messages"
+    )
+    in_server(alice, spoilt, "app.messages = list(app.kernel_manager.allowed_message_types)")
+    in_server(alice, spoilt, change)
     try:
         failed = failures(alice, spoilt["job_id"])
     finally:
-        path.write_text(before)
+        in_server(alice, spoilt, mend)
 
-    assert list(failed) == [line]
+    assert sorted(failed) == sorted([line, "settings in effect"])
+    assert failures(alice, spoilt["job_id"]) == {}
+
+
+def test_a_route_that_asks_for_nothing_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """The audit tries every route that the server knows, in case something took the door away."""
+    in_server(
+        alice,
+        spoilt,
+        "app.door, app.http_server.request_callback = app.http_server.request_callback,"
+        " app.web_app",
+    )
+    try:
+        failed = failures(alice, spoilt["job_id"])
+    finally:
+        in_server(alice, spoilt, "app.http_server.request_callback = app.door")
+
+    assert sorted(failed) == ["routes without a token", "settings in effect"]
+    assert "/leaky -> 200" in failed["routes without a token"]
+
+
+def test_a_process_that_hides_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """It keeps others from seeing what it holds; the kernel's tables show whose it is."""
+    hide = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); "  # PR_SET_DUMPABLE
+    with child(alice, spoilt, hide + EVERYWHERE) as pid:
+        failed = failures(alice, spoilt["job_id"])
+
+    assert sorted(failed) == ["TCP listeners", "processes that hide"]
+    assert "0.0.0.0:" in failed["TCP listeners"]
+    assert f"process {pid} (" in failed["processes that hide"]
 
 
 def test_a_session_with_a_password_passes(alice: Scientist) -> None:

@@ -93,15 +93,25 @@ def test_a_cell_runs_in_a_real_browser(alice: Scientist, ui: str, way: list[str]
 
 @pytest.mark.usefixtures("work")
 def test_with_a_password_the_url_holds_no_secret(alice: Scientist) -> None:
-    """The password that `slurm-nb password` was told opens the page; only its hash is stored."""
+    """The password that `slurm-nb password` asked for opens the page, which says so; only its hash
+    is stored.
+    """
     alice.cluster.login.run(
         ["slurm-nb", "password"], user="alice", stdin_text=f"{PASSWORD}\n{PASSWORD}\n"
     )
 
     record = alice.submit("--notebook-dir", "work", "-w", "c1", "--auth", "password")
 
+    seen = _see(alice, record, "notebook", PASSWORD)
+
     assert "?" not in record["url"]
     assert (alice.state / "password").read_text().startswith("argon2:")
-    assert (
-        _see(alice, record, "notebook", PASSWORD)["output"] == f"node c1 - job {record['job_id']}"
-    )
+    assert seen["output"] == f"node c1 - job {record['job_id']}"
+    first, second = seen["login"]
+    assert "the password that you set with slurm-nb password on the login node" in first
+    assert "oken" not in first
+    assert "Wrong password." in second
+    assert "Wrong password." not in first
+    if "SLURM_NB_PICTURES" in os.environ:
+        picture = alice.cluster.laptop.root / "tmp/notebook.png.login.png"
+        shutil.copy(picture, Path(os.environ["SLURM_NB_PICTURES"]) / "login.png")

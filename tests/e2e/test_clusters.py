@@ -72,7 +72,7 @@ def test_every_command_follows_to_the_cluster_of_the_session(alice: Scientist) -
     assert seen["output"] == f"{NAME} {record['job_id']}\n"
     assert tunnel.stdout == record["tunnel_command"] + "\n"
     assert audit.exit_code == 0, audit
-    assert cancel.stderr == f"cancelled job {record['job_id']}\n"
+    assert cancel.stderr == f"Cancelled job {record['job_id']}.\n"
     assert _jobs(alice, NAME) == []
     assert _jobs(alice, "testbed") == before
 
@@ -92,7 +92,7 @@ def test_two_sessions_of_one_id_are_told_apart_by_their_cluster(alice: Scientist
     assert "-M " in unclear.stderr
     assert "cluster testbed" in shown[0]
     assert f"cluster {NAME}" in shown[1]
-    assert cancel.stderr == f"cancelled job {there}\n"
+    assert cancel.stderr == f"Cancelled job {there}.\n"
     assert _jobs(alice, NAME) == []
     assert there in _jobs(alice, "testbed")
 
@@ -107,7 +107,7 @@ def test_the_variable_counts_at_submission_only(alice: Scientist) -> None:
 
     assert json.loads(tunnel.stdout) == record
     assert record["cluster"] == NAME
-    assert cancel.stderr == f"cancelled job {record['job_id']}\n"
+    assert cancel.stderr == f"Cancelled job {record['job_id']}.\n"
 
 
 def test_a_flag_beats_the_variable(alice: Scientist) -> None:
@@ -126,7 +126,7 @@ def test_a_lost_answer_is_looked_for_on_the_clusters_that_were_named(alice: Scie
 
     record = json.loads(said.stdout)
     assert _jobs(alice, record["cluster"]) == [record["job_id"]]
-    assert "looking whether the job exists" in said.stderr
+    assert "checking whether the job exists" in said.stderr
 
 
 def test_a_cluster_that_nobody_knows_is_refused(alice: Scientist) -> None:

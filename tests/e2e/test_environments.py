@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,7 @@ from tests.cluster.container import (
     remove_image,
 )
 from tests.cluster.packages import install_on, place_package, remove_from
-from tests.e2e.scientist import Scientist
+from tests.e2e.scientist import SSH_CONNECTION, Scientist
 
 _FETCH_S = 1200
 """For packages and images, the first time."""
@@ -111,7 +113,7 @@ def test_variables_of_setup_are_not_the_scripts(alice: Scientist) -> None:
 
     assert seen[5] == job_id
     assert ended.exit_code == 0
-    assert "the line of --setup failed: false" in failed.stderr
+    assert "the --setup line failed: false" in failed.stderr
     assert sorted(path.name for path in runs.iterdir()) == ["precious", "token"]
     assert alice.run_folders() == []
     assert alice.processes("c1").count("slurm_nb") == 0
@@ -246,9 +248,7 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, pa
         said = alice.slurm_nb("submit", "--module", "no/such", "-w", "c1")
 
     assert said.exit_code == 4
-    assert "slurm-nb: Jupyter cannot start: the module no/such can't be loaded on c1: " in (
-        said.stderr
-    )
+    assert "slurm-nb: Jupyter cannot start: cannot load the module no/such on c1: " in (said.stderr)
     assert "module avail" in said.stderr
 
 
@@ -259,15 +259,17 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, pa
     ("words", "text", "cure"),
     [
         (["--module", "x"], "there is no command `module` on c", "--setup"),
-        (["--env", "/no/such"], "the environment /no/such is not there on c", "the nodes see"),
-        (["--env", "nowhere"], "there is no conda environment named nowhere on c", "--env /PATH"),
-        (["--env", "/home/alice/.ssh"], "has no bin/python3 on c", "--env"),
+        (["--env", "/no/such"], "the environment /no/such does not exist on c", "share"),
+        (["--env", "nowhere"], "there is no conda environment named nowhere on c", "--env DIR"),
         (["--container", "/no.sif"], "there is neither apptainer nor singularity on c", "--module"),
-        (["--setup", "false 'it is'"], "the line of --setup failed: false 'it is'", "|| true"),
-        (["--setup", "echo 'half"], "the line of --setup failed: echo 'half", "|| true"),
-        (["--setup", "exit 3"], "for --setup, --module or --env ended the job script on c", "exit"),
+        (["--setup", "false 'it is'"], "the --setup line failed: false 'it is'", "|| true"),
+        (["--setup", "echo 'half"], "the --setup line failed: echo 'half", "|| true"),
+        (
+            ["--setup", "exit 3"],
+            "the lines of --setup, --module or --env ended the job script on c",
+            "exit",
+        ),
         (["--python", "/no/python"], "there is no Python interpreter /no/python on c", "--python"),
-        (["--python", "/usr/bin/python3"], "has no jupyter_server", "-m pip install"),
         (["--python", "/usr/bin/false"], "/usr/bin/false did not start on c", "--python"),
     ],
 )
@@ -296,17 +298,169 @@ def test_a_jupyter_that_cannot_be_imported_is_told(alice: Scientist) -> None:
 
     assert said.exit_code == 4
     assert (
-        "slurm-nb: Jupyter cannot start: notebook of /srv/venv/bin/python can't be imported on"
+        "slurm-nb: Jupyter cannot start: cannot import notebook of /srv/venv/bin/python on"
         " c1: ImportError: libssl.so.3: cannot open shared object file\n"
     ) in said.stderr
 
 
-def test_a_notebook_directory_that_cannot_be_written_is_told(alice: Scientist) -> None:
-    """Before a server starts in which nothing could be saved."""
-    said = alice.slurm_nb("submit", "--notebook-dir", "/srv")
+def test_a_course_that_can_only_be_read_opens_with_a_note(alice: Scientist) -> None:
+    """It is told before the queue; the notebooks there run."""
+    said = alice.slurm_nb("submit", "--json", "--notebook-dir", "/srv")
+
+    assert said.exit_code == 0, said
+    assert "Note: you cannot write to /srv, so save notebooks elsewhere\n" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "cure"),
+    [
+        (["--container", "/home/alice/no.sif"], "'/home/alice/no.sif' does not exist", "ls /home"),
+        (["--env", "/home/alice/.ssh"], "has no bin/python3", "virtual or conda"),
+        (["--python", "/usr/bin/python3"], "does not have jupyter_server 2.0 or later", "--env"),
+    ],
+)
+def test_what_this_host_knows_is_told_before_the_queue(
+    alice: Scientist, words: list[str], text: str, cure: str
+) -> None:
+    """One sentence and its cure, and no job."""
+    said = alice.slurm_nb("submit", *words)
+
+    assert said.exit_code == 1
+    assert text in said.stderr
+    assert cure in said.stderr
+    assert "Submitted" not in said.stderr
+    assert alice.squeue("%i") == []
+
+
+# --- whose Jupyter runs ---
+
+
+def test_a_module_without_python_does_not_change_whose_jupyter_runs(alice: Scientist) -> None:
+    """`--module cuda/12`: slurm-nb's own starts, and the user is told why."""
+    cuda = {"cuda/12": "#%Module1.0\nsetenv WHO cuda\nprepend-path PATH /srv/cuda/bin\n"}
+    with module_site(alice.cluster, "environment-modules", cuda):
+        said = alice.slurm_nb("submit", "--json", "--module", "cuda/12", "-w", "c1")
+        assert said.exit_code == 0, said
+        record = json.loads(said.stdout)
+        seen = json.loads(cell_of(alice, record, SHOW))
+
+    assert seen[0] == "/srv/venv/bin/python"
+    assert seen[4] == "cuda"
+    assert (
+        "Note: slurm-nb starts its own Jupyter (/srv/venv/bin/python): the module cuda/12 brings"
+        " no Python\n"
+    ) in said.stderr
+
+
+def make_old_env(alice: Scientist, *, kernel: bool) -> str:
+    """An environment with notebook 6.4.12 and no jupyter_server."""
+    path = "/home/alice/old"
+    make = ["/usr/bin/python3", "-m", "venv", "--without-pip", path]
+    alice.cluster.login.run(make, user="alice")
+    (site,) = (alice.home / "old").glob("lib/python3*/site-packages")
+    info = site / "notebook-6.4.12.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: notebook\nVersion: 6.4.12\n")
+    (site / "notebook").mkdir()
+    theirs = alice.cluster.state / "srv/venv/lib" / site.parent.name / "site-packages"
+    for each in theirs.iterdir() if kernel else ():
+        if not each.name.startswith(("notebook", "jupyter_server", "jupyterlab")):
+            (site / each.name).symlink_to(f"/{each.relative_to(alice.cluster.state)}")
+    return path
+
+
+def test_an_old_environment_becomes_a_kernel_of_slurm_nbs_own_jupyter(alice: Scientist) -> None:
+    """Everything that is missing is told before the queue and once, and the session works."""
+    env = make_old_env(alice, kernel=True)
+    try:
+        said = alice.slurm_nb("submit", "--json", "--env", env, "-w", "c1")
+        assert said.exit_code == 0, said
+        record = json.loads(said.stdout)
+        seen = json.loads(cell_of(alice, record, SHOW))
+        audit = alice.slurm_nb("audit", record["job_id"])
+    finally:
+        shutil.rmtree(alice.home / "old")
+
+    assert seen[:3] == [f"{env}/bin/python3", env, "c1"]
+    before = said.stderr.partition("Submitted job")[0]
+    assert (
+        f"Note: {env}/bin/python3 cannot run Jupyter Notebook: it does not have jupyter_server 2.0"
+        " or later; its notebook is 6.4.12, and 7.0 or later is needed; slurm-nb will start its"
+        " own Jupyter, with this one as a kernel\n"
+    ) in before
+    assert f"which runs {env}/bin/python3 as a kernel" in said.stderr
+    assert audit.exit_code == 0, audit
+
+
+def test_an_environment_without_a_kernel_is_told_before_the_queue(alice: Scientist) -> None:
+    """With the command that adds one, by a tool that the environment has."""
+    env = make_old_env(alice, kernel=False)
+    try:
+        said = alice.slurm_nb("submit", "--env", env)
+    finally:
+        shutil.rmtree(alice.home / "old")
+
+    assert said.exit_code == 1
+    assert "its notebook is 6.4.12, and 7.0 or later is needed" in said.stderr
+    assert "own Jupyter with it as a kernel: " in said.stderr or "install into" in said.stderr
+    assert "Submitted" not in said.stderr
+
+
+# --- what the login shell and the home bring ---
+
+
+def test_limits_of_the_login_shell_do_not_reach_the_job(alice: Scientist) -> None:
+    """`ulimit -t 60` on the login node would end a kernel after a minute of work."""
+    limited = "ulimit -t 60 -v 8000000; exec slurm-nb submit --json -w c1"
+    done = alice.cluster.login.run(
+        ["bash", "-c", limited], user="alice", env=SSH_CONNECTION, timeout_s=90
+    )
+    record = json.loads(done.stdout)
+
+    cell = "import resource as r; print(r.getrlimit(r.RLIMIT_CPU)[0], r.getrlimit(r.RLIMIT_AS)[0])"
+    assert cell_of(alice, record, cell) == "-1 -1\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [("ulimit -S -t 1", "cpu-limit"), ("ulimit -v 60000", "memory-limit")],
+)
+def test_a_limit_of_the_node_is_named_as_the_cause(alice: Scientist, line: str, cause: str) -> None:
+    """Not a missing package, nor a crash."""
+    said = alice.slurm_nb("submit", "--json", "-w", "c1", "--setup", line)
+    (folder,) = (alice.state / "sessions/testbed").iterdir()
+    ended = json.loads((folder / "ended.json").read_text())
+    print(alice.log(folder.name))  # noqa: T201  pytest shows it where a test fails
 
     assert said.exit_code == 4
-    assert "you can't write to the notebook directory /srv" in said.stderr
+    assert ended["cause"] == cause
+
+
+def test_a_home_of_a_lab_group_is_accepted_by_name_and_the_audit_shows_it(
+    alice: Scientist,
+) -> None:
+    """`chmod 2770` with the lab's group: the printed line works as it stands."""
+    group = next(line for line in Path("/etc/group").read_text().splitlines() if ":100:" in line)
+    name = group.partition(":")[0]
+    os.chown(alice.home, -1, 100)
+    alice.home.chmod(0o2770)
+    try:
+        refused = alice.slurm_nb("submit", "-w", "c1")
+        trust = re.search(r"export (SLURM_NB_TRUST)=(\S+);", refused.stderr)
+        assert trust, refused
+        done = alice.slurm_nb("submit", "--json", "-w", "c1", env={trust[1]: trust[2].strip("'")})
+        assert done.exit_code == 0, done
+        audit = alice.slurm_nb(
+            "audit", json.loads(done.stdout)["job_id"], env={trust[1]: trust[2].strip("'")}
+        )
+    finally:
+        alice.home.chmod(0o700)
+        os.chown(alice.home, -1, alice.user.uid)
+
+    assert refused.exit_code == 1
+    assert f"/home/alice can be changed by the group {name}" in refused.stderr
+    assert audit.exit_code == 0
+    assert "accepted by SLURM_NB_TRUST" in audit.stdout
 
 
 def test_a_full_node_is_told(alice: Scientist) -> None:

@@ -229,7 +229,7 @@ def test_a_job_that_waits_on_purpose_is_told_in_words(
     for text in (said.stderr, tunnel.stderr):
         assert f"PENDING ({reason})" in text
         assert help_ in text
-    assert cancel.stderr == f"cancelled job {job_id}\n"
+    assert cancel.stderr == f"Cancelled job {job_id}.\n"
     assert alice.squeue("%i") == [other]
 
 
@@ -341,7 +341,7 @@ def test_a_path_that_the_language_can_not_hold_is_told(alice: Scientist) -> None
 
     assert said.exit_code == 1
     assert "a byte that is not UTF-8" in said.stderr
-    assert "is your locale UTF-8?" in said.stderr
+    assert "check that your locale uses UTF-8" in said.stderr
 
 
 @pytest.mark.usefixtures("locales")
@@ -380,7 +380,7 @@ def test_a_home_with_odd_letters_works(owner: Scientist, listen: str, lang: str)
     assert seen["output"] == f"{ZOE.home}\n"
     assert again.stdout == record["tunnel_command"] + "\n"
     assert audit.exit_code == 0, audit
-    assert cancel.stderr == f"cancelled job {record['job_id']}\n"
+    assert cancel.stderr == f"Cancelled job {record['job_id']}.\n"
 
 
 @pytest.mark.parametrize("owner", [ZOE, ZARA, FIA, TESS], indirect=True, ids=lambda user: user.name)
@@ -424,4 +424,4 @@ def test_a_session_is_found_from_another_login_host(alice: Scientist) -> None:
 
     assert tunnel.stdout == record["tunnel_command"] + "\n"
     assert seen["output"] == "c1\n"
-    assert cancel.stderr == f"cancelled job {record['job_id']}\n"
+    assert cancel.stderr == f"Cancelled job {record['job_id']}.\n"

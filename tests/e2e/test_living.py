@@ -40,10 +40,10 @@ def test_all_sessions_are_seen_named_and_ended(alice: Scientist) -> None:
     assert (records[2]["kernels"], records[2]["idle_s"] < 60) == (0, True)
     assert f"slurm-nb tunnel-cmd {runs}" in running
     assert "its partition is not starting jobs now" in pending
-    assert "number 1 of the 1 jobs that wait there" in pending
+    assert "number 1 of 1 pending jobs in the partition" in pending
     assert f"slurm-nb submit --again {ended}" in over
     assert tunnel.stdout.endswith(" alice@c1\n")
-    assert "forgot 1 session\n" in pruned.stderr
+    assert "Removed 1 session.\n" in pruned.stderr
     assert [line.split()[0] for line in pruned.stdout.splitlines()[1:]] == [waits, runs]
 
 

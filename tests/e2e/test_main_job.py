@@ -49,8 +49,8 @@ def test_submit_tells_the_user_all_that_comes_next(alice: Scientist) -> None:
     said = alice.slurm_nb("submit", "--time", "2:00:00", "-A", "project")
 
     ((job_id, node, end),) = [line.split() for line in alice.squeue("%i %N %e")]
-    assert f"Jupyter runs on {node}, job {job_id}." in said.stdout
-    assert f"Ends:       {end.replace('T', ' ')}" in said.stdout
+    assert f"Jupyter is running on {node} (job {job_id})." in said.stdout
+    assert f"Ends:        {end.replace('T', ' ')[:16]}" in said.stdout
     assert f"slurm-nb tunnel-cmd {job_id}\n" in said.stdout
     assert f"slurm-nb cancel {job_id}\n" in said.stdout
     assert f"Submitted job {job_id}." in said.stderr
@@ -159,7 +159,7 @@ def test_cancel_ends_the_job_and_leaves_no_secret_behind(alice: Scientist) -> No
 
     said = alice.slurm_nb("cancel", record["job_id"])
 
-    assert (said.exit_code, said.stderr) == (0, f"cancelled job {record['job_id']}\n")
+    assert (said.exit_code, said.stderr) == (0, f"Cancelled job {record['job_id']}.\n")
     assert alice.squeue("%i") == []
     assert not (alice.state / "sessions/testbed" / record["job_id"] / "token").exists()
     assert "python" not in alice.processes("c1")
@@ -174,9 +174,7 @@ def test_cancel_all_ends_every_session_and_no_other_job(alice: Scientist) -> Non
     said = alice.slurm_nb("cancel", "--all")
 
     assert said.exit_code == 0
-    assert sorted(said.stderr.split()) == sorted(
-        f"cancelled job {' cancelled job '.join(started)}".split()
-    )
+    assert sorted(said.stderr.splitlines()) == sorted(f"Cancelled job {each}." for each in started)
     assert alice.squeue("%i") == [own.strip()]
 
 

@@ -12,10 +12,11 @@ _CONSOLE = re.compile(r"^```console\n\$ (.*?)\n(.*?)^```", re.MULTILINE | re.DOT
 # What differs from one job to the next.
 _VARIES = [
     (re.compile(r"token=[0-9a-f]{64}"), "token=TOKEN"),
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "TIME"),
+    (re.compile(r"\x1b\[\d*m|\x1b\]8;.*?\x1b\\"), ""),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d"), "TIME"),
     (re.compile(r":127\.0\.0\.1:\d+"), ":127.0.0.1:PORT"),
     (re.compile(r"(-L 127.0.0.1:|http://127.0.0.1:)\d+"), r"\1LOCAL"),
-    (re.compile(r"\b(job|tunnel-cmd|cancel|status) \d+"), r"\1 JOBID"),
+    (re.compile(r"\b(job|wait|tunnel-cmd|cancel|status) \d+"), r"\1 JOBID"),
     (re.compile(r"\bc[12]\b"), "NODE"),
 ]
 

@@ -79,7 +79,7 @@ def test_the_direct_route_binds_the_one_address_that_login_reaches(alice: Scient
     (command,) = [line for line in said.stdout.splitlines() if line.startswith("ssh ")]
     assert "-J" not in command
     assert ":10.98.0.11:" in command
-    assert "knock at 10.98.0.11:" in said.stdout
+    assert "connect to 10.98.0.11:" in said.stdout
 
 
 def test_tls_prints_the_fingerprint_of_the_certificate_that_is_served(alice: Scientist) -> None:
@@ -125,7 +125,7 @@ def test_a_session_whose_files_others_can_change_is_refused(alice: Scientist) ->
     said = alice.slurm_nb("tunnel-cmd", record["job_id"])
 
     assert (said.exit_code, said.stdout) == (1, "")
-    assert "can be changed or read by other users" in said.stderr
+    assert "is open to other users" in said.stderr
 
 
 def test_an_id_that_slurm_has_given_to_another_job_is_not_ours(alice: Scientist) -> None:
@@ -164,3 +164,14 @@ def test_what_forked_children_print_still_reaches_the_cell(alice: Scientist) -> 
         seen = alice.run_cell(record["url"], code)
 
     assert sorted(seen["output"].splitlines()) == ["from a child", "from the kernel"]
+
+
+def test_the_direct_way_needs_no_name_of_the_login_node(alice: Scientist) -> None:
+    """Where the node cannot resolve it, an address that the login node had at submission does."""
+    line = "export SLURM_SUBMIT_HOST=no-such-host.invalid"
+
+    record = alice.submit("-w", "c1", "--route", "direct", "--setup", line)
+
+    assert f":{BOUND['direct'][0]}:" in record["tunnel_command"]
+    with alice.tunnel(record["tunnel_command"]):
+        assert alice.run_cell(record["url"], "print(6 * 7)")["output"] == "42\n"

@@ -163,7 +163,7 @@ def test_a_running_session_is_cancelled(alice: Scientist, earlier: Earlier) -> N
 
     said = alice.slurm_nb("cancel", job_id)
 
-    assert (said.exit_code, said.stderr) == (0, f"cancelled job {job_id}\n")
+    assert (said.exit_code, said.stderr) == (0, f"Cancelled job {job_id}.\n")
     assert alice.squeue("%i") == []
     assert not (alice.state / "sessions/testbed" / job_id / "token").exists()
     assert "python" not in alice.processes("c1")
@@ -260,7 +260,7 @@ def test_old_sessions_that_ended_are_pruned(alice: Scientist, earlier: Earlier) 
 
     said = alice.slurm_nb("list", "--prune")
 
-    assert "forgot 1 session\n" in said.stderr
+    assert "Removed 1 session.\n" in said.stderr
     assert [row[0] for row in _rows(said)] == [waits]
     assert list(alice.state.glob(f"*/*{ended}*")) == []
     assert not (alice.state / "sessions/testbed" / ended).exists()
@@ -294,7 +294,7 @@ def test_an_interrupted_submission_without_a_job_is_reported(
     said = alice.slurm_nb("list")
 
     assert said.exit_code == 0
-    assert "a submission of " in said.stderr
+    assert "A submission at " in said.stderr
     assert json.loads(note.read_text())["script"] in said.stderr
     assert note.exists()
 
@@ -313,7 +313,7 @@ def test_a_requeued_session_comes_back(alice: Scientist, earlier: Earlier) -> No
     with alice.tunnel(record["tunnel_command"]):
         seen = alice.run_cell(record["url"], WHERE)
 
-    assert "put back in the queue" in status["Before"]
+    assert "the job ran and was requeued" in status["Before"]
     assert (tunnel.exit_code, tunnel.stdout) == (5, "")
     assert record["local_port"] == old["local_port"]
     assert seen["page_status"] == 200

@@ -20,8 +20,9 @@ TERMINAL = Path(__file__).with_name("terminal_client.py").read_text(encoding="ut
 BROWSER = Path(__file__).with_name("notice_client.py").read_text(encoding="utf-8")
 FETCH = """
 import json, sys, urllib.error, urllib.request
-url, token = sys.argv[1:]
-request = urllib.request.Request(url, headers={"Authorization": "token " + token} if token else {})
+url, token, method = sys.argv[1:]
+headers = {"Authorization": "token " + token} if token else {}
+request = urllib.request.Request(url, headers=headers, method=method)
 try:
     with urllib.request.urlopen(request, timeout=20) as answer:
         print(json.dumps([answer.status, json.load(answer)]))
@@ -35,7 +36,7 @@ atexit.register(lambda: pathlib.Path({path!r}).write_text("clean"))
 print("ready")
 """
 MEMORY = 900 << 20
-NOTICES = "slurm-nb/notices"
+SESSION = "slurm-nb/session"
 
 
 def progress(alice: Scientist, job_id: str) -> Progress:
@@ -72,10 +73,12 @@ def marked(alice: Scientist, name: str) -> Path:
     return path
 
 
-def fetched(alice: Scientist, record: dict[str, Any], token: str, path: str) -> list[Any]:
+def fetched(
+    alice: Scientist, record: dict[str, Any], token: str, path: str, method: str = "GET"
+) -> list[Any]:
     """Status and answer, as the laptop gets them; the tunnel must be up."""
     url = f"http://127.0.0.1:{record['local_port']}/{path}"
-    done = alice.cluster.laptop.run(["python3", "-c", FETCH, url, token], user="lea")
+    done = alice.cluster.laptop.run(["python3", "-c", FETCH, url, token, method], user="lea")
     answer: list[Any] = json.loads(done.stdout)
     return answer
 
@@ -149,9 +152,12 @@ def test_the_end_of_the_time_limit_is_told_and_clean(alice: Scientist) -> None:
         code = AT_EXIT.format(path="/home/alice/clean")
         assert alice.run_cell(record["url"], code)["output"] == "ready\n"
         wait_until(lambda: progress(alice, job_id).warnings)
-        strangers = fetched(alice, record, "", NOTICES)
+        strangers = [
+            fetched(alice, record, "", f"{SESSION}{end}", method)
+            for method, end in (("GET", ""), ("POST", "/extend"), ("GET", "/end"))
+        ]
         before = fetched(alice, record, alice.token(job_id), "api/status")
-        hers = fetched(alice, record, alice.token(job_id), NOTICES)
+        hers = fetched(alice, record, alice.token(job_id), SESSION)
         after = fetched(alice, record, alice.token(job_id), "api/status")
 
     state = ending(alice, job_id, 120)
@@ -161,8 +167,13 @@ def test_the_end_of_the_time_limit_is_told_and_clean(alice: Scientist) -> None:
     assert warning.kind == "time"
     assert "this session ends in " in warning.text
     assert f"slurm-nb: {warning.text}" in alice.log(job_id)
-    assert strangers == [403, None]
-    assert hers == [200, {"notices": [{"id": 1, "kind": "time", "text": warning.text}]}]
+    assert strangers == [[403, None]] * 3
+    status, seen = hers
+    (notice,) = seen["notices"]
+    assert status == 200
+    assert (notice["kind"], notice["text"]) == ("time", warning.text)
+    assert (seen["job_id"], seen["ended"]) == (job_id, None)
+    assert 0 <= seen["seconds_left"] <= 60
     assert before == after, "to ask for them is no activity"
     assert (state, mark.read_text()) == ("TIMEOUT", "clean")
     assert said.stopping == Stopping("time", "the time limit was reached")
@@ -250,7 +261,7 @@ def test_memory_is_warned_of_and_a_killed_kernel_named(alice: Scientist) -> None
         )
         alice.run_cell(record["url"], code, notebook="work/<b>big</b>.ipynb", leave_at="more")
         wait_until(lambda: "was killed" in str(progress(alice, job_id).warnings))
-        page = fetched(alice, record, alice.token(job_id), NOTICES)
+        page = fetched(alice, record, alice.token(job_id), SESSION)
         shown = see(alice, record)
 
     warnings = progress(alice, job_id).warnings
@@ -262,5 +273,8 @@ def test_memory_is_warned_of_and_a_killed_kernel_named(alice: Scientist) -> None
         f" more: slurm-nb submit --again {job_id} --mem 2G"
     )
     assert f"slurm-nb: {warnings[-1].text}" in shown, "as text, whatever is in it"
-    assert [each["text"] for each in page[1]["notices"]] == [each.text for each in warnings]
+    # The warning before it has gone with the memory that is free again.
+    assert page[1]["notices"][-1]["text"] == warnings[-1].text
+    assert page[1]["memory"]["limit"] == MEMORY
+    assert 0 < page[1]["memory"]["used"] < MEMORY
     assert alice.squeue("%i %T") == [f"{job_id} RUNNING"]

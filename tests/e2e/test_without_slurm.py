@@ -29,7 +29,7 @@ def test_a_local_session_lives_on_and_is_reached_and_cancelled(alice: Scientist)
     assert record["job_id"].startswith("local-")
     assert seen["output"] == "login\n"
     assert again.stdout == record["tunnel_command"] + "\n"
-    assert cancelled.stderr == f"cancelled job {record['job_id']}\n"
+    assert cancelled.stderr == f"Cancelled job {record['job_id']}.\n"
     assert "notebook" not in alice.processes("login")
     assert _local(alice, "tunnel-cmd", record["job_id"]).exit_code == 4
 
@@ -74,7 +74,7 @@ def test_a_killed_leader_leaves_a_session_that_can_be_cancelled(alice: Scientist
     assert _local(alice, "tunnel-cmd", record["job_id"]).exit_code == 0
     said = _local(alice, "cancel", record["job_id"])
 
-    assert said.stderr == f"cancelled job {record['job_id']}\n"
+    assert said.stderr == f"Cancelled job {record['job_id']}.\n"
     assert "notebook" not in alice.processes("login")
 
 

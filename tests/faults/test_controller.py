@@ -67,15 +67,17 @@ def _check_all(shared: SharedSessions, said: dict[str, Said], reason: str) -> No
         "CANCELLED",
     )
     for name in ("list", "status"):
-        assert f"Slurm does not answer ({reason}" in said[name].stderr, said[name]
-    assert re.search(r"shown is what it said \d+ (s|min) ago, at 20", said["list"].stderr)
-    assert "; shown is what it said at 20" in said["status"].stderr
+        assert f"Slurm does not respond ({reason}" in said[name].stderr, said[name]
+    assert re.search(r"The list shows the states \d+ (s|min) ago, at 20", said["list"].stderr)
+    assert ". This was its state at 20" in said["status"].stderr
     assert said["tunnel-cmd"].stdout == shared.running["tunnel_command"] + "\n"
-    assert f"Whether job {shared.job_id} still runs is not known" in said["tunnel-cmd"].stderr
+    assert (
+        f"Job {shared.job_id} may have ended; Slurm does not respond" in said["tunnel-cmd"].stderr
+    )
     assert said["url"].stdout == shared.running["url"] + "\n"
     assert said["logs"].stdout.count("\n") == 3
     assert shared.running["tunnel_command"] in said["wait"].stdout
-    assert "Ends:       not known, Slurm does not answer now" in said["wait"].stdout
+    assert "Ends:        unknown, because Slurm does not respond" in said["wait"].stdout
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
@@ -156,7 +158,7 @@ def test_without_slurms_commands_what_was_saved_is_told(shared: SharedSessions) 
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        (GARBAGE, "squeue's answer can't be read: 'Welcome! squeue is cached on this cluster"),
+        (GARBAGE, "cannot parse the output of squeue: 'Welcome! squeue is cached on this cluster"),
         (KILLED, "squeue: killed by signal 11"),
     ],
     ids=["garbage", "killed"],
@@ -178,7 +180,7 @@ def test_a_squeue_that_says_nothing_of_use_ends_no_session(
     assert rows(listed)[shared.job_id] == "RUNNING"
     told_by_sacct = shared.alice.cluster.accounting
     for said in (listed, status):
-        assert told_by_sacct or f"Slurm does not answer ({reason}" in said.stderr, said
+        assert told_by_sacct or f"Slurm does not respond ({reason}" in said.stderr, said
     assert status.exit_code == 0
     assert tunnel.stdout == shared.running["tunnel_command"] + "\n"
     assert not (shared.folder(shared.job_id) / "ended.json").exists()
@@ -274,8 +276,8 @@ def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None
     (shared.alice.home / "bin/squeue").unlink()
     for each in said:
         assert each.exit_code == 0, each
-        assert "Slurm takes its time to answer...\n" in each.stderr
-        assert "not known" not in each.stderr
+        assert "Waiting for Slurm to respond...\n" in each.stderr
+        assert "unknown" not in each.stderr
     assert rows(said[0])[job_id] == "RUNNING"
 
 
@@ -327,12 +329,12 @@ def test_a_backup_controller_takes_over(shared: SharedSessions) -> None:
 
     assert record["cluster"] == "pair"
     assert rows(listed) == {job_id: "RUNNING"}
-    assert "does not answer" not in listed.stderr
+    assert "does not respond" not in listed.stderr
     assert tunnel.stdout == record["tunnel_command"] + "\n"
     assert rows(elsewhere)[job_id] == "RUNNING"
-    assert "are for the cluster testbed, and the session is on pair" in elsewhere.stderr
+    assert "are for the cluster testbed, but the session is on pair" in elsewhere.stderr
     assert refused.exit_code == 3
-    assert "are for the cluster testbed, and the session is on pair" in refused.stderr
+    assert "are for the cluster testbed, but the session is on pair" in refused.stderr
     assert (status.exit_code, submit.exit_code, cancel.exit_code) == (0, 0, 0), (submit, cancel)
     assert set(rows(after).values()) == {"CANCELLED"}
     assert len(rows(after)) == 2

@@ -96,7 +96,7 @@ def test_a_session_without_slurmd_is_cancelled_once_slurmd_is_back(alice: Scient
     assert _told(status, "Jupyter").startswith("ending")
     assert tunnel.exit_code == 5
     assert f"job {job_id} is COMPLETING" in tunnel.stderr
-    assert (cancel.returncode, f"cancelled job {job_id}\n" in words) == (0, True), words
+    assert (cancel.returncode, f"Cancelled job {job_id}.\n" in words) == (0, True), words
     assert "CANCELLED (cancelled)" in _row(alice, job_id)
     assert "token" not in _files(alice, job_id)
     assert alice.processes("c1") == ""
@@ -136,7 +136,7 @@ def test_a_session_of_a_node_that_is_set_down_comes_back_on_another(alice: Scien
         wait = alice.slurm_nb("wait", job_id)
         again = _tunnel(alice, job_id)
 
-    assert "it ran, and was put back in the queue" in _told(status, "Before")
+    assert "the job ran and was requeued" in _told(status, "Before")
     assert "its node failed" in _told(status, "Before")
     assert (tunnel.exit_code, tunnel.stdout) == (5, "")
     assert wait.exit_code == 0, wait
@@ -242,7 +242,7 @@ def test_a_preempted_session_comes_back(alice: Scientist) -> None:
     again = _tunnel(alice, job_id)
 
     why = "according to its output, a job with higher priority preempted this one"
-    assert f"put back in the queue: {why}" in _told(status, "Before")
+    assert f"the job ran and was requeued: {why}" in _told(status, "Before")
     assert (tunnel.exit_code, tunnel.stdout) == (5, "")
     assert wait.exit_code == 0, wait
     assert again["local_port"] == record["local_port"]

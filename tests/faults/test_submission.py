@@ -45,7 +45,7 @@ until [ -e "$HOME/bin/go" ]; do sleep 0.02; done
 exec /usr/bin/sbatch "$@"
 """
 STARTED = "after subprocess.Popen 'bash'"
-CUT_OFF = "was cut off, and may still become a job"
+CUT_OFF = "was interrupted and may have created a job"
 
 
 def test_a_kill_at_any_step_of_submit_leaves_no_job_or_one_that_is_listed(
@@ -107,7 +107,7 @@ def test_sbatch_goes_on_when_slurm_nb_is_killed(alice: Scientist) -> None:
     assert late.stderr == ""
     assert list(listed) == alice.squeue("%i")
     (job_id,) = listed
-    assert alice.slurm_nb("cancel", job_id).stderr == f"cancelled job {job_id}\n"
+    assert alice.slurm_nb("cancel", job_id).stderr == f"Cancelled job {job_id}.\n"
     assert alice.squeue("%i") == []
 
 
@@ -121,7 +121,7 @@ def test_a_lost_answer_and_a_dead_squeue_are_told_and_made_good_later(alice: Sci
     assert said.exit_code == 3
     assert "Socket timed out" in said.stderr
     assert "squeue --me -o '%i %o'" in said.stderr
-    assert "before you try again" in said.stderr
+    assert "Before you try again" in said.stderr
     assert list(listed) == alice.squeue("%i")
     assert len(listed) == 1
 
@@ -138,7 +138,7 @@ def test_a_login_node_that_reboots_before_sbatch_got_through_leaves_no_job(
 
     assert (early.exit_code, late.exit_code) == (0, 0)
     assert CUT_OFF in early.stderr
-    assert "no sessions" not in early.stdout
+    assert "You have no sessions" not in early.stdout
     assert listed == {}
     assert alice.squeue("%i") == []
     assert list((alice.state / "jobs").iterdir()) == []
@@ -165,7 +165,7 @@ def test_a_full_disk_is_told_before_anything_is_submitted(alice: Scientist) -> N
         said = alice.slurm_nb("submit", "-p", "closed", env=env)
 
     assert said.exit_code == 1
-    assert "No space left on device" in said.stderr
+    assert "full, or you have reached your quota" in said.stderr
     assert "/home/alice/small" in said.stderr
     assert "Traceback" not in said.stderr
     assert alice.squeue("%i") == []
@@ -233,7 +233,7 @@ def test_a_controller_that_hangs_during_submit_gets_one_job(alice: Scientist) ->
 
     (job_id,) = alice.squeue("%i")
     assert "Socket timed out" in doubt
-    assert "looking whether the job exists all the same" in doubt
+    assert "checking whether the job exists" in doubt
     assert waiting.returncode == 0
     assert f"Submitted job {job_id}." in errors
     assert list(_list(alice)[1]) == [job_id]
@@ -270,7 +270,7 @@ def test_a_read_only_state_directory_is_told_and_does_not_hide_a_session(alice: 
     assert state in said.stderr
     assert listed[0].exit_code == status.exit_code == 0
     assert list(listed[1]) == [job_id]
-    assert (cancelled.exit_code, cancelled.stderr) == (0, f"cancelled job {job_id}\n")
+    assert (cancelled.exit_code, cancelled.stderr) == (0, f"Cancelled job {job_id}.\n")
     assert alice.squeue("%i") == []
 
 

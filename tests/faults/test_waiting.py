@@ -115,7 +115,7 @@ def test_an_output_that_appears_late_is_waited_for(lasting: Lasting) -> None:
         said = _end_of(waiting)
 
     assert missing.exit_code == 5
-    assert "has written nothing yet" in missing.stderr
+    assert "has no output yet" in missing.stderr
     assert said.exit_code == 0
     assert lasting.command in said.stdout
 
@@ -126,7 +126,12 @@ def test_half_a_ready_line_is_no_way_in(lasting: Lasting) -> None:
     middle = text.index("slurm-nb ready: ") + 60
     with lasting.hidden() as log, lasting.awaited() as waiting:
         _write(lasting, log, text[:middle])
-        assert lasting.alice.slurm_nb("status", lasting.job_id).stdout.count("not ready") == 1
+        assert (
+            lasting.alice.slurm_nb("status", lasting.job_id).stdout.count(
+                "starting; to wait for it"
+            )
+            == 1
+        )
         assert waiting.poll() is None
         _write(lasting, log, text)
         said = _end_of(waiting)
@@ -141,10 +146,15 @@ def test_an_output_that_is_truncated_is_read_anew(lasting: Lasting) -> None:
     text = lasting.log.read_text()
     with lasting.hidden() as log, lasting.awaited() as waiting:
         _write(lasting, log, text[: text.index("slurm-nb ready: ")])
-        assert lasting.alice.slurm_nb("status", lasting.job_id).stdout.count("not ready") == 1
+        assert (
+            lasting.alice.slurm_nb("status", lasting.job_id).stdout.count(
+                "starting; to wait for it"
+            )
+            == 1
+        )
         _write(lasting, log, "")
         said = lasting.alice.slurm_nb("status", lasting.job_id)
-        assert f"ready; the way in: slurm-nb tunnel-cmd {lasting.job_id}" in said.stdout
+        assert f"ready; to connect: slurm-nb tunnel-cmd {lasting.job_id}" in said.stdout
         assert waiting.poll() is None
         _write(lasting, log, text)
         said = _end_of(waiting)
@@ -202,7 +212,7 @@ def test_a_wait_outlives_a_controller_that_is_away(alice: Scientist) -> None:
     assert f"job {job_id}: UNKNOWN" in doubt
     assert "Unable to contact slurm controller" in doubt
     assert said.exit_code == 0
-    assert f", job {job_id}." in said.stdout
+    assert f"(job {job_id})." in said.stdout
 
 
 def test_a_frozen_controller_does_not_keep_the_way_in_back(alice: Scientist) -> None:
@@ -218,8 +228,8 @@ def test_a_frozen_controller_does_not_keep_the_way_in_back(alice: Scientist) -> 
             alice.cluster.thaw_slurmctld()
 
     assert said.exit_code == 0
-    assert f"Jupyter runs on c1, job {job_id}." in said.stdout
-    assert "Ends:       not known, Slurm does not answer now" in said.stdout
+    assert f"Jupyter is running on c1 (job {job_id})." in said.stdout
+    assert "Ends:        unknown, because Slurm does not respond" in said.stdout
     assert alice.squeue("%i %T") == [f"{job_id} RUNNING"]
 
 
@@ -264,10 +274,10 @@ def test_however_a_waiting_submit_is_ended_the_wait_is_taken_up_again(alice: Sci
         said = _end_of(waiting)
 
     assert (terminated.exit_code, hung_up) == (143, 129)
-    assert f"Job {job_id} goes on" in terminated.stderr
+    assert f"Job {job_id} keeps running." in terminated.stderr
     assert f"slurm-nb wait {job_id}" in terminated.stderr
     assert said.exit_code == 0
-    assert f"Jupyter runs on c1, job {job_id}." in said.stdout
+    assert f"Jupyter is running on c1 (job {job_id})." in said.stdout
     assert alice.squeue("%i %T") == [f"{job_id} RUNNING"]
 
 
@@ -278,7 +288,7 @@ def test_a_requeued_job_is_followed_to_its_new_node(alice: Scientist) -> None:
         await_that(lambda: "slurm-nb started: " in _log(alice, job_id), "the job has started")
         _read_to(waiting, "RUNNING")
         alice.cluster.login.run(["scontrol", "requeue", job_id])
-        note = _read_to(waiting, "put back into the queue")
+        note = _read_to(waiting, "was requeued and will start again")
         (alice.home / "bin").mkdir(exist_ok=True)
         (alice.home / "bin/go").touch()
         _release_to(alice, job_id, "c2")
@@ -293,7 +303,7 @@ def test_a_requeued_job_is_followed_to_its_new_node(alice: Scientist) -> None:
     second = json.loads(alice.slurm_nb("wait", job_id, "--json").stdout)
     again = alice.slurm_nb("tunnel-cmd", job_id)
 
-    assert f"job {job_id} was put back into the queue" in note
+    assert f"job {job_id} was requeued and will start again" in note
     assert (first["node"], second["node"]) == ("c2", "c1")
     assert second["local_port"] == first["local_port"]
     assert status.exit_code == 0
@@ -324,7 +334,7 @@ def test_a_followed_output_may_shrink_and_ends_with_the_job(alice: Scientist) ->
 
     assert cancelled.exit_code == 0
     assert said.exit_code == 0
-    assert "slurm-nb ended: " in said.stdout
+    assert "slurm-nb: Jupyter ended" in said.stdout
 
 
 def test_ten_terminals_ask_no_more_often_than_one(alice: Scientist) -> None:

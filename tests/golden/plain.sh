@@ -4,29 +4,33 @@
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@900
 
-# Starts Jupyter on this node, and tells slurm-nb in the job's output where it listens.
+# Starts Jupyter on this node, and reports in the job's output where it listens.
 # Needs bash, coreutils, findutils, grep (and openssl for --tls), the Python below, and the kit:
-# slurm-nb's functions and Jupyter settings, put into the state directory when this was printed.
-# The kit is kept for 30 days after its last use; later, print this script again (--dry-run).
-# `sbatch THIS-FILE` works too: `slurm-nb tunnel-cmd JOBID` then prints how to connect.
+# slurm-nb's functions and Jupyter settings, which slurm-nb put into the state directory when it
+# printed this script. slurm-nb keeps the kit for 30 days after its last use; after that, print
+# this script again (--dry-run).
+# `sbatch THIS-FILE` works as well: `slurm-nb tunnel-cmd JOBID` then prints how to connect.
 
 # shellcheck disable=SC2034  # the kit's functions use the variables
-# shellcheck disable=SC1090,SC1091  # what is sourced is on the node
-# shellcheck disable=SC2016,SC1003  # what stands in quotes is meant literally
+# shellcheck disable=SC1090,SC1091  # sourced files are on the node
+# shellcheck disable=SC2016,SC1003  # quoted text is literal
 set -u
-# Slurm signals 15 minutes before the end (--signal above). Bash would end; note it instead.
+# Slurm signals 15 minutes before the end (--signal above). Note it, as bash would exit.
 slurm_nb_signalled=
 trap 'slurm_nb_signalled=yes' USR1
 
 python=/usr/bin/python3
+slurm_nb_own_python=/opt/slurm-nb/bin/python
+# If the Python of these has no Jupyter, slurm-nb starts its own.
+slurm_nb_brought_by=
 inside=() # with --container: the words that go before the interpreter
 slurm_nb_notebook_dir=/home/alice
 slurm_nb_state_dir=/home/alice/.local/state/slurm-nb
 slurm_nb_kit_dir=$slurm_nb_state_dir/kits/(hash of the kit)
 slurm_nb_node=${SLURMD_NODENAME:-$HOSTNAME}
-node=$slurm_nb_node # for lines of yours and your site
+node=$slurm_nb_node # for your and your site's lines
 
-# Without Slurm (--cluster local) the arguments are the job's id and, after it, when the job ends.
+# Without Slurm (--cluster local) the arguments are the job's id and the time when the job ends.
 if [ $# -gt 0 ]; then
   slurm_nb_cluster=local
   slurm_nb_job_id=$1
@@ -36,12 +40,12 @@ else
   slurm_nb_job_id=${SLURM_JOB_ID:?run this script with sbatch}
 fi
 
-# The session's directory, which only you can read: Jupyter's token will be there.
+# The session's directory, which only you can read; Jupyter's token goes there.
 slurm_nb_session_dir=$slurm_nb_state_dir/sessions/$slurm_nb_cluster/$slurm_nb_job_id
 (umask 077 && mkdir -p "$slurm_nb_session_dir") || exit 1
 chmod 700 "${slurm_nb_session_dir%/*}" "$slurm_nb_session_dir" # a default ACL beats the umask
 chmod 600 "$slurm_nb_state_dir/jobs/${slurm_nb_job_id}_0_log.out" 2>/dev/null
-# An earlier job of the same id may have left its files there: they are not this submission's.
+# An earlier job with the same id may have left files there, which are not of this submission.
 slurm_nb_submission='' # empty when you print this script
 if [ "$(cat "$slurm_nb_session_dir/submission" 2>/dev/null)" != "$slurm_nb_submission" ]; then
   rm -f "$slurm_nb_session_dir"/{nonce,ended.json,witness.json}
@@ -51,52 +55,54 @@ if [ "$(cat "$slurm_nb_session_dir/submission" 2>/dev/null)" != "$slurm_nb_submi
   rm -f "$slurm_nb_session_dir"/{token,open.html,activity.json}
   mv "$slurm_nb_session_dir/submission.new" "$slurm_nb_session_dir/submission" || exit 1
 fi
-# The token of an earlier run, before the job was requeued, must open nothing any more.
+# A token from before the job was requeued must open nothing.
 rm -f "$slurm_nb_session_dir/token" "$slurm_nb_session_dir/open.html" \
   "$slurm_nb_session_dir/activity.json"
 
 # slurm-nb reads the lines `slurm-nb WHAT: {...}` of the job's output. They carry this random
-# number, so that nothing a notebook prints can pass for one of them. A requeued run keeps it.
+# number, so that a notebook cannot print such a line. A requeued run keeps it.
 if [ ! -s "$slurm_nb_session_dir/nonce" ]; then
   (umask 077 && od -An -v -tx1 -N16 /dev/urandom | tr -d ' \n' >"$slurm_nb_session_dir/nonce.new") || exit 1
   chmod 600 "$slurm_nb_session_dir/nonce.new"
   mv "$slurm_nb_session_dir/nonce.new" "$slurm_nb_session_dir/nonce" || exit 1
 fi
 slurm_nb_nonce=$(cat "$slurm_nb_session_dir/nonce")
-slurm_nb_tell() { # slurm_nb_tell started|failed|stopping|ended MORE-JSON
+slurm_nb_tell() { # slurm_nb_tell started|notice|failed|stopping|ended MORE-JSON
   printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "submission": "%s", "nonce": "%s"%s}\n' \
     "$1" "$slurm_nb_cluster" "$slurm_nb_job_id" "$slurm_nb_submission" "$slurm_nb_nonce" "$2"
 }
 slurm_nb_tell started ", \"began_at\": $(date +%s)"
 
-# Use the kit only if it is all there and unchanged: its name is the hash of SHA256SUMS.
+# Use the kit only if it is complete and unchanged: its name is the hash of SHA256SUMS.
 if ! (cd "$slurm_nb_kit_dir" && [ "$(sha256sum <SHA256SUMS)" = "${PWD##*/}  -" ] &&
   sha256sum --check --status SHA256SUMS && [ "$(printf '%s ' *)" = 'SHA256SUMS slurm_nb_kit ' ]); then
-  slurm_nb_text="the kit ${slurm_nb_kit_dir##*/} is missing or damaged, as seen from $slurm_nb_node"
-  slurm_nb_cure="submit again; if you kept the script, print it again: slurm-nb submit --dry-run"
+  slurm_nb_text="the kit ${slurm_nb_kit_dir##*/} is missing or damaged on $slurm_nb_node"
+  slurm_nb_cure="submit again, or print a script that you kept again: slurm-nb submit --dry-run"
   slurm_nb_tell failed ", \"text\": \"$slurm_nb_text\", \"cure\": \"$slurm_nb_cure\", \"known\": true"
   slurm_nb_tell ended ', "exit_code": 1'
   exit 1
 fi
 . "$slurm_nb_kit_dir/slurm_nb_kit/functions.sh"
 
-# From here on the job cleans up after itself; make its private directory on this node.
+# From here on the job cleans up after itself. Create its private directory on this node.
 slurm_nb_begin "$@"
 
 # The environment that Jupyter runs in.
 slurm_nb_enter_environment
 
-slurm_nb_leave_environment # and find the interpreter
+slurm_nb_leave_environment # and finds the interpreter
 
 
-# Tell the kit what was asked for; kernels do not get to see these variables.
-export SLURM_NB_UI=notebook SLURM_NB_IDLE_TIMEOUT_S=3600
+# Pass the options to the kit; kernels do not see these variables.
+export SLURM_NB_IDLE_TIMEOUT_S=3600
+export SLURM_NB_UI=notebook
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump
+export SLURM_NB_PEERS=user
 export SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=no
 slurm_nb_hand_over
 
-# Start Jupyter in the kit's directory: a file such as token.py in the user's own directory would
-# be imported in place of Python's. preflight.py looks whether everything that it needs is there.
+# Start Jupyter in the kit's directory: Python would import a file such as token.py in your
+# directory instead of its own. preflight.py checks everything that Jupyter needs.
 cd "$slurm_nb_kit_dir" || exit 1
 ${inside[@]+"${inside[@]}"} "$python" -m slurm_nb_kit.preflight notebook --no-browser &
 slurm_nb_wait_for $! # ends the job with Jupyter's exit code, or Jupyter with the job

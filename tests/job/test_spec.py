@@ -108,7 +108,7 @@ def test_other_times_are_refused(text: str) -> None:
 
 def test_a_time_beyond_slurms_counter_is_refused() -> None:
     """More minutes than Slurm's 32 bits hold are refused with the way to say unlimited."""
-    with pytest.raises(UserError, match="longer than Slurm can count") as caught:
+    with pytest.raises(UserError, match="exceeds Slurm's maximum") as caught:
         job(time=f"{2**32 - 2}")
 
     assert "UNLIMITED" in caught.value.hint
@@ -186,7 +186,7 @@ def test_a_control_character_in_a_path_is_refused(field: str, char: str) -> None
 
 def test_a_control_character_in_an_sbatch_option_is_refused() -> None:
     """What follows `--` can't smuggle a line into the job script either."""
-    with pytest.raises(UserError, match="holds a newline"):
+    with pytest.raises(UserError, match="contains a newline"):
         job(sbatch_options=("--comment=a\n#SBATCH --array=1-99",))
 
 
@@ -258,7 +258,7 @@ def test_an_unknown_ui_is_refused() -> None:
 )
 def test_an_option_that_slurm_nb_stands_on_is_reserved(words: tuple[str, ...]) -> None:
     """Output, array and the like can't be passed on, however they are spelt."""
-    with pytest.raises(UserError, match="can't be passed on") as caught:
+    with pytest.raises(UserError, match="slurm-nb cannot pass") as caught:
         job(sbatch_options=words)
 
     assert any(repr(word) in str(caught.value) for word in words)
@@ -349,10 +349,10 @@ def test_a_spec_does_not_change() -> None:
         ({"module": ("a", "-f")}, "--module '-f': must not begin with a dash"),
         ({"module": ("",)}, "--module '': is empty"),
         ({"setup": (" ",)}, "--setup '': is empty"),
-        ({"setup": ("a\nb",)}, "holds a newline"),
+        ({"setup": ("a\nb",)}, "contains a newline"),
         ({"container": "x.sif"}, "--container 'x.sif': must be an absolute path, or a URI"),
         ({"container": "://x"}, "must be an absolute path, or a URI"),
-        ({"container": "/x.sif", "env": "y"}, "--env and --container exclude each other"),
+        ({"container": "/x.sif", "env": "y"}, "--env and --container cannot be combined"),
     ],
 )
 def test_an_environment_that_can_not_be_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -376,3 +376,11 @@ def test_an_environment_that_can_not_be_is_refused(changes: dict[str, Any], said
 def test_an_environment_is_taken_as_it_is(changes: dict[str, Any]) -> None:
     """Paths, names and URIs reach the job unchanged."""
     assert {name: getattr(job(**changes), name) for name in changes} == changes
+
+
+def test_a_heterogeneous_job_is_refused_in_plain_words() -> None:
+    """sbatch would take it for two jobs."""
+    with pytest.raises(UserError, match="one job, not a heterogeneous one") as caught:
+        JobSpec(notebook_dir=Path("/"), sbatch_options=("-n1", ":", "-n1"))
+
+    assert caught.value.hint == "leave out `:` and the options after it"

@@ -41,6 +41,8 @@ def bash(
         "slurm_nb_nonce": NONCE,
         "slurm_nb_node": "c1",
         "slurm_nb_notebook_dir": "/home/alice",
+        "slurm_nb_own_python": "/srv/venv/bin/python",
+        "slurm_nb_brought_by": "",
         **variables,
     }
     # Not in the environment: the script's are not there either.

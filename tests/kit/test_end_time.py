@@ -15,6 +15,7 @@ from slurm_nb.job.kit import install
 from slurm_nb.job.script import render
 from slurm_nb.job.spec import JobSpec
 from tests.conftest import AddProgram
+from tests.kit.bash import bash
 
 # In place of Jupyter: shows what the kit would find, and ends the job.
 SHOW = (
@@ -116,3 +117,31 @@ def test_nothing_that_waits_for_the_end_outlives_the_job(
         except OSError:
             continue
     assert left == []
+
+
+WATCHED = (
+    "slurm_nb_run_dir={folder}; touch {folder}/python-started;"
+    " trap 'cat {folder}/end-time; kill -KILL $slurm_nb_clock; exit 0' EXIT 2>/dev/null;"
+    " sleep 1 & slurm_nb_wait_for $!"
+)
+
+
+def watched(folder: Path) -> str:
+    """What the kit finds once the job script waits for Jupyter."""
+    return bash(WATCHED.format(folder=folder), folder=folder).stdout
+
+
+def test_the_page_knows_the_end_from_the_start(tmp_path: Path, program: AddProgram) -> None:
+    """One query of Slurm when Jupyter starts; no signal is needed."""
+    program("squeue", f'echo "$SLURM_TIME_FORMAT $*" >>{tmp_path}/asked; date -d "1 day" +%s')
+
+    assert int(watched(tmp_path)) > time.time() + 80000
+    assert (tmp_path / "asked").read_text() == "%s -h -j 7 -o %e\n"
+
+
+@pytest.mark.parametrize("body", ["exit 1", "echo N/A", "echo NONE"])
+def test_a_job_without_a_limit_has_no_end(body: str, tmp_path: Path, program: AddProgram) -> None:
+    """Until Slurm signals, nothing is made up."""
+    program("squeue", body)
+
+    assert watched(tmp_path) == ""

@@ -124,7 +124,7 @@ def test_a_line_that_ends_the_script_is_told(line: str, code: int, tmp_path: Pat
 
     failed, ended = told(done.stdout)
     assert failed["text"] == (
-        f"what runs for --setup, --module or --env ended the job script on c1: exit code {code}"
+        f"the lines of --setup, --module or --env ended the job script on c1: exit code {code}"
     )
     assert ended == {"what": "ended", "exit_code": code}
     assert not Path(done.stdout.splitlines()[0]).exists()
@@ -313,7 +313,7 @@ def test_a_conda_environment_is_found_by_name(tmp_path: Path, where: str) -> Non
     ("name", "text"),
     [
         ("nowhere", "there is no conda environment named nowhere on c1"),
-        ("/no/such", "the environment /no/such is not there on c1"),
+        ("/no/such", "the environment /no/such does not exist on c1"),
         ("/tmp", "the environment /tmp has no bin/python3 on c1"),
     ],
 )
@@ -329,7 +329,7 @@ def test_a_module_that_is_not_loaded_is_told(tmp_path: Path, body: str) -> None:
     """Also where `module` says that it was: Environment Modules 3 and 4 do."""
     text = str(failure(f"module() {{ {body}; }}\nload_module x/1", tmp_path)["text"])
 
-    assert text.startswith("the module x/1 can't be loaded on c1: ")
+    assert text.startswith("cannot load the module x/1 on c1: ")
     assert "nable to locate x" in text or "unknown" in text
 
 
@@ -468,8 +468,8 @@ def test_a_private_key_and_a_certificate_that_browsers_take(
     extensions = dict(zip(lines[at + 1 :: 2], lines[at + 2 :: 2], strict=False))
     assert "Subject: CN = localhost" in lines
     assert extensions["X509v3 Subject Alternative Name:"] == "DNS:localhost, IP Address:127.0.0.1"
-    assert extensions["X509v3 Basic Constraints: critical"] == "CA:TRUE"
-    assert extensions["X509v3 Key Usage: critical"] == "Digital Signature, Certificate Sign"
+    assert extensions["X509v3 Basic Constraints: critical"] == "CA:FALSE"
+    assert extensions["X509v3 Key Usage: critical"] == "Digital Signature"
     assert extensions["X509v3 Extended Key Usage:"] == "TLS Web Server Authentication"
     assert "X509v3 Subject Key Identifier:" in extensions
     assert "of the site" not in shown
@@ -489,4 +489,82 @@ def test_without_openssl_the_job_ends_and_says_so(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "went on" not in done.stdout
-    assert "no certificate can be made on c1" in done.stdout
+    assert "cannot create a certificate on c1" in done.stdout
+
+
+# --- whose Python runs Jupyter ---
+
+
+FIND = """slurm_nb_before=$(slurm_nb_on_path)
+%s
+slurm_nb_find_python; printf 'python=%%s\\n' "$python"
+"""
+
+
+@pytest.fixture
+def pythons(tmp_path: Path) -> dict[str, str]:
+    """A PATH with a python3, and directories with another one and with a jupyter of a third."""
+    for name in ("usr", "module", "wheel", "own"):
+        (tmp_path / name).mkdir()
+    for name in ("usr/python3", "module/python3", "wheel/python3.12", "own/python"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "wheel/bin").mkdir()
+    (tmp_path / "wheel/bin/jupyter").write_text(f"#!{tmp_path}/wheel/python3.12\n")
+    (tmp_path / "wheel/bin/jupyter").chmod(0o755)
+    return {"PATH": f"{tmp_path}/usr:/usr/bin:/bin"}
+
+
+@pytest.mark.parametrize(
+    ("line", "python", "notices"),
+    [
+        ("export CUDA_HOME=/cuda", "own/python", 1),
+        ("PATH={}/module:$PATH", "module/python3", 0),
+        ("export PYTHONPATH=/sw/jupyter", "usr/python3", 0),
+        ("PATH={}/wheel/bin:$PATH", "wheel/python3.12", 0),
+    ],
+)
+def test_a_module_decides_whose_jupyter_runs_only_if_it_brings_a_python(
+    line: str, python: str, notices: int, pythons: dict[str, str], tmp_path: Path
+) -> None:
+    """`--module cuda` changes nothing, and the user is told which Python runs Jupyter and why."""
+    done = bash(
+        FIND % line.format(tmp_path),
+        folder=tmp_path,
+        environ=pythons,
+        slurm_nb_own_python=f"{tmp_path}/own/python",
+        slurm_nb_brought_by="the module cuda/12",
+    )
+
+    assert f"python={tmp_path}/{python}\n" in done.stdout
+    said = [each["text"] for each in told(done.stdout)]
+    own = f"slurm-nb starts its own Jupyter ({tmp_path}/own/python)"
+    assert said == notices * [f"{own}: the module cuda/12 brings no Python"]
+
+
+@pytest.mark.parametrize("name", ["PYTHONHOME", "PYTHONINSPECT", "PYTHONSAFEPATH"])
+def test_a_variable_that_breaks_python_is_unset_and_told(name: str, tmp_path: Path) -> None:
+    """Modules set some of them for their own Python."""
+    code = f'slurm_nb_clean_python; printf "%s\\n" "${{{name}-gone}}"'
+
+    done = bash(code, folder=tmp_path, environ={name: "/sw/python"})
+
+    assert done.stdout.splitlines()[-1] == "gone"
+    (notice,) = told(done.stdout)
+    assert notice["text"] == f"slurm-nb unset {name}=/sw/python, which breaks Jupyter"
+
+
+@pytest.mark.parametrize(("letter", "number"), [("t", 400), ("v", 9000000), ("d", 9000000)])
+def test_soft_limits_of_the_login_shell_are_raised(
+    letter: str, number: int, tmp_path: Path
+) -> None:
+    """Slurm passes them to the job; the node's own limits stay, and are told."""
+    show = f'slurm_nb_raise_limits; printf "%s\\n" "$(ulimit -S -{letter})"'
+
+    soft = bash(f"ulimit -S -{letter} {number}\n{show}", folder=tmp_path)
+    hard = bash(f"ulimit -{letter} {number}\n{show}", folder=tmp_path)
+
+    assert soft.stdout.splitlines()[-1] == "unlimited"
+    assert told(soft.stdout) == []
+    assert hard.stdout.splitlines()[-1] == str(number - (letter == "t"))
+    assert f"(ulimit -{letter})" in str(told(hard.stdout))

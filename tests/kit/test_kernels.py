@@ -104,7 +104,7 @@ def server(folder: Path, *, transport: str = "ipc") -> Any:
     kernel = SimpleNamespace(
         transport=transport, ip=str(folder / "ipc"), shell_port=1, kernel_name="their-kernel"
     )
-    app = SimpleNamespace(notices=[], later=[], stopped=[], kernels={"k1": kernel})
+    app = SimpleNamespace(notices=[], gives_up=[], later=[], stopped=[], kernels={"k1": kernel})
     app.config, app.runtime_dir = Config(), str(folder)
     app.io_loop = SimpleNamespace(call_later=lambda *args: app.later.append(args))
     app.kernel_spec_manager = SimpleNamespace(
@@ -128,6 +128,7 @@ def server(folder: Path, *, transport: str = "ipc") -> Any:
         shutdown_kernel=shutdown_kernel,
         get_kernel=lambda kernel_id: app.kernels[kernel_id],
         list_kernel_ids=lambda: list(app.kernels),
+        add_restart_callback=lambda _id, call, event: app.gives_up.append((event, call)),
         config=Config(),
     )
     return app
@@ -233,7 +234,7 @@ def test_a_kernel_that_is_not_on_unix_sockets_is_stopped(tmp_path: Path, transpo
     """A kernel manager of a site's own that stays on TCP gives no kernel, and says why."""
     app = watched(server(tmp_path, transport=transport))
 
-    with pytest.raises(RuntimeError, match="slurm-nb: this kernel would be open to others"):
+    with pytest.raises(RuntimeError, match="slurm-nb: other users could open this kernel: "):
         start(app)
 
     assert app.stopped == [("k1", {"now": True})]
@@ -246,7 +247,7 @@ def test_a_kernel_whose_sockets_lie_elsewhere_is_stopped(tmp_path: Path, path: s
     app = watched(server(tmp_path))
     app.kernels["k1"].ip = path
 
-    with pytest.raises(RuntimeError, match="this kernel's sockets would be open to others"):
+    with pytest.raises(RuntimeError, match="other users could open this kernel's sockets"):
         start(app)
 
     assert app.stopped == [("k1", {"now": True})]
@@ -295,4 +296,43 @@ def test_a_kernel_that_binds_no_socket_is_told_of(
 
     assert delay == 60.0
     assert len(app.notices) == notices
-    assert all("their-kernel does not listen on UNIX sockets" in text for text in app.notices)
+    assert all("their-kernel does not listen on its UNIX sockets" in text for text in app.notices)
+
+
+@pytest.mark.parametrize(
+    ("argv", "cure"),
+    [
+        ("their-kernel --connect {c}", "use a kernel that supports ZeroMQ's ipc"),
+        ("/usr/bin/apptainer exec x.sif kernel {c}", "apptainer must show it {folder}"),
+    ],
+)
+def test_a_kernel_that_ends_again_and_again_is_named_with_its_cure(
+    tmp_path: Path, argv: str, cure: str
+) -> None:
+    """A kernel that knows only TCP ends at once, long before the minute is over."""
+    app = server(tmp_path)
+    spec = SimpleNamespace(metadata={}, argv=argv.split())
+    app.kernel_spec_manager.get_kernel_spec = lambda _name: spec
+    start(watched(app))
+    ((event, gives_up),) = app.gives_up
+
+    gives_up()
+
+    assert event == "dead"
+    (text,) = app.notices
+    assert text.startswith("kernel their-kernel does not listen on its UNIX sockets")
+    assert cure.format(folder=tmp_path) in text
+
+
+def test_the_kernel_of_an_environment_comes_before_jupyters_own(tmp_path: Path) -> None:
+    """It has the usual name, so the server's own is not offered beside it."""
+    app = server(tmp_path)
+    app.kernel_spec_manager.kernel_dirs = ["/usr/share/jupyter/kernels"]
+
+    kernels.offer(app, str(tmp_path / "kernels"))
+    before = list(app.kernel_spec_manager.kernel_dirs)
+    (tmp_path / "kernels").mkdir()
+    kernels.offer(app, str(tmp_path / "kernels"))
+
+    assert before == ["/usr/share/jupyter/kernels"]
+    assert app.kernel_spec_manager.kernel_dirs == [str(tmp_path / "kernels"), *before]

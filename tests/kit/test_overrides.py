@@ -25,16 +25,22 @@ GUARDS = [
     ("cookie_secret", "0123456789012345"),
     ("cookie_secret_file", "/home/alice/secret"),
     ("local_hostnames", ["localhost", "evil.example"]),
+    ("login_handler_class", "theirs.Login"),
+    ("identity_provider_class", "theirs.Provider"),
+    ("authorizer_class", "theirs.Authorizer"),
+    ("config_file", "/home/alice/x.py"),
+    ("config_file_name", "x"),
     ("ip", "*"),
     ("ip", "::"),
     ("ip", ""),
 ]
 DISARMING: list[tuple[str, str, Any]] = [
-    *((section, *each) for section in ("ServerApp", "NotebookApp") for each in SECRETS + GUARDS),
+    *((section, *each) for section in ("ServerApp", "NotebookApp") for each in SECRETS + GUARDS
+      if section == "ServerApp" or "config_file" not in each[0]),
     *((section, *each) for section in ("IdentityProvider", "PasswordIdentityProvider")
       for each in SECRETS),
     *((section, "transport", "tcp") for section in
-      ("ConnectionFileMixin", "KernelManager", "ServerKernelManager", "TheirKernelManager")),
+      ("ConnectionFileMixin", "KernelManager", "ServerKernelManager")),
     ("KernelManager", "ip", "127.0.0.1"),
     ("ConnectionFileMixin", "ip", "/tmp/open"),
 ]  # fmt: skip
@@ -90,6 +96,17 @@ def test_a_setting_that_lets_others_in_is_told(
     assert f"({path})" in sentence
     assert f"{section}.{setting} = {value!r}" in sentence
     assert "overruled" in sentence
+
+
+@pytest.mark.parametrize("write", [write_py, write_json])
+def test_a_kernel_manager_that_cannot_be_overruled_is_told(tmp_path: Path, write: Any) -> None:
+    """Its kernels are stopped, and so the note does not say that they were put right."""
+    write(tmp_path, "jupyter_server_config", "TheirKernelManager", "transport", "tcp")
+
+    (sentence,) = found(tmp_path)
+
+    assert "sets TheirKernelManager.transport = 'tcp'," in sentence
+    assert sentence.endswith(": its kernels cannot start")
 
 
 @pytest.mark.parametrize("write", [write_py, write_json])
@@ -282,3 +299,15 @@ def test_a_setting_that_was_only_looked_at_is_not_told(tmp_path: Path) -> None:
     )
 
     assert found(tmp_path) == []
+
+
+def test_a_setting_of_notebook_6_that_jupyter_no_longer_reads_is_told(tmp_path: Path) -> None:
+    """notebook_shim passes on what ServerApp knows, and drops the rest without a word."""
+    path = tmp_path / "jupyter_notebook_config.py"
+    path.write_text(
+        "c.NotebookApp.nbserver_extensions = {'x': True}\nc.NotebookApp.terminals_enabled = False\n"
+    )
+
+    (text,) = found(tmp_path)
+    setting = "Jupyter no longer reads NotebookApp.nbserver_extensions"
+    assert text == f"{setting}, which your configuration ({path}) sets"

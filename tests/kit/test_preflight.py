@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from slurm_nb.joblog.events import Failure, read_progress
 from slurm_nb.kit import preflight
+from slurm_nb.kit.environment import packages
 from tests.conftest import NONCE
 
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
@@ -22,8 +27,15 @@ def environ(tmp_path: Path, kit_dir: Path) -> dict[str, str]:
     """What the job script hands over; `fakes` holds a Jupyter that prints what it was given."""
     for name in ("run", "session", "notebooks", "home"):
         (tmp_path / name).mkdir()
-    for name, version in (("jupyter_server", "2.21.0"), ("notebook", "7.5.6")):
+    for name, version in (
+        ("jupyter_server", "2.21.0"), ("notebook", "7.5.6"), ("tornado", "6.5.10")
+    ):  # fmt: skip
         add_package(tmp_path, name, version)
+    server = "class ServerApp:\n    def init_httpserver(self): ...\n    _bind_http_server = None\n"
+    (tmp_path / "fakes/jupyter_server/serverapp.py").write_text(server)
+    (tmp_path / "fakes/tornado/tcpserver.py").write_text(
+        "class TCPServer:\n    add_sockets = None\n"
+    )
     return {
         "PATH": os.environ["PATH"],
         "PWD": str(kit_dir),  # where the tests start it
@@ -43,7 +55,9 @@ def add_package(tmp_path: Path, name: str, version: str) -> Path:
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()
     (package / "app.py").touch()
-    (package / "__main__.py").write_text("import sys; print('started', sys.argv[1:], __name__)")
+    (package / "__main__.py").write_text(
+        "import sys; print('started', sys.argv[1:], __name__); exit(3)"
+    )
     info = tmp_path / f"fakes/{name}-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -83,8 +97,11 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(environ: dict[
     """The interpreter is named, since there may be many."""
     told = failure(environ, "jupyterlab")
 
-    assert told.text == f"{sys.executable} on c1 has no jupyterlab"
-    assert f"{sys.executable} -m pip install jupyterlab" in told.cure
+    assert told.text == (
+        f"{sys.executable} on c1 cannot run Jupyter Lab: it does not have jupyterlab 3.6 or later"
+    )
+    assert "use an environment that you can install into: --env DIR" in told.cure  # no pip with -S
+    assert "use --ui notebook (it has notebook 7.5.6)" in told.cure
 
 
 @pytest.mark.parametrize(
@@ -104,8 +121,8 @@ def test_a_package_that_cannot_be_imported_is_told(
 
     told = failure(environ)
 
-    assert told.text == f"notebook of {sys.executable} can't be imported on c1: {said}"
-    assert "-m pip install notebook" in told.cure
+    assert told.text == f"cannot import notebook of {sys.executable} on c1: {said}"
+    assert "--python PATH or --env DIR" in told.cure
 
 
 @pytest.mark.parametrize(
@@ -128,7 +145,7 @@ def test_a_notebook_directory_that_the_node_lacks_is_told(environ: dict[str, str
 
     told = failure(environ)
 
-    assert told.text == "the notebook directory /no/such is not there on c1"
+    assert told.text == "the notebook directory /no/such does not exist on c1"
     assert "--notebook-dir" in told.cure
 
 
@@ -141,20 +158,21 @@ def test_a_directory_that_takes_no_bytes_is_told(
 
     told = failure(environ)
 
-    assert f"{tmp_path / place}, can't be written on c1: No such file or directory" in told.text
-    assert "quota" in told.cure
+    assert f"{tmp_path / place}, on c1: No such file or directory" in told.text
+    assert told.cure
 
 
-def test_an_interpreter_of_years_ago_is_told_that_it_is_old() -> None:
-    """The file can be read by Python 3.5, and looks at the version before all else."""
-    source = Path(preflight.__file__).read_text(encoding="utf-8")
+@pytest.mark.parametrize("module", [preflight, packages])
+def test_an_interpreter_of_years_ago_is_told_that_it_is_old(module: ModuleType) -> None:
+    """Python 3.5 can read the files, and they check the version first."""
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 5))
-    check = next(
-        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"
-    )
 
-    assert "_check_python" in ast.dump(check.body[1])
+    assert tree.body
     assert "annotations" not in source
+    found = {"python": "/usr/bin/python3", "version": [3, 6]}
+    lacks = packages.lacking(found, "notebook")
+    assert lacks == ["it is Python 3.6, and 3.8 or later is needed"]
 
 
 def test_odd_letters_come_through(environ: dict[str, str]) -> None:
@@ -196,5 +214,226 @@ def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Pat
         check=False,
     )
 
-    assert f"your home, {tmp_path}, can't be written on c1: File too large" in done.stderr
+    assert f"cannot write to your home, {tmp_path}, on c1: File too large" in done.stderr
     assert list(tmp_path.glob(".slurm-nb-probe-*")) == []
+
+
+# --- an environment without a usable Jupyter ---
+
+
+def fall_back(environ: dict[str, str], tmp_path: Path, brought_by: str) -> str:
+    """Have slurm-nb's own Python tell what it was given; its path."""
+    own = tmp_path / "own/bin/python"
+    own.parent.mkdir(parents=True)
+    own.write_text('#!/bin/sh\necho "started by own: $*"; env | grep ^SLURM_NB_OWN\n')
+    own.chmod(0o755)
+    environ.update(SLURM_NB_OWN_PYTHON=str(own), SLURM_NB_BROUGHT_BY=brought_by)
+    for path in (tmp_path / "fakes").glob("notebook*"):
+        shutil.rmtree(path)
+    return str(own)
+
+
+def test_an_environment_without_jupyter_becomes_a_kernel(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """slurm-nb's own Jupyter starts with the same words, and says so, with the cures."""
+    own = fall_back(environ, tmp_path, "the environment /e")
+    add_package(tmp_path, "ipykernel", "7.3.0")
+
+    done = start(environ)
+
+    assert "started by own: -m slurm_nb_kit.preflight notebook --no-browser\n" in done.stdout
+    assert "SLURM_NB_OWN" not in done.stdout
+    first, second = read_progress(done.stdout.splitlines(), who=WHO).notices
+    assert "it does not have notebook 7.0 or later; so slurm-nb starts its own Jupyter" in first
+    assert f"({own}), which runs {sys.executable} as a kernel" in first
+    assert second.startswith("to use the Python of the environment /e: ")
+    kernel = json.loads((tmp_path / "run/kernels/python3/kernel.json").read_text())
+    assert kernel["argv"][:3] == [sys.executable, "-m", "ipykernel_launcher"]
+    assert kernel["display_name"].startswith(f"Python 3.{sys.version_info[1]} (")
+
+
+def test_an_environment_without_a_kernel_is_an_error(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """It is told how to add one."""
+    fall_back(environ, tmp_path, "the environment /e")
+
+    told = failure(environ)
+
+    assert "it does not have notebook 7.0 or later" in told.text
+
+
+def test_a_module_without_jupyter_does_not_stop_slurm_nbs_own(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Whose Jupyter runs is decided by what the module has."""
+    fall_back(environ, tmp_path, "the module python/3.12")
+
+    done = start(environ)
+
+    assert "started by own" in done.stdout
+    first = read_progress(done.stdout.splitlines(), who=WHO).notices[0]
+    assert f"without {sys.executable} as a kernel, because it does not have ipykernel" in first
+    assert not (tmp_path / "run/kernels").exists()
+
+
+def test_an_interpreter_that_was_asked_for_is_never_replaced(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """--python says whose Jupyter runs."""
+    fall_back(environ, tmp_path, "")
+
+    assert "cannot run Jupyter Notebook" in failure(environ).text
+
+
+# --- what saving needs, and other causes ---
+
+
+def test_a_broken_link_where_jupyter_keeps_its_signatures_is_told(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Else Jupyter starts, and saves no notebook."""
+    share = tmp_path / "home/.local/share"
+    share.mkdir(parents=True)
+    (share / "jupyter").symlink_to("/no/such")
+
+    told = failure(environ)
+
+    assert told.text == (
+        f"cannot write to Jupyter's data directory, {share}/jupyter, on c1: {share}/jupyter is a"
+        " link to /no/such, which does not exist"
+    )
+    assert "JUPYTER_DATA_DIR" in told.cure
+
+
+def test_two_problems_are_told_at_once(environ: dict[str, str], tmp_path: Path) -> None:
+    """Nobody waits in a queue twice to learn two things."""
+    environ["SLURM_NB_NOTEBOOK_DIR"] = "/no/such"
+    (tmp_path / "fakes/notebook/app.py").write_text("import nosuch")
+
+    told = failure(environ)
+
+    assert "the notebook directory /no/such does not exist" in told.text
+    assert "cannot import notebook of " in told.text
+    assert "--notebook-dir DIR" in told.cure
+
+
+def test_a_wrong_home_is_named_as_the_cause(environ: dict[str, str]) -> None:
+    """Not the quota of a directory that is no home."""
+    environ["HOME"] = "/no/such"
+
+    home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    assert f"HOME is /no/such, but your home directory is {home}" in failure(environ).cure
+
+
+def test_a_directory_that_can_only_be_read_is_a_notice(
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Courses are."""
+    for name in ("SLURM_NB_SESSION", "SLURM_NB_NONCE"):
+        monkeypatch.setenv(name, environ[name])
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+
+    preflight.check_notebook_dir(str(tmp_path))
+
+    notices = read_progress(capsys.readouterr().out.splitlines(), who=WHO).notices
+    assert notices == (f"you cannot write to {tmp_path}, so save notebooks elsewhere",)
+
+
+def test_an_import_that_runs_out_of_memory_is_no_missing_package(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A limit of the login shell travels into jobs."""
+    (tmp_path / "fakes/notebook/app.py").write_text("raise MemoryError")
+
+    told = failure(environ)
+
+    assert f"{sys.executable} cannot allocate memory for notebook on c1" in told.text
+    assert "ulimit -v unlimited" in told.cure
+
+
+def test_a_class_of_another_environment_is_named(
+    environ: dict[str, str], tmp_path: Path, kit_dir: Path
+) -> None:
+    """The setting, its file, the package and the Python; a real Jupyter refuses to start."""
+    config = tmp_path / "home/.jupyter/jupyter_server_config.py"
+    config.parent.mkdir()
+    config.write_text('c.ServerApp.contents_manager_class = "no_such_package.Manager"\n')
+    (tmp_path / "run/runtime").mkdir(mode=0o700)
+    values = {
+        **dict.fromkeys(("UI", "LISTEN", "ROUTE", "AUTH", "DEBUGGER"), "x"),
+        "IDLE_TIMEOUT_S": "0",
+        "PASSWORD_FILE": "/none",
+    }
+    environ.update({f"SLURM_NB_{name}": value for name, value in values.items()})
+    del environ["PYTHONPATH"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "slurm_nb_kit.preflight", "notebook", "--no-browser"],
+        env={
+            **environ,
+            "JUPYTER_CONFIG_PATH": str(kit_dir / "slurm_nb_kit"),
+            "JUPYTER_RUNTIME_DIR": str(tmp_path / "run/runtime"),
+        },
+        cwd=environ["PWD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    told = read_progress(done.stdout.splitlines(), who=WHO).failure
+    assert told, done
+    assert told.text == (
+        f"your Jupyter configuration ({config}) sets ServerApp.contents_manager_class ="
+        f" 'no_such_package.Manager', and {sys.executable} does not have no_such_package"
+    )
+    assert "use the environment that has it: --env DIR" in told.cure
+
+
+def test_old_packages_in_the_home_that_break_an_import_are_named(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """`pip install --user` of years ago, in a Python that is no virtual environment."""
+    user = tmp_path / f"user/lib/python3.{sys.version_info[1]}/site-packages"
+    user.mkdir(parents=True)
+    (user / "oldlib.py").write_text("")
+    (tmp_path / "fakes/notebook/app.py").write_text("from oldlib import new_name")
+    environ["PYTHONUSERBASE"] = str(tmp_path / "user")
+    python = Path(sys.base_prefix, f"bin/python3.{sys.version_info[1]}")
+
+    done = subprocess.run(
+        [python, "-m", "slurm_nb_kit.preflight", "notebook"],
+        env=environ,
+        cwd=environ["PWD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    told = read_progress(done.stdout.splitlines(), who=WHO).failure
+    assert told, done
+    assert f"{user} has oldlib, which Python prefers" in told.text
+    assert told.cure.startswith("ignore ~/.local: --setup 'export PYTHONNOUSERSITE=1'; or ")
+
+
+def test_in_a_container_nothing_is_to_be_installed(environ: dict[str, str], tmp_path: Path) -> None:
+    """An image cannot be written, and slurm-nb's own Python is outside."""
+    fall_back(environ, tmp_path, "")
+    environ["SLURM_NB_INSIDE"] = "yes"
+
+    told = failure(environ)
+
+    assert told.cure == "use an image with Jupyter, or name its Python: --python PATH"
+
+
+def test_a_module_that_brings_jupyter_is_named(environ: dict[str, str]) -> None:
+    """The user learns which Python runs Jupyter, and why."""
+    environ.update(SLURM_NB_OWN_PYTHON="/none", SLURM_NB_BROUGHT_BY="the module jupyter/1.0")
+
+    notices = read_progress(start(environ).stdout.splitlines(), who=WHO).notices
+
+    assert notices == (f"Jupyter runs in {sys.executable} of the module jupyter/1.0",)

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from slurm_nb.kit import processes
 from slurm_nb.kit import self_check as checks
 from slurm_nb.kit.self_check import Refused
 from tests.kit.bash import bash
@@ -538,3 +539,20 @@ def test_the_certificate_passes_the_strict_check_of_python_3_13(
 def test_the_key_is_private(certificates: tuple[Path, Path]) -> None:
     """Only the user can read the key of the certificate."""
     assert (certificates[0] / "key.pem").stat().st_mode & 0o077 == 0
+
+
+HERE = "30 1 8:1 / / rw - ext4 /dev/sda1 rw\n40 30 8:2 /job_7 /tmp rw - xfs /dev/sdb rw\n"
+
+
+@pytest.mark.parametrize(
+    ("outside", "private"),
+    [
+        (HERE, False),
+        ("30 1 8:1 / / rw - ext4 /dev/sda1 rw\n", True),
+        (HERE.replace("/job_7", "/"), True),
+        ("", False),
+    ],
+)
+def test_a_directory_of_a_private_mount_is_known(outside: str, *, private: bool) -> None:
+    """Other processes of the node, an sshd too, see another /tmp; unknown is not private."""
+    assert processes.is_private("/tmp/slurm-nb.x", HERE, outside) is private

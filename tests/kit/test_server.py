@@ -16,7 +16,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import jinja2
 import pytest
+from jupyter_core.paths import jupyter_path
+from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
@@ -24,6 +27,8 @@ from slurm_nb.joblog.events import Progress, Ready, read_progress
 from slurm_nb.kit import overrides, self_check
 from slurm_nb.kit import server as kit_server
 from slurm_nb.kit.monitor import monitor
+from slurm_nb.kit.security import guard, report
+from slurm_nb.kit.security.login import SlurmNbIdentityProvider
 from tests.conftest import NONCE
 from tests.kit.bash import bash
 
@@ -42,6 +47,7 @@ def hand_over(environ: pytest.MonkeyPatch, folder: Path, **changes: str) -> None
         "RUN_DIR": str(folder / "run"),
         "LISTEN": "port",
         "ROUTE": "jump",
+        "PEERS": "user",
         "AUTH": "token",
         "DEBUGGER": "no",
         "NONCE": NONCE,
@@ -63,6 +69,10 @@ def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Pa
     hand_over(clean_environ, tmp_path)
     clean_environ.setattr(kit_server, "_JOB", {})
     clean_environ.setattr(kit_server, "_PAGES", [])
+    clean_environ.setattr(kit_server, "_LOCK", [])
+    clean_environ.setattr(kit_server, "_RULES", [])
+    for name in ("prove", "wrap", "announced"):
+        clean_environ.setattr(guard.State, name, getattr(guard.State, name))
     clean_environ.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
     old_umask = os.umask(0)
     old_limit = resource.getrlimit(resource.RLIMIT_CORE)
@@ -274,6 +284,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Door:
         monkeypatch.setattr(self_check, name, door.check(name))
     monkeypatch.setattr(self_check, "check_door", door.check_door)
     monkeypatch.setattr(os, "_exit", exit_with)
+    fake_the_proof(monkeypatch)
     return door
 
 
@@ -305,13 +316,25 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> Pages:
     return pages
 
 
+def fake_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has tests of its own, with a real server (tests/kit/security)."""
+    monkeypatch.setattr(kit_server, "_prove", lambda _app: None)
+    monkeypatch.setattr(report, "serve", lambda *_: None)
+
+
 Announce = Callable[..., Progress]
 
 
 @pytest.fixture
-def announce(listener: socket.socket, capsys: pytest.CaptureFixture[str], pages: Pages) -> Announce:
+def announce(
+    listener: socket.socket,
+    capsys: pytest.CaptureFixture[str],
+    pages: Pages,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Announce:
     """Have the kit announce a server, and read what it has printed."""
     assert not pages.jobs
+    fake_the_proof(monkeypatch)
 
     def call(server: FakeServer | None = None) -> Progress:
         app: Any = server or FakeServer(listener)
@@ -439,9 +462,14 @@ def test_what_was_overruled_is_told_before_the_server_is_ready(
 
 @pytest.mark.usefixtures("door")
 def test_an_announced_server_is_watched(
-    token_file: Path, tmp_path: Path, announce: Announce, pages: Pages
+    token_file: Path,
+    tmp_path: Path,
+    announce: Announce,
+    pages: Pages,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From then on, and what comes up later is shown on its pages too."""
+    monkeypatch.setenv("SLURMD_NODENAME", "c1")
     configured()
     assert announce().ready
 
@@ -449,7 +477,7 @@ def test_an_announced_server_is_watched(
 
     (job,) = pages.jobs
     assert job._asdict() == {
-        "cluster": "hpc", "job_id": "7", "run_dir": f"{tmp_path}/run",
+        "cluster": "hpc", "job_id": "7", "node": "c1", "run_dir": f"{tmp_path}/run",
         "session_dir": str(token_file.parent), "idle_timeout_s": 3600,
     }  # fmt: skip
     assert pages.shown == [("notice", "this kernel can't be used here")]
@@ -520,7 +548,87 @@ def test_without_the_extension_the_session_starts(
     (tmp_path / "run/page").touch()
 
     assert configured().ServerApp.port == 0
-    assert "slurm-nb: the pages get no extension: " in capsys.readouterr().out
+    assert "slurm-nb: cannot extend Jupyter's pages: " in capsys.readouterr().out
+
+
+def schema_of_news(folder: Path) -> dict[str, Any]:
+    """The setting as Lab gets it."""
+    from jupyterlab_server.settings_utils import get_settings  # noqa: PLC0415  slow to import
+
+    (schemas,) = (path for path in jupyter_path("lab", "schemas") if Path(path).exists())
+    user_settings = folder / "user-settings"
+    name = "@jupyterlab/apputils-extension:notification"
+    found, _ = get_settings(
+        str(folder),
+        schemas,
+        str(user_settings),
+        name,
+        labextensions_path=[str(folder / "run/page")],
+    )
+    return dict(found)
+
+
+@pytest.mark.usefixtures("token_file")
+def test_lab_does_not_ask_about_news(tmp_path: Path) -> None:
+    """Its other notification settings are as ever."""
+    before = schema_of_news(tmp_path)["schema"]
+    configured()
+    after = schema_of_news(tmp_path)["schema"]
+
+    assert before["properties"]["fetchNews"].pop("default") == "none"
+    assert after["properties"]["fetchNews"].pop("default") == "false"
+    assert before == after
+
+
+@pytest.mark.usefixtures("token_file")
+def test_who_wants_news_gets_them(tmp_path: Path) -> None:
+    """A setting of the user takes precedence over the default."""
+    own = tmp_path / "user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    own.parent.mkdir(parents=True)
+    own.write_text('{"fetchNews": "true"}')
+    configured()
+
+    assert schema_of_news(tmp_path)["settings"] == {"fetchNews": "true"}
+
+
+def login_page(c: Config, **values: object) -> str:
+    """The page as Jupyter makes it."""
+    (folder,) = c.ServerApp.extra_template_paths
+    loader = jinja2.FileSystemLoader(folder)
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("login.html")
+    form = "<input type=hidden name=_xsrf value=x>"
+    return template.render(
+        base_url="/mine/", next="%2Fmine%2Ftree", xsrf_form_html=lambda: form, **values
+    )
+
+
+def test_the_login_page_says_which_password(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sends what Jupyter's own form sends, to where Jupyter expects it."""
+    (token_file.parents[1] / "password").write_text(ARGON2)
+    monkeypatch.setenv("SLURM_NB_AUTH", "password")
+
+    page = login_page(configured())
+
+    assert '<form action="/mine/login?next=%2Fmine%2Ftree" method="post">' in page
+    assert "<input type=hidden name=_xsrf value=x>" in page
+    assert '<input type="password" name="password"' in page
+    assert "that you set with <code>slurm-nb password</code>" in page
+    assert "oken" not in page
+    assert "@" not in page
+
+
+@pytest.mark.usefixtures("token_file")
+def test_without_a_password_the_login_page_names_the_command_for_the_url() -> None:
+    """Somebody who comes without the token has opened part of the URL."""
+    page = login_page(configured(), message={"error": "Invalid credentials"})
+
+    assert "<code>slurm-nb url 7</code>" in page
+    assert "Wrong token." in page
+    assert "assword" not in page.replace('type="password"', "").replace('"password', "").replace(
+        "password_input", ""
+    ).replace("current-password", "")
 
 
 # --- the ways in ---
@@ -605,6 +713,44 @@ def test_the_direct_route_binds_one_address(
     assert server.certfile == ""
     assert ready
     assert (ready.address, ready.fingerprint) == (server.ip, None)
+
+
+@pytest.mark.parametrize(
+    ("routes", "address"),
+    [
+        ({"10.1.0.1": "10.1.0.9", "203.0.113.5": "192.168.0.9"}, "10.1.0.9"),
+        ({"203.0.113.5": "192.168.0.9"}, "192.168.0.9"),
+    ],
+)
+@pytest.mark.usefixtures("token_file")
+def test_a_login_node_without_a_name_is_found_by_its_addresses(
+    routes: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The node may not resolve SLURM_SUBMIT_HOST; a route of its own beats the default one."""
+    hand_over(monkeypatch, tmp_path, ROUTE="direct", LOGIN_ADDRESSES=" ".join(routes))
+    monkeypatch.setenv("SLURM_SUBMIT_HOST", "no-such-host.invalid")
+    known = {**routes, "198.51.100.1": "192.168.0.9"}
+    monkeypatch.setattr(kit_server, "_address_towards", lambda host: known.get(host, ""))
+
+    assert configured().ServerApp.ip == address
+    assert "SLURM_NB_LOGIN_ADDRESSES" not in os.environ
+
+
+@pytest.mark.usefixtures("token_file")
+def test_the_users_own_root_goes_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    """A preferred_dir elsewhere stops Jupyter, for its root directory is another one."""
+    own = Config()
+    own.ServerApp.preferred_dir = own.FileContentsManager.preferred_dir = "/usr"
+    own.ServerApp.file_to_run = "/usr/x.ipynb"
+    own.AsyncLargeFileManager.root_dir = "/usr"
+
+    c = configured(own)
+
+    manager = import_item("jupyter_server.services.contents.largefilemanager.AsyncLargeFileManager")
+    assert c.ServerApp.preferred_dir == c.ServerApp.root_dir == "/home/alice"
+    assert c.ServerApp.file_to_run == ""
+    c.AsyncLargeFileManager.root_dir = str(tmp_path)
+    assert manager(config=c).preferred_dir == ""
 
 
 @pytest.mark.usefixtures("token_file")
@@ -730,8 +876,8 @@ def test_nothing_of_the_users_opens_the_lock() -> None:
         "disable_check_xsrf": False,
         "trust_xheaders": False,
         "authenticate_prometheus": True,
-        "identity_provider_class": "jupyter_server.auth.identity.PasswordIdentityProvider",
-        "authorizer_class": "jupyter_server.auth.authorizer.AllowAllAuthorizer",
+        "identity_provider_class": SlurmNbIdentityProvider,
+        "authorizer_class": AllowAllAuthorizer,
     }
     assert {name: server[name] for name in guarded} == guarded
 
@@ -752,7 +898,7 @@ def test_every_setting_of_the_lock_is_one_that_jupyter_knows() -> None:
 
 def provider(c: Config) -> Any:
     """What jupyter_server makes of the settings."""
-    return import_item(c.ServerApp.identity_provider_class)(config=c)
+    return c.ServerApp.identity_provider_class(config=c)
 
 
 def test_a_password_opens_the_server_and_the_token_still_does(

@@ -136,7 +136,7 @@ def test_hostile_evidence_stays_on_its_line(run: Run, program: AddProgram) -> No
     ("body", "words"),
     [
         ("echo 'srun: error: Unable to confirm allocation' >&2; exit 1", "Unable to confirm"),
-        ("echo Welcome to c1", "is no audit: 'Welcome to c1"),
+        ("echo Welcome to c1", "is malformed: 'Welcome to c1"),
     ],
 )
 def test_a_node_that_can_not_be_asked_is_exit_code_3(
@@ -252,7 +252,7 @@ def test_what_slurm_shows_is_searched(session: Session, store: Store, program: A
 )  # fmt: skip
 def test_an_answer_that_is_none(text: str) -> None:
     """Empty, cut off, of another shape, or with a check twice: refused as a whole."""
-    with pytest.raises(SchedulerError, match="is no audit"):
+    with pytest.raises(SchedulerError, match="is malformed"):
         parse_node(text)
 
 

@@ -89,10 +89,10 @@ def test_the_cluster_tells_two_of_one_id_apart(store: Store) -> None:
     ("name", "words"),
     [
         ("9", "job 9 was not started by slurm-nb"),
-        ("nothing", "'nothing' is no job id and no session's name"),
-        ("../7", "'../7' is no job id"),
-        ("*", r"'\*' is no job id"),
-        ("", "'' is no job id"),
+        ("nothing", "'nothing' is not the job id or name of a session"),
+        ("../7", "'../7' is not the job id"),
+        ("*", r"'\*' is not the job id"),
+        ("", "'' is not the job id"),
         ("a\nb", "control character"),
     ],
 )
@@ -114,7 +114,7 @@ def test_the_last_one_is_that_submitted_last(store: Store) -> None:
 
 def test_without_a_session_there_is_no_last(store: Store) -> None:
     """The error says how to get one."""
-    with pytest.raises(UserError, match="there is no session") as caught:
+    with pytest.raises(UserError, match="you have no sessions") as caught:
         find_last_session(store)
 
     assert "slurm-nb submit" in caught.value.hint

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_nb.scheduler.accounts import find_access, parse_associations, parse_partitions
+from slurm_nb.scheduler.accounts import (
+    Access,
+    Partition,
+    find_access,
+    parse_associations,
+    parse_partitions,
+)
 from tests.conftest import AddProgram
 
 MAIN = (
@@ -27,7 +33,7 @@ def test_a_partition_with_its_limits_and_nodes() -> None:
 
     assert (main.name, main.is_default, main.state) == ("main", True, "UP")
     assert (main.default_time, main.max_time) == ("01:00:00", "1-00:00:00")
-    assert main.nodes == "8 8000; 64 512000 gpu:a100:2"
+    assert main.nodes == "8 CPUs, 8000M of memory; 64 CPUs, 512000M of memory, gpu:a100:2"
 
 
 def test_partitions_of_others_are_left_out() -> None:
@@ -65,3 +71,15 @@ def test_what_slurm_does_not_say_is_told_and_the_rest_goes_on(program: AddProgra
         "accounts: sacctmgr: You are not running a supported plugin",
         "nodes: sinfo: exit code 7",
     )
+
+
+def test_a_cluster_without_accounting_is_no_failure(program: AddProgram) -> None:
+    """sacctmgr's complaint is not the user's problem."""
+    program(
+        "sacctmgr", "echo 'You are not running a supported accounting_storage plugin' >&2; exit 1"
+    )
+    program("scontrol", "echo PartitionName=main")
+    program("sinfo", "echo 'main|8 8000 (null)'")
+
+    assert find_access() == Access((Partition("main", is_default=False, default_time="NONE",
+        max_time="UNLIMITED", state="UP", nodes="8 CPUs, 8000M of memory"),))  # fmt: skip

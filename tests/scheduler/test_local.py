@@ -167,7 +167,7 @@ def test_options_for_sbatch_have_no_place_here(store: Store, local: Local) -> No
         notebook_dir=Path("/"), python=Path("/usr/bin/python3"), sbatch_options=("--exclusive",)
     )
 
-    with pytest.raises(UserError, match="'--exclusive': there is no sbatch"):
+    with pytest.raises(UserError, match="'--exclusive': sbatch options have no effect"):
         local.submit("exit", spec, cluster=LOCAL, before=lambda _: None, tell=lambda _lines: None)
 
     assert store.all() == ([], [])
@@ -202,7 +202,7 @@ def test_a_job_that_cannot_be_noted_is_not_started(
     monkeypatch.setattr(Store, "process_path", refuse)
     spec = replace(spec, notebook_dir=tmp_path)
     script = f"touch {tmp_path}/started"
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="cannot write"):
         local.submit(script, spec, cluster=LOCAL, before=lambda _: None, tell=lambda _: None)
 
     assert not (tmp_path / "started").exists()

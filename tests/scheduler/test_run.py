@@ -29,7 +29,7 @@ def test_a_program_that_hangs_is_given_up(program: AddProgram) -> None:
     """A controller that hangs does not hang slurm-nb."""
     program("squeue", "exec /bin/sleep 60")
 
-    with pytest.raises(SchedulerError, match=r"squeue did not answer within 0\.2 s"):
+    with pytest.raises(SchedulerError, match=r"squeue did not respond within 0\.2 s"):
         run(["squeue"], timeout_s=0.2)
 
 
@@ -75,3 +75,11 @@ def test_queries_do_not_inherit_formats_or_the_job_around_them() -> None:
 def test_the_words_of_an_answer_are_one_line(answer: Result, words: str) -> None:
     """A complaint of several lines becomes one, and silence is told by its exit code."""
     assert answer.words == words
+
+
+def test_what_a_program_said_before_it_was_given_up_is_told(program: AddProgram) -> None:
+    """With a wrong SLURM_CONF scontrol tries for ever, and says so on stderr."""
+    program("scontrol", "echo 'error: Unable to contact slurm controller' >&2; exec sleep 60")
+
+    with pytest.raises(SchedulerError, match=r"0\.5 s: error: Unable to contact slurm controller"):
+        run(["scontrol", "ping"], timeout_s=0.5)

@@ -565,7 +565,7 @@ def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Result) -> Non
     state = SLURM.states([SEVEN])["7"]
 
     assert state.phase is Phase.UNKNOWN
-    assert "are for the cluster other, and the session is on hpc" in state.reason
+    assert "are for the cluster other, but the session is on hpc" in state.reason
 
 
 @pytest.mark.parametrize("strange", ["Welcome!\n", "\x00\xff\n", "7|alice|RUN\n"])
@@ -576,7 +576,7 @@ def test_an_answer_that_can_not_be_read_ends_nothing(answers: GiveAnswers, stran
     states = SLURM.states([SEVEN, EIGHT])
 
     assert states["7"].phase is Phase.UNKNOWN
-    assert "squeue's answer can't be read: " in states["7"].reason
+    assert "cannot parse the output of squeue: " in states["7"].reason
     assert states["8"].phase is Phase.RUNNING
 
 
@@ -705,7 +705,9 @@ def test_a_refusal_is_told_once_in_slurms_words(
     capfd: pytest.CaptureFixture[str],
     refusal: Result,
 ) -> None:
-    """What sbatch says against a job is one error, and leaves neither output nor files."""
+    """What sbatch says against a job is one error, and leaves neither output nor files. Several
+    lines, as a site writes them, stay lines.
+    """
     said = cluster("sbatch", f'cat "$0.words" >&2; exit {refusal.exit_code}')
     said.with_name("sbatch.words").write_text(refusal.stderr, encoding="utf-8")
 
@@ -713,11 +715,50 @@ def test_a_refusal_is_told_once_in_slurms_words(
         submitted(store, spec)
 
     message = str(caught.value)
-    assert "\n" not in message
+    lines = refusal.stderr.splitlines()
+    assert len(message.splitlines()) == (1 if len(lines) == 1 else len(lines) + 1)
     assert all(message.count(line) == 1 for line in refusal.stderr.splitlines())
     assert caught.value.exit_code == 3
     assert capfd.readouterr() == ("", "")
     assert kept_files(store) == []
+
+
+def test_what_sbatch_says_while_it_tries_again_is_told_at_once(
+    cluster: AddProgram, store: Store, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With MaxJobCount reached sbatch tries for two minutes; in the end there is no job."""
+    monkeypatch.setattr("slurm_nb.scheduler.sbatch._TELL_AFTER_S", 0.05)
+    retry = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
+    said = cluster(
+        "sbatch",
+        f'echo "{retry}" >&2; until [ -e "$0.told" ]; do sleep 0.1; done\n'
+        "echo 'sbatch: error: Batch job submission failed: Resource temporarily unavailable' >&2\n"
+        "exit 1",
+    )
+    heard: list[str] = []
+
+    def hear(line: str) -> None:
+        heard.append(line)
+        said.with_name("sbatch.told").touch()
+
+    with pytest.raises(SchedulerError, match="sbatch rejected the job") as caught:
+        Slurm(store).submit(
+            SCRIPT, spec, cluster="hpc", before=lambda _: None, tell=lambda _: None, say=hear
+        )
+
+    assert not isinstance(caught.value, SubmissionUnknown)
+    assert heard[0] == retry
+    assert kept_files(store) == []
+
+
+def test_a_node_has_other_names(program: AddProgram) -> None:
+    """NodeName may be none that a resolver knows."""
+    shown = "NodeName=nid001 Arch=x86_64 NodeAddr=10.1.0.1 NodeHostName=n01 Version=22.05.8"
+    program("scontrol", f'[ "$*" = "-o show node nid001" ] && echo "{shown}"')
+
+    assert SLURM.hosts_of(SEVEN, "nid001") == ["10.1.0.1", "n01"]
+    program("scontrol", "exit 1")
+    assert SLURM.hosts_of(SEVEN, "nid001") == []
 
 
 def test_a_job_that_sbatch_did_not_tell_of_is_found(

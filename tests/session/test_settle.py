@@ -141,7 +141,7 @@ def test_a_secret_that_stays_is_told_of(store: Store) -> None:
 
     settled = settle_as_proven(store, SEVEN, TIMEOUT)
 
-    assert [str(error).partition(": ")[0] for error in settled.left] == [str(token)]
+    assert [str(error).partition(": ")[0] for error in settled.left] == [f"cannot remove {token}"]
     assert settle_as_proven(store, SEVEN, replace(TIMEOUT, id_reused=True)).left == []
 
 
@@ -170,7 +170,7 @@ def test_the_error_says_why_and_what_next(store: Store) -> None:
     error = job_ended(store, SEVEN, ended)
 
     assert str(error) == "job 7 has ended: TIMEOUT (TimeLimit): the job reached its time limit"
-    assert error.hint == f"{ended.cure}\n  its output: {store.log_path('7')}"
+    assert error.hint == f"{ended.cure}\noutput: {store.log_path('7')}"
     assert error.exit_code == 4
     assert str(job_ended(store, SEVEN, ended, before_ready=True)).startswith(
         "the job ended before Jupyter was ready: TIMEOUT (TimeLimit): the job reached"
@@ -185,7 +185,7 @@ def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
     error = job_ended(store, SEVEN, ended, before_ready=True)
 
     assert str(error) == "Jupyter cannot start: no x on c1"
-    assert error.hint == f"install x\n  its output: {store.log_path('7')}"
+    assert error.hint == f"install x\noutput: {store.log_path('7')}"
 
 
 def test_the_last_lines_are_shown_of_what_nobody_knows(store: Store) -> None:

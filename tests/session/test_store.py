@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import stat
 import threading
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.errors import UserError
-from slurm_nb.files import write_private
+from slurm_nb.files import accepted_above, write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.session.session import Session, is_job_id
@@ -129,11 +131,139 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file in the way is an error that names the folder and the way out."""
     (tmp_path / "file").write_text("", encoding="utf-8")
 
-    with pytest.raises(UserError, match="can't be made") as caught:
+    with pytest.raises(UserError, match="cannot write") as caught:
         Store.of_user({"SLURM_NB_HOME": str(tmp_path / "file" / "state")})
 
     assert str(tmp_path / "file" / "state") in str(caught.value)
     assert "SLURM_NB_HOME" in caught.value.hint
+
+
+# --- homes of a group ---
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home that the group of uid 1 may change, below a directory of uid 2."""
+    home = tmp_path / "lab/alice"
+    home.mkdir(parents=True)
+    os.chown(home.parent, 2, 2)
+    os.chown(home, -1, 1)
+    home.chmod(0o2770)
+    monkeypatch.delenv("SLURM_NB_TRUST", raising=False)
+    return home
+
+
+NAMES = f"@{grp.getgrgid(1).gr_name},{pwd.getpwuid(2).pw_name}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_every_directory_that_others_can_change_is_named_with_a_cure_that_works(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and the hint does not lead back to itself: the user accepts them, once."""
+    environ = {"SLURM_NB_HOME": str(lab / "state")}
+
+    with pytest.raises(UserError, match="can be changed by the group") as caught:
+        Store.of_user(environ)
+
+    group, user = NAMES.removeprefix("@").split(",")
+    assert f"{lab} can be changed by the group {group}; {lab.parent} belongs to {user}" in str(
+        caught.value
+    )
+    assert f"export SLURM_NB_TRUST={NAMES};" in caught.value.hint
+    monkeypatch.setenv("SLURM_NB_TRUST", NAMES)
+    assert Store.of_user(environ).folder == lab / "state"
+    assert [text.partition(" ")[0] for text in accepted_above(lab / "state")] == [
+        str(lab),
+        str(lab.parent),
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("trust", ["", "bin", "@daemon", "@bin,daemon"])
+def test_nobody_else_is_accepted(lab: Path, monkeypatch: pytest.MonkeyPatch, trust: str) -> None:
+    """Another group's or user's name opens nothing."""
+    monkeypatch.setenv("SLURM_NB_TRUST", trust)
+
+    with pytest.raises(UserError):
+        Store.of_user({"SLURM_NB_HOME": str(lab / "state")})
+
+
+def test_a_directory_that_every_user_can_change_is_never_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint offers no name for them."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setenv("SLURM_NB_TRUST", "@root")
+
+    with pytest.raises(UserError, match="can be changed by every user") as caught:
+        Store.of_user({"SLURM_NB_HOME": str(tmp_path / "open/state")})
+
+    assert "SLURM_NB_TRUST" not in caught.value.hint
+
+
+def test_a_name_that_does_not_exist_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt name accepts nobody, and is told."""
+    monkeypatch.setenv("SLURM_NB_TRUST", "@no-such-group")
+
+    with pytest.raises(UserError, match="SLURM_NB_TRUST: there is no group 'no-such-group'"):
+        Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_container_that_does_not_know_the_owner_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a rootless container everything above the home belongs to nobody."""
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    monkeypatch.setattr("slurm_nb.files._overflow_uid", lambda: 65534)
+    environ = {"SLURM_NB_HOME": str(home / "state")}
+
+    with pytest.raises(UserError, match="belongs to a user outside this container") as caught:
+        Store.of_user(environ)
+
+    assert "export SLURM_NB_TRUST=nobody" in caught.value.hint
+    monkeypatch.setenv("SLURM_NB_TRUST", "nobody")
+    assert Store.of_user(environ).folder == home / "state"
+
+
+# --- HOME ---
+
+
+def test_a_home_that_is_not_absolute_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each directory has its own sessions."""
+    monkeypatch.setenv("HOME", "relative")
+
+    with pytest.raises(UserError, match="HOME is 'relative', which is not an absolute path"):
+        Store.of_user({"SLURM_NB_HOME": str(tmp_path)})
+
+
+def test_a_user_without_a_home_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A uid without an entry in passwd, as in some containers."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+
+    with pytest.raises(UserError, match="HOME is not set, and user") as caught:
+        Store.of_user({})
+
+    assert "export HOME=DIR" in caught.value.hint
+
+
+def test_a_wrong_home_is_named_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come from another user's shell, as with sudo."""
+    monkeypatch.setenv("HOME", "/dev/null/home")
+
+    with pytest.raises(UserError, match="cannot write") as caught:
+        Store.of_user({})
+
+    assert "HOME is /dev/null/home, but your home directory is" in caught.value.hint
 
 
 @pytest.mark.parametrize("session", [SESSION, FULL, Session(job=Job("local-3", "local"))])
@@ -301,7 +431,7 @@ def test_what_is_no_token_is_not_passed_on(store: Store, text: bytes) -> None:
     store.save(SESSION)
     (folder_of(store) / "token").write_bytes(text)
 
-    with pytest.raises(UserError, match=r"/token: ") as caught:
+    with pytest.raises(UserError, match=r"/token") as caught:
         store.token(SESSION)
 
     assert TOKEN[:16] not in str(caught.value).lower()
@@ -364,7 +494,7 @@ def test_a_link_in_the_place_of_a_jobs_output_is_refused(store: Store, tmp_path:
     target.touch(0o644)
     store.log_path(SESSION.job_id).symlink_to(target)
 
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="cannot write"):
         store.save(SESSION)
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
 
@@ -384,7 +514,7 @@ def test_a_directory_that_holds_other_things_is_not_closed_to_others(tmp_path: P
     (tmp_path / "home").mkdir(mode=0o755)
     (tmp_path / "home/thesis.tex").touch()
 
-    with pytest.raises(UserError, match="holds other things"):
+    with pytest.raises(UserError, match="contains other files"):
         Store.of_user({"SLURM_NB_HOME": str(tmp_path / "home")})
 
     assert mode(tmp_path / "home") == 0o755
@@ -495,7 +625,7 @@ def test_the_log_of_a_session_is_read_by_its_nonce(store: Store) -> None:
 # --- sessions that others could change ---
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-NOT_TRUSTED = "is not to be trusted"
+NOT_TRUSTED = "does not trust this session"
 
 
 def refused(store: Store) -> str:
@@ -519,7 +649,7 @@ def test_a_session_in_a_directory_that_others_may_change_is_refused(
     folder = folder_of(store) if name == "." else folder_of(store).parent
     folder.chmod(mode)
 
-    assert f"{folder} can be changed or read by other users" in refused(store)
+    assert f"{folder} is open to other users" in refused(store)
 
 
 @pytest.mark.parametrize("name", ["session.json", "token", "nonce"])
@@ -533,7 +663,7 @@ def test_a_session_with_a_file_that_others_may_change_is_refused(
     write_private(folder_of(store) / "nonce", "5f" * 16)
     (folder_of(store) / name).chmod(mode)
 
-    assert f"/{name} can be changed or read by other users" in refused(store)
+    assert f"/{name} is open to other users" in refused(store)
 
 
 @pytest.mark.parametrize("name", ["session.json", "token", "nonce"])
@@ -592,7 +722,7 @@ def test_a_token_that_others_may_read_is_refused(store: Store, mode: int) -> Non
     write_private(folder_of(store) / "token", TOKEN)
     (folder_of(store) / "token").chmod(mode)
 
-    assert "/token can be changed or read by other users" in refused(store)
+    assert "/token is open to other users" in refused(store)
 
 
 def test_readable_by_others_is_not_changeable_by_them(store: Store) -> None:
@@ -634,7 +764,7 @@ def test_a_session_whose_files_cannot_be_listed_is_refused(
 
     monkeypatch.setattr(os, "scandir", denied)
 
-    with pytest.raises(UserError, match=f"{folder_of(store)}: can't be read: Permission denied"):
+    with pytest.raises(UserError, match=f"cannot read {folder_of(store)}: Permission denied"):
         store.load("7")
 
 

@@ -1,1 +1,1 @@
-"""The commands of `slurm-nb --help`, a module each."""
+"""The commands of `slurm-nb --help`, one module each."""

@@ -25,16 +25,16 @@ _SLOW_S = 15.0
 @json_option
 @pass_user
 def command(user: UserContext, *, session: Session, as_json: bool) -> None:
-    """Check that nobody else gets into a session, and show what was seen.
+    """Check that a session is private, and show the evidence.
 
-    Looks at files, at what Slurm shows, and inside the job at what listens there, at its
-    processes, and at the running server.
+    Checks its files, what Slurm shows to other users, and inside the job its
+    open ports, its processes and the running server.
 
     \b
     Exit codes:
         0  every check passed
-        1  a check failed, or the session is not to be trusted
-        3  Slurm or the node can't be asked, so nothing is known
+        1  a check failed, or the session's files are not safe
+        3  cannot query Slurm or the node, so the result is unknown
         4  the job has ended
         5  not ready yet
     """  # noqa: D301  click keeps the lines after \b
@@ -50,6 +50,6 @@ def command(user: UserContext, *, session: Session, as_json: bool) -> None:
     else:
         rows = [("pass" if each.passed else "FAIL", each.name, each.evidence) for each in checks]
         click.echo(table(rows))
-        say(f"{len(failed)} of {len(checks)} checks FAILED" if failed else "Every check passed.")
+        say(f"{len(failed)} of {len(checks)} checks FAILED." if failed else "Every check passed.")
     if failed:
         sys.exit(_EXIT_FAILED)

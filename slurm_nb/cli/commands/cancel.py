@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from slurm_nb.cli.console import complain, say, say_notices, slow_noted
+from slurm_nb.cli.console import answer_json, complain, say, say_notices, slow_noted
 from slurm_nb.cli.options import (
     UserContext,
     clusters_option,
     job_ids_argument,
+    json_option,
     last_option,
     pass_user,
 )
@@ -32,9 +33,8 @@ _SLOW_S = 12.0  # kernels are given 10 s to shut down
 @job_ids_argument
 @last_option
 @clusters_option
-@click.option(
-    "--all", "cancel_all", is_flag=True, help="Every session of yours that has not ended."
-)
+@click.option("--all", "cancel_all", is_flag=True, help="Cancel all of your active sessions.")
+@json_option
 @pass_user
 def command(
     user: UserContext,
@@ -43,28 +43,43 @@ def command(
     last: bool,
     clusters: str | None,
     cancel_all: bool,
+    as_json: bool,
 ) -> None:
     """Cancel sessions, by job id or name, and remove their tokens."""
     if bool(names) + last + cancel_all != 1:
-        raise click.UsageError("name the JOBIDs to cancel, or give --last or --all")
+        raise click.UsageError("add the JOBIDs to cancel, --last or --all")
     failures: list[SlurmNbError] = []
     sessions, broken = (
         _all(user.store, clusters) if cancel_all else _chosen(user.store, names, clusters)
     )
     failures += broken
-    with slow_noted("Slurm, or the end of a job, takes its time...", after_s=_SLOW_S):
-        told = _told(cancel(sessions, store=user.store), quiet=cancel_all)
-        failures += [each.error for each in told if each.error]
+    with slow_noted("Waiting for the jobs to end...", after_s=_SLOW_S):
+        done = list(_told(cancel(sessions, store=user.store), quiet=cancel_all))
+    failures += [each.error for each in done if each.error]
+    jobs = [_record(each) for each in done]
     for failure in failures[:-1]:
         complain(failure)
     if failures:
+        failures[-1].record = {"jobs": jobs}
         raise failures[-1]
+    if as_json:
+        answer_json({"jobs": jobs})
+
+
+def _record(each: Cancelled) -> dict[str, object]:
+    return {
+        "job_id": each.session.job_id,
+        "cluster": each.session.cluster,
+        "state": each.state.slurm_state if each.state else None,
+        "already_ended": each.already,
+        "error": str(each.error) if each.error else None,
+    }
 
 
 def _all(store: Store, cluster: str | None) -> tuple[list[Session], list[UserError]]:
-    """Every session that may not have ended, also one whose submission was cut off.
+    """Return all sessions that may be active, even if their submission was interrupted.
 
-    cluster: those on it alone.
+    cluster: only sessions on this one.
     """
     unresolved = recover(store)
     sessions, broken = store.all()
@@ -87,7 +102,7 @@ def _chosen(
         except UserError as error:
             hint = error.hint
             if name.isdigit() and "not started by slurm-nb" in str(error):
-                hint = f"to cancel it all the same: scancel {name}"
+                hint = f"cancel it with: scancel {name}"
             failures.append(UserError(str(error), hint=hint))
     if not names:
         session = find_last_session(store, cluster=cluster)
@@ -96,23 +111,23 @@ def _chosen(
 
 
 def _told(every: Iterable[Cancelled], *, quiet: bool) -> Iterator[Cancelled]:
-    """Say what became of each."""
+    """Print the result for each session."""
     for each in every:
         job_id = each.session.job_id
         if each.already and not quiet:
-            say(f"job {job_id} had ended already: {each.state}")
+            say(f"Job {job_id} had already ended: {each.state}")
         elif each.error:
             pass
         elif each.state is None:
             say(
-                f"cancellation of job {job_id} requested, but Slurm has not ended it yet;"
-                f" to check, and remove its token: slurm-nb cancel {job_id}"
+                f"Cancellation of job {job_id} requested, but it has not ended yet. To remove its"
+                f" token, run again later: slurm-nb cancel {job_id}"
             )
         elif each.state.phase is Phase.UNKNOWN:
             say(
-                f"cancellation of job {job_id} requested, but whether it has ended is not known"
-                f" ({each.state.reason}); to check: slurm-nb status {job_id}"
+                f"Cancellation of job {job_id} requested, but it is unknown whether it has ended"
+                f" ({each.state.reason}). To check: slurm-nb status {job_id}"
             )
         elif not each.already and not each.error:
-            say(f"cancelled job {job_id}")
+            say(f"Cancelled job {job_id}.")
         yield each

@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print what makes the shell complete options, values and job ids.
+    """Print the completion script for bash, zsh or fish.
 
     \b
     bash, in ~/.bashrc:                    eval "$(slurm-nb completion bash)"
@@ -21,6 +21,6 @@ def command(ctx: click.Context, shell: str) -> None:
     """  # noqa: D301  click keeps the lines after \b
     completion = get_completion_class(shell)
     if completion is None:
-        raise click.UsageError(f"this click knows no completion for {shell}")
+        raise click.UsageError(f"click has no completion for {shell}")
     root = ctx.find_root().command
     click.echo(completion(root, {}, "slurm-nb", "_SLURM_NB_COMPLETE").source())

@@ -19,6 +19,7 @@ from slurm_nb.cli.config_options import (
 )
 from slurm_nb.cli.console import answer_json, say, table
 from slurm_nb.cli.options import json_option
+from slurm_nb.config.layers import Config
 from slurm_nb.config.sample import SampleEntry, config_text
 from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.config.toml_file import ConfigFile, Setting
@@ -26,9 +27,9 @@ from slurm_nb.errors import UserError
 from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler.accounts import Access, find_access
 
-# Of one call, and nobody's defaults.
-_NOT_FOR_FILES = frozenset({AGAIN, "profile", "dry-run", "json"})
-# Values that could stand in a file, where neither Slurm nor the option itself tells one.
+# These apply to one call only.
+_NOT_FOR_FILES = frozenset({AGAIN, "profile", "open", "dry-run", "json"})
+# Example values for options without a default, if Slurm does not provide one.
 _EXAMPLES = {
     "time": "2:00:00", "mem": "8G", "gpus": 1, "gres": "gpu:1", "notebook-dir": "~",
     "python": "~/miniforge3/envs/analysis/bin/python", "login-host": "login.example.org",
@@ -42,43 +43,60 @@ _EXAMPLES = {
     "--profile",
     metavar="NAME",
     shell_complete=complete_profile,
-    help="As submit --profile NAME would have it.",
+    help="Show the values for submit --profile NAME.",
 )
+@click.option("--all", "show_all", is_flag=True, help="Show the defaults as well.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, profile: str | None, *, as_json: bool) -> None:
-    """Show every value that submit would use, and where it comes from.
+def command(ctx: click.Context, profile: str | None, *, show_all: bool, as_json: bool) -> None:
+    """Show your settings for submit and where they come from.
 
-    Ends with 1 when submit would refuse one of them for the site's rules.
+    The exit code is 1 if submit would reject a value because of your site's rules.
     """
     if ctx.invoked_subcommand is not None:
-        if profile is not None or as_json:
-            raise click.UsageError(f"{ctx.invoked_subcommand} takes no --profile and no --json")
+        if profile is not None or as_json or show_all:
+            raise click.UsageError(f"{ctx.invoked_subcommand} does not accept these options")
         return
     submit = submit_context(ctx, *(["--profile", profile] if profile is not None else []))
     config, values = config_of(submit), values_in_force(submit)
+    files = {"site_file": str(config.site.path), "user_file": str(config.user.path)}
+    records = [_record(option, config.site) for option in values.values()]
+    record = {**files, "profile": config.profile, "values": records}
+    if not as_json:
+        _show(config, [each for each in values.values() if show_all or _is_set(each, config.site)])
+    try:
+        check_site(config.site, with_sbatch_variables(values, os.environ))
+    except UserError as error:
+        error.record = record
+        raise
     if as_json:
-        files = {"site_file": str(config.site.path), "user_file": str(config.user.path)}
-        records = [_record(option, config.site) for option in values.values()]
-        answer_json({**files, "profile": config.profile, "values": records})
+        answer_json(record)
+
+
+def _show(config: Config, options: list[InForce]) -> None:
+    if options:
+        click.echo(table(_rows(options, config.site)))
     else:
-        click.echo(table(_rows(values.values(), config.site)))
-        for whose, file in (("Your", config.user), ("The site's", config.site)):
-            say(f"{whose} file: {file.path}{'' if file.path.exists() else ' (there is none)'}")
-    check_site(config.site, with_sbatch_variables(values, os.environ))
+        say("Nothing is set. Show the defaults with: slurm-nb config --all")
+    for whose, file in (("Your", config.user), ("The site's", config.site)):
+        say(f"{whose} file: {file.path}{'' if file.path.exists() else ' (does not exist)'}")
+
+
+def _is_set(option: InForce, site: ConfigFile) -> bool:
+    return option.source is not None or option.key in site.locked or option.key in site.maximum
 
 
 @command.command("init")
-@click.option("--force", is_flag=True, help="Replace the file that is there; it is kept as .bak.")
+@click.option("--force", is_flag=True, help="Replace an existing file, which is saved as .bak.")
 @click.pass_context
 def init(ctx: click.Context, *, force: bool) -> None:
-    """Write a commented config file, with the accounts and partitions that Slurm says you have."""
+    """Create a commented config file with your accounts and partitions."""
     path = user_config_path(os.environ)
     if os.path.lexists(path) and not force:
         raise UserError(
-            f"{path} is there already, so nothing was written",
-            hint="to see what is in force: slurm-nb config; to replace it: slurm-nb config init"
-            " --force",
+            f"{path} already exists, so nothing was written",
+            hint="show the values in effect: slurm-nb config\n"
+            "replace the file: slurm-nb config init --force",
         )
     access = find_access()
     facts = _facts(access)
@@ -90,8 +108,8 @@ def init(ctx: click.Context, *, force: bool) -> None:
     ]
     _write(path, config_text(entries, access.unanswered))
     for text in access.unanswered:
-        say(f"Slurm did not say all: {text}")
-    say(f"Written: {path}. All of it is comments yet: take the # away from what you want.")
+        say(f"Not included, because Slurm did not respond: {text}")
+    say(f"Created {path}. Every line is a comment; remove the # from those you want to set.")
 
 
 def _rows(values: Iterable[InForce], site: ConfigFile) -> list[tuple[str, ...]]:
@@ -122,13 +140,13 @@ def _record(option: InForce, site: ConfigFile) -> dict[str, object]:
 
 
 def _facts(access: Access) -> dict[str, tuple[str, ...]]:
-    """What Slurm said, by the option that it is about."""
+    """Return what Slurm offers the user, by option."""
     partitions = []
     for each in access.partitions:
-        notes = [f"time limit {each.default_time} if none is asked for, at most {each.max_time}"]
+        notes = [f"time limit {each.max_time}, default {each.default_time}"]
         notes += ["the default"] if each.is_default else []
         notes += [each.state] if each.state != "UP" else []
-        notes += [f"nodes (CPUs, MiB, GPUs): {each.nodes}"] if each.nodes else []
+        notes += [f"nodes with {each.nodes}"] if each.nodes else []
         partitions.append(f"{each.name}: {'; '.join(notes)}")
     accounts = (f"yours: {', '.join(access.accounts)}",) if access.accounts else ()
     qualities = (f"yours: {', '.join(access.qualities)}",) if access.qualities else ()
@@ -136,7 +154,7 @@ def _facts(access: Access) -> dict[str, tuple[str, ...]]:
 
 
 def _entry(param: click.Parameter, facts: tuple[str, ...], access: Access) -> SampleEntry:
-    """The entry of an option, with a value that could stand there."""
+    """Return the entry of an option with an example value."""
     key = key_of(param)
     names = [each.name for each in access.partitions if each.is_default]
     known = {
@@ -144,7 +162,7 @@ def _entry(param: click.Parameter, facts: tuple[str, ...], access: Access) -> Sa
         "partition": next(iter(names or [each.name for each in access.partitions]), None),
         "qos": next(iter(access.qualities), None),
     }
-    help_text = " ".join(str(getattr(param, "help", None) or "What goes to sbatch.").split())
+    help_text = " ".join(str(getattr(param, "help", None) or "Options for sbatch.").split())
     value: object = known.get(key) or _EXAMPLES.get(key)
     if value is None:
         value = _example(param)
@@ -165,7 +183,7 @@ def _example(param: click.Parameter) -> object:
 
 
 def _write(path: Path, text: str) -> None:
-    """The file, complete or not at all; an older one is kept beside it."""
+    """Write the whole file or nothing; save an older one next to it."""
     from slurm_nb.files import write_private
 
     try:
@@ -173,5 +191,5 @@ def _write(path: Path, text: str) -> None:
         if os.path.lexists(path):
             path.replace(path.with_name(f"{path.name}.bak"))
     except OSError as error:
-        raise UserError(f"{path}: can't be written: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     write_private(path, text)

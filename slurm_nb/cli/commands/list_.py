@@ -15,14 +15,17 @@ from slurm_nb.times import duration
 
 
 @click.command("list")
-@click.option("--prune", "pruned", is_flag=True, help="Forget the sessions that have ended.")
+@click.option(
+    "--prune", "pruned", is_flag=True, help="Remove the sessions that have ended, with their logs."
+)
 @json_option
 @pass_user
 def command(user: UserContext, *, pruned: bool, as_json: bool) -> None:
     """List your sessions, the newest first.
 
-    IDLE is how long nothing ran in a session and nobody was connected. What ended more than 30
-    days ago is forgotten by itself; --prune forgets all that has ended, with its output.
+    IDLE is the time since something last ran in a session or a browser was
+    connected. Sessions that ended more than 30 days ago are removed together
+    with their logs; --prune removes all that have ended.
     """
     with slow_noted():
         listing = list_sessions(user.store)
@@ -31,14 +34,14 @@ def command(user: UserContext, *, pruned: bool, as_json: bool) -> None:
         kept = prune(user.store, listing)
         removed = len(listing.entries) - len(kept.entries)
         listing = kept
-        say(f"forgot {removed} session{'' if removed == 1 else 's'}")
+        say(f"Removed {removed} session{'' if removed == 1 else 's'}.")
     now_s = time.time()
     if as_json:
         answer_json({"sessions": [record(entry, now_s) for entry in listing.entries]})
     elif listing.entries:
         click.echo(table([HEADINGS, *(row(entry, now_s) for entry in listing.entries)]))
     else:
-        say("no sessions; to start one: slurm-nb submit")
+        say("You have no sessions. Start one with: slurm-nb submit")
     _tell_what_is_missing(listing, now_s)
 
 
@@ -49,17 +52,17 @@ def _tell_what_is_missing(listing: Listing, now_s: float) -> None:
             for entry in listing.entries
             if entry.session.cluster == cluster and entry.as_of
         ]
-        say_notices([f"Slurm does not answer ({problem}): {_age(times, now_s)}"])
+        say_notices([f"Slurm does not respond ({problem}). {_age(times, now_s)}"])
     say_notices(unresolved_line(pending) for pending in listing.unresolved)
     for error in listing.broken:
         complain(error)
 
 
 def _age(times: list[float], now_s: float) -> str:
-    """How old what is shown is."""
+    """Return how old the states in the list are."""
     if not times:
-        return "what became of the sessions there is not known"
+        return "The states of its sessions are unknown."
     at = clock_time(max(times))
     if max(times) > now_s:
-        return f"shown is what it said at {at}; the clock has been set back since"
-    return f"shown is what it said {duration(now_s - max(times))} ago, at {at}"
+        return f"The list shows the states at {at}; the clock has been set back since."
+    return f"The list shows the states {duration(now_s - max(times))} ago, at {at}."

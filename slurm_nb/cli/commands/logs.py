@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from slurm_nb.cli.console import say, visible
-from slurm_nb.cli.options import UserContext, pass_user, session_argument
+from slurm_nb.cli.console import answer_json, say, visible
+from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.errors import NotReady, UserError
+from slurm_nb.joblog.readable import readable
 from slurm_nb.joblog.tail import lines_of, tail_of
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import Phase
@@ -23,11 +26,16 @@ _ASK_EVERY_S = 29.0
 
 @click.command("logs")
 @session_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the job has ended.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help="The last N lines.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until the job ends.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), metavar="N", help="Print the last N lines."
+)
+@json_option
 @pass_user
-def command(user: UserContext, *, session: Session, follow: bool, lines: int | None) -> None:
-    """Print the output of a session's job: the log of its Jupyter."""
+def command(
+    user: UserContext, *, session: Session, follow: bool, lines: int | None, as_json: bool
+) -> None:
+    """Print a session's output: the log of Jupyter."""
     store = user.store
     path = store.log_path(session.job_id)
     shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
@@ -40,31 +48,46 @@ def command(user: UserContext, *, session: Session, follow: bool, lines: int | N
     log.read()
     if log.problem:
         raise UserError(
-            f"{path}: cannot be read: {log.problem}",
-            hint=f"how it stands: slurm-nb status {session.job_id}",
+            f"cannot read {path}: {log.problem}",
+            hint=f"show its status: slurm-nb status {session.job_id}",
         )
     if _size(path) <= session.output_start:
-        nothing = f"job {session.job_id} has written nothing yet"
+        nothing = f"job {session.job_id} has no output yet"
         if follow:
             say(nothing)
         elif outcome := store.outcome(session):
             raise job_ended(store, session, outcome)
         else:
-            found = "is empty" if path.exists() else "is not there"
+            found = "is empty" if path.exists() else "does not exist"
             raise NotReady(
                 f"{nothing}: {path} {found}",
-                hint=f"how it stands: slurm-nb status {session.job_id}",
+                hint=f"show its status: slurm-nb status {session.job_id}",
             )
-    start = max(tail_of(path, lines) if lines is not None else 0, session.output_start)
+    if as_json and follow:
+        raise click.UsageError("use either --follow or --json")
+    if as_json:
+        shown = list(_end_of(path, lines, session.output_start))
+        answer_json({"job_id": session.job_id, "cluster": session.cluster, "lines": shown})
+        return
     try:
-        for line in lines_of(path, start, over=over if follow else None):
+        first = session.output_start
+        start = max(tail_of(path, lines) if lines is not None else 0, first)
+        shown_lines = readable(lines_of(path, start, over=over)) if follow else None
+        for line in shown_lines or _end_of(path, lines, first):
             click.echo(visible(line))
     except KeyboardInterrupt:
-        say(f"job {session.job_id} goes on")
+        say(f"Job {session.job_id} keeps running.")
+
+
+def _end_of(path: Path, lines: int | None, start: int) -> Iterable[str]:
+    """Return the last lines, or all, without the blank lines before those of the job."""
+    if lines is None:
+        return readable(lines_of(path, start))
+    return deque(readable(lines_of(path, max(tail_of(path, 2 * lines), start))), maxlen=lines)
 
 
 def _size(path: Path) -> int:
-    """In bytes; 0 where there is no file."""
+    """Return the size in bytes; 0 if there is no file."""
     try:
         return path.stat().st_size
     except OSError:

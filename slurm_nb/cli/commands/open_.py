@@ -24,26 +24,26 @@ _PAGE = """<!DOCTYPE html>
 @session_argument
 @pass_user
 def command(user: UserContext, *, session: Session) -> None:
-    """Open a session of this machine (--cluster local) in the browser."""
+    """Open a session in the browser (only with --cluster local)."""
     job_id = session.job_id
     if session.cluster != LOCAL:
         raise UserError(
-            f"job {job_id} runs on a compute node, which no browser here reaches",
-            hint=f"open it on your laptop, through the tunnel: slurm-nb tunnel-cmd {job_id}",
+            f"job {job_id} runs on a compute node, which a browser here cannot reach",
+            hint=f"open it on your laptop: slurm-nb tunnel-cmd {job_id}",
         )
     reached = connect(session, store=user.store)
     if reached.ready.port is None:
         raise UserError(
-            f"job {job_id} listens on a socket, which no browser opens",
-            hint=f"through the tunnel: slurm-nb tunnel-cmd {job_id}",
+            f"job {job_id} listens on a socket, which browsers cannot open",
+            hint=f"connect through ssh: slurm-nb tunnel-cmd {job_id}",
         )
     say_notices(reached.notices)
     url = reached.tunnel.url.replace(f":{reached.tunnel.local_port}/", f":{reached.ready.port}/", 1)
-    # Not the URL itself: a browser's arguments are seen by every user of this machine.
+    # Not the URL: every user of this machine can see the browser's arguments.
     page = user.store.save_page(session, _PAGE.format(url=html.escape(url)))
     if not webbrowser.open(page.as_uri()):
         raise UserError(
-            "no browser was found on this machine",
-            hint=f"set BROWSER, or open what this prints: slurm-nb url {job_id}",
+            "cannot find a browser on this machine",
+            hint=f"set BROWSER, or open the URL that this prints: slurm-nb url {job_id}",
         )
-    say(f"job {job_id} is being opened in the browser")
+    say(f"Opening job {job_id} in the browser.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from getpass import GetPassWarning
+
 import click
 
 from slurm_nb.cli.console import say
@@ -15,16 +18,26 @@ _SHORTEST = 8
 @click.command("password")
 @pass_user
 def command(user: UserContext) -> None:
-    """Set the password for `submit --auth password`.
+    """Set the password for submit --auth password.
 
-    Asked for twice; only its argon2 hash is stored, in a file of yours alone.
+    slurm-nb asks for it twice, and saves only its argon2 hash, in a file that
+    only you can read.
     """
     path = user.store.password_path
-    password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        except GetPassWarning as error:
+            raise UserError(
+                "cannot read a password without a terminal", hint="run it in a terminal"
+            ) from error
     if len(password) < _SHORTEST:
-        raise UserError(f"a password has {_SHORTEST} characters or more", hint="nothing was stored")
-    # Jupyter's own hashing, which is what the server compares with; slow to import.
+        raise UserError(
+            f"the password must have at least {_SHORTEST} characters", hint="nothing was saved"
+        )
+    # Jupyter's own hash function, which the server uses; slow to import.
     from jupyter_server.auth.security import passwd
 
     write_private(path, str(passwd(password, algorithm="argon2")))  # type: ignore[no-untyped-call]
-    say("Stored. Sessions use it with: slurm-nb submit --auth password")
+    say("Saved. Use it with: slurm-nb submit --auth password")

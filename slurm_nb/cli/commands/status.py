@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, fields
 
 import click
 
@@ -16,13 +17,15 @@ from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.joblog.events import Progress
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.operations.listing import SessionStatus, find_entry
-from slurm_nb.scheduler import place_in_queue
-from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session.session import Activity, Session
+from slurm_nb.scheduler import place_in_queue, resources_of
+from slurm_nb.scheduler.job import JobState, Phase, Resources
+from slurm_nb.session.session import Activity, Session, option_of
 from slurm_nb.times import duration, when
 
 _WIDTH = 11
 _PUT_BACK = ("preempted", "node-failed")
+_RESOURCES = tuple(field.name for field in fields(Resources))
+_UIS = {"notebook": "Jupyter Notebook", "lab": "JupyterLab"}
 
 
 @click.command("status")
@@ -30,16 +33,25 @@ _PUT_BACK = ("preempted", "node-failed")
 @json_option
 @pass_user
 def command(user: UserContext, *, session: Session, as_json: bool) -> None:
-    """Say how a session stands: why it waits, when it ends, how idle it is, or why it ended."""
+    """Show why a session waits, when it ends, or why it ended."""
     store = user.store
     with slow_noted():
         entry, problem = find_entry(store, session)
-        place = place_in_queue(session.job) if _is_in_line(entry.state) else None
+        resources = None if _is_over(entry) else resources_of(session.job)
+        partition = resources.partition if resources else None
+        place = (
+            place_in_queue(session.job, partition)
+            if partition and _is_in_line(entry.state)
+            else None
+        )
     log = store.log(session)
     progress = log.read()
     now_s = time.time()
     if as_json:
         more = {
+            **(asdict(resources) if resources else dict.fromkeys(_RESOURCES)),
+            "directory": option_of(session, "notebook-dir"),
+            "ui": option_of(session, "ui"),
             "place_in_queue": place[0] if place else None,
             "waiting_jobs": place[1] if place else None,
             "ready": last_ready(session, log) is not None
@@ -52,17 +64,22 @@ def command(user: UserContext, *, session: Session, as_json: bool) -> None:
         answer_json({**record(entry, now_s), **more})
     else:
         lines = _lines(entry, log, place, now_s)
+        lines += _what_it_has(session, resources)
         if entry.state.phase is Phase.PENDING and progress.started:
             lines.append(("Before", _how_it_came_back(entry, progress, log.tail())))
         lines.append(("Output", str(store.log_path(session.job_id))))
         click.echo("\n".join(f"{name + ':':{_WIDTH}}{on_a_line(text)}" for name, text in lines))
     if problem:
-        age = f"; shown is what it said at {clock_time(entry.as_of)}" if entry.as_of else ""
-        say_notices([f"Slurm does not answer ({problem}){age}"])
+        age = f". This was its state at {clock_time(entry.as_of)}" if entry.as_of else ""
+        say_notices([f"Slurm does not respond ({problem}){age}"])
+
+
+def _is_over(entry: SessionStatus) -> bool:
+    return entry.outcome is not None or entry.state.phase not in {Phase.PENDING, Phase.RUNNING}
 
 
 def _is_in_line(state: JobState) -> bool:
-    """Whether it waits for its turn: a job that is held has no priority."""
+    """Return whether the job waits for its turn: a held job has no priority."""
     return state.phase is Phase.PENDING and not state.reason.startswith("JobHeld")
 
 
@@ -76,7 +93,7 @@ def _lines(
     if session.submitted_at:
         lines.append(("Submitted", clock_time(session.submitted_at)))
     if place:
-        lines.append(("Queue", f"number {place[0]} of the {place[1]} jobs that wait there"))
+        lines.append(("Place", f"number {place[0]} of {place[1]} pending jobs in the partition"))
     if state.node:
         lines.append(("Node", state.node))
     if entry.outcome:
@@ -89,16 +106,35 @@ def _lines(
     return lines
 
 
+def _what_it_has(session: Session, resources: Resources | None) -> list[tuple[str, str]]:
+    lines = []
+    if resources:
+        cpus = f"{resources.cpus} CPU{'' if resources.cpus == 1 else 's'}" if resources.cpus else ""
+        mem = f"{resources.mem} of memory" if resources.mem else ""
+        gres = (resources.gres or "").removeprefix("gres:").removeprefix("gres/")
+        lines.append(("Resources", ", ".join(filter(None, (cpus, mem, gres)))))
+        places = (
+            ("partition", resources.partition),
+            ("account", resources.account),
+            ("QOS", resources.qos),
+        )
+        lines.append(("Queue", ", ".join(f"{name} {each}" for name, each in places if each)))
+    ui, folder = option_of(session, "ui"), option_of(session, "notebook-dir")
+    if ui and folder:
+        lines.append(("Directory", f"{folder} ({_UIS.get(ui, ui)})"))
+    return [(name, text) for name, text in lines if text]
+
+
 def _how_it_runs(entry: SessionStatus, log: JobLog, now_s: float) -> list[tuple[str, str]]:
     job_id, activity = entry.session.job_id, entry.activity
     if entry.state.slurm_state == "COMPLETING":
-        return [("Jupyter", f"ending; what became of it: slurm-nb status {job_id}")]
+        return [("Jupyter", "has ended; Slurm is cleaning up after the job")]
     if log.problem:
-        return [("Jupyter", f"not known; its output cannot be read: {log.problem}")]
+        return [("Jupyter", f"unknown; cannot read its output: {log.problem}")]
     if last_ready(entry.session, log) is None or is_of_earlier_run(entry.state, log):
-        return [("Jupyter", f"not ready; to wait for it: slurm-nb wait {job_id}")]
+        return [("Jupyter", f"starting; to wait for it: slurm-nb wait {job_id}")]
     still = stands_still(entry.state, job_id)
-    lines = [("Jupyter", still[0] if still else f"ready; the way in: slurm-nb tunnel-cmd {job_id}")]
+    lines = [("Jupyter", still[0] if still else f"ready; to connect: slurm-nb tunnel-cmd {job_id}")]
     if activity:
         lines.append(("Idle", f"{idle(entry, now_s)}{_idle_stop(entry, activity, now_s)}"))
         if activity.memory_fraction is not None:
@@ -107,7 +143,7 @@ def _how_it_runs(entry: SessionStatus, log: JobLog, now_s: float) -> list[tuple[
 
 
 def _idle_stop(entry: SessionStatus, activity: Activity, now_s: float) -> str:
-    """`; stops at 2026-11-23 14:00`, unless the time limit is before."""
+    """Return `; stops at 2026-11-23 14:00`, or nothing if the time limit is earlier."""
     at, left_s = activity.idle_stop_at, time_left_s(entry, now_s)
     if at is None or (left_s is not None and at > now_s + left_s):
         return ""
@@ -115,10 +151,10 @@ def _idle_stop(entry: SessionStatus, activity: Activity, now_s: float) -> str:
 
 
 def _how_it_came_back(entry: SessionStatus, progress: Progress, tail: list[str]) -> str:
-    """Of a job that waits, and has run before."""
+    """Return why a pending job was requeued."""
     before = explain(entry.session.job_id, JobState(Phase.UNKNOWN, "UNKNOWN"), progress, tail)
     why = f": {before.text}" if before.cause in _PUT_BACK else ""
-    return f"it ran, and was put back in the queue{why}; it will start anew"
+    return f"the job ran and was requeued{why}; it will start again"
 
 
 def _how_it_ended(outcome: Outcome) -> list[tuple[str, str]]:

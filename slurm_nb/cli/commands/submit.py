@@ -8,6 +8,11 @@ from typing import Any
 import click
 
 from slurm_nb.cli.again_option import again_option
+from slurm_nb.cli.completions import (
+    complete_account,
+    complete_partition,
+    complete_qos,
+)
 from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.cli.console import answer_json, complain, say, say_notices
 from slurm_nb.cli.options import (
@@ -23,9 +28,15 @@ from slurm_nb.cli.progress import come_back, notify_option, wait_for_connection,
 from slurm_nb.cli.views import report
 from slurm_nb.connection.login import Login
 from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown, UserError
-from slurm_nb.job.resolve import resolve_env, resolve_image, resolve_notebook_dir, resolve_python
+from slurm_nb.job.resolve import (
+    resolve_env,
+    resolve_image,
+    resolve_notebook,
+    resolve_notebook_dir,
+    resolve_python,
+)
 from slurm_nb.job.routes import ROUTES, names_with_tls
-from slurm_nb.job.spec import AUTHS, LISTENS, UIS, JobSpec
+from slurm_nb.job.spec import AUTHS, LISTENS, PEERS, UIS, JobSpec
 from slurm_nb.operations.prune import clean_up
 from slurm_nb.operations.submit import render, submit
 from slurm_nb.scheduler.job import LOCAL
@@ -48,28 +59,26 @@ from slurm_nb.session.session import Session
 )
 @profile_option
 @again_option
-@click.option("-A", "--account", help="Account to charge.")
-@click.option("-t", "--time", metavar="TIME", help="Time limit: 90, 2:00:00, 1-12, UNLIMITED.")
-@click.option("-p", "--partition", help="Partition.")
-@click.option("-q", "--qos", help="Quality of service.")
+@click.option("-A", "--account", shell_complete=complete_account, help="Account to charge.")
+@click.option("-t", "--time", metavar="TIME", help="Time limit: 90 (minutes), 2:00:00 or 1-12:00.")
+@click.option("-p", "--partition", shell_complete=complete_partition, help="Partition.")
+@click.option("-q", "--qos", shell_complete=complete_qos, help="Quality of service (QOS).")
 @click.option("-c", "--cpus-per-task", type=int, metavar="N", help="CPUs.")
 @click.option("--mem", metavar="SIZE", help="Memory per node: 4G.")
-@click.option("-G", "--gpus", metavar="[TYPE:]N", help="GPUs.")
+@click.option("-G", "--gpus", metavar="[TYPE:]N", help="GPUs: 1, a100:2.")
 @click.option("--gres", metavar="LIST", help="Generic resources: gpu:a100:1.")
-@click.option("-C", "--constraint", metavar="LIST", help="Node features.")
-@click.option("-w", "--nodelist", metavar="NODES", help="Nodes to run on.")
-@click.option("-x", "--exclude", metavar="NODES", help="Nodes not to run on.")
-@click.option("--reservation", help="Reservation.")
-@click.option("-M", "--clusters", metavar="NAMES", help="Other clusters to choose from.")
+@click.option("-C", "--constraint", metavar="LIST", help="Required node features.")
+@click.option("-w", "--nodelist", metavar="NODES", help="Nodes to use.")
+@click.option("-x", "--exclude", metavar="NODES", help="Nodes to avoid.")
+@click.option("--reservation", metavar="NAME", help="Reservation.")
+@click.option("-M", "--clusters", metavar="NAMES", help="Clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
-@click.option(
-    "--cluster", type=click.Choice([LOCAL]), help="`local`: on this machine, without Slurm."
-)
+@click.option("--cluster", type=click.Choice([LOCAL]), help="Run on this machine, without Slurm.")
 @click.option(
     "--python",
     metavar="PATH",
     shell_complete=complete_file,
-    help="Interpreter whose Jupyter is started. [default: that of --env, --module or --container,"
+    help="Python interpreter that runs Jupyter. [default: that of --env, --module or --container,"
     " else slurm-nb's own]",
 )
 @click.option(
@@ -85,16 +94,28 @@ from slurm_nb.session.session import Session
     shell_complete=complete_file,
     help="Apptainer or Singularity image.",
 )
-@click.option("--setup", metavar="LINE", multiple=True, help="Bash to run before; repeatable.")
+@click.option(
+    "--setup",
+    metavar="LINE",
+    multiple=True,
+    help="Bash to run before all of these; repeatable.",
+)
 @click.option(
     "--template", metavar="FILE_OR_NAME", shell_complete=complete_file, help="Job template."
 )
-@click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook 7 or Lab.")
+@click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook or Lab.")
+@click.option(
+    "--open",
+    "notebook",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Open this notebook. Short form: submit FILE.ipynb",
+)
 @click.option(
     "--notebook-dir",
     metavar="DIR",
     shell_complete=complete_folder,
-    help="Jupyter's root. [default: where you are]",
+    help="Jupyter's root. [default: the current directory]",
 )
 @click.option(
     "--allow-debugger",
@@ -105,13 +126,13 @@ from slurm_nb.session.session import Session
     "--idle-timeout",
     metavar="TIME",
     default=JobSpec.idle_timeout,
-    help="End a session that was not used for so long; 0: never.",
+    help="End after this idle time; 0: never.",
 )
 @click.option(
     "--listen",
     type=click.Choice(LISTENS),
     default="port",
-    help="On a port of the node's loopback, or on a UNIX socket, which only you can open.",
+    help="Listen on the node's loopback interface, or on a UNIX socket that only you can open.",
 )
 @click.option(
     "--route",
@@ -122,27 +143,34 @@ from slurm_nb.session.session import Session
 @click.option(
     "--tls",
     is_flag=True,
-    help=f"With --route {' or '.join(names_with_tls())}: encrypt the last leg.",
+    help=f"With --route {' or '.join(names_with_tls())}: encrypt to the compute node.",
+)
+@click.option(
+    "--peers",
+    type=click.Choice(PEERS),
+    default="user",
+    help="Who may connect on the node: only you and root, or any, where ssh runs as another user.",
 )
 @click.option(
     "--auth",
     type=click.Choice(AUTHS),
     default="token",
-    help="password: the one that `slurm-nb password` stored; the URL then holds no secret.",
+    help="Log in with the token in the URL, or with the password set by `slurm-nb password`.",
 )
 @login_host_option
 @local_port_option
 @wait_timeout_option
 @notify_option
-@click.option("--no-wait", is_flag=True, help="Return when the job is submitted.")
-@click.option("--dry-run", is_flag=True, help="Print the job script and submit nothing.")
+@click.option("--no-wait", is_flag=True, help="Return once the job is submitted.")
+@click.option("--dry-run", is_flag=True, help="Print the job script; submit nothing.")
 @json_option
-@click.argument("sbatch_options", nargs=-1, metavar="[-- SBATCH_OPTIONS...]")
+@click.argument("sbatch_options", nargs=-1, metavar="[NOTEBOOK] [-- SBATCH_OPTIONS...]")
 @pass_user
 def command(
     user: UserContext,
     /,
     *,
+    notebook: str | None,
     notebook_dir: str | None,
     python: str | None,
     env: str | None,
@@ -156,16 +184,21 @@ def command(
     no_wait: bool,
     dry_run: bool,
     as_json: bool,
-    **options: Any,  # noqa: ANN401  click's values, as JobSpec's fields name them
+    **options: Any,  # noqa: ANN401  click's values, named like the fields of JobSpec
 ) -> None:
-    """Start Jupyter in a Slurm job and print the way in.
+    """Start Jupyter in a Slurm job and print how to connect.
 
-    What follows -- goes to sbatch unchanged: slurm-nb submit -t 2:00:00 -- --exclusive
+    \b
+    slurm-nb submit -t 2:00:00 -c 4 --mem 8G
+    slurm-nb submit -G 1 --env ~/envs/torch analysis.ipynb
+    slurm-nb submit -t 2:00:00 -- --mail-type=END
 
-    Defaults of yours and your site's are shown by: slurm-nb config
-    """
+    Options for sbatch go after --. To turn a switch off, write no- before its
+    name: --no-tls. To show your defaults: slurm-nb config
+    """  # noqa: D301  click keeps the lines after \b
+    path = resolve_notebook(notebook)
     spec = JobSpec(
-        notebook_dir=resolve_notebook_dir(notebook_dir),
+        notebook_dir=resolve_notebook_dir(notebook_dir, notebook=path),
         python=resolve_python(python, looked_up_there=bool(env or container or options["module"])),
         env=resolve_env(env),
         container=resolve_image(container),
@@ -179,7 +212,7 @@ def command(
     def saved(new: Session) -> None:
         nonlocal session
         session = new
-        say(f"Submitted job {new.job_id}. To cancel it: slurm-nb cancel {new.job_id}")
+        say(f"Submitted job {new.job_id}. Cancel it with: slurm-nb cancel {new.job_id}")
 
     try:
         session = submit(
@@ -188,6 +221,7 @@ def command(
             login=login,
             local_port=local_port,
             local=cluster == LOCAL,
+            notebook=path,
             saved=saved,
             note=lambda text: say_notices([text]),
             store=user.store,
@@ -219,4 +253,4 @@ def _answer_submitted(session: Session, login: Login, *, as_json: bool) -> None:
         answer_json(report(session, None, login=login))
     else:
         job_id = session.job_id
-        say(f"To wait for it: slurm-nb wait {job_id}; the way in: slurm-nb tunnel-cmd {job_id}")
+        say(f"  Wait:     slurm-nb wait {job_id}\n  Connect:  slurm-nb tunnel-cmd {job_id}")

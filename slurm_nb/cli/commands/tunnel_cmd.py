@@ -36,11 +36,11 @@ def command(
     local_port: int | None,
     as_json: bool,
 ) -> None:
-    """Print the ssh command for the laptop again.
+    """Print the ssh command for your laptop.
 
-    The command alone goes to stdout, the URL to stderr.
+    Only the command goes to stdout; the URL goes to stderr.
     """
-    by_hand = not session.login_host  # with sbatch: submit has resolved nothing
+    by_hand = not session.login_host  # submitted with sbatch, so submit resolved nothing
     if by_hand and (login is None or local_port is None):
         from slurm_nb.cli.config_options import submit_context
 
@@ -56,8 +56,9 @@ def command(
         return
     say_notices(reached.notices)
     click.echo(tunnel.command)
-    say(f"While it runs, open on the laptop: {tunnel.url}")
+    say(f"While it runs, open in your laptop's browser: {tunnel.url}")
     if reached.ready.fingerprint:
-        say(f"The SHA-256 fingerprint of its certificate must be {reached.ready.fingerprint}")
+        say(f"The certificate's SHA-256 fingerprint must be {reached.ready.fingerprint}")
     if state.phase is Phase.UNKNOWN:
-        say(f"Whether job {session.job_id} still runs is not known: {state.reason}")
+        doubt = state.reason if state.missing else f"Slurm does not respond: {state.reason}"
+        say(f"Job {session.job_id} may have ended; {doubt}")

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import click
 
-from slurm_nb.cli.console import say_notices, slow_noted
-from slurm_nb.cli.options import UserContext, local_port_option, pass_user, session_argument
+from slurm_nb.cli.console import answer_json, say_notices, slow_noted
+from slurm_nb.cli.options import (
+    UserContext,
+    json_option,
+    local_port_option,
+    pass_user,
+    session_argument,
+)
+from slurm_nb.cli.views import report
 from slurm_nb.operations.connect import connect
 from slurm_nb.session.session import Session
 
@@ -13,13 +20,19 @@ from slurm_nb.session.session import Session
 @click.command("url")
 @session_argument
 @local_port_option
+@json_option
 @pass_user
-def command(user: UserContext, *, session: Session, local_port: int | None) -> None:
-    """Print the URL of a session, for the laptop's browser while the tunnel is up.
+def command(user: UserContext, *, session: Session, local_port: int | None, as_json: bool) -> None:
+    """Print the URL for your laptop's browser.
 
-    It holds the token: who has it can run code as you.
+    It works while the ssh command runs. It contains the token: anyone who has it
+    can run code as you.
     """
+    login = user.login_of(session)
     with slow_noted():
-        reached = connect(session, local_port=local_port, store=user.store)
+        reached = connect(session, login=login, local_port=local_port, store=user.store)
+    if as_json:
+        answer_json(report(reached.session, reached.state, tunnel=reached.tunnel, login=login))
+        return
     say_notices(reached.notices)
     click.echo(reached.tunnel.url)

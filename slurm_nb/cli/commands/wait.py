@@ -27,7 +27,7 @@ def command(
     notify: bool,
     as_json: bool,
 ) -> None:
-    """Wait for a session again, and print the way in as submit does."""
+    """Wait for a session and print how to connect, as submit does."""
     try:
         wait_for_connection(session, user, timeout_s=wait_timeout, as_json=as_json, notify=notify)
     except KeyboardInterrupt:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from .. import processes, self_check, versions
-from . import probe
+from ..security import peers
+from . import listeners, probe
 
 if TYPE_CHECKING:
     from ..processes import Process
 
 Check = Tuple[str, bool, str]
-_PROVIDER = "jupyter_server.auth.identity.PasswordIdentityProvider"
+_PROVIDER = "slurm_nb_kit.security.login.SlurmNbIdentityProvider"
+# What everybody may see; see security/door.py.
+_PUBLIC = ("/api", "/login", "/logout", "/favicon.ico")
+
+_REFUSES_WITHIN_S = 5.0
 
 
 class Job(NamedTuple):
@@ -53,8 +58,7 @@ def _job(those: List[Process], asked: Dict[str, Any], token: str) -> Job:
     ready = asked["ready"]
     if ready["socket"]:
         where = ready["socket"]
-        sockets = processes.unix_sockets()
-        inodes = {inode for inode, path, listens in sockets if path == where and listens}
+        inodes = {each.inode for each in peers.unix_sockets() if each.name == where}
     else:
         where = "%s:%d" % (ready["address"] or "127.0.0.1", ready["port"])
         found = self_check.tcp_listeners().items()
@@ -105,75 +109,6 @@ def _files(job: Job) -> List[Check]:
     return [("node-local files", not wrong, ", ".join(wrong or told))]
 
 
-def _tcp(job: Job) -> List[Check]:
-    expected = _address(job)
-    own, bound, told, wrong = None, [], [], []
-    listeners = self_check.tcp_listeners()
-    for process in job.processes:
-        pipes = 0
-        for inode in sorted(process.inodes & set(listeners)):
-            address = listeners[inode]
-            shown = "%s inode %d %s" % (address, inode, process)
-            port = address.rpartition(":")[2]
-            if process is job.server and own is None and port == str(job.ready["port"]):
-                own = address
-                bound.append(shown)
-            elif _is_kernel(job, process) and not pipes and probe.is_pull(address):
-                pipes += 1
-                told.append("%s: ipykernel's inbound pipe (nothing comes out)" % shown)
-            else:
-                wrong.append("%s: not the notebook's" % shown)
-    text = "; ".join(wrong or bound + told) or "nothing of the job listens on TCP"
-    checks = [("TCP listeners", not wrong, text)]
-    if job.ready["socket"]:
-        return [*checks, ("bind address", own is None, own or "none: " + job.ready["socket"])]
-    wild = own is not None and own.rpartition(":")[0] in ("0.0.0.0", "::")
-    return [*checks, ("bind address", own == expected and not wild, "; ".join(bound) or "none")]
-
-
-def _address(job: Job) -> str:
-    return "%s:%s" % (job.ready["address"] or "127.0.0.1", job.ready["port"])
-
-
-def _is_kernel(job: Job, process: Process) -> bool:
-    runtime = os.fsencode(os.path.join(job.run_dir, "runtime", "kernel-"))
-    return any(runtime in word for word in process.argv)
-
-
-def _unix_sockets(job: Job) -> List[Check]:
-    holders = {inode: process for process in job.processes for inode in process.inodes}
-    told: Dict[str, int] = {}
-    wrong = []
-    for inode, path, listens in processes.unix_sockets():
-        if inode not in holders or (path.startswith("@") and not listens):
-            continue
-        lock = None if path.startswith("@") else _lock(holders[inode], path)
-        if lock is None:
-            wrong.append("%s inode %d %s" % (path, inode, holders[inode]))
-        else:
-            told[lock] = told.get(lock, 0) + 1
-    text = ["%d in %s 0700" % (number, folder) for folder, number in sorted(told.items())]
-    text = text or ["nothing of the job has a named UNIX socket"]
-    return [("UNIX sockets", not wrong, "; ".join(wrong or text))]
-
-
-def _lock(process: Process, path: str) -> Optional[str]:
-    """The nearest folder above `path` that is the user's and 0700; None without one."""
-    folder = os.path.dirname(os.path.join(os.path.realpath("/proc/%d/cwd" % process.pid), path))
-    folder = os.path.realpath(folder)
-    while folder != "/":
-        try:
-            found = os.lstat(folder)
-        except FileNotFoundError:
-            return "a directory that is gone"  # and so is the way to the socket
-        except OSError:
-            return None
-        if found.st_uid == os.geteuid() and found.st_mode & 0o777 == 0o700:
-            return folder
-        folder = os.path.dirname(folder)
-    return None
-
-
 def _secrets(job: Job) -> Iterator[Check]:
     needle = job.token.encode()
     for name, words in (("token in arguments", "argv"), ("token in environments", "environ")):
@@ -199,17 +134,48 @@ def _door(job: Job) -> Iterator[Check]:
             yield name, status == expected, "Host: %s -> %d" % (host, status)
 
 
-def _settings(job: Job) -> Iterator[Check]:
-    """What the running server says of itself, in the file that the kit wrote."""
+def _report(job: Job) -> Iterator[Check]:
+    """What the running server says of itself when it is asked now, and its routes tried."""
+    path = probe.base_of(job.ready) + "/slurm-nb/audit"
+    says: Any = {}
+    why = ""
     try:
-        says = json.loads(processes.read(os.path.join(job.run_dir, "settings.json")))
-    except ValueError:
-        says = {}
+        status, body = probe.get(job.ready, path, "localhost", job.token)
+        says = json.loads(body) if status == 200 else {}
+        why = "" if says else "the server answers %d to the audit: an older slurm-nb's?" % status
+    except (OSError, ValueError) as error:
+        why = "no answer: %s" % error
+    yield from _settings(job, says.get("settings") or {})
+    yield _routes(job, says.get("routes") or [], why)
+
+
+def _routes(job: Job, routes: List[str], why: str) -> Check:
+    name = "routes without a token"
+    base = probe.base_of(job.ready)
+    public = {base + path for path in _PUBLIC} | {"/favicon.ico"}
+    opened = []
+    for path in routes:
+        try:
+            status, _ = probe.get(job.ready, path, "localhost", "", _REFUSES_WITHIN_S)
+        except (OSError, ValueError) as error:
+            opened.append("%s -> %s" % (path, error))
+        else:
+            if status < 400 and path not in public:
+                opened.append("%s -> %d" % (path, status))
+    told = "%d routes ask for it, all but %s" % (len(routes), ", ".join(sorted(public)))
+    return name, bool(routes) and not opened, why or ", ".join(opened) or told
+
+
+def _settings(job: Job, says: Dict[str, Any]) -> Iterator[Check]:
     password = job.auth == "password"
     for name, safe in (
         (
             "authentication",
-            {"identity_provider_class": _PROVIDER, "token": True, "password": password},
+            {
+                "identity_provider_class": _PROVIDER,
+                "token": True,
+                "password": password,
+            },
         ),
         (
             "guards against other sites",
@@ -220,6 +186,7 @@ def _settings(job: Job) -> Iterator[Check]:
                 "disable_check_xsrf": False,
             },
         ),
+        ("settings in effect", {"flaws": []}),
         ("kernel transport", {"kernel_transport": "ipc"}),
         ("debugger", {"debugger_allowed": False}),
         (
@@ -229,10 +196,19 @@ def _settings(job: Job) -> Iterator[Check]:
     ):
         told = ["%s %s" % (key, json.dumps(says.get(key, "not told"))) for key in safe]
         yield name, all(says.get(key) == value for key, value in safe.items()), ", ".join(told)
+    yield _connections(says)
     said = says.get("versions", {})
     old = versions.old(said)
     told = ["%s %s" % item for item in sorted(said.items())] or ["not told"]
     yield "versions", bool(said) and not old, ", ".join(old or told)
+
+
+def _connections(says: Dict[str, Any]) -> Check:
+    name, told = "who may connect", says.get("serves", "not told")
+    if told == "any":
+        return name, True, "any user (--peers any, or --route direct)"
+    passed = isinstance(told, list) and set(told) <= {os.geteuid(), 0}
+    return name, passed, "uid %s" % told
 
 
 def _core(job: Job) -> Iterator[Check]:
@@ -247,4 +223,7 @@ def _mode(found: os.stat_result) -> str:
     return "%s%04o uid %d" % (kind, stat.S_IMODE(found.st_mode), found.st_uid)
 
 
-_PARTS = (_folders, _files, _tcp, _unix_sockets, _secrets, _door, _settings, _core)
+_PARTS = (
+    _folders, _files, listeners.tcp, listeners.udp, listeners.unix, listeners.hidden, _secrets,
+    _door, _report, _core,
+)  # fmt: skip

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
 # A peer's side of ZMTP 3.0 (rfc.zeromq.org/spec/23): greeting, and READY of a PUSH socket.
 _ZMTP_GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\0NULL" + b"\0" * 48
 _ZMTP_READY = b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH"
 _TIMEOUT_S = 20.0
+_MOST_BYTES = 4 << 20
 
 
 def status(ready: Dict[str, Any], host: str, token: str) -> int:
@@ -19,10 +20,29 @@ def status(ready: Dict[str, Any], host: str, token: str) -> int:
     ready: as slurm_nb.ready.Ready, with its names. Raises OSError when nobody answers, or, with
     TLS, when the certificate is not the announced one; ValueError for no HTTP.
     """
-    base = ready["path"].rpartition("/")[0]
+    return get(ready, base_of(ready) + "/api/status", host, token)[0]
+
+
+def base_of(ready: Dict[str, Any]) -> str:
+    """The server's base_url without the last slash, from the path of its page."""
+    base: str = ready["path"].rpartition("/")[0]
+    return base
+
+
+def get(
+    ready: Dict[str, Any], path: str, host: str, token: str, timeout_s: float = _TIMEOUT_S
+) -> Tuple[int, bytes]:
+    """Status and body of a GET; raises as `status` does."""
     with _connected(ready) as peer:
-        peer.sendall(request(base + "/api/status", host, token))
-        return status_of(peer.makefile("rb").readline(1024))
+        peer.settimeout(timeout_s)
+        peer.sendall(request(path, host, token))
+        answer = b""
+        while len(answer) < _MOST_BYTES:
+            more = peer.recv(1 << 16)
+            if not more:
+                break
+            answer += more
+    return status_of(answer[:1024]), answer.partition(b"\r\n\r\n")[2]
 
 
 def request(path: str, host: str, token: str) -> bytes:

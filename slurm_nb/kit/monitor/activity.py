@@ -1,7 +1,7 @@
-"""Runs inside the Jupyter server: keeps what `slurm-nb list` shows of a session, in one small file.
+"""Runs inside the Jupyter server: keeps a small file that `slurm-nb list` reads.
 
-The file is the session's own, on a file system that the login node sees, which may be slow, full or
-gone: a thread writes, and what fails is left.
+The file is in the session's directory, on a file system that the login node shares. It may be slow,
+full or gone, so a thread writes the file, and nobody waits for it.
 
     {"active_at": 1795667137, "idle_stop_at": 1795670737, "memory_fraction": 0.42, "kernels": 2}
 """
@@ -16,12 +16,12 @@ from typing import Any, Callable, Dict, Optional
 from ..files import write_private
 
 _APART_S = 60.0
-# Less than that is nothing new.
+# Smaller changes are not worth writing.
 _NEAR = {"active_at": 5, "idle_stop_at": 5, "memory_fraction": 0.02, "kernels": 0}
 
 
 class ActivityFile:
-    """Written when there is something new, and at most once a minute."""
+    """The file; it is written when something has changed, and at most once a minute."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class ActivityFile:
         self._writer: Optional[threading.Thread] = None
 
     def keep(self, record: Dict[str, Any]) -> None:
-        """Have `record` written, unless it is too early, or the last one is still being written."""
+        """Write `record` in a thread, unless it is too early or the last one is not yet done."""
         now = self._clock()
         if self._written is not None:
             if now - self._written_at < _APART_S or not _differs(record, self._written):
@@ -53,7 +53,7 @@ class ActivityFile:
             write_private(self._path, json.dumps(record))
         except OSError as error:
             if self._log:
-                self._log("%s can't be written: %s" % (self._path, error.strerror))
+                self._log("cannot write %s: %s" % (self._path, error.strerror))
             self._log = None
 
 

@@ -1,4 +1,4 @@
-"""Runs inside the Jupyter server: whether the session is in use, and since when it is not."""
+"""Runs inside the Jupyter server: whether the session is in use, and for how long it was not."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import time
 from typing import Any, Callable, List, NamedTuple, Optional, Set
 
 _PERIOD_S = (0.5, 5.0)
-# A look that comes late counts for no more than this: a job that Slurm had suspended, or a node
-# that stood still, was not idle for that long.
+# A late look counts for no more than this: while Slurm had suspended the job, or the node stood
+# still, the session was not idle.
 _LATE_LOOKS = 3
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
 class Activity(NamedTuple):
-    """What a look finds."""
+    """The use of a session at one moment."""
 
     in_use: bool
     """A cell runs, a page is connected, or a terminal has a program running."""
     kernels: int
     marks: List[Any]
-    """Anything that is another thing once something has been done."""
+    """Values of any kind; they differ from the last ones when somebody did something."""
 
 
 class Idle:
-    """For how long a session was not used. `timeout_s` None: it may be so for ever."""
+    """How long a session has been idle. `timeout_s` None: it may be idle for ever."""
 
     def __init__(
         self, timeout_s: Optional[int], clock: Callable[[], float] = time.monotonic
@@ -32,16 +32,16 @@ class Idle:
         self.timeout_s = timeout_s
         shortest, longest = _PERIOD_S
         self.period_s = min(longest, max(shortest, timeout_s / 10)) if timeout_s else longest
-        """How often to look."""
+        """Time between two looks."""
         self.idle_s = 0.0
-        """Since it was last seen in use; a step of the clock on the wall changes nothing."""
+        """Time since the session was last in use, on a clock that nobody sets."""
         self.in_use = True
         self._clock = clock
         self._looked_at = clock()
         self._marks: Optional[List[Any]] = None
 
     def look(self, found: Activity) -> bool:
-        """Take note of what was found; whether the session has been idle for too long."""
+        """Note the use of the session; return whether it has been idle for too long."""
         now = self._clock()
         waited_s, self._looked_at = now - self._looked_at, now
         used = found.in_use or found.marks != self._marks
@@ -52,7 +52,7 @@ class Idle:
 
 
 class Changes:
-    """Counts requests that change something: a file that is saved, without any kernel."""
+    """Counts requests that change something, such as a saved file; they need no kernel."""
 
     def __init__(self, app: Any) -> None:
         self.count = 0
@@ -68,11 +68,11 @@ class Changes:
 
 
 def activity(app: Any) -> Activity:
-    """How the server `app`, a ServerApp, is used right now."""
+    """Return how the server `app`, a ServerApp, is used right now."""
     manager = app.kernel_manager
     kernels = [manager.kernel_model(kernel_id) for kernel_id in manager.list_kernel_ids()]
     busy = any(each["execution_state"] == "busy" or each["connections"] > 0 for each in kernels)
-    # Without the extension jupyter_server_terminals there are none.
+    # The extension jupyter_server_terminals may be missing.
     found = getattr(app.web_app.settings.get("terminal_manager"), "terminals", {})
     terminals = list(found.items())
     in_use = (
@@ -86,7 +86,7 @@ def activity(app: Any) -> Activity:
 
 
 def _runs_program(shells: Set[int]) -> bool:
-    """Whether one of these session leaders has another process in its session (proc(5), stat)."""
+    """Return whether a session leader has another process in its session (proc(5), stat)."""
     for name in os.listdir("/proc") if shells else ():
         if not name.isdigit() or int(name) in shells:
             continue
@@ -94,7 +94,7 @@ def _runs_program(shells: Set[int]) -> bool:
             with open("/proc/%s/stat" % name, "rb") as file:
                 state, _, _, session = file.read().rpartition(b")")[2].split()[:4]
         except (OSError, ValueError):
-            continue  # it has just ended
+            continue  # the process has just ended
         if state not in (b"Z", b"X") and int(session) in shells:
             return True
     return False

@@ -1,8 +1,8 @@
-"""Puts slurm-nb's word on the pages of Notebook 7 and Lab: a small extension of theirs.
+"""Configures the pages of Notebook 7 and Lab: adds slurm-nb's extension, turns off the news prompt.
 
-A prebuilt ("federated") extension is
-a directory with a package.json that names a script (JupyterLab's documentation, "Prebuilt
-extensions"); the script is labextension.js, written by hand, so that nothing is built.
+A prebuilt ("federated") extension is a directory with a package.json that names a script
+(JupyterLab's documentation, "Prebuilt extensions"). The script is labextension.js, written by hand,
+so there is nothing to build.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import os
 import shutil
 from typing import Any, Dict
 
+from jupyter_core.paths import jupyter_path
+
 _SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "labextension.js")
 _ENTRY = "static/remoteEntry.js"
 _PACKAGE: Dict[str, Any] = {
     "name": "slurm-nb",
     "version": "1.0.0",
-    "description": "Shows what slurm-nb has to say of this session",
+    "description": "Shows the slurm-nb session",
     "license": "MIT",
     "jupyterlab": {"extension": True, "_build": {"load": _ENTRY, "extension": "./extension"}},
 }
+_NEWS = "@jupyterlab/apputils-extension"
+_NEWS_SCHEMA = "notification.json"
 
 
 def configure(c: Any, run_dir: str) -> None:
@@ -31,5 +35,26 @@ def configure(c: Any, run_dir: str) -> None:
     shutil.copyfile(_SCRIPT, os.path.join(package, _ENTRY))
     with open(os.path.join(package, "package.json"), "w", encoding="ascii") as file:
         json.dump(_PACKAGE, file)
+    _turn_off_news(folder)
     for page in ("LabApp", "JupyterNotebookApp"):
         c[page].extra_labextensions_path.append(folder)
+
+
+def _turn_off_news(folder: str) -> None:
+    """Make "no" the default of Lab's question about news; settings of the user and site win.
+
+    Lab looks for the schema of a setting among the extensions first (jupyterlab_server,
+    settings_utils.py).
+    """
+    for path in jupyter_path("lab", "schemas"):
+        try:
+            with open(os.path.join(path, _NEWS, _NEWS_SCHEMA), encoding="utf-8") as file:
+                schema = json.load(file)
+            schema["properties"]["fetchNews"]["default"] = "false"
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # an older Lab, which does not ask
+        target = os.path.join(folder, _NEWS, "schemas", _NEWS)
+        os.makedirs(target, mode=0o700, exist_ok=True)
+        with open(os.path.join(target, _NEWS_SCHEMA), "w", encoding="utf-8") as file:
+            json.dump(schema, file)
+        return

@@ -1,7 +1,7 @@
-"""Runs inside a session's job: how much memory it may use, how much it uses, what was killed.
+"""Runs inside a session's job: its memory, the limit, and the processes that Linux killed.
 
-Control groups are cgroups(7); version
-1 is Documentation/admin-guide/cgroup-v1/memory.rst of Linux, version 2 cgroup-v2.rst.
+Control groups are cgroups(7). Version 1 is Documentation/admin-guide/cgroup-v1/memory.rst of Linux,
+version 2 is cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _WELL_BELOW = 0.15
 
 
 class Usage(NamedTuple):
-    """Of the control group that is nearest to its limit."""
+    """Memory of the control group that is nearest to its limit."""
 
     limit: int
     """Bytes."""
     used: int
-    """Bytes, without what the kernel can give up at once: files that were read long ago."""
+    """Bytes, without the cache of files that Linux can give up at once."""
 
     @property
     def fraction(self) -> float:
@@ -45,7 +45,7 @@ _V2 = _Version(("memory.max", "memory.high"), "memory.current", "inactive_file",
 class Memory:
     """The control groups of this process, from its own up to the one that is mounted.
 
-    root: where the machine's files are, `/` but in tests.
+    root: where the machine's files are; tests have another one.
     """
 
     def __init__(self, root: str = "/") -> None:
@@ -54,7 +54,7 @@ class Memory:
         self._machine = meminfo.get("MemTotal", 0) * 1024
 
     def usage(self) -> Optional[Usage]:
-        """None when nothing limits this process but the machine."""
+        """Return the usage; None when only the machine limits this process."""
         found = []
         for folder, version in self._groups:
             limit = self._limit(folder, version)
@@ -66,10 +66,10 @@ class Memory:
         return max(found, key=lambda each: each.fraction, default=None)
 
     def kills(self) -> int:
-        """How many processes were killed for memory; it only ever rises.
+        """Return how many processes Linux killed for memory; the number never falls.
 
-        A group of version 1 counts its own, one of version 2 also those below it, and so, where
-        it is not limited, those of other jobs.
+        A group of version 1 counts its own processes. A group of version 2 counts those below it as
+        well; one without a limit would count the processes of other jobs.
         """
         count = 0
         for folder, version in self._groups:
@@ -79,36 +79,41 @@ class Memory:
         return count
 
     def _limit(self, folder: str, version: _Version) -> Optional[int]:
-        """None when it is no less than what the machine has."""
+        """Return the limit; None when the machine has no more memory than that."""
         limits = [_number(os.path.join(folder, name)) for name in version.limits]
         limit = min((each for each in limits if each is not None), default=0)
         return limit if 0 < limit < (self._machine or limit + 1) else None
 
 
 class Levels:
-    """Which warnings of rising memory are due: each once, until it has fallen well below."""
+    """Warnings about rising memory: each once, until memory has fallen well below its level."""
 
     def __init__(self) -> None:
-        self._told: Set[float] = set()
+        self._reached: Set[float] = set()
+
+    @property
+    def any_reached(self) -> bool:
+        """Whether memory has reached a level and not fallen well below it since."""
+        return bool(self._reached)
 
     def due(self, fraction: float) -> bool:
-        """Whether `fraction` is to be warned of."""
-        self._told -= {level for level in _WARN_AT if fraction < level - _WELL_BELOW}
+        """Return whether a warning about `fraction` is due."""
+        self._reached -= {level for level in _WARN_AT if fraction < level - _WELL_BELOW}
         reached = {level for level in _WARN_AT if fraction >= level}
-        fresh = reached - self._told
-        self._told |= reached
+        fresh = reached - self._reached
+        self._reached |= reached
         return bool(fresh)
 
 
 def gibibytes(amount: int) -> str:
-    """Bytes as people read them: `3.9 GiB`, `512 MiB`."""
+    """Return bytes as people read them: `3.9 GiB`, `512 MiB`."""
     if amount < 1 << 30:
         return "%d MiB" % (amount >> 20)
     return ("%.1f" % (amount / (1 << 30))).replace(".0", "") + " GiB"
 
 
 def twice(limit: int) -> str:
-    """Double a limit, for `--mem`: `8G`, `600M`."""
+    """Return twice the limit, for `--mem`: `8G`, `600M`."""
     mebibytes = -(-2 * limit // (1 << 20))
     return "%dM" % mebibytes if mebibytes < 1024 else "%dG" % -(-mebibytes // 1024)
 
@@ -124,7 +129,7 @@ def _groups(root: str) -> List[Tuple[str, _Version]]:
         if version not in mounted:
             continue
         point, inner = mounted[version]
-        # In a namespace, or a container that has a part of the tree, the path is another.
+        # A namespace, or a container that has a part of the tree, sees another path.
         if path == inner or path.startswith(inner.rstrip("/") + "/"):
             path = path[len(inner.rstrip("/")) :]
         parts = [part for part in path.split("/") if part]
@@ -137,7 +142,7 @@ def _groups(root: str) -> List[Tuple[str, _Version]]:
 
 
 def _mounts(root: str) -> Dict[_Version, Tuple[str, str]]:
-    """(mount point, what of the tree is mounted there) of each version."""
+    """Return the mount point of each version, and the part of the tree that is mounted there."""
     found: Dict[_Version, Tuple[str, str]] = {}
     for mount in mounts(_read(os.path.join(root, "proc/self/mountinfo"))):
         if mount.kind == "cgroup2":
@@ -152,12 +157,12 @@ def _read(path: str) -> str:
 
 
 def _number(path: str) -> Optional[int]:
-    """None for a file that is not there, or says `max`."""
+    """Return the number; None for a file that does not exist or says `max`."""
     text = _read(path).strip()
     return int(text) if text.isdigit() else None
 
 
 def _table(text: str) -> Dict[str, int]:
-    """Lines of a name and a number: `oom_kill 1`, `MemTotal:  24 kB`."""
+    """Parse lines of a name and a number: `oom_kill 1`, `MemTotal:  24 kB`."""
     rows = (line.split() for line in text.splitlines())
     return {row[0].rstrip(":"): int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}

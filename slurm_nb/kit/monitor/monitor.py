@@ -1,6 +1,6 @@
-"""Runs inside the Jupyter server: looks every few seconds how the session does, and says so.
+"""Runs inside the Jupyter server: watches the session, and tells its user and its pages.
 
-Whatever goes wrong here is told once in the log, and the session goes on.
+An error in here is logged once, and the session keeps running.
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Set
 
 from .activity import ActivityFile
+from .extend import NotExtended, extend
 from .idle import Changes, Idle, activity
 from .memory import Levels, Memory, gibibytes, twice
-from .notices import Notices, serve
+from .notices import Notices
+from .page import Page, serve
 from .time_limit import TimeLimit, in_words
 
-# Jupyter looks every 3 seconds whether a kernel lives.
+# Jupyter checks every 3 seconds whether a kernel is alive.
 _KERNEL_DIES_WITHIN_S = 20.0
 _SERVER_STOPS_WITHIN_S = 60.0
-# With all else that is said of a killed kernel, no more than a notification shows.
+# With this much of its name, the sentence about a killed kernel fits into a notification.
 _NAME_CHARS = 24
+_EXTEND_BY_MINUTES = 60
 
 
 class Job(NamedTuple):
-    """What is watched."""
+    """The session to watch."""
 
     cluster: str
     job_id: str
+    node: str
     run_dir: str
     session_dir: str
     idle_timeout_s: Optional[int]
@@ -39,7 +43,7 @@ Tell = Callable[[str, Dict[str, Any]], None]
 
 
 class Watch:
-    """The looks at one session."""
+    """The watch over one session."""
 
     def __init__(self, app: Any, job: Job, tell: Tell, clock: Callable[[], float]) -> None:
         self.notices = Notices(clock)
@@ -56,17 +60,19 @@ class Watch:
         self._idle = Idle(job.idle_timeout_s, clock)
         self._changes = Changes(app)
         self._stopping = False
+        self.page = Page(self._describe, self._extend)
         self._file = ActivityFile(os.path.join(job.session_dir, "activity.json"), self._log, clock)
         self._failed: Set[str] = set()
 
     def start(self) -> None:
-        """Look from now on, and have the pages show what is seen."""
-        serve(self._app, self.notices)
+        """Look from now on, and have the pages show the session."""
+        serve(self._app, self.page)
         self._follow_kernels()
+        self._follow_shutdown()
         self._look()
 
     def _follow_kernels(self) -> None:
-        """Hear of each kernel's death, however soon."""
+        """Have Jupyter report the death of each kernel, even an early one."""
         manager = self._app.kernel_manager
         start_kernel = manager.start_kernel
 
@@ -76,22 +82,74 @@ class Watch:
                 for event in ("restart", "dead"):
                     died = functools.partial(self._died, kernel_id)
                     manager.add_restart_callback(kernel_id, died, event)
-            except Exception as error:  # it has started all the same
+            except Exception as error:  # the kernel runs anyway
                 self._log_once("_follow_kernels", error)
             return kernel_id
 
         manager.start_kernel = start
 
+    def _follow_shutdown(self) -> None:
+        """Tell the pages when one of them shuts the server down; Jupyter then ends all kernels."""
+        manager = self._app.kernel_manager
+        shutdown_all = manager.shutdown_all
+
+        def shut_down(*args: Any, **kwargs: Any) -> Any:
+            self.end("it was shut down from its page")
+            return shutdown_all(*args, **kwargs)
+
+        manager.shutdown_all = shut_down
+
+    def end(self, why: str) -> None:
+        """Tell the pages that the session ends and why."""
+        try:
+            self.page.end(why)
+        except Exception as error:  # the server stops anyway
+            self._log_once("end", error)
+
+    def signalled(self) -> None:
+        """Tell the pages why Slurm, or the user, stops the job: this is called for SIGTERM."""
+        if self._time_limit.is_over:
+            self.end("it reached its time limit")
+        elif self._job.cluster == "local":
+            self.end("it was cancelled")
+        else:
+            self.end("it was cancelled or preempted")
+
+    def _describe(self) -> Dict[str, Any]:
+        usage = self._memory.usage()
+        return {
+            "cluster": self._job.cluster,
+            "job_id": self._job.job_id,
+            "node": self._job.node,
+            "seconds_left": self._time_limit.left_s,
+            "memory": {"used": usage.used, "limit": usage.limit} if usage else None,
+            "kernels": len(self._app.kernel_manager.list_kernel_ids()),
+            "idle_timeout_s": self._idle.timeout_s,
+            "notices": self.notices.current(),
+        }
+
+    def _extend(self) -> Dict[str, Any]:
+        if self._job.cluster == "local":
+            return {"extended": False, "text": "a session without Slurm cannot be extended"}
+        end_file = os.path.join(self._job.run_dir, "end-time")
+        try:
+            end = extend(self._job.job_id, _EXTEND_BY_MINUTES, end_file)
+        except (NotExtended, OSError) as error:
+            return {"extended": False, "text": str(error)}
+        at = time.strftime("%H:%M", time.localtime(end))
+        return {"extended": True, "text": "the session now ends at %s" % at}
+
     def _look(self) -> None:
         for part in (self._look_at_time, self._look_at_memory, self._look_at_use):
             try:
                 part()
-            except Exception as error:  # the session goes on, whatever it is
+            except Exception as error:  # the session keeps running
                 self._log_once(part.__name__, error)
         self._app.io_loop.call_later(self._idle.period_s, self._look)
 
-    def _warn(self, kind: str, text: str) -> None:
-        self.notices.add(kind, text)
+    def _warn(self, kind: str, text: str, notice: str = "") -> None:
+        """Warn in the job's output, in the log and on the pages, there as a kind of notice."""
+        self.notices.add(notice or kind, text)
         self._log(text)
         self._tell("warning", {"kind": kind, "text": text})
 
@@ -105,19 +163,25 @@ class Watch:
 
     def _look_at_time(self) -> None:
         text = self._time_limit.look()
+        if text or not self._time_limit.is_short:
+            self.notices.withdraw("time")
         if text:
             self._warn("time", text)
 
     def _look_at_memory(self) -> None:
         self._look_at_kills()
         usage = self._memory.usage()
-        if usage and self._levels.due(usage.fraction):
+        due = usage is not None and self._levels.due(usage.fraction)
+        if due or not self._levels.any_reached:
+            self.notices.withdraw("memory-in-use")
+        if usage and due:
             text = "%d %% of this session's memory is in use (%s of %s)" % (
                 100 * usage.fraction,
                 gibibytes(usage.used),
                 gibibytes(usage.limit),
             )
-            self._warn("memory", text + ": at the limit kernels are killed; shut some down")
+            text += "; at the limit, Linux kills kernels: shut some down"
+            self._warn("memory", text, notice="memory-in-use")
 
     def _look_at_kills(self) -> None:
         kills = self._memory.kills()
@@ -130,7 +194,7 @@ class Watch:
                 self._warn("memory", "a program of this session was killed: " + self._cure())
 
     def _died(self, kernel_id: str) -> None:
-        """Jupyter has found a kernel dead."""
+        """Note that Jupyter found a kernel dead."""
         self._look_at_kills()
         if self._killed_at is not None:
             self._kernel_was_killed = True
@@ -139,12 +203,12 @@ class Watch:
     async def _tell_of_kernel(self, kernel_id: str) -> None:
         try:
             name = await self._name(kernel_id)
-        except Exception:  # it is gone, or Jupyter does it in another way
+        except Exception:  # the kernel is gone, or this Jupyter has other names
             name = kernel_id
         self._warn("memory", "the kernel of %s was killed: %s" % (name, self._cure()))
 
     async def _name(self, kernel_id: str) -> str:
-        """`analysis.ipynb`; of a kernel without a notebook `python3 (5f0c1d2e)`."""
+        """Return `analysis.ipynb`, or `python3 (5f0c1d2e)` for a kernel without a notebook."""
         for session in await self._app.session_manager.list_sessions():
             if session["kernel"] and session["kernel"]["id"] == kernel_id:
                 path = session["path"]
@@ -189,25 +253,25 @@ class Watch:
         )
 
     def _stop(self) -> None:
-        """Kernels get their clean shutdown, as when the server is stopped from its page."""
+        """Stop the server as its page does: kernels shut down cleanly."""
         hurry = threading.Timer(_SERVER_STOPS_WITHIN_S, os._exit, (0,))
         hurry.daemon = True
         hurry.start()
-        text = "nothing ran and nobody was connected for %s (--idle-timeout)" % (
-            in_words(self._idle.timeout_s or 0)
-        )
+        idle = in_words(self._idle.timeout_s or 0)
+        text = "nothing ran and nobody was connected for %s (--idle-timeout)" % idle
         try:
             self._log("stopping: " + text)
             self._tell("stopping", {"kind": "idle", "text": text})
         finally:
+            self.end("it was idle for %s (--idle-timeout)" % idle)
             self._app.stop()
 
 
-def _stop_once() -> None:
-    """Let one SIGTERM be enough.
+def _stop_once(app: Any, first: Callable[[], None]) -> None:
+    """Have Jupyter handle SIGTERM once, and call `first` before.
 
-    Slurm sends it to every process of the job, and the job script to the server: Jupyter would
-    stop twice at once, and one close the sockets that the other one needs (jupyter_server 2.21).
+    Slurm sends it to every process of the job, and the job script sends it to the server. Jupyter
+    would stop twice at once, and close sockets that it still uses (jupyter_server 2.21).
     """
     stop = signal.getsignal(signal.SIGTERM)
     if not callable(stop):
@@ -215,17 +279,18 @@ def _stop_once() -> None:
 
     def once(number: int, frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        app.io_loop.add_callback_from_signal(first)
         stop(number, frame)
 
     signal.signal(signal.SIGTERM, once)
 
 
 def start(app: Any, job: Job, tell: Tell, clock: Callable[[], float] = time.monotonic) -> Notices:
-    """Watch `app`, a ServerApp that is announced.
+    """Watch `app`, a ServerApp that is announced; the pages show the notices.
 
-    tell: writes a line of the job's own. What is added to the notices is shown on the pages.
+    tell: writes a line to the job's output.
     """
-    _stop_once()
     watch = Watch(app, job, tell, clock)
+    _stop_once(app, watch.signalled)
     watch.start()
     return watch.notices

@@ -1,7 +1,7 @@
-"""Runs inside the Jupyter server: how long the job still has.
+"""Runs inside the Jupyter server: how much time the job has left.
 
-The job script asks Slurm when the job
-ends, and leaves the answer in a file, in seconds since the epoch; again when it may have changed.
+The job script queries Slurm when the session starts and again near the end, because the limit may
+have been extended. It leaves the answer in a file, in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -11,21 +11,38 @@ from typing import Callable, Optional, Set
 
 _WARN_AT_S = (900, 300)
 _EXTENDED_S = 60
+# The clocks of the node and of Slurm's controller differ a little.
+_OVER_S = 5
 
 
 class TimeLimit:
-    """The end of a job; `path` is the script's file, which need not be there."""
+    """The end of a job; `path` is the script's file, which need not exist."""
 
     def __init__(self, path: str, now: Callable[[], float] = time.time) -> None:
         self._path = path
         self._now = now
         self._end: Optional[int] = None
-        self._told: Set[int] = set()
+        self._warned: Set[int] = set()
+
+    @property
+    def left_s(self) -> Optional[int]:
+        """Seconds until the end as of the last look; None: no limit is known."""
+        return None if self._end is None else max(0, round(self._end - self._now()))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time limit is reached."""
+        return self._end is not None and self._now() >= self._end - _OVER_S
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a warning about the time that is left is true now."""
+        return self._end is not None and self._end - self._now() <= max(_WARN_AT_S)
 
     def look(self) -> Optional[str]:
-        """The warning that is due: when 15 and when 5 minutes are left, and once if it is less.
+        """Return the warning that is due: when 15 and when 5 minutes are left, or less.
 
-        Raises OSError or ValueError when the file can't be read.
+        Raises OSError or ValueError when the file cannot be read.
         """
         try:
             with open(self._path, encoding="ascii") as file:
@@ -35,10 +52,10 @@ class TimeLimit:
         left_s = end - self._now()
         due = {limit_s for limit_s in _WARN_AT_S if left_s <= limit_s}
         if self._end is not None and end > self._end + _EXTENDED_S:
-            self._told &= due  # what was told was too early
+            self._warned &= due  # the earlier warnings named an end that has moved
         self._end = end
-        fresh = due - self._told
-        self._told |= due
+        fresh = due - self._warned
+        self._warned |= due
         if not fresh or left_s <= 0:
             return None
         at = time.strftime("%H:%M", time.localtime(end))
@@ -49,6 +66,6 @@ class TimeLimit:
 
 
 def in_words(seconds: float) -> str:
-    """`15 minutes`, `39 seconds`."""
+    """Return `15 minutes` or `39 seconds`."""
     minutes = round(seconds / 60)
     return "%d minutes" % minutes if minutes > 1 else "%d seconds" % seconds

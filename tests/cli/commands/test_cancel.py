@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from slurm_nb.scheduler.job import Job
@@ -30,7 +32,7 @@ def test_cancel_ends_the_job_and_removes_its_token(
 
     result = run("cancel", "7")
 
-    assert result == Result(0, "", "cancelled job 7\n")
+    assert result == Result(0, "", "Cancelled job 7.\n")
     assert calls(slurm, "scancel") == ["7"]
     assert not has_token(store)
 
@@ -43,7 +45,7 @@ def test_cancel_of_an_ended_job_is_no_error(run: Run, slurm: AddProgram, store: 
     result = run("cancel", "7", "7")
 
     assert (result.code, result.out) == (0, "")
-    assert result.err.count("job 7 had ended already: TIMEOUT") == 1
+    assert result.err.count("Job 7 had already ended: TIMEOUT") == 1
     assert not has_token(store)
     assert calls(slurm, "scancel") == []
 
@@ -69,7 +71,7 @@ def test_cancel_goes_on_after_one_that_failed(run: Run, slurm: AddProgram, store
 
     assert result.code == 1
     assert "job 8 was not started by slurm-nb" in result.err
-    assert "cancelled job 7" in result.err
+    assert "Cancelled job 7" in result.err
 
 
 def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: Store) -> None:
@@ -80,7 +82,7 @@ def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: 
 
     result = run("cancel", "--all")
 
-    assert result == Result(0, "", "cancelled job 7\n")
+    assert result == Result(0, "", "Cancelled job 7.\n")
     assert calls(slurm, "scancel") == ["6", "7"]  # 6: nothing but this answer says that it is over
 
 
@@ -93,7 +95,7 @@ def test_an_ending_that_one_answer_shows_is_made_true(
 
     result = run("cancel", "7")
 
-    assert result == Result(0, "", "job 7 had ended already: TIMEOUT\n")
+    assert result == Result(0, "", "Job 7 had already ended: TIMEOUT\n")
     assert calls(slurm, "scancel") == ["7"]
     assert not has_token(store)
 
@@ -109,8 +111,8 @@ def test_a_cancel_that_nobody_confirms_is_a_request(
 
     assert result.code == 0
     assert result.err == (
-        "cancellation of job 7 requested, but whether it has ended is not known (Slurm does not"
-        " show job 7); to check: slurm-nb status 7\n"
+        "Cancellation of job 7 requested, but it is unknown whether it has ended (Slurm does not"
+        " show job 7). To check: slurm-nb status 7\n"
     )
     assert has_token(store)
 
@@ -128,7 +130,7 @@ def test_cancel_all_goes_on_past_a_session_that_cannot_be_read(
     result = run("cancel", "--all")
 
     assert result.code == 1
-    assert "cancelled job 7" in result.err
+    assert "Cancelled job 7" in result.err
     assert "scancel 6" in result.err
 
 
@@ -152,3 +154,18 @@ def test_a_cancel_that_slurm_refuses_keeps_the_token(
     assert result.code == 3
     assert "Access/permission denied" in result.err
     assert has_token(store)
+
+
+def test_cancel_as_json(run: Run, slurm: AddProgram, store: Store) -> None:
+    """One object with the result for each session, even if one of them failed."""
+    running(store)
+    slurm("squeue", GONE_WHEN_CANCELLED)
+
+    result = run("cancel", "7", "8", "--json")
+
+    answer = json.loads(result.out)
+    assert answer["jobs"] == [
+        {"job_id": "7", "cluster": "hpc", "state": "CANCELLED", "already_ended": False,
+         "error": None}
+    ]  # fmt: skip
+    assert (answer["exit_code"], result.code) == (1, 1)

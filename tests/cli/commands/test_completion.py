@@ -21,7 +21,7 @@ from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from tests.conftest import ROOT
+from tests.conftest import ROOT, AddProgram
 from tests.fakes import settle_as_proven
 
 # Notes what it is called with, unless it is asked for completions.
@@ -261,3 +261,22 @@ def test_completing_asks_no_slurm_and_loads_little(shell_environ: dict[str, str]
     *offered, modules = done.stdout.splitlines()
     assert offered == ["plain,4711", "plain,5"]
     assert not set(modules.split()) & {"jinja2", "submitit", "asyncio", "jupyter_server"}
+
+
+@pytest.mark.parametrize(
+    ("option", "offered"),
+    [("-p", ["main"]), ("--account", ["project"]), ("--qos", ["normal", "long"])],
+)
+def test_names_that_slurm_offers_are_completed(
+    shell_environ: dict[str, str], program: AddProgram, option: str, offered: list[str]
+) -> None:
+    """Partitions, accounts and QOS; none if Slurm does not respond."""
+    program("sacctmgr", "printf 'project|normal,long\\n'")
+    program("sinfo", "exit 1")
+    folder = program("scontrol", "echo PartitionName=main").parent
+    environ = {**shell_environ, "PATH": f"{folder}:{shell_environ['PATH']}"}
+
+    assert completions(environ, "submit", option, "") == offered
+    for name in ("scontrol", "sacctmgr"):
+        program(name, "echo down >&2; exit 1")
+    assert completions(environ, "submit", option, "") == []

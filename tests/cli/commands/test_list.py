@@ -80,7 +80,7 @@ def test_list_without_a_controller_says_how_old_it_is(
     assert said.code == 0
     assert "7      analysis  RUNNING  c1" in said.out
     assert "Unable to contact slurm controller" in said.err
-    assert "shown is what it said 0 s ago, at 20" in said.err
+    assert "The list shows the states 0 s ago, at 20" in said.err
 
 
 def test_list_shows_why_a_session_ended(run: Run, store: Store, slurm: AddProgram) -> None:
@@ -101,7 +101,7 @@ def test_pruning_forgets_what_has_ended(run: Run, store: Store, slurm: AddProgra
     said = run("list", "--prune")
 
     assert said.out == ""
-    assert "forgot 1 session\n" in said.err
+    assert "Removed 1 session.\n" in said.err
     assert not store.session_folder("hpc", "7").exists()
     assert list((store.folder / "jobs").glob("7_*")) == []
 
@@ -114,7 +114,7 @@ def test_pruning_forgets_nothing_on_one_answer(run: Run, store: Store, slurm: Ad
     said = run("list", "--prune")
 
     assert "TIMEOUT (time-limit)" in said.out
-    assert "forgot 0 sessions\n" in said.err
+    assert "Removed 0 sessions.\n" in said.err
     assert has_token(store)
 
 

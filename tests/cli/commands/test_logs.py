@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
-from tests.fakes import NAMED, Run, running, shown
+from tests.fakes import NAMED, READY, Run, running, shown, told
 
 
 def test_logs_prints_the_output(run: Run, store: Store) -> None:
@@ -26,8 +28,9 @@ def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store, *, there: bool
 
     said = run("logs", "7")
 
+    found = "is empty" if there else "does not exist"
     assert (said.code, said.out) == (5, "")
-    assert f"job 7 has written nothing yet: {store.log_path('7')} is" in said.err
+    assert f"job 7 has no output yet: {store.log_path('7')} {found}" in said.err
     assert "slurm-nb status 7" in said.err
 
 
@@ -51,7 +54,7 @@ def test_logs_that_follow_nothing_say_so(run: Run, store: Store, slurm: AddProgr
     said = run("logs", "-f", "7")
 
     assert said.code == 0
-    assert said.err == "job 7 has written nothing yet\n"
+    assert said.err == "job 7 has no output yet\n"
 
 
 def test_logs_follows_until_the_job_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:
@@ -60,3 +63,63 @@ def test_logs_follows_until_the_job_has_ended(run: Run, store: Store, slurm: Add
     slurm("squeue", f'echo two >>"{store.log_path("7")}"; ' + shown("COMPLETED"))
 
     assert run("logs", "-f", "7").out == "one\ntwo\n"
+
+
+_END = """[C 2026-11-28 05:09:45.121 ServerApp] received signal 15, stopping
+[I 2026-11-28 05:09:45.122 ServerApp] Shutting down 6 extensions
+Traceback (most recent call last):
+  File "zmq/sugar/socket.py", line 696, in send
+zmq.error.ZMQError: Socket operation on non-socket
+"""
+
+
+def test_logs_shows_the_lines_of_the_job_in_words(run: Run, store: Store) -> None:
+    """No JSON and no nonce, and no blank line of ours before them."""
+    output = told("started") + "a\n\nb\n" + READY + told("warning", kind="time", text="15 min left")
+    running(store, NAMED, output + told("failed", text="no jupyter", cure="install it"))
+
+    assert run("logs", "7").out.splitlines() == [
+        "slurm-nb: the job started",
+        "a",
+        "",
+        "b",
+        "slurm-nb: Jupyter is ready on c1",
+        "slurm-nb: 15 min left",
+        "slurm-nb: no jupyter; install it",
+    ]
+
+
+def test_logs_leaves_out_the_tracebacks_of_a_normal_end(run: Run, store: Store) -> None:
+    """A cancelled session does not look like a crash."""
+    running(store, NAMED, "a\n" + _END + told("ended", exit_code=0))
+
+    out = run("logs", "7").out
+
+    assert "Shutting down 6 extensions" in out
+    assert "zmq" not in out
+    assert "Traceback" not in out
+    assert out.endswith("slurm-nb: Jupyter ended normally\n")
+
+
+@pytest.mark.parametrize("end", [told("ended", exit_code=1), ""])
+def test_logs_shows_the_tracebacks_of_another_end(run: Run, store: Store, end: str) -> None:
+    """They may be the cause."""
+    running(store, NAMED, "a\n" + _END + end)
+
+    assert "zmq.error.ZMQError" in run("logs", "7").out
+
+
+def test_logs_counts_the_lines_that_it_shows(run: Run, store: Store) -> None:
+    """The blank line before a line of the job is not one of them."""
+    running(store, NAMED, "one\ntwo\n" + READY)
+
+    assert run("logs", "7", "-n", "2").out == "two\nslurm-nb: Jupyter is ready on c1\n"
+
+
+def test_logs_as_json(run: Run, store: Store) -> None:
+    """The same lines in one object."""
+    running(store, NAMED, "one\ntwo\n")
+
+    answer = json.loads(run("logs", "7", "-n", "1", "--json").out)
+
+    assert answer == {"job_id": "7", "cluster": "hpc", "lines": ["two"]}

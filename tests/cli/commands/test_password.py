@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import pty
 import stat
 import sys
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -95,7 +97,9 @@ def test_a_short_password_is_refused(run: Run, store: Store, typed: Typed, short
 
     assert (result.code, result.out) == (1, "")
     assert "8 characters" in result.err
-    assert short not in result.err.replace("slurm-nb: a password has 8 characters or more", "")
+    assert short not in result.err.replace(
+        "slurm-nb: the password must have at least 8 characters", ""
+    )
     assert store.password_path.read_text(encoding="ascii") == "argon2:before"
 
 
@@ -123,3 +127,21 @@ def test_a_terminal_does_not_show_the_password(store: Store) -> None:
     assert os.waitstatus_to_exitcode(status) == 0, seen
     assert PASSWORD.encode() not in seen
     assert store.password_path.exists()
+
+
+def test_without_a_terminal_no_password_is_read(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line instead of Python's warning that it may be echoed."""
+
+    def hidden(_prompt: str) -> str:
+        warnings.warn("Can not control echo", getpass.GetPassWarning, stacklevel=2)
+        return PASSWORD
+
+    monkeypatch.setattr("click.termui.hidden_prompt_func", hidden)
+
+    result = run("password")
+
+    assert result.code == 1
+    assert result.err.startswith("slurm-nb: cannot read a password without a terminal\n")
+    assert not store.password_path.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -14,6 +15,8 @@ from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
 from tests.fakes import NAMED, READY, Run, running, shown, told
+
+HAS = 'echo "main|project|normal|4|8G|gres:gpu:1"'
 
 
 @pytest.mark.usefixtures("slurm")
@@ -29,7 +32,7 @@ def test_status_of_a_session_that_is_ready(run: Run, store: Store) -> None:
         "State": "RUNNING",
         "Node": "c1",
         "Ends": "2026-11-23 14:00, in 0 s",
-        "Jupyter": "ready; the way in: slurm-nb tunnel-cmd 7",
+        "Jupyter": "ready; to connect: slurm-nb tunnel-cmd 7",
         "Warning": "this session ends in 15 minutes",
         "Output": str(store.log_path("7")),
     }
@@ -41,7 +44,7 @@ def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -
     waits = shown("PENDING", reason="Priority", start="2026-11-23T14:00:00")
     slurm(
         "squeue",
-        f'case "$*" in *%P*) echo main;; *-p*main*) printf "9\\n7\\n8\\n";; *) {waits};; esac',
+        f'case "$*" in *%P*) {HAS};; *-p*main*) printf "9\\n7\\n8\\n";; *) {waits};; esac',
     )
 
     said = run("status", "7").out
@@ -50,7 +53,7 @@ def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -
         "PENDING (Priority): other jobs have higher priority; estimated start: 2026-11-23 14:00"
         in (said)
     )
-    assert "number 2 of the 3 jobs that wait there" in said
+    assert "number 2 of 3 pending jobs in the partition" in said
 
 
 def test_a_job_that_is_held_has_no_place_in_the_queue(
@@ -59,11 +62,14 @@ def test_a_job_that_is_held_has_no_place_in_the_queue(
     """Held jobs have no priority; those of all users would be counted in the order of nothing."""
     store.save(NAMED)
     waits = shown("PENDING", reason="JobHeldUser")
-    slurm("squeue", f'case "$*" in *%P*) echo main;; *-p*main*) echo 7;; *) {waits};; esac')
+    slurm(
+        "squeue",
+        f'case "$*" in *%P*) {HAS};; *-p*main*) echo 7;; *) {waits};; esac',
+    )
 
     said, record = run("status", "7").out, json.loads(run("status", "7", "--json").out)
 
-    assert "Queue:" not in said
+    assert "Place:" not in said
     assert record["place_in_queue"] is None
 
 
@@ -119,3 +125,30 @@ def test_status_as_json(run: Run, store: Store) -> None:
 
     assert (record["job_id"], record["ready"], record["warnings"]) == ("7", True, [])
     assert record["output"] == str(store.log_path("7"))
+
+
+def test_status_shows_the_resources_and_where_they_come_from(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """CPUs, memory, GPUs, partition, account, QOS, directory and user interface."""
+    running(store, replace(NAMED, options=("--notebook-dir=/home/alice", "--ui=lab")))
+    slurm("squeue", f'case "$*" in *%P*) {HAS};; *) {shown("RUNNING")};; esac')
+
+    out, record = run("status").out, json.loads(run("status", "--json").out)
+
+    assert "Resources: 4 CPUs, 8G of memory, gpu:1\n" in out
+    assert "Queue:     partition main, account project, QOS normal\n" in out
+    assert "Directory: /home/alice (JupyterLab)\n" in out
+    assert (record["cpus"], record["mem"], record["partition"]) == (4, "8G", "main")
+    assert (record["directory"], record["ui"]) == ("/home/alice", "lab")
+
+
+def test_status_of_a_job_that_is_completing(run: Run, store: Store, slurm: AddProgram) -> None:
+    """It names what happens, not the command that has just run."""
+    running(store, NAMED)
+    slurm("squeue", shown("COMPLETING"))
+
+    out = run("status").out
+
+    assert "Jupyter:   has ended; Slurm is cleaning up after the job\n" in out
+    assert "slurm-nb status" not in out

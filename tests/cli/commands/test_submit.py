@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -26,6 +27,7 @@ from tests.fakes import (
     Run,
     calls,
     running,
+    shown,
     told,
 )
 
@@ -74,7 +76,7 @@ def test_a_dry_run_prints_the_script_and_touches_nothing(
     ):  # fmt: skip
         assert f"#SBATCH {option}" in lines
     assert "python=/opt/python" in lines
-    assert "export SLURM_NB_UI=lab SLURM_NB_IDLE_TIMEOUT_S=3600" in lines
+    assert "export SLURM_NB_UI=lab" in lines
     assert f"slurm_nb_notebook_dir={tmp_path}" in lines
     assert f"slurm_nb_state_dir={store.folder}" in lines
     assert is_sound(store.kits / digest())  # so that it can be sbatched
@@ -151,7 +153,7 @@ def test_submit_prints_the_way_in(run: Run, store: Store) -> None:
         for line in lines
     )
     assert f"http://127.0.0.1:9999/tree?token={TOKEN}" in lines
-    assert "2026-11-23 14:00:00" in result.out
+    assert "Ends:        2026-11-23 14:00" in result.out
     assert "slurm-nb tunnel-cmd 7" in result.out
     assert "slurm-nb cancel 7" in result.out
     assert TOKEN not in result.err
@@ -228,11 +230,11 @@ def test_an_absurd_value_is_an_error_like_any_other(run: Run, words: list[str], 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--listen", "socket", "--route", "direct"], "exclude each other"),
-        (["--tls"], "--tls without --route direct"),
-        (["--tls", "--route", "jump"], "--tls without --route direct"),
-        (["--tls", "--listen", "socket"], "--tls without --route direct"),
-        (["--auth", "password"], "there is no password"),
+        (["--listen", "socket", "--route", "direct"], "cannot be combined"),
+        (["--tls"], "--tls needs --route direct"),
+        (["--tls", "--route", "jump"], "--tls needs --route direct"),
+        (["--tls", "--listen", "socket"], "--tls needs --route direct"),
+        (["--auth", "password"], "you have not set a password"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(
@@ -340,11 +342,11 @@ def test_notices_of_the_job_are_shown_and_steer_nothing(run: Run, store: Store) 
 @pytest.mark.usefixtures("slurm")
 def test_a_notice_is_one_line(run: Run, store: Store) -> None:
     """A newline in it makes no line that looks like slurm-nb's own."""
-    running(store, output=told("notice", text="a\nJupyter runs on evil") + READY)
+    running(store, output=told("notice", text="a\nJupyter is running on evil") + READY)
 
     err = run("submit", "--login-host", "login").err
 
-    assert "Jupyter runs on evil" not in err.splitlines()
+    assert "Jupyter is running on evil" not in err.splitlines()
 
 
 def test_a_template_is_taken_by_submit(run: Run, tmp_path: Path) -> None:
@@ -368,3 +370,145 @@ def test_a_template_is_taken_by_submit(run: Run, tmp_path: Path) -> None:
 def test_the_worked_examples_are_there_by_name(run: Run, name: str) -> None:
     """A site can look at what each would do before it copies one."""
     assert run("submit", "--dry-run", "--template", name).code == 0
+
+
+@pytest.mark.parametrize(
+    ("ui", "path"), [("notebook", "/tree/my%20data.ipynb"), ("lab", "/lab/tree/my%20data.ipynb")]
+)
+@pytest.mark.usefixtures("slurm")
+def test_submit_opens_a_notebook(  # noqa: PLR0913, PLR0917  fixtures and parameters
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ui: str, path: str
+) -> None:
+    """`submit FILE.ipynb` leads the browser to it, and so do later commands."""
+    (tmp_path / "my data.ipynb").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PWD", raising=False)
+    running(store, output=told("ready", node="c1", port=1, path=path.partition("/my")[0]
+                               if ui == "notebook" else "/lab"))  # fmt: skip
+
+    first = run("submit", "--ui", ui, "my data.ipynb", "--", "--exclusive")
+
+    assert f"{path}?token=" in first.out
+    assert f"{path}?token=" in run("url", "7").out
+    assert store.load("7").options[-2:] == ("--", "--exclusive")
+
+
+@pytest.mark.usefixtures("slurm")
+def test_submit_of_a_notebook_elsewhere_opens_its_directory(
+    run: Run, store: Store, tmp_path: Path
+) -> None:
+    """The notebook is in Jupyter's root, unless --notebook-dir says otherwise."""
+    (tmp_path / "a.ipynb").touch()
+
+    run("submit", "--no-wait", str(tmp_path / "a.ipynb"))
+    outside = run("submit", "--notebook-dir", "/usr", str(tmp_path / "a.ipynb"))
+    missing = run("submit", "none.ipynb")
+    forged = run("submit", "a\nb.ipynb")
+
+    assert f"--notebook-dir={tmp_path}" in store.load("7").options
+    assert (outside.code, missing.code, forged.code) == (1, 1, 1)
+    assert "contains a newline" in forged.err
+    assert "is not in --notebook-dir '/usr'" in outside.err
+    assert "--open 'none.ipynb': there is no such file" in missing.err
+
+
+@pytest.mark.parametrize(
+    ("time", "note"),
+    [
+        ("2:00", "Note: --time 2:00 is 2 min; for 2 h write 2:00:00\n"),
+        ("8", "Note: --time 8 is 8 min; for 8 h write 8:00:00\n"),
+        ("2:00:00", ""),
+        ("90", ""),
+        ("90:00", ""),
+        ("0", ""),
+    ],
+)
+@pytest.mark.usefixtures("slurm")
+def test_a_time_limit_that_is_probably_too_short_is_noted(run: Run, time: str, note: str) -> None:
+    """Slurm reads 2:00 as two minutes."""
+    err = run("submit", "--no-wait", "-t", time).err
+
+    assert note in err
+    assert ("Note:" in err) == bool(note)
+
+
+_REFUSED = "echo 'sbatch: error: Batch job submission failed: {}' >&2; exit 1"
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "said"),
+    [
+        (["-p", "x"], "Invalid partition name specified",
+         "you cannot use partition 'x'. Your partitions: main, gpu"),
+        (["-A", "x"], "Invalid account or account/partition combination specified",
+         "you cannot use account 'x'. Your accounts: project"),
+        ([], "Invalid account or account/partition combination specified",
+         "Slurm needs another account. Your accounts: project"),
+        (["-q", "x"], "Invalid qos specification",
+         "you cannot use QOS 'x'. Your QOS: normal, long"),
+        (["-c", "64"], "Requested node configuration is not available",
+         "--cpus-per-task 64: the largest node has 8 CPUs"),
+        (["--mem", "9G"], "Requested node configuration is not available",
+         "--mem 9G: the largest node has 8000M of memory"),
+        (["-G", "h100:1"], "Invalid generic resource (gres) specification",
+         "no node has the requested GPUs (h100:1). GPUs: gpu:a100:2"),
+        (["-p", "x"], "Something else", "sbatch rejected the job: sbatch: error: Batch job"),
+    ],
+)  # fmt: skip
+def test_a_rejected_job_is_explained_with_what_slurm_offers(
+    run: Run, slurm: AddProgram, options: list[str], words: str, said: str
+) -> None:
+    """One sentence, the names there are, and exit code 3."""
+    slurm("sbatch", _REFUSED.format(words))
+    slurm("sacctmgr", "printf 'project|normal,long\\n'")
+    slurm("scontrol", "case $2 in config) echo 'ClusterName = hpc';; *)"
+          " printf 'PartitionName=main\\nPartitionName=gpu\\n';; esac")  # fmt: skip
+    slurm("sinfo", "printf '4|4000|(null)\\n8|8000|gpu:a100:2\\n'")
+
+    result = run("submit", *options)
+
+    assert result.code == 3
+    assert said in result.err
+    assert result.err.endswith("  nothing was submitted\n")
+
+
+def test_a_job_that_no_node_can_run_is_noted_while_it_waits(run: Run, slurm: AddProgram) -> None:
+    """With the number that would work."""
+    slurm("squeue", shown("PENDING", reason="PartitionConfig"))
+    slurm("sinfo", "printf '4|4000|(null)\\n'")
+
+    err = run("submit", "-c", "64", "--wait-timeout", "3").err
+
+    assert err.count("cannot start (--cpus-per-task 64: the largest node has 4 CPUs)") == 1
+
+
+@pytest.mark.usefixtures("slurm")
+def test_the_block_after_submit_is_short(run: Run, store: Store) -> None:
+    """What to paste, what to open, when it ends; nothing else."""
+    running(store)
+
+    lines = run("submit", "--login-host", "login", "--local-port", "9999").out.splitlines()
+
+    assert len(lines) <= 18
+    assert "In a new terminal on your laptop, leave this" in lines[3]
+    assert [line.split()[0] for line in lines[-4:]] == ["Ends:", "Status:", "Show", "Cancel:"]
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o277, 0o022])
+def test_a_umask_that_takes_from_the_owner_does_no_harm(
+    run: Run, slurm: AddProgram, umask: int
+) -> None:
+    """What slurm-nb writes it can read; what the umask takes from others stays taken."""
+    slurm("sbatch", 'umask >"$0.umask"; echo 7')
+    old = os.umask(umask)
+    try:
+        result = run("submit", "--no-wait", "--notebook-dir", "/")
+        left = run("list")
+    finally:
+        os.umask(old)
+
+    assert result.code == 0, result
+    assert left.code == 0
+    assert "submitting" not in left.err
+    told = slurm("unused", "").with_name("sbatch.umask").read_text(encoding="ascii")
+    assert int(told, 8) == umask & 0o077

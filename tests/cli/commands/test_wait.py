@@ -25,7 +25,7 @@ def test_wait_prints_the_way_in_again(run: Run, store: Store) -> None:
     said = run("wait", "7")
 
     assert said.code == 0
-    assert "Jupyter runs on c1, job 7." in said.out
+    assert "Jupyter is running on c1 (job 7)." in said.out
     assert f"?token={TOKEN}" in said.out
 
 
@@ -88,7 +88,7 @@ def test_a_signal_ends_the_wait_and_says_how_to_come_back(
     said = run("wait", "7")
 
     assert said.code == code
-    assert "Job 7 goes on. To wait for it again: slurm-nb wait 7" in said.err
+    assert "Job 7 keeps running.\n  Wait again:  slurm-nb wait 7\n" in said.err
 
 
 def test_a_job_that_can_not_start_is_said_to_be_one(
@@ -101,7 +101,7 @@ def test_a_job_that_can_not_start_is_said_to_be_one(
     said = run("wait", "7", "--wait-timeout", "3")
 
     assert said.code == 5
-    assert said.err.count("this job will not start by itself (PartitionTimeLimit)") == 1
+    assert said.err.count("this job cannot start (PartitionTimeLimit)") == 1
     assert "slurm-nb cancel 7" in said.err
 
 

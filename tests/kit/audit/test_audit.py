@@ -18,7 +18,7 @@ import zmq
 from slurm_nb.joblog.events import Ready
 from slurm_nb.kit import processes
 from slurm_nb.kit.audit import audit as node_part
-from slurm_nb.kit.audit import probe
+from slurm_nb.kit.audit import listeners, probe
 from slurm_nb.operations.audit import NODE_CHECKS
 
 TOKEN = "ab" * 32
@@ -50,8 +50,8 @@ CHILD = (
 @pytest.mark.parametrize(
     ("environ", "asked", "found"),
     [
-        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-9"), 2),
-        ({"SLURM_NB_SESSION": "local/local-9"}, ("local", "local-8"), 0),
+        ({"SLURM_NB_SESSION": "local/local-990009"}, ("local", "local-990009"), 2),
+        ({"SLURM_NB_SESSION": "local/local-990009"}, ("local", "local-990008"), 0),
         ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "9"}, ("audited", "9"), 2),
         ({"SLURM_JOB_ID": "999999"}, ("audited", "999999"), 2),
         ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "10"}, ("audited", "9"), 0),
@@ -124,6 +124,6 @@ def test_core_dumps(monkeypatch: pytest.MonkeyPatch, soft: str, passed: bool) ->
 
 def test_the_node_names_its_checks_as_they_are_awaited() -> None:
     """Both sides hold the same names."""
-    text = Path(node_part.__file__).read_text(encoding="utf-8")
+    text = "".join(Path(str(part.__file__)).read_text("utf-8") for part in (node_part, listeners))
 
     assert [name for name in NODE_CHECKS if f'"{name}"' not in text] == []

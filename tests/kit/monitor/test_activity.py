@@ -90,7 +90,7 @@ def test_a_failed_write_is_told_once(kept: Kept) -> None:
         kept.now = 60.0 * minute
         kept.keep(kernels=minute)
 
-    assert kept.logged == [f"{folder}/activity.json can't be written: No such file or directory"]
+    assert kept.logged == [f"cannot write {folder}/activity.json: No such file or directory"]
     folder.mkdir()
     kept.now = 600
     kept.keep(kernels=9)

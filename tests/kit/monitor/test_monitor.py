@@ -23,7 +23,8 @@ from slurm_nb.kit.monitor import monitor
 from slurm_nb.kit.monitor.idle import Activity
 from slurm_nb.kit.monitor.memory import Usage
 from slurm_nb.kit.monitor.notices import Notices
-from tests.conftest import NONCE
+from slurm_nb.kit.monitor.page import Page
+from tests.conftest import NONCE, AddProgram
 
 KERNEL = Path(monitor.__file__).parents[1] / "kernel_launcher.py"
 WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
@@ -65,7 +66,11 @@ class Server:
         self.lines: list[str] = []
         self.logged: list[str] = []
         self.log = SimpleNamespace(warning=lambda text, *words: self.logged.append(text % words))
-        self.io_loop = SimpleNamespace(call_later=self.later, add_callback=self.run)
+        self.io_loop = SimpleNamespace(
+            call_later=self.later,
+            add_callback=self.run,
+            add_callback_from_signal=lambda call: call(),
+        )
         self.handlers: list[Any] = []
         self.web_app = SimpleNamespace(
             settings={"log_function": None},
@@ -80,6 +85,7 @@ class Server:
             },
             add_restart_callback=self.register,
             start_kernel=self.start_kernel,
+            shutdown_all=self.shutdown_all,
             get_kernel=lambda _name: SimpleNamespace(kernel_name="python3"),
         )  # fmt: skip
         self.sessions: list[Any] = []
@@ -109,8 +115,18 @@ class Server:
     async def list_sessions(self) -> list[Any]:
         return self.sessions
 
+    async def shutdown_all(self) -> None:
+        self.kernels.clear()
+
     def stop(self) -> None:
         self.stops += 1
+
+    @property
+    def page(self) -> Page:
+        """The session as its pages see it."""
+        ((_, _, values), *_) = self.handlers
+        page: Page = values["page"]
+        return page
 
     def tell(self, what: str, record: dict[str, Any]) -> None:
         self.lines.append(f"slurm-nb {what}: {json.dumps({**WHO, **record})}")
@@ -161,7 +177,7 @@ def watched(
 ) -> Notices:
     folder = str(server.folder)
     server.memory.limit = limit
-    job = monitor.Job(cluster, job_id, folder, folder, timeout_s)
+    job = monitor.Job(cluster, job_id, "c1", folder, folder, timeout_s)
     notices: Notices = monitor.start(server, job, server.tell, server.clock)
     return notices
 
@@ -178,18 +194,22 @@ def test_a_warning_of_the_time_is_said_everywhere(server: Server) -> None:
     assert warning.kind == "time"
     assert warning.text.startswith("this session ends in 10 minutes, at ")
     assert server.logged == [f"slurm-nb: {warning.text}"]
-    assert notices.recent() == [{"id": 1, "kind": "time", "text": warning.text}]
-    assert [path for path, *_ in server.handlers] == ["/slurm-nb/notices"]
+    assert notices.current() == [{"id": 1, "kind": "time", "text": warning.text, "age_s": 5}]
 
 
-def test_any_base_url_that_can_be_printed_has_the_notices_below_it(server: Server) -> None:
-    """A handler's path is a pattern, and a plus sign no repetition."""
+def test_any_base_url_that_can_be_printed_has_the_session_below_it(server: Server) -> None:
+    """A handler's path is a pattern, and a plus sign repeats nothing."""
     server.base_url = "/user/al+ice/"
     watched(server)
 
-    ((path, *_),) = server.handlers
+    paths = [
+        f"/user/al+ice/slurm-nb/session{end}"
+        for pattern, *_ in server.handlers
+        for end in ("", "/extend", "/end")
+        if re.fullmatch(pattern, f"/user/al+ice/slurm-nb/session{end}")
+    ]
 
-    assert re.fullmatch(path, "/user/al+ice/slurm-nb/notices")
+    assert paths == [f"/user/al+ice/slurm-nb/session{end}" for end in ("", "/extend", "/end")]
 
 
 def test_memory_that_runs_short_is_said_before_it_is_used_up(server: Server) -> None:
@@ -200,7 +220,7 @@ def test_memory_that_runs_short_is_said_before_it_is_used_up(server: Server) -> 
         server.look()
 
     assert [each.text for each in server.warnings] == [
-        f"{use}: at the limit kernels are killed; shut some down"
+        f"{use}; at the limit, Linux kills kernels: shut some down"
         for use in (
             "82 % of this session's memory is in use (3.3 GiB of 4 GiB)",
             "94 % of this session's memory is in use (3.8 GiB of 4 GiB)",
@@ -425,17 +445,133 @@ def test_the_server_is_stopped_once(server: Server, handled: list[int]) -> None:
 # --- what the pages get ---
 
 
-def test_pages_get_what_was_said_lately() -> None:
-    """A page that is opened hours later is not warned of what was then."""
-    clock = Clock()
-    notices = Notices(clock)
-    notices.add("memory", "early")
-    clock.now += 400
-    notices.add("time", "late")
+def test_the_page_knows_its_job(server: Server) -> None:
+    """Node, job, time left and memory come from what the watch has seen, not from Slurm."""
+    server.memory.used = GIB
+    (server.folder / "end-time").write_text(str(round(time.time()) + 7200))
+    watched(server)
+    server.start("k1")
 
-    assert [each["text"] for each in notices.recent()] == ["early", "late"]
-    clock.now += 300
-    assert notices.recent() == [{"id": 2, "kind": "time", "text": "late"}]
+    shown = server.page.describe()
+
+    assert 7190 <= shown.pop("seconds_left") <= 7200
+    assert shown == {
+        "cluster": "hpc", "job_id": "7", "node": "c1",
+        "memory": {"used": GIB, "limit": 4 * GIB}, "kernels": 1, "idle_timeout_s": 3600,
+        "notices": [], "ended": None,
+    }  # fmt: skip
+
+
+def test_the_page_shows_no_limit_that_is_not_known(server: Server) -> None:
+    """A job may have no time limit, and a node may limit no memory."""
+    watched(server, timeout_s=None)
+
+    shown = server.page.describe()
+
+    assert (shown["seconds_left"], shown["memory"], shown["idle_timeout_s"]) == (None, None, None)
+
+
+class Socket:
+    """Stands for a page's websocket."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.sent: list[str | None] = []
+        page.sockets.add(self)  # type: ignore[arg-type]  # as much of one as is used
+
+    def send_end(self) -> None:
+        self.sent.append(self.page.ended)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "cluster", "why"),
+    [
+        (-1, "hpc", "it reached its time limit"),
+        (4, "hpc", "it reached its time limit"),
+        (600, "hpc", "it was cancelled or preempted"),
+        (None, "hpc", "it was cancelled or preempted"),
+        (None, "local", "it was cancelled"),
+        (2, "local", "it reached its time limit"),
+    ],
+)
+def test_sigterm_tells_the_pages_why_before_jupyter_stops(
+    left_s: int | None, cluster: str, why: str, server: Server, handled: list[int]
+) -> None:
+    """A page has seconds to hear about it; nobody could tell it afterwards."""
+    if left_s is not None:
+        (server.folder / "end-time").write_text(str(round(time.time()) + left_s))
+    watched(server, cluster=cluster)
+    socket = Socket(server.page)
+
+    signal.raise_signal(signal.SIGTERM)
+
+    assert socket.sent == [why]
+    assert server.page.describe()["ended"] == why
+    assert handled == [signal.SIGTERM]
+
+
+def test_an_idle_session_tells_its_pages_why_it_stops(server: Server) -> None:
+    """A page in the background does not count as use, and is still there to say so."""
+    watched(server, timeout_s=60)
+    socket = Socket(server.page)
+
+    server.look(20)
+
+    assert socket.sent == ["it was idle for 60 seconds (--idle-timeout)"]
+
+
+def test_a_session_that_a_page_shuts_down_tells_the_others(server: Server) -> None:
+    """Jupyter ends all kernels then, and only then; the reason that came first stays."""
+    watched(server)
+    socket = Socket(server.page)
+
+    asyncio.run(server.kernel_manager.shutdown_all())
+    server.look(1000)
+
+    assert socket.sent == ["it was shut down from its page"]
+
+
+def test_a_page_that_went_away_does_not_keep_the_server_from_stopping(server: Server) -> None:
+    """Whatever a websocket raises is logged, and Jupyter stops."""
+    watched(server, timeout_s=60)
+    socket = Socket(server.page)
+
+    def fail() -> None:
+        raise ConnectionResetError
+
+    socket.send_end = fail  # type: ignore[method-assign]
+
+    server.look(20)
+
+    assert server.stops == 1
+    assert "ConnectionResetError" in server.logged[-1]
+
+
+def test_a_warning_about_time_goes_when_it_is_over(server: Server) -> None:
+    """The next warning replaces it, and an extended limit removes it."""
+    notices = watched(server)
+    end_time = server.folder / "end-time"
+    shown = []
+    for left_s in (800, 290, 3600):
+        end_time.write_text(str(round(time.time()) + left_s))
+        server.look()
+        shown.append([each["text"].partition(", at ")[0] for each in notices.current()])
+
+    assert shown == [["this session ends in 13 minutes"], ["this session ends in 5 minutes"], []]
+
+
+def test_a_warning_about_memory_goes_when_it_is_over(server: Server) -> None:
+    """A sentence about a killed kernel stays: it says what happened."""
+    server.memory.used = int(3.3 * GIB)
+    notices = watched(server)
+    server.start("k1")
+    kill(server, "k1")
+    before = [each["kind"] for each in notices.current()]
+    server.memory.used = GIB
+    server.look()
+
+    assert before == ["memory-in-use", "memory"]
+    assert [each["kind"] for each in notices.current()] == ["memory"]
 
 
 def test_a_flood_of_notices_is_held_back() -> None:
@@ -444,7 +580,84 @@ def test_a_flood_of_notices_is_held_back() -> None:
     for number in range(100):
         notices.add("notice", str(number))
 
-    assert [each["id"] for each in notices.recent()] == list(range(81, 101))
+    assert [each["id"] for each in notices.current()] == list(range(81, 101))
+
+
+def test_pages_get_the_age_of_a_notice() -> None:
+    """A page that is opened hours later does not warn about what was true then."""
+    clock = Clock()
+    notices = Notices(clock)
+    notices.add("memory", "early")
+    clock.now += 700
+    notices.add("time", "late")
+
+    assert [(each["text"], each["age_s"]) for each in notices.current()] == [
+        ("early", 700), ("late", 0)
+    ]  # fmt: skip
+
+
+# --- extending the time limit ---
+
+
+def extended(server: Server) -> dict[str, Any]:
+    answer: dict[str, Any] = asyncio.run(server.page.extend())
+    return answer
+
+
+def test_slurm_extends_the_job(server: Server, program: AddProgram) -> None:
+    """By an hour; the page and the warnings know the new end at once."""
+    end = round(time.time()) + 7200
+    asked = server.folder / "asked"
+    program("scontrol", f'echo "$*" >>{asked}')
+    program("squeue", f'[ "$SLURM_TIME_FORMAT" = %s ] && echo {end}')
+    watched(server)
+
+    answer = extended(server)
+    server.look()
+
+    at = time.strftime("%H:%M", time.localtime(end))
+    assert answer == {"extended": True, "text": f"the session now ends at {at}"}
+    assert asked.read_text() == "update JobId=7 TimeLimit=+60\n"
+    assert (server.folder / "end-time").read_text() == f"{end}\n"
+    assert server.page.describe()["seconds_left"] > 7100
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("echo slurm_update error: Access/permission denied >&2; exit 1",
+         "slurm_update error: Access/permission denied"),
+        ("exit 3", "exit code 3"),
+        ("printf 'a\\nb %s' \"$(printf '%0500d' 0)\" >&2; exit 1", "a b " + "0" * 196),
+    ],
+)  # fmt: skip
+def test_the_page_shows_why_slurm_does_not_extend_the_job(
+    body: str, text: str, server: Server, program: AddProgram
+) -> None:
+    """Most sites let only operators do so."""
+    program("scontrol", body)
+    watched(server)
+
+    assert extended(server) == {"extended": False, "text": text}
+
+
+def test_a_node_without_slurm_commands_says_so(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container need not have them."""
+    monkeypatch.setenv("PATH", str(server.folder))
+    watched(server)
+
+    text = "Jupyter's environment on this node has no scontrol"
+    assert extended(server) == {"extended": False, "text": text}
+
+
+def test_a_session_without_slurm_is_not_extended(server: Server) -> None:
+    """Its end was set when it started."""
+    watched(server, cluster="local")
+
+    text = "a session without Slurm cannot be extended"
+    assert extended(server) == {"extended": False, "text": text}
 
 
 # --- the end of a kernel ---

@@ -1,0 +1,102 @@
+"""A stolen token, and a flood: on the loopback only root's and her own processes are served."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.attacks.score_table import Trial
+from tests.attacks.target import Target, finish
+from tests.attacks.test_web import JSON, UPGRADE
+
+CONNECTIONS = 4217
+"""More than the limit on open files, 4096, that Jupyter sets itself."""
+LOG_BYTES = 100_000
+
+
+def _header(target: Target) -> dict[str, str]:
+    return {"Authorization": f"token {target.token}"}
+
+
+def test_stolen_token(trial: Trial) -> None:
+    """Run code with her stolen token on the node: another user's connection is closed."""
+    wish = {"path": "/api/terminals", "method": "POST", "body": "{}"}
+    (answer,) = trial.target.as_mallory({**wish, "headers": _header(trial.target) | JSON})
+
+    trial.verdict(answer["status"] == 200, answer)
+
+
+def test_stolen_token_by_websocket(trial: Trial) -> None:
+    """Listen to her kernel's websocket with her stolen token: another user is not served."""
+    listed = trial.target.owner.ask("rest", method="GET", path="/api/kernels")
+    kernel = json.loads(listed["body"])[0]["id"]
+    path = f"/api/kernels/{kernel}/channels?token={trial.target.token}"
+    (answer,) = trial.target.as_mallory({"path": path, "headers": UPGRADE})
+
+    trial.verdict(answer["status"] == 101, answer)
+
+
+def test_stolen_token_by_ipv6(trial: Trial) -> None:
+    """Use her stolen token by an IPv6 socket, ::ffff:127.0.0.1: its owner is found as well."""
+    wish = {"path": "/api/contents", "headers": _header(trial.target)}
+    target = trial.target
+    (answer,) = target.web([wish], host=target.node, user="mallory", address="::ffff:127.0.0.1")
+
+    trial.verdict(answer["status"] == 200, answer)
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half"])
+def test_stolen_token_blindly(trial: Trial, how: str) -> None:
+    """Write with her stolen token and close at once, so that nobody owns the socket: not served."""
+    target = trial.target
+    mark = f"blind-{target.kind}-{how}.txt"
+    told = target.on_node.run(
+        "blind", PORT=str(target.port), TOKEN=target.token, MARK=mark, HOW=how
+    )
+
+    listed = target.owner.ask("rest", method="GET", path="/api/contents")
+    trial.verdict(mark in listed["body"], told + listed["body"][:2000])
+
+
+def test_stolen_token_by_ssh(trial: Trial) -> None:
+    """Use her stolen token through ssh of his own to the node: sshd forwards as him."""
+    target = trial.target
+    forward = f"ssh -o StrictHostKeyChecking=no -N -L 45871:127.0.0.1:{target.port} {target.node}"
+    ask = (
+        f"{forward} & for _ in {{1..99}}; do : </dev/tcp/127.0.0.1/45871 && break; sleep 0.1; done;"
+        f" curl -s -m 10 -o /dev/null -w '%{{http_code}}' -H 'Authorization: token {target.token}'"
+        " http://127.0.0.1:45871/api/contents; kill $!"
+    )
+    told = target.on_login.bash(f"{{ {ask}; }} 2>/dev/null")
+
+    trial.verdict("200" in told, told)
+
+
+def test_her_own_ssh_is_served(trial: Trial) -> None:
+    """Lock her out by closing connections: her own tunnel still gets everything."""
+    (answer,) = trial.target.web([{"path": "/api/contents", "headers": _header(trial.target)}])
+
+    trial.verdict(answer["status"] != 200, answer, on_plain=False)
+
+
+def test_flood(trial: Trial) -> None:
+    """Fill her home through the job's log, by 4,217 connections: they are closed, and told once."""
+    written, answer = flood(trial.target)
+
+    if trial.target.kind == "slurm-nb":
+        assert answer["status"] == 200, answer
+    trial.verdict(written > LOG_BYTES, (written, answer))
+
+
+def flood(target: Target) -> tuple[int, dict[str, Any]]:
+    """Bytes in her log after Mallory's flood, and what she was answered during it."""
+    log = Path(target.cluster.login.root / str(target.log)[1:])
+    before = log.stat().st_size
+    number = str(CONNECTIONS)
+    process = target.on_node.start("flood", PORT=str(target.port), NUMBER=number, SECONDS_="3")
+    (answer,) = target.web([{"path": "/api/contents", "headers": _header(target)}])
+    finish(process, timeout_s=120)
+    return log.stat().st_size - before, answer

@@ -1,0 +1,142 @@
+"""The listening socket serves whom it may, and not more than it can bear."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+
+import pytest
+
+from slurm_nb.kit.security import listener as module
+from slurm_nb.kit.security import peers
+from slurm_nb.kit.security.listener import Listener, Rules
+from tests.kit.security.test_peers import OTHER_UID, as_root, connected
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+def listening(rules: Rules) -> Listener:
+    return Listener(socket.create_server(("127.0.0.1", 0), backlog=100), rules)
+
+
+@pytest.fixture
+def rules(log: list[str]) -> Rules:
+    return Rules({os.geteuid(), 0}, lambda: 0, log.append, log.append)
+
+
+def test_the_sessions_user_is_served(rules: Rules, log: list[str]) -> None:
+    with listening(rules) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        accepted.close()
+
+    assert log == []
+
+
+@as_root
+def test_another_user_is_refused_and_named(log: list[str]) -> None:
+    """With what to set where the site's sshd is that user. The user is told of the first one, as
+    long as no tunnel has come through."""
+    notices: list[str] = []
+    rules = Rules({os.geteuid(), 0}, lambda: 0, log.append, notices.append)
+    rules.begin()
+    with socket.create_server(("127.0.0.1", 0)) as plain, connected(plain, uid=OTHER_UID) as link:
+        assert not rules.admit(link)
+
+    (text,) = log
+    assert text == (
+        f"a connection from uid {OTHER_UID} was refused; if ssh on this node forwards as that"
+        " user, submit with --peers any"
+    )
+    assert notices == log
+
+
+@as_root
+def test_once_a_tunnel_has_come_through_others_are_only_logged(log: list[str]) -> None:
+    """They are strangers, and the user is not to let them in for it."""
+    notices: list[str] = []
+    rules = Rules({os.geteuid(), 0}, lambda: 0, log.append, notices.append)
+    rules.begin()
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        with connected(plain) as link:
+            assert rules.admit(link)
+        with connected(plain, uid=OTHER_UID) as link:
+            assert not rules.admit(link)
+
+    assert (len(log), notices) == (1, [])
+
+
+def test_without_a_rule_everybody_is_served(log: list[str]) -> None:
+    """On the direct route the other end is on another machine."""
+    rules = Rules(None, lambda: 0, log.append, log.append)
+    with listening(rules) as listener, socket.create_connection(listener.getsockname()):
+        listener.accept()[0].close()
+
+
+def test_who_is_not_known_is_refused(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither sock_diag nor /proc tells."""
+
+    def unknown(_link: socket.socket) -> int:
+        raise peers.Unknown
+
+    monkeypatch.setattr(peers, "uid_of", unknown)
+    with (
+        listening(rules) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        assert client.recv(1) == b""
+
+
+def test_more_connections_than_can_be_borne_are_refused(log: list[str]) -> None:
+    """Without a traceback, and without waiting."""
+    rules = Rules(None, lambda: 10**6, log.append, log.append)
+    with listening(rules) as listener:
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(50)]
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        for client in clients:
+            client.settimeout(5)
+            assert client.recv(1) == b""
+            client.close()
+
+    assert set(log) == {f"{rules.most} connections are open, and no more are served"}
+
+
+def test_without_a_free_file_descriptor_connections_are_closed(log: list[str]) -> None:
+    """Else each would wake the server again at once, with a traceback."""
+    rules = Rules(None, lambda: 0, log.append, log.append)
+    with listening(rules) as listener:
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for client in clients:
+            client.settimeout(5)
+            assert client.recv(1) == b""
+            client.close()
+
+    assert len(log) == 3
+    assert "open files" in log[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "most"), [(1024, 128), (4096, 512), (100, 16), (resource.RLIM_INFINITY, 512)]
+)
+def test_the_bound_follows_the_limit_on_open_files(
+    files: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels, terminals and files need most of it."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (files, files))
+
+    assert module._bound() == most  # noqa: SLF001

@@ -1,0 +1,166 @@
+"""The kernel tells which user holds the other end of a connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.kit.security import peers
+
+OTHER_UID = 12345
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+CONNECT = """
+import os, socket, sys
+family, address, uid = int(sys.argv[1]), eval(sys.argv[2]), int(sys.argv[3])
+if uid != os.geteuid():
+    os.setgroups([]); os.setuid(uid)
+link = socket.socket(family)
+link.connect(address)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def connected(
+    listener: socket.socket, *, uid: int | None = None, family: int | None = None
+) -> Iterator[socket.socket]:
+    """The server's end of a connection that a process of this uid holds."""
+    address = listener.getsockname()
+    if family == socket.AF_INET6 and listener.family == socket.AF_INET:
+        address = ("::ffff:127.0.0.1", address[1])
+    words = [str(int(family or listener.family)), repr(address), str(uid or os.geteuid())]
+    with subprocess.Popen(
+        [sys.executable, "-c", CONNECT, *words], stdin=subprocess.PIPE, text=True
+    ) as client:
+        accepted, _ = listener.accept()
+        with accepted:
+            yield accepted
+        client.communicate("\n")
+
+
+@pytest.fixture(params=["asked", "read"])
+def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By sock_diag, and where that is forbidden by /proc/net."""
+    if request.param == "read":
+
+        def forbidden(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(peers, "_ask_kernel", forbidden)
+    return str(request.param)
+
+
+@as_root
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.usefixtures("by")
+def test_another_user_is_told(family: int) -> None:
+    """Also one that reaches the IPv4 address by an IPv6 socket."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        connected(listener, uid=OTHER_UID, family=family) as accepted,
+    ):
+        assert peers.uid_of(accepted) == OTHER_UID
+
+
+@pytest.mark.usefixtures("by")
+def test_ones_own_connection_is_told() -> None:
+    """The ready check comes through the listener as well."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        connected(listener) as accepted,
+    ):
+        assert peers.uid_of(accepted) == os.geteuid()
+        assert peers.uid_of(accepted) in peers.trusted()
+
+
+@as_root
+@pytest.mark.usefixtures("by")
+def test_a_connection_by_ipv6_is_told() -> None:
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as listener,
+        connected(listener, uid=OTHER_UID) as accepted,
+    ):
+        assert peers.uid_of(accepted) == OTHER_UID
+
+
+@as_root
+def test_the_user_of_a_unix_socket_is_told(tmp_path: Path) -> None:
+    """By SO_PEERCRED."""
+    path = tmp_path / "s"
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen()
+        with connected(listener, uid=OTHER_UID) as accepted:
+            assert peers.uid_of(accepted) == OTHER_UID
+
+
+@pytest.mark.usefixtures("by")
+def test_a_closed_socket_is_nobodys() -> None:
+    """The kernel shows uid 0 for it, and root would be served: a request sent before the close
+    waits to be read."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        accepted, _ = listener.accept()
+        client.close()
+        with accepted, pytest.raises(peers.Unknown):
+            peers.uid_of(accepted)
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "euid", "expected"),
+    [
+        ("0 0 4294967295\n", 1000, {0, 1000}),
+        ("1000 1000 1\n", 1000, {0, 1000}),
+        ("0 1000 1\n", 0, {0}),
+        ("0 0 4294967295\n", 65534, {0, 65534}),
+    ],
+    ids=["host", "rootless container", "fakeroot", "nobody on the host"],
+)
+def test_who_is_trusted(
+    uid_map: str, euid: int, expected: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session's user and root, as this user namespace shows them."""
+    _pretend(monkeypatch, uid_map, euid)
+
+    assert peers.trusted() == expected
+
+
+def test_a_uid_that_stands_for_all_others_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container that maps one uid, everybody else looks like nobody; so must nobody not be
+    the session's user."""
+    _pretend(monkeypatch, "65534 1000 1\n", 65534)
+
+    with pytest.raises(peers.Unknown):
+        peers.trusted()
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, uid_map: str, euid: int) -> None:
+    rows = [line.split() for line in uid_map.splitlines()]
+    whole = any(int(row[2]) >= 2**32 - 1 for row in rows)
+    monkeypatch.setattr(peers, "_sees_all_uids", lambda: whole)
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+
+
+def test_abstract_sockets_are_listed_with_their_owner() -> None:
+    """Anybody in the network namespace can connect to one."""
+    name = f"slurm-nb-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0" + name)
+        listener.listen()
+        (found,) = [each for each in peers.unix_sockets() if each.name == "@" + name]
+
+        assert (found.listens, found.uid) == (True, os.geteuid())
+        assert [each.inode for each in peers._unix_by_table() if each.name == "@" + name] == [  # noqa: SLF001
+            found.inode
+        ]

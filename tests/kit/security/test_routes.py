@@ -1,0 +1,23 @@
+"""For each rule of a router there is a path that it answers."""
+
+from __future__ import annotations
+
+from tornado import web
+
+from slurm_nb.kit.security import routes
+
+
+def test_a_path_for_every_rule() -> None:
+    """Of nested routers, too; named groups, classes, repetitions and choices."""
+    patterns = [
+        r"/api/contents(?P<path>(?:(?:/[^/]+)+|/?))", r"/api/kernels/(?P<id>\w+-\w+)/channels",
+        r"/api/terminals/(\w+)", r"/files/(.*)", r".*/", r"/(robots\.txt|favicon\.ico)",
+        r"/n/(\d{3})/[a-f]?x", r"/base%20/(?!no)y", "/plain",
+    ]  # fmt: skip
+    app = web.Application([(pattern, web.RequestHandler) for pattern in patterns[:5]])
+    app.add_handlers(".*$", [(pattern, web.RequestHandler) for pattern in patterns[5:]])
+
+    found = routes.paths(app)
+
+    assert len(found) == len(patterns)
+    assert {"/plain", "/api/terminals/x", "/files/x", "/robots.txt", "/n/111/ax"} <= set(found)
