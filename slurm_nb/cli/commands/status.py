@@ -125,7 +125,7 @@ def _what_it_has(session: Session, resources: Resources | None) -> list[tuple[st
 def _how_it_runs(entry: SessionStatus, progress: Progress, now_s: float) -> list[tuple[str, str]]:
     job_id, activity = entry.session.job_id, entry.activity
     if entry.state.slurm_state == "COMPLETING":
-        return [("Jupyter", "has ended; Slurm is cleaning up after the job")]
+        return [("Jupyter", "ending; Slurm is cleaning up after the job")]
     if progress.ready is None:
         return [("Jupyter", f"starting; to wait for it: slurm-nb wait {job_id}")]
     still = stands_still(entry.state, job_id)
