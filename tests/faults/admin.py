@@ -71,6 +71,7 @@ def occupied(cluster: Cluster, node: str, *, partition: str = "main") -> Iterato
 
 
 def pid_of(alice: Scientist, node: str, part: str) -> str:
-    """The id of her process on the node whose command holds `part`."""
-    (pid,) = [line.split()[0] for line in alice.processes(node).splitlines() if part in line]
+    """The id of her process on the node whose command holds `part`, not of a subshell of its."""
+    found = [line.split()[0] for line in alice.processes(node).splitlines() if part in line]
+    pid = min(found, key=int)
     return pid
