@@ -24,7 +24,7 @@ def _pending(alice: Scientist, *words: str) -> str:
     """The id of a session whose job waits."""
     said = alice.slurm_nb("submit", "--no-wait", *words)
     assert said.exit_code == 0, said
-    return said.stderr.split()[2].rstrip(".")
+    return said.stderr.partition("Submitted job ")[2].split()[0].rstrip(".")
 
 
 def _tunnel(alice: Scientist, job_id: str) -> dict[str, Any]:
