@@ -187,6 +187,13 @@ slurm_nb_put_end() { # in seconds since the epoch; the kit shows it on the page
 
 # Queries Slurm for the end: now, and during the last quarter of an hour, because the limit can be
 # extended. A job without a limit has no end, unless Slurm has signalled it.
+slurm_nb_sleep() { # slurm_nb_sleep SECONDS: in a subshell; a job script that is killed ends it
+  local until=$((SECONDS + $1))
+  while [ "$SECONDS" -lt "$until" ]; do
+    kill -0 $$ 2>/dev/null || exit
+    sleep $((until - SECONDS < 10 ? until - SECONDS : 10))
+  done
+}
 slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
   local end left signalled=${1:-}
   while :; do
@@ -198,9 +205,9 @@ slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
     slurm_nb_put_end "$end" || return
     left=$((end - $(date +%s)))
     if [ "$left" -gt 960 ]; then
-      sleep $((left - 930)) # the kit warns at 900, and must know an extended limit by then
+      slurm_nb_sleep $((left - 930)) # the kit warns at 900 and must know an extended limit by then
     else
-      sleep 120 # the warning goes from the page soon after the limit was extended
+      slurm_nb_sleep 120 # the warning leaves the page soon after the limit was extended
     fi
   done 2>/dev/null
 }

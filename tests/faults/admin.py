@@ -22,9 +22,10 @@ def state_of(cluster: Cluster, job_id: str) -> str:
     return cluster.login.run(asked, check=False).stdout.strip()
 
 
-def await_state(cluster: Cluster, job_id: str, *words: str) -> None:
+def await_state(cluster: Cluster, job_id: str, *words: str, timeout_s: float = 30.0) -> None:
     """Return when Slurm has the job in one of these states."""
-    await_that(lambda: state_of(cluster, job_id) in words, f"{job_id} to be {' or '.join(words)}")
+    what = f"{job_id} to be {' or '.join(words)}"
+    await_that(lambda: state_of(cluster, job_id) in words, what, timeout_s)
 
 
 def end_wait(cluster: Cluster, job_id: str) -> None:
@@ -71,6 +72,6 @@ def occupied(cluster: Cluster, node: str, *, partition: str = "main") -> Iterato
 
 
 def pid_of(alice: Scientist, node: str, part: str) -> str:
-    """The id of her process on the node whose command holds `part`."""
-    (pid,) = [line.split()[0] for line in alice.processes(node).splitlines() if part in line]
-    return pid
+    """The id of her process on the node whose command holds `part`, not of a subshell of its."""
+    found = [line.split()[0] for line in alice.processes(node).splitlines() if part in line]
+    return min(found, key=int)

@@ -37,7 +37,7 @@ class SharedSessions:
         """Another session that waits."""
         said = self.run("submit", "-p", "closed", "--no-wait")
         assert said.exit_code == 0, said
-        return said.stderr.split()[2].rstrip(".")
+        return said.stderr.partition("Submitted job ")[2].split()[0].rstrip(".")
 
     def check(self) -> None:
         """Everything is as it was at first."""
@@ -55,7 +55,7 @@ def shared_sessions(cluster: Cluster) -> Iterator[SharedSessions]:
     ids = []
     for _ in range(2):
         said = alice.slurm_nb("submit", "-p", "closed", "--no-wait")
-        ids.append(said.stderr.split()[2].rstrip("."))
+        ids.append(said.stderr.partition("Submitted job ")[2].split()[0].rstrip("."))
     assert alice.slurm_nb("cancel", ids[1]).exit_code == 0
     shared = SharedSessions(alice, running, *ids)
     shared.check()

@@ -24,7 +24,7 @@ def _pending(alice: Scientist, *words: str) -> str:
     """The id of a session whose job waits."""
     said = alice.slurm_nb("submit", "--no-wait", *words)
     assert said.exit_code == 0, said
-    return said.stderr.split()[2].rstrip(".")
+    return said.stderr.partition("Submitted job ")[2].split()[0].rstrip(".")
 
 
 def _tunnel(alice: Scientist, job_id: str) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def test_a_session_that_can_not_be_done_by_its_deadline_ends(alice: Scientist) -
     """No room before --deadline: wait 4, DEADLINE, and the cure; it never ran."""
     with occupied(alice.cluster, "c1"):
         job_id = _pending(alice, "-w", "c1", "--time", "1", "--", "--deadline=now+62seconds")
-        await_state(alice.cluster, job_id, "DEADLINE")
+        await_state(alice.cluster, job_id, "DEADLINE", timeout_s=90)  # Slurm looks every 30 s
         wait = alice.slurm_nb("wait", job_id)
 
     assert wait.exit_code == 4

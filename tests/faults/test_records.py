@@ -240,7 +240,7 @@ def test_broken_answers_are_no_answers(shared: SharedSessions, breakage: Breakag
     states = rows(without)
     assert (states[shared.job_id], states[shared.ended]) == ("UNKNOWN", "CANCELLED")
     assert "squeue is not on PATH" in without.stderr
-    assert "what became of the sessions there is not known" in without.stderr
+    assert "The states of its sessions are unknown." in without.stderr
     assert status.exit_code == 0
     assert (shared.folder(shared.job_id) / "token").exists()
 
@@ -274,9 +274,9 @@ def test_a_broken_note_of_a_submission_is_told_of(
         shared.check()
 
     assert shared.job_id in rows(listed)
-    assert listed.stderr.count("submitting/feed.json: is no note of a submission") == 1
+    assert listed.stderr.count("submitting/feed.json: is not readable") == 1
     assert "squeue --me -o '%i %o'" in listed.stderr
-    assert "then remove that file" in listed.stderr
+    assert "then remove the file" in listed.stderr
     assert shared.run("list").stderr == ""
 
 
@@ -289,8 +289,8 @@ def test_without_its_token_a_session_has_no_way_in(shared: SharedSessions) -> No
 
     for said in (tunnel, url):
         assert (said.exit_code, said.stdout) == (5, "")
-        assert f"job {shared.job_id} runs, but its token has not appeared in " in said.stderr
-        assert f"slurm-nb cancel {shared.job_id}, and submit anew" in said.stderr
+        assert f"job {shared.job_id} is running, but its token has not appeared in " in said.stderr
+        assert f"cancel the session: slurm-nb cancel {shared.job_id}" in said.stderr
     assert rows(listed)[shared.job_id] == "RUNNING"
     assert shared.run("tunnel-cmd", shared.job_id).exit_code == 0
 
@@ -302,7 +302,7 @@ def test_a_token_that_is_none_is_not_printed(shared: SharedSessions) -> None:
 
     for each in said:
         assert (each.exit_code, each.stdout) == (1, "")
-        assert "/token: does not hold a token of slurm-nb" in each.stderr
+        assert "/token: does not contain a slurm-nb token" in each.stderr
         assert "$(id)" not in each.stderr
 
 
@@ -341,7 +341,7 @@ def test_a_session_folder_that_is_gone_leaves_the_job(shared: SharedSessions) ->
 
     assert set(listed) == {shared.waiting, shared.ended}
     assert cancel.exit_code == 1
-    assert f"to cancel it all the same: scancel {shared.job_id}" in cancel.stderr
+    assert f"cancel it with: scancel {shared.job_id}" in cancel.stderr
     assert reached["output"] == "42\n"
     shared.check()
 
@@ -401,7 +401,7 @@ def test_a_state_directory_that_is_read_only_can_be_read(shared: SharedSessions)
         "CANCELLED",
         "CANCELLED",
     )
-    assert f"cannot remove {other}/token: Read-only file system" in over.stderr
+    assert f"/{other}/token: Read-only file system" in over.stderr
     assert over.exit_code == 1
     assert pruned.exit_code == 0
     assert "Removed 0 sessions." in pruned.stderr

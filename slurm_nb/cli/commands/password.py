@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from getpass import GetPassWarning
 
@@ -28,10 +29,8 @@ def command(user: UserContext) -> None:
         warnings.simplefilter("error", GetPassWarning)
         try:
             password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        except GetPassWarning as error:
-            raise UserError(
-                "cannot read a password without a terminal", hint="run it in a terminal"
-            ) from error
+        except GetPassWarning:
+            password = _read_stdin()
     if len(password) < _SHORTEST:
         raise UserError(
             f"the password must have at least {_SHORTEST} characters", hint="nothing was saved"
@@ -41,3 +40,16 @@ def command(user: UserContext) -> None:
 
     write_private(path, str(passwd(password, algorithm="argon2")))  # type: ignore[no-untyped-call]
     say("Saved. Use it with: slurm-nb submit --auth password")
+
+
+def _read_stdin() -> str:
+    """Return the password that a script passes: one line, or the same line twice."""
+    first, second = (sys.stdin.readline().rstrip("\n") for _ in range(2))
+    if not first:
+        raise UserError(
+            "cannot read a password without a terminal",
+            hint="run it in a terminal, or pass the password on stdin",
+        )
+    if second not in {"", first}:
+        raise UserError("the two passwords differ", hint="nothing was saved")
+    return first

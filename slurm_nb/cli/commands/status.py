@@ -128,7 +128,7 @@ def _what_it_has(session: Session, resources: Resources | None) -> list[tuple[st
 def _how_it_runs(entry: SessionStatus, log: JobLog, now_s: float) -> list[tuple[str, str]]:
     job_id, activity = entry.session.job_id, entry.activity
     if entry.state.slurm_state == "COMPLETING":
-        return [("Jupyter", "has ended; Slurm is cleaning up after the job")]
+        return [("Jupyter", "ending; Slurm is cleaning up after the job")]
     if log.problem:
         return [("Jupyter", f"unknown; cannot read its output: {log.problem}")]
     if last_ready(entry.session, log) is None or is_of_earlier_run(entry.state, log):

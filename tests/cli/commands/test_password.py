@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import io
 import os
 import pty
 import stat
@@ -129,19 +130,39 @@ def test_a_terminal_does_not_show_the_password(store: Store) -> None:
     assert store.password_path.exists()
 
 
-def test_without_a_terminal_no_password_is_read(
-    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One line instead of Python's warning that it may be echoed."""
-
+def _without_terminal(monkeypatch: pytest.MonkeyPatch, stdin: str) -> None:
     def hidden(_prompt: str) -> str:
         warnings.warn("Can not control echo", getpass.GetPassWarning, stacklevel=2)
         return PASSWORD
 
     monkeypatch.setattr("click.termui.hidden_prompt_func", hidden)
+    monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+
+
+def test_without_a_terminal_and_stdin_the_error_says_what_to_do(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line instead of Python's warning that it may be echoed."""
+    _without_terminal(monkeypatch, "")
 
     result = run("password")
 
     assert result.code == 1
     assert result.err.startswith("slurm-nb: cannot read a password without a terminal\n")
     assert not store.password_path.exists()
+
+
+@pytest.mark.parametrize(
+    ("stdin", "code"),
+    [(f"{PASSWORD}\n", 0), (f"{PASSWORD}\n{PASSWORD}\n", 0), (f"{PASSWORD}\nanother\n", 1)],
+)
+def test_a_script_passes_the_password_on_stdin(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch, stdin: str, code: int
+) -> None:
+    """One line is enough; a second one must be the same."""
+    _without_terminal(monkeypatch, stdin)
+
+    result = run("password")
+
+    assert result.code == code
+    assert store.password_path.exists() is (code == 0)

@@ -150,5 +150,5 @@ def test_status_of_a_job_that_is_completing(run: Run, store: Store, slurm: AddPr
 
     out = run("status").out
 
-    assert "Jupyter:   has ended; Slurm is cleaning up after the job\n" in out
+    assert "Jupyter:   ending; Slurm is cleaning up after the job\n" in out
     assert "slurm-nb status" not in out
