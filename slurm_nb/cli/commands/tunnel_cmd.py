@@ -60,5 +60,4 @@ def command(
     if reached.ready.fingerprint:
         say(f"The certificate's SHA-256 fingerprint must be {reached.ready.fingerprint}")
     if state.phase is Phase.UNKNOWN:
-        doubt = state.reason if state.missing else f"Slurm does not respond: {state.reason}"
-        say(f"Job {session.job_id} may have ended; {doubt}")
+        say(f"Job {session.job_id} may have ended; Slurm does not respond: {state.reason}")
