@@ -127,8 +127,8 @@ def test_the_old_version_is_the_old_one(earlier: Earlier) -> None:
 def test_a_running_session_is_listed_reached_and_audited(
     alice: Scientist, earlier: Earlier
 ) -> None:
-    """list, status, tunnel-cmd, url, logs and audit know a job that the old version started, and
-    a cell runs at the end of the printed line.
+    """list, status, tunnel-cmd, url and logs know a job that the old version started, a cell runs
+    at the end of the printed line, and audit names the checks that only newer sessions pass.
     """
     old = earlier.start("-J", "analysis", "-w", "c1", "-t", "2:00:00")
     job_id = old["job_id"]
@@ -153,7 +153,8 @@ def test_a_running_session_is_listed_reached_and_audited(
     assert f"slurm-nb tunnel-cmd {job_id}" in status["Jupyter"]
     assert "Idle" in status
     assert (logs.exit_code, "Jupyter Server" in logs.stdout) == (0, True)
-    assert audit.exit_code == 0, audit
+    assert (audit.exit_code, "checks FAILED" in audit.stderr) == (1, True), audit
+    assert "pass  TCP listeners" in audit.stdout
     assert alice.token(job_id) not in logs.stdout + audit.stdout
 
 
