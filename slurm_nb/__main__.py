@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from typing import Any
+
+# Commands that say on stderr what they did.
+_WITHOUT_ANSWER = (["cancel"],)
 
 
 def main() -> None:
     """Run slurm-nb and exit: 0, or one of `errors.EXIT_CODES` after one line on stderr."""
     if sys.stdout is None:
-        if sys.stderr is not None:
-            sys.stderr.write("slurm-nb: stdout is closed, so slurm-nb cannot print the result\n")
-        sys.exit(1)
+        if sys.argv[1:2] not in _WITHOUT_ANSWER:
+            if sys.stderr is not None:
+                sys.stderr.write(
+                    "slurm-nb: stdout is closed, so slurm-nb cannot print the result\n"
+                )
+            sys.exit(1)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the program
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the program
+    elif sys.__stderr__ is sys.stderr:  # not one of a program that calls this
+        sys.stderr = _lossy()
     try:
         from slurm_nb.cli.main import run  # noqa: PLC0415  no traceback for Ctrl-C during the import
     except KeyboardInterrupt:
@@ -27,7 +38,34 @@ def main() -> None:
                 " slurm-nb ...\n"
             )
         sys.exit(70)
-    sys.exit(run())
+    sys.exit(_flushed(run()))
+
+
+class _Lossy(io.FileIO):
+    """Standard error; what cannot be written to it is lost, and the answer is not lost with it."""
+
+    def write(self, data: Any) -> int:  # noqa: ANN401  any buffer
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
+
+
+def _lossy() -> io.TextIOWrapper:
+    raw = _Lossy(2, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
+
+
+def _flushed(code: int) -> int:
+    """Return the exit code, or 1 if stdout cannot take what is left: Python would end with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if code == 0:
+            sys.stderr.write(f"slurm-nb: cannot write the answer: {error.strerror}\n")
+            code = 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
 
 
 if __name__ == "__main__":

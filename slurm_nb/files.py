@@ -15,8 +15,44 @@ from pathlib import Path
 
 from slurm_nb.errors import UserError
 
+_LONGEST_TRUSTED = 4 << 20
 SECRETS = ("token", "open.html")
 """Files of a session's directory that contain its token."""
+
+
+class NotRegularError(OSError):
+    """A pipe, a device or a socket is where a file is expected."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EINVAL, "it is not a regular file")
+
+
+def open_regular(path: str | Path, flags: int = os.O_RDONLY) -> int:
+    """Return a descriptor of a regular file; never wait for a pipe, never read a device.
+
+    A link is followed unless `flags` has O_NOFOLLOW. Raise `OSError`, for something other than a
+    file `NotRegularError`.
+    """
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise (
+            IsADirectoryError(errno.EISDIR, "Is a directory")
+            if stat.S_ISDIR(mode)
+            else NotRegularError
+        )
+    return handle
+
+
+def read_small(path: Path, longest: int) -> bytes:
+    """Return what a regular file holds. Raise `OSError`, and `ValueError` if it is longer."""
+    with open(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size  # room for `longest` would be made for each file
+        data = file.read(min(size, longest) + 1)
+    if len(data) > longest:
+        raise ValueError("too long")
+    return data
 
 
 def user_name(uid: int | None = None) -> str:
@@ -97,7 +133,7 @@ def _is_on_home(path: Path) -> bool:
 def touch_private(path: Path) -> None:
     """Create an empty 0600 file, or set that mode on an existing one. Raises `UserError`."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        handle = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW)
         os.fchmod(handle, 0o600)
         os.close(handle)
     except OSError as error:
@@ -286,6 +322,8 @@ def read_trusted(path: Path, owners: Collection[int]) -> str | None:
             mode = stat.S_IMODE(status.st_mode)
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(f"{path}: is not a file")
+            if status.st_size > _LONGEST_TRUSTED:
+                raise UserError(f"{path}: is too long")
             if status.st_uid not in owners:
                 names = " or ".join(user_name(uid) for uid in sorted(owners))
                 raise UserError(

@@ -79,11 +79,16 @@ def seconds_until(time: str | None, now_s: float) -> int | None:
 
     None for no time, or something else.
     """
+    since_s = seconds_since(time, now_s)
+    return None if since_s is None else max(0, round(-since_s))
+
+
+def seconds_since(time: str | None, now_s: float) -> float | None:
+    """Since Slurm's `2026-11-23T14:00:00`; less than 0 for one to come, None as above."""
     try:
-        at = datetime.fromisoformat(time or "").timestamp()
+        return now_s - datetime.fromisoformat(time or "").timestamp()
     except (ValueError, OverflowError):
         return None
-    return max(0, round(at - now_s))
 
 
 def duration(seconds: float) -> str:

@@ -7,13 +7,16 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from slurm_nb.__main__ import main
 from slurm_nb.files import user_name, write_private
-from slurm_nb.scheduler.job import Job
+from slurm_nb.scheduler.job import Job, JobState, Phase
+from slurm_nb.session.ending import Verdict
 from slurm_nb.session.session import Session
+from slurm_nb.session.settle import Settled, settle
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
 
@@ -28,6 +31,7 @@ def told(what: str, **record: object) -> str:
 
 
 READY = told("ready", node="c1", port=40123, path="/tree")
+OVER = READY + told("ended", exit_code=143)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,14 @@ def shown(word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
     return f'echo "{squeue_row(job_id, word, end, reason, node=node, script=script, **of)}"'
 
 
+# What a job of this submission has written, if the test has written anything for it.
+BEGUN = r"""
+s=$(sed -n 's/^slurm_nb_submission=\([0-9a-f]*\) .*/\1/p' "${@: -1}")
+if [ -s "$SLURM_NB_HOME/sessions/hpc/7/nonce" ]; then
+  printf %s "$s" >"$SLURM_NB_HOME/sessions/hpc/7/submission"
+  sed -i "s/\"nonce\"/\"submission\": \"$s\", &/" "$SLURM_NB_HOME/jobs/7_0_log.out"
+fi
+"""
 GONE = 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING; '
 GONE_WHEN_CANCELLED = GONE + shown("$w")
 
@@ -84,7 +96,7 @@ def slurm(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
     """A Slurm of shell scripts that runs job 7, and is not to be given any other."""
     program("scontrol", "printf 'ClusterName             = hpc\\n'")
     # As Slurm does, it says which script a job runs.
-    program("sbatch", 'echo called >>"$0.calls"; echo "${@: -1}" >"$0.script"; echo 7')
+    program("sbatch", f'echo called >>"$0.calls"; echo "${{@: -1}}" >"$0.script"{BEGUN}echo 7')
     program("squeue", shown("RUNNING", "2026-11-23T14:00:00"))
     program("sacct", "exit 1")
     program("scancel", 'echo "$@" >>"$0.calls"')
@@ -106,6 +118,12 @@ def running(store: Store, session: Session = SEVEN, output: str = READY) -> Sess
     write_private(folder / "nonce", NONCE)
     store.log_path(session.job_id).write_text(output, encoding="utf-8")
     return session
+
+
+def settle_as_proven(store: Store, session: Session, state: JobState, **more: Any) -> Settled:
+    """What a command does that has a proof of an ending, and none of another job's."""
+    proven = state.phase is Phase.ENDED and not state.id_reused
+    return settle(store, session, Verdict(state, proven=proven), **more)
 
 
 def has_token(store: Store) -> bool:

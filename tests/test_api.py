@@ -17,7 +17,7 @@ from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
-from tests.fakes import TOKEN, has_token, running, shown, slurm
+from tests.fakes import OVER, TOKEN, has_token, running, shown, slurm
 
 __all__ = ["slurm"]  # a fixture, for pytest to find here
 LOGIN = Login("login.hpc.edu")
@@ -118,7 +118,7 @@ def test_the_way_in_is_found_again(store: Store) -> None:
 
 def test_a_job_that_has_ended_has_no_way_in(slurm: AddProgram, store: Store) -> None:
     """The exception says what the command would, and the token goes."""
-    running(store)
+    running(store, output=OVER)
     slurm("squeue", shown("COMPLETED"))
 
     with pytest.raises(JobEnded, match="job 7 has ended"):

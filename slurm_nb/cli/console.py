@@ -15,9 +15,11 @@ from typing import Any
 import click
 
 from slurm_nb.errors import SlurmNbError
+from slurm_nb.files import open_regular
 from slurm_nb.session.store import Store
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Also what turns the writing's direction, and what some terminals take for a new line.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SLOW_S = 3.0
 # Terminals without hyperlinks (OSC 8) that may print the sequence as text.
 _NO_LINKS = ("linux", "vt", "screen", "xterm-color", "cons25")
@@ -83,7 +85,7 @@ def report_bug() -> None:
     """Print one line for the user; the traceback goes into a private file that it names."""
     try:
         path = Store.of_user(os.environ).folder / "error.log"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with open(open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
             traceback.print_exc(file=file)
         say(f"slurm-nb: internal error; please report it and attach {path}")
     except (SlurmNbError, OSError) as error:

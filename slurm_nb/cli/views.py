@@ -158,7 +158,7 @@ Cancel:      slurm-nb cancel {job_id}"""
 def _ends(session: Session, state: JobState) -> str:
     """Return `2026-11-23 14:00, or after 60 min without use`."""
     if state.phase is Phase.UNKNOWN:
-        return "unknown, because Slurm does not respond"
+        return f"unknown, because {state.reason if state.missing else 'Slurm does not respond'}"
     return f"{when(state.end_time) if state.end_time else 'when you cancel it'}" + _idle_stop(
         session, state
     )

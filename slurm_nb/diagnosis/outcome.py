@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # A user or admin can requeue a job that ended for as long as Slurm knows it.
 _REQUEUED_WITHIN_S = 3600
@@ -35,6 +35,10 @@ class Outcome:
     """When the job ended, as Slurm reports it, in local time."""
     node: str | None = None
     """Where it ran."""
+    proven: bool = field(default=True, metadata={"later": True})
+    """Whether it is certain that the job has ended; else this is what Slurm says so far."""
+    submission: str | None = field(default=None, metadata={"later": True})
+    """Of the session."""
 
 
 def is_certain(outcome: Outcome | None, now_s: float) -> bool:
@@ -46,6 +50,7 @@ def is_over(outcome: Outcome | None, now_s: float) -> bool:
     """Return whether the session is over for good: nobody can requeue its job any more."""
     return (
         outcome is not None
+        and outcome.proven
         and is_certain(outcome, now_s)
         and now_s - outcome.at > _REQUEUED_WITHIN_S
     )

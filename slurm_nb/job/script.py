@@ -22,15 +22,17 @@ def render(  # noqa: PLR0913  all but the first are by name
     template: str | None = None,
     folders: Sequence[Path] | None = None,
     own_python: Path | None = None,
+    submission: str = "",
     login_addresses: Sequence[str] = (),
 ) -> str:
     """Return the job script: bash with #SBATCH directives, for an installed kit.
 
     state_dir: absolute, and shared by login and compute nodes. template: a path, or a name in
     `folders` (by default those of `template_folders`); None: the base template. own_python: the
-    interpreter for a job that does not name one, by default slurm-nb's own. login_addresses: of
-    this host, for the direct route. Raises `UserError` if a value contains a control
-    character, or for an error in the template.
+    interpreter for a job that does not name one, by default slurm-nb's own. submission: random, for
+    one job; empty for a script that can be submitted again. login_addresses: of this host, for the
+    direct route. Raises `UserError` if a value contains a control character, or for an error in
+    the template.
     """
     variables = {
         "spec": spec,
@@ -39,6 +41,7 @@ def render(  # noqa: PLR0913  all but the first are by name
         "state_dir": state_dir,
         "log_pattern": log_pattern(state_dir),
         "kit": digest(),
+        "submission": submission,
     }
     places = template_folders(os.environ) if folders is None else folders
     return fill_in(template, variables, folders=places)

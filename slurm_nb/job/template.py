@@ -17,12 +17,13 @@ from jinja2 import nodes
 from jinja2.runtime import BlockReference, Context
 
 from slurm_nb.errors import SlurmNbError, UserError, did_you_mean
-from slurm_nb.files import check_only_owner_can_write
+from slurm_nb.files import check_only_owner_can_write, read_small
 from slurm_nb.job.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
 from slurm_nb.paths import templates_folder
 
 BASE = "jupyter.sh.j2"
 _SUFFIX = ".sh.j2"
+_LONGEST_BYTES = 4 << 20
 _BASE_NAMES = (BASE, BASE.removesuffix(_SUFFIX))
 _DIRECTIVE = re.compile(r"\s*#SBATCH\b")
 
@@ -96,8 +97,8 @@ class _Loader(jinja2.BaseLoader):
         if templates_folder() not in path.parents:
             check_only_owner_can_write(path)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
+            text = read_small(path, _LONGEST_BYTES).decode("utf-8")
+        except (OSError, ValueError) as error:
             raise UserError(f"cannot read the template {path}: {error}") from error
         _check_directives(environment, text, path)
         return text, str(path), lambda: True

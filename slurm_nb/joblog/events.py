@@ -2,7 +2,8 @@
 
 The job writes one line for each, among the log of Jupyter:
 
-    slurm-nb started: {"cluster": "hpc", "job_id": "7", "nonce": "5f..."}
+    slurm-nb started: {"cluster": "hpc", "job_id": "7", "submission": "c0...", "nonce": "5f...",
+                       "began_at": 1795672800}
     slurm-nb notice: {..., "text": "..."}
     slurm-nb ready: {..., "node": "c1", "port": 40123, "path": "/tree"}
     slurm-nb warning: {..., "kind": "memory", "text": "..."}
@@ -95,6 +96,8 @@ class Progress:
     """The progress of a job, as it reports it."""
 
     started: bool = False
+    began_at: int | None = None
+    """When the current run began, by the node's clock: seconds since the epoch."""
     ready: Ready | None = None
     exit_code: int | None = None
     """The exit code of Jupyter after the job script has ended; None before."""
@@ -112,10 +115,10 @@ def read_progress(
 ) -> Progress:
     """Continue from `so_far` with complete `lines` (without newlines).
 
-    who: `cluster`, `job_id` and `nonce`; ignores malformed lines and those of other jobs. The nonce
-    is random and in a private file, so no output of another program in the job is accepted as a
-    line of the job script. Uses the first ready line of the current run: a requeued job appends to
-    its log and begins with `started`.
+    who: `cluster`, `job_id`, `nonce` and, if the session has one, `submission`; ignores malformed
+    lines and those of other jobs. The nonce is random and in a private file, so no output of
+    another program in the job is accepted as a line of the job script. Uses the first ready line of
+    the current run: a requeued job appends to its log and begins with `started`.
     """
     progress = so_far or Progress()
     for line in lines:
@@ -124,7 +127,8 @@ def read_progress(
         if match is None or any(record.get(name) != value for name, value in who.items()):
             continue
         if match[1] == "started":
-            progress = Progress(started=True)
+            began_at = record.get("began_at")
+            progress = Progress(started=True, began_at=began_at if _is_time(began_at) else None)
         elif match[1] == "ready" and not progress.ready and (ready := _ready(record)):
             progress = replace(progress, started=True, ready=ready, exit_code=None)
         elif match[1] == "notice" and isinstance(record.get("text"), str):
@@ -225,6 +229,10 @@ def _is_text(value: object, pattern: re.Pattern[str]) -> bool:
 
 def _is_port(value: object) -> bool:
     return type(value) is int and 0 < value < 65536
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is int and 0 < value < 1e11  # up to the year 5138
 
 
 def _is_ipv4(value: object) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from slurm_nb.files import refresh_nfs
+from slurm_nb.files import open_regular, refresh_nfs
 
 _CHUNK_BYTES = 1 << 16
 _LINE_BYTES = 1 << 16
@@ -20,7 +20,7 @@ def tail_of(path: Path, lines: int) -> int:
     Searches at most that many times 64 KiB, because an output may have no newlines.
     """
     try:
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:
             at = size = file.seek(0, 2)
             left = lines
             least = max(0, size - lines * _LINE_BYTES)
@@ -84,16 +84,24 @@ class GrowingFile:
         self.path = path
         self.rest = b""
         """The beginning of an incomplete line."""
-        self._offset = start
+        self.problem = ""
+        """Why the last read failed, unless the file does not exist."""
+        self._start = self._offset = start
         self._restarted = restarted
+
+    def rewind(self) -> None:
+        """Read from the start again."""
+        self._offset, self.rest = self._start, b""
 
     def read(self) -> Iterator[bytes]:
         """Yield the new lines, with their newlines; longer lines in pieces of 64 KiB."""
         refresh_nfs(self.path.parent)
         try:
-            with self.path.open("rb") as file:
+            with open(open_regular(self.path), "rb") as file:
+                self.problem = ""
                 if file.seek(0, 2) < self._offset:
-                    self._offset, self.rest = 0, b""
+                    self._start = self._offset = 0
+                    self.rest = b""
                     self._restarted()
                 file.seek(self._offset)
                 while (line := file.readline(_LINE_BYTES)).endswith(b"\n") or (
@@ -102,5 +110,7 @@ class GrowingFile:
                     self._offset += len(line)
                     yield line
                 self.rest = line
-        except OSError:
-            return
+        except FileNotFoundError:
+            self.problem = ""
+        except OSError as error:
+            self.problem = error.strerror or str(error)

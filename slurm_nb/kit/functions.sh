@@ -5,8 +5,8 @@
 # the user's lines (--setup, --module, --env, a site's template) can use any other name.
 # For templates: fail, find_module, load_module, use_env, use_container.
 #
-# From the script: python, inside; slurm_nb_ cluster, job_id, node, nonce, state_dir, session_dir,
-# kit_dir, notebook_dir, own_python, brought_by, signalled; the function slurm_nb_tell.
+# From the script: python, inside; slurm_nb_ cluster, job_id, submission, node, nonce, state_dir,
+# session_dir, kit_dir, notebook_dir, own_python, brought_by, signalled; the function slurm_nb_tell.
 
 # shellcheck disable=SC2154  # these
 # shellcheck disable=SC2317,SC2329  # traps and the script call functions
@@ -72,6 +72,8 @@ slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, if Slurm 
     slurm_nb_run_dir=$(slurm_nb_make_dir /tmp) ||
     slurm_nb_fail "cannot create a directory in /tmp on $slurm_nb_node" \
       "use another node: --exclude $slurm_nb_node"
+  slurm_nb_sweep "${slurm_nb_run_dir%/*}"
+  slurm_nb_name_run >"$slurm_nb_run_dir/owner"
   mkdir -m 700 "$slurm_nb_run_dir/runtime" ||
     slurm_nb_fail "cannot write to ${slurm_nb_run_dir%/*} on $slurm_nb_node, which may be full" \
       "use another node: --exclude $slurm_nb_node"
@@ -99,6 +101,28 @@ slurm_nb_raise_limits() {
 # Node-local and private (mktemp makes it 0700): sockets and connection files. A signal waits until
 # the name is known, so that no directory remains.
 slurm_nb_make_dir() { (trap '' TERM INT HUP && mktemp -d "$1/slurm-nb.XXXXXXXX"); }
+
+# Whose directory it is: session, job, and where its processes can be seen.
+slurm_nb_name_run() {
+  printf '%s %s %s %s\n' "$SLURM_NB_SESSION" "${SLURM_JOB_ID:-local}" \
+    "$(cat /proc/sys/kernel/random/boot_id)" "$(readlink /proc/self/ns/pid)"
+}
+
+# Removes directories of jobs of yours whose script was killed: they have no process left here.
+slurm_nb_sweep() { # slurm_nb_sweep DIRECTORY
+  local folder mark id boot space
+  for folder in "$1"/slurm-nb.*; do
+    [ -O "$folder" ] && [ -d "$folder" ] && [ ! -L "$folder" ] && [ "$folder" != "$slurm_nb_run_dir" ] || continue
+    read -r mark id boot space 2>/dev/null <"$folder/owner" || continue
+    if [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
+      [ "$space" = "$(readlink /proc/self/ns/pid)" ] || continue # it may run where this sees nothing
+      ! grep -qzxF "SLURM_NB_SESSION=$mark" /proc/[0-9]*/environ 2>/dev/null || continue
+      [ "$id" = local ] ||
+        ! grep -qzxF "SLURM_JOB_ID=$id" /proc/[0-9]*/environ 2>/dev/null || continue
+    fi
+    rm -rf "$folder"
+  done
+}
 
 # TMPDIR, or /tmp where TMPDIR is unsuitable. A UNIX socket's path can have 107 bytes, of which a
 # kernel's takes 79 from here on. Another user who can change a directory above a private one can
@@ -402,6 +426,7 @@ slurm_nb_make_certificate() {
 # Passes values to the kit's Python in SLURM_NB_* variables, which kernels do not see.
 slurm_nb_hand_over() {
   export SLURM_NB_RUN_DIR=$slurm_nb_run_dir SLURM_NB_NONCE=$slurm_nb_nonce
+  export SLURM_NB_SUBMISSION=$slurm_nb_submission
   export SLURM_NB_NOTEBOOK_DIR=$slurm_nb_notebook_dir
   export SLURM_NB_TOKEN_FILE=$slurm_nb_session_dir/token
   export SLURM_NB_PASSWORD_FILE=$slurm_nb_state_dir/password

@@ -317,6 +317,7 @@ def tell(what: str, **record: str) -> None:
     """Print a line that slurm-nb reads: `failed` with text and cure, `notice` with text."""
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
     who = {"cluster": cluster, "job_id": job_id, "nonce": os.environ.get("SLURM_NB_NONCE", _NONCE)}
+    who["submission"] = os.environ.get("SLURM_NB_SUBMISSION", _SUBMISSION)
     who.update(record)
     print("\nslurm-nb %s: %s" % (what, json.dumps(who)))
     sys.stdout.flush()
@@ -326,7 +327,9 @@ def _node() -> str:
     return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 
-_NONCE = os.environ.get("SLURM_NB_NONCE", "")  # server.py takes it out of the environment
+# server.py takes them out of the environment
+_NONCE = os.environ.get("SLURM_NB_NONCE", "")
+_SUBMISSION = os.environ.get("SLURM_NB_SUBMISSION", "")
 
 if __name__ == "__main__":
     main()

@@ -20,7 +20,7 @@ import jupyter_server
 
 from . import cleanup, kernels, login_page, overrides, processes, self_check, versions
 from .files import write_private
-from .monitor import labextension
+from .monitor import keep_token, labextension
 from .security import guard, log_limit, peers, report, static_files
 from .security.door import Door
 from .security.listener import Listener, Rules
@@ -59,6 +59,7 @@ def configure(c: Config) -> None:
         "ui", "listen", "route", "peers", "auth", "debugger", "run_dir", "nonce", "idle_timeout_s",
     ):  # fmt: skip
         _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
+    _JOB["submission"] = os.environ.pop("SLURM_NB_SUBMISSION", "")
     server = c.ServerApp
     server.open_browser = False
     server.root_dir = server.preferred_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
@@ -278,6 +279,7 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
 
 def _watch(app: Any) -> None:
     """Look after the session from now on; it goes on without, whatever is wrong."""
+    keep_token.keep(_JOB["session_dir"], _JOB["submission"], _LOCK[0].token)
     try:
         from .monitor import monitor  # noqa: PLC0415  a module that it needs may be missing
 
@@ -374,5 +376,5 @@ def notice(text: str) -> None:
 
 
 def _tell(what: str, record: Dict[str, Any]) -> None:
-    who = {name: _JOB[name] for name in ("cluster", "job_id", "nonce")}
+    who = {name: _JOB[name] for name in ("cluster", "job_id", "submission", "nonce")}
     print("\nslurm-nb %s: %s" % (what, json.dumps({**who, **record})), flush=True)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from slurm_nb.errors import NotReady, SchedulerError
-from slurm_nb.files import accepted_above
+from slurm_nb.files import accepted_above, open_regular
 from slurm_nb.job import kit
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL
@@ -188,7 +188,7 @@ def _kept(session: Session, store: Store, token: str) -> list[Check]:
 def _in_file(name: str, path: Path, token: str) -> Check:
     needle, rest, size = token.encode(), b"", 0
     try:
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 size += len(chunk)
                 if needle in rest + chunk:

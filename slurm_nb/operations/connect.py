@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from slurm_nb.connection.connection import Connection, tunnel_of
 from slurm_nb.connection.login import Login, find_login
-from slurm_nb.connection.readiness import check_node, require_ready
+from slurm_nb.connection.readiness import check_node, is_of_earlier_run, require_ready
 from slurm_nb.connection.wait import follow_until_ready
 from slurm_nb.diagnosis.describe import stands_still
 from slurm_nb.errors import NotReady, UserError
@@ -18,6 +18,7 @@ from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.session.ending import judge
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.state_cache import JobStateCache
@@ -49,10 +50,15 @@ def wait_until_ready(  # noqa: PLR0913  all but the first have defaults
     log = store.log(session)
     began = time.monotonic()
     stale: Ready | None = None
+
+    def ask(max_age_s: float) -> JobState:
+        state = shared.state(session.job, max_age_s=max_age_s)
+        return judge(store, session, state, time.time()).state
+
     while True:
         ready = follow_until_ready(
             log,
-            ask=lambda max_age_s: shared.state(session.job, max_age_s=max_age_s),
+            ask=ask,
             show=show,
             timeout_s=timeout_s,
             stale=stale,
@@ -60,10 +66,13 @@ def wait_until_ready(  # noqa: PLR0913  all but the first have defaults
             silent=lambda state: note(_no_output(state, log)),
         )
         state = ready if isinstance(ready, JobState) else shared.ask([session.job])[session.job_id]
+        verdict = judge(store, session, state, time.time())
+        state = verdict.state
         if isinstance(ready, JobState) or state.phase is Phase.ENDED:
-            outcome = settle(store, session, _how_ended(store, session, state)).outcome
+            verdict = replace(verdict, state=_how_ended(store, session, state))
+            outcome = settle(store, session, verdict).outcome
             raise job_ended(store, session, outcome, before_ready=session.ready is None)
-        if state.phase is Phase.PENDING:
+        if state.phase is Phase.PENDING or is_of_earlier_run(state, log):
             stale = ready  # from the run before the job was requeued
             continue
         if stale is None and state.node not in {None, ready.node}:
@@ -119,11 +128,14 @@ def connect(
     Jupyter listens.
     """
     store = store or Store.of_user(os.environ)
-    state = scheduler(session.cluster, store).states([session.job])[session.job_id]
+    shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
+    state = shared.ask([session.job])[session.job_id]
+    verdict = judge(store, session, state, time.time())
+    state = verdict.state
     if state.phase is Phase.ENDED:
-        state = _how_ended(store, session, state)
+        verdict = replace(verdict, state=_how_ended(store, session, state))
     log = store.log(session)
-    ready = require_ready(session, state, log, store)
+    ready = require_ready(session, verdict, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
     tunnel = tunnel_of(session, ready, store, login or _login_of(session))
     return Connection(session, ready, state, tunnel, _notices(session, state, log))

@@ -12,6 +12,7 @@ from slurm_nb.errors import UserError
 from slurm_nb.operations.lookup import newest_first
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.session.ending import APART_S, Verdict, judge
 from slurm_nb.session.pending import PendingSubmission, recover, unreadable
 from slurm_nb.session.session import Activity, Session, option_of
 from slurm_nb.session.settle import settle
@@ -121,20 +122,26 @@ def _of_cluster(
     known = {each.job_id: store.outcome(each) for each in sessions}
     asked = [each for each in sessions if not is_over(known[each.job_id], now())]
     shared = JobStateCache(store, scheduler(cluster, store), cluster, now=now)
-    open_ended = {each.job_id for each in asked if not is_certain(known[each.job_id], now())}
+    open_ended = {
+        each.job_id
+        for each in asked
+        if _is_open(known[each.job_id], now()) and not _is_just_witnessed(store, each, now())
+    }
     states = shared.ask((each.job for each in asked), unexplained=open_ended) if asked else {}
-    fresh = {job_id for job_id, state in states.items() if _is_news(state, known[job_id], now())}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
     saved = shared.load() if problems else NO_STATES
     entries = []
     for session in sessions:
-        state = states.get(session.job_id)
-        if state and session.job_id in fresh:
-            settled = settle(store, session, state)
-            broken += settled.left
-            entries.append(SessionStatus(session, state, settled.outcome))
-        else:
-            entries.append(_entry(store, session, state, known[session.job_id], saved))
+        state, outcome = states.get(session.job_id), known[session.job_id]
+        if state:
+            verdict = judge(store, session, state, now())
+            state = verdict.state
+            if _is_news(verdict, outcome, now()):
+                settled = settle(store, session, verdict, now=now)
+                broken += settled.left
+                entries.append(SessionStatus(session, state, settled.outcome))
+                continue
+        entries.append(_entry(store, session, state, outcome, saved))
     return entries, problems[0] if problems else ""
 
 
@@ -151,7 +158,7 @@ def _entry(
         seen = saved.jobs[session.job_id]
         state, as_of = seen.state, seen.at
     state = state or _NOT_ASKED
-    if outcome and (as_of or is_no_answer(state) or state.phase is Phase.ENDED):
+    if outcome and (as_of or state.slurm_state == "UNKNOWN" or state.phase is Phase.ENDED):
         state = JobState(Phase.ENDED, outcome.slurm_state, outcome.reason, node=outcome.node)
         return SessionStatus(session, state, outcome, as_of=as_of)
     # A job that ended and was requeued has not ended.
@@ -159,10 +166,24 @@ def _entry(
     return SessionStatus(session, state, activity=activity, as_of=as_of)
 
 
-def _is_news(state: JobState, outcome: Outcome | None, now_s: float) -> bool:
+def _is_open(outcome: Outcome | None, now_s: float) -> bool:
+    """Return whether to ask how, and whether, a session ended."""
+    if outcome is None or not outcome.proven:
+        return True
+    return outcome.slurm_state != FORGOTTEN and not is_certain(outcome, now_s)
+
+
+def _is_just_witnessed(store: Store, session: Session, now_s: float) -> bool:
+    """Return whether an answer would be no second witness: others have their turn."""
+    witness = store.witness(session)
+    return witness is not None and 0 <= now_s - witness.at < APART_S
+
+
+def _is_news(verdict: Verdict, outcome: Outcome | None, now_s: float) -> bool:
     """Return whether the job ended, and nobody knew, or it was requeued since."""
+    state = verdict.state
     if state.phase is not Phase.ENDED:
         return False
-    if outcome is None or not is_certain(outcome, now_s):
+    if outcome is None or not is_certain(outcome, now_s) or verdict.proven > outcome.proven:
         return True
     return state.slurm_state not in {FORGOTTEN, outcome.slurm_state}

@@ -31,7 +31,7 @@ def prune(store: Store, listing: Listing) -> Listing:
 
 def _stays_over(entry: SessionStatus, listing: Listing) -> bool:
     now_s = time.time()
-    if not is_certain(entry.outcome, now_s):
+    if entry.outcome is None or not entry.outcome.proven or not is_certain(entry.outcome, now_s):
         return False
     return is_over(entry.outcome, now_s) or entry.session.cluster not in listing.unanswered
 
@@ -44,6 +44,6 @@ def clean_up(store: Store) -> None:
     sweep(store)
     for session in store.all()[0]:
         outcome = store.outcome(session)
-        if outcome and is_certain(outcome, time.time()) and time.time() - outcome.at > _KEPT_S:
+        if outcome and is_over(outcome, time.time()) and time.time() - outcome.at > _KEPT_S:
             store.remove(session)
     kit.prune(store.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from slurm_nb.job.spec import JobSpec
 from slurm_nb.operations import before_queue
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL, Job, Scheduler
-from slurm_nb.session.pending import PendingSubmission, begin, record
+from slurm_nb.session.pending import PendingSubmission, adopt, begin, record
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from slurm_nb.times import likely_mistake
@@ -31,9 +32,12 @@ def render(spec: JobSpec, *, template: str | None = None, store: Store | None = 
 
     Raises `UserError`.
     """
+    return _render(spec, template, store or Store.of_user(os.environ), "")
+
+
+def _render(spec: JobSpec, template: str | None, store: Store, submission: str) -> str:
     from slurm_nb.job import script  # noqa: PLC0415  jinja2 is slow to import
 
-    store = store or Store.of_user(os.environ)
     if spec.auth == "password" and not store.password_path.exists():
         raise UserError(
             "--auth password: you have not set a password",
@@ -44,6 +48,7 @@ def render(spec: JobSpec, *, template: str | None = None, store: Store | None = 
         spec,
         state_dir=store.folder,
         template=template,
+        submission=submission,
         login_addresses=login_addresses(os.environ),
     )
     kit.install(store.kits)
@@ -75,7 +80,8 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     store = store or Store.of_user(os.environ)
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
-    script = render(spec, template=template, store=store)
+    submission = secrets.token_hex(16)
+    script = _render(spec, template, store, submission)
     for words in before_queue.check(
         spec,
         state_dir=store.folder,
@@ -93,6 +99,7 @@ def submit(  # noqa: PLR0913  all but the first have defaults
         local_port=local_port,
         notebook=notebook,
     )
+    plan = replace(plan, submission=submission)
     if spec.time and (mistake := likely_mistake(spec.time)):
         note(mistake)
     pending = begin(store, plan, clusters=spec.clusters or "")
@@ -168,9 +175,8 @@ def _keep(
     store: Store, pending: PendingSubmission, job: Job, saved: Callable[[Session], None]
 ) -> Session:
     """Save the session of `job`; until then keep the record of its submission."""
-    session = replace(pending.session, job=job)
     try:
-        store.save(session)
+        session = adopt(store, pending, job)
     except SlurmNbError as error:
         cancel = "slurm-nb cancel" if job.cluster == LOCAL else "scancel"
         where = f" -M {job.cluster}" if job.needs_cluster_option else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -62,6 +62,10 @@ class JobState:
     """The user who cancelled it, if accounting knows."""
     id_reused: bool = False
     """Whether Slurm shows another job with this id: ours has ended, or is on another cluster."""
+    missing: bool = field(default=False, metadata={"later": True})
+    """Whether Slurm answered without showing the job, which proves nothing."""
+    denied: bool = field(default=False, metadata={"later": True})
+    """Whether the controller of the job's cluster also says that it has no such job."""
 
     def __str__(self) -> str:
         return f"{self.slurm_state} ({self.reason})" if self.reason else self.slurm_state

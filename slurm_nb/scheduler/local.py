@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from slurm_nb.errors import SchedulerError, SubmissionUnknown, UserError
-from slurm_nb.files import write_private
+from slurm_nb.files import open_regular, read_small, write_private
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler.environment import job_environment
 from slurm_nb.scheduler.job import LOCAL, Job, JobFiles, JobState, Phase
@@ -25,6 +25,7 @@ from slurm_nb.times import time_limit_s
 
 _KILL_AFTER_S = 30
 _POLL_S = 0.1
+_LONGEST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _start(argv: list[str], log: Path, folder: Path, lead: Callable[[], None]) -
         os.environ, also={"TMPDIR"}
     )  # of this machine, which is also the job's
     try:
-        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
+        with open(open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "wb") as output:
             subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -162,7 +163,7 @@ def _unblock_signals() -> None:
 def _record(path: Path) -> _Leader | None:
     """Return the leader of a job; None if the job never started."""
     try:
-        return _Leader(**json.loads(path.read_text(encoding="utf-8")))
+        return _Leader(**json.loads(read_small(path, _LONGEST_BYTES)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:

@@ -38,15 +38,33 @@ class Process:
         )
 
 
+def this_process() -> str:
+    """Return this process in words that `is_stopped` takes."""
+    return f"{os.uname().nodename} {_boot_id()} {os.getpid()}\n"
+
+
+def is_stopped(process: str) -> bool:
+    """Return whether a process of this host is stopped, by Ctrl-Z or a debugger (proc(5))."""
+    match process.split():
+        case [host, boot_id, pid] if (host, boot_id) == (os.uname().nodename, _boot_id()):
+            return pid.isdecimal() and _stat(int(pid))[:1] in (["T"], ["t"])
+    return False
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on, the state; none if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return stat.rpartition(")")[2].split()
+
+
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def _start_ticks(pid: int) -> int:
     """Return field 22 of /proc/PID/stat; 0 if the process has ended or is a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    fields = stat.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])
+    fields = _stat(pid)
+    return 0 if not fields or fields[0] in "ZX" else int(fields[19])

@@ -20,6 +20,7 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import cannot_write
+from slurm_nb.scheduler.run import HEARD_PREFIX
 
 # sbatch itself gives up after 10 s if the controller hangs; MessageTimeout may be longer. If Slurm
 # accepts no more jobs (MaxJobCount), it tries again for 120 s (sbatch.c, MAX_RETRIES).
@@ -71,7 +72,7 @@ class Sbatch(SlurmExecutor):
         Raises `SchedulerError` with the message of sbatch, `SubmissionUnknown`, or `UserError` if
         writing the script fails.
         """
-        with tempfile.TemporaryDirectory(prefix="slurm-nb-") as heard, _environment(self._environ):
+        with tempfile.TemporaryDirectory(prefix=HEARD_PREFIX) as heard, _environment(self._environ):
             self._heard = Path(heard)
             try:
                 with self._told_while_it_waits():

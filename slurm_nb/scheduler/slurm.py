@@ -9,6 +9,8 @@ import contextlib
 import os
 import re
 import shutil
+import stat
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
@@ -27,18 +29,22 @@ from slurm_nb.scheduler.parse import (
     parse_place,
     parse_resources,
     parse_sacct,
+    parse_scontrol,
     parse_squeue,
     unreadable_line,
 )
-from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, cluster_option, run
+from slurm_nb.scheduler.run import HEARD_PREFIX, QUERY_TIMEOUT_S, cluster_option, run
 
 # After a lost answer: a controller that hung may need a moment to show the job.
 _LOOKS = 4
 _LOOK_AGAIN_S = 2.0
 _LOOK_TIMEOUT_S = 10.0
 _SHOWN_CHARS = 60
-# For a job that neither squeue nor accounting knows.
-_FORGOTTEN = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm")
+_HEARD_KEPT_S = 600
+# One request to the controller each; the others have their turn at the next look.
+_SCONTROL_ASKS = 10
+# Of what squeue says where there is no controller, seen on 22.05; and of `run`.
+_OUT_OF_REACH = ("contact", "timed out", "did not answer", "not on PATH")
 
 
 class Slurm:
@@ -122,37 +128,66 @@ class Slurm:
     def states(
         self, jobs: Iterable[Job], *, unexplained: Collection[str] | None = None
     ) -> dict[str, JobState]:
-        """Run one squeue for all jobs, then at most one sacct."""
+        """Run one squeue for all jobs, then sacct and scontrol for those that it does not show.
+
+        A job that none of them shows is UNKNOWN and `missing`.
+        """
         known = list(jobs)
-        job_ids = [job.job_id for job in known]
-        asked = _states(job_ids, cluster_option(known[0]), unexplained) if known else {}
-        states = {job.job_id: _of(job, asked[job.job_id]) for job in known}
-        lost = {
-            job_id
-            for job_id, state in states.items()
-            if state.phase is Phase.ENDED and (state.id_reused or state.script is None)
-        }  # squeue does not show their script
-        if lost if unexplained is None else lost.intersection(unexplained):
+        if not known:
+            return {}
+        states = _ask_squeue(known)
+        if unexplained is None:
+            unexplained = {each for each, state in states.items() if state.phase is not Phase.ENDED}
+        wanting = [job for job in known if job.job_id in unexplained and _is_wanting(job, states)]
+        if wanting:
+            states |= self._ask_others(wanting, states)
+        lost = {job_id for job_id, state in states.items() if state.missing or state.id_reused}
+        if any(states[each].id_reused or each in unexplained for each in lost):
             strange = self._elsewhere(known[0])
-            nobody_s = replace(_unknown(strange), id_reused=True)
-            return dict.fromkeys(states, nobody_s) if strange else states
+            if strange:
+                return dict.fromkeys(states, replace(_unknown(strange), id_reused=True))
+            if strange is None:  # whose controller it is that has no such job, nobody can say
+                states |= {job_id: replace(states[job_id], denied=False) for job_id in lost}
         return states
 
-    def _elsewhere(self, job: Job) -> str:
+    def _ask_others(self, jobs: list[Job], states: Mapping[str, JobState]) -> dict[str, JobState]:
+        """Return the states, from accounting and the controller, of jobs not running in squeue.
+
+        The controller's word counts most: accounting may be behind, or have an earlier job of the
+        same id.
+        """
+        said = _accounting([job.job_id for job in jobs], cluster_option(jobs[0]))
+        found = {}
+        asks = _SCONTROL_ASKS
+        for job in sorted(jobs, key=lambda each: each.job_id in said):
+            state, accounted = states[job.job_id], said.get(job.job_id)
+            if state.phase is Phase.ENDED:  # squeue has said so, of this very job
+                found[job.job_id] = _with(state, accounted)
+                continue
+            shown = _ask_scontrol(job) if asks else None
+            asks = asks - 1 if shown else 0  # it does not answer, or nobody can read it
+            if accounted and (shown is None or (shown.missing and accounted.phase is Phase.ENDED)):
+                shown = replace(accounted, denied=shown is not None and shown.denied)
+            found[job.job_id] = shown or state
+        return found
+
+    def _elsewhere(self, job: Job) -> str | None:
         """Return that Slurm's commands reach another cluster now; empty if it is the same.
 
-        Modules may have set a different SLURM_CONF since the submission.
+        Modules may have set a different SLURM_CONF since the submission. None: unknown.
         """
         if job.needs_cluster_option:
             return ""
-        with contextlib.suppress(SchedulerError):
+        try:
             here = self.cluster()
-            if here != job.cluster:
-                return (
-                    f"Slurm's commands are for the cluster {here}, but the session is on"
-                    f" {job.cluster}; load the same module or set the same SLURM_CONF as for submit"
-                )
-        return ""
+        except SchedulerError:
+            return None
+        if here == job.cluster:
+            return ""
+        return (
+            f"Slurm's commands are for the cluster {here}, but the session is on {job.cluster};"
+            " load the same module or set the same SLURM_CONF as for submit"
+        )
 
     def how_ended(self, states: Mapping[str, JobState], job: Job) -> dict[str, JobState]:
         """Run one sacct for all; without accounting, return the states from squeue."""
@@ -176,6 +211,21 @@ class Slurm:
                 f"scancel {job.job_id}: {answer.words}",
                 hint=f"try again later: slurm-nb cancel {job.job_id}",
             )
+
+
+def sweep_heard() -> None:
+    """Remove the directories that submissions which were killed have left on this host.
+
+    Such a directory holds what sbatch has said; sbatch is given up after 90 s.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{HEARD_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if ours and time.time() - status.st_mtime > _HEARD_KEPT_S:
+                for name in ("stdout", "stderr"):
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()  # refuses, if it holds anything else
 
 
 def find_place(job: Job, partition: str) -> tuple[int, int] | None:
@@ -227,13 +277,23 @@ def _of(job: Job, state: JobState) -> JobState:
         or f"|{state.reason}|{state.script}".endswith(f"|{job.script}")
     ):
         return state
+    if job.script and state.script and job.script.startswith(state.script):
+        return replace(_missing(job.job_id), reason="Slurm's answer is cut off")
     reason = f"{job.job_id} is the id of another job now"
     return JobState(Phase.ENDED, "ENDED", reason, id_reused=True)
 
 
+def _is_wanting(job: Job, states: Mapping[str, JobState]) -> bool:
+    """Whether others than squeue may know more of a job."""
+    state = states[job.job_id]
+    if state.slurm_state == "UNKNOWN":  # squeue has just learnt whether anybody answers
+        return state.missing or not any(word in state.reason for word in _OUT_OF_REACH)
+    return state.phase is Phase.ENDED and not state.id_reused
+
+
 def _lacks(state: JobState) -> bool:
     """Return whether accounting may know more about the end of a job, and was not queried yet."""
-    return state.exit_code is None and state.slurm_state != "ENDED"
+    return state.exit_code is None and state.slurm_state not in {"ENDED", "UNKNOWN"}
 
 
 def _with(state: JobState, said: JobState | None) -> JobState:
@@ -243,41 +303,66 @@ def _with(state: JobState, said: JobState | None) -> JobState:
     return replace(state, exit_code=said.exit_code, by_uid=said.by_uid)
 
 
-def _states(
-    job_ids: list[str], where: list[str], unexplained: Collection[str] | None
-) -> dict[str, JobState]:
+def _ask_squeue(jobs: list[Job]) -> dict[str, JobState]:
+    """Return the state of each job; `missing` if squeue does not show it.
+
+    In an answer with a line that slurm-nb cannot parse (from a site's wrapper, for example), only
+    this very script counts, in the queue or running.
+    """
+    job_ids = [job.job_id for job in jobs]
     # For a list of ids the controller sends all of its jobs; for --me only those of this user.
     which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
+    # -t all: includes jobs that ended within MinJobAge (slurm.conf(5)).
+    argv = ["squeue", *cluster_option(jobs[0]), "-h", "-t", "all", *which, "-o", SQUEUE_FORMAT]
     try:
-        # -t all: includes jobs that ended within MinJobAge (slurm.conf(5)).
-        answer = run(
-            ["squeue", *where, "-h", "-t", "all", *which, "-o", SQUEUE_FORMAT],
-            timeout_s=QUERY_TIMEOUT_S,
-        )
-        if answer.exit_code and "Invalid job id" not in answer.stderr:
-            by = "squeue: " if answer.exit_code < 0 else ""
-            return dict.fromkeys(job_ids, _unknown(f"{by}{answer.words}"))
-        found = parse_squeue(answer.stdout)
-        gone = [job_id for job_id in job_ids if job_id not in found]
-        strange = unreadable_line(answer.stdout)
-        if gone and strange:  # from a site's wrapper, for example; it may describe a job
-            unknown = _unknown(f"cannot parse the output of squeue: {strange[:_SHOWN_CHARS]!r}")
-            return found | dict.fromkeys(gone, unknown) | _accounting(gone, where)
-        over = [job_id for job_id, state in found.items() if state.phase is Phase.ENDED]
-        asked = gone if unexplained is None else [*gone, *over]
-        asked = [each for each in asked if unexplained is None or each in unexplained]
-        said = _accounting(asked, where) if asked else {}
-        return (
-            found
-            | {job_id: said.get(job_id, _FORGOTTEN) for job_id in gone}
-            | {job_id: _with(found[job_id], said.get(job_id)) for job_id in over}
-        )
+        answer = run(argv, timeout_s=QUERY_TIMEOUT_S)
     except SchedulerError as error:
         return dict.fromkeys(job_ids, _unknown(str(error)))
+    if answer.exit_code and "Invalid job id" not in answer.stderr:
+        by = "squeue: " if answer.exit_code < 0 else ""
+        return dict.fromkeys(job_ids, _unknown(f"{by}{answer.words}"))
+    found, strange = parse_squeue(answer.stdout), unreadable_line(answer.stdout)
+    states = {
+        job.job_id: _of(job, found[job.job_id]) if job.job_id in found else _missing(job.job_id)
+        for job in jobs
+    }
+    # Only the controller itself is believed that an id is another job's: a wrapper may cut a path.
+    states |= {
+        job_id: replace(_missing(job_id), reason=state.reason, id_reused=True)
+        for job_id, state in states.items()
+        if state.id_reused
+    }
+    if strange is None:
+        return states
+    unknown = _unknown(f"cannot parse the output of squeue: {strange[:_SHOWN_CHARS]!r}")
+    return {
+        job.job_id: state
+        if state.phase in {Phase.PENDING, Phase.RUNNING} and job.script in {None, state.script}
+        else unknown
+        for job in jobs
+        if (state := states[job.job_id])
+    }
+
+
+def _ask_scontrol(job: Job) -> JobState | None:
+    """Return what the controller says of one job; None where it says nothing that can be read."""
+    argv = ["scontrol", *cluster_option(job), "show", "job", job.job_id]
+    try:
+        answer = run(argv, timeout_s=QUERY_TIMEOUT_S)
+    except SchedulerError:
+        return None
+    if answer.exit_code and "Invalid job id" in answer.stderr and not answer.stdout.strip():
+        return replace(_missing(job.job_id), denied=True)
+    state = None if answer.exit_code else parse_scontrol(answer.stdout, job.job_id)
+    return _of(job, state) if state else None
 
 
 def _unknown(reason: str) -> JobState:
     return JobState(Phase.UNKNOWN, "UNKNOWN", reason)
+
+
+def _missing(job_id: str) -> JobState:
+    return replace(_unknown(f"Slurm does not show job {job_id}"), missing=True)
 
 
 def _accounting(job_ids: list[str], where: list[str]) -> dict[str, JobState]:

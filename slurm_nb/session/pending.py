@@ -19,7 +19,7 @@ from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.scheduler.process import Process
-from slurm_nb.scheduler.slurm import Slurm, find_jobs
+from slurm_nb.scheduler.slurm import Slurm, find_jobs, sweep_heard
 from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.session import Session, from_record, to_record
 from slurm_nb.session.store import Store
@@ -95,7 +95,7 @@ def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[P
         if job is not None:
             _keep_script(store, pending, job)
             try:
-                store.save(replace(pending.session, job=job))
+                adopt(store, pending, job)
             except UserError:  # a full or read-only disk
                 unresolved.append(pending)
                 continue
@@ -105,6 +105,22 @@ def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[P
         with suppress(OSError):
             pending.path.unlink()
     return unresolved
+
+
+def adopt(store: Store, pending: PendingSubmission, job: Job) -> Session:
+    """Save the session of the job that a submission has become. Raise `UserError`.
+
+    Slurm that has lost its state gives an id again. What an earlier job of this id has written is
+    older than the note of this submission, by the clock of the same file system: in the output it
+    is passed over, and the job itself removes the rest when it starts.
+    """
+    session = replace(pending.session, job=job)
+    with suppress(OSError):
+        output = store.log_path(job.job_id).stat()
+        if output.st_size and output.st_mtime < pending.path.stat().st_mtime:
+            session = replace(session, output_start=output.st_size)
+    store.save(session)
+    return session
 
 
 def _keep_script(store: Store, pending: PendingSubmission, job: Job) -> None:
@@ -129,6 +145,7 @@ def sweep(store: Store) -> None:
         with suppress(OSError):
             if time.time() - path.lstat().st_mtime > _SETTLED_S and str(path) not in known:
                 path.unlink()
+    sweep_heard()
 
 
 def _is_running(pending: PendingSubmission) -> bool:

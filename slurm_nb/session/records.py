@@ -7,7 +7,6 @@ against the fields of the dataclass.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -15,6 +14,8 @@ from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from slurm_nb.files import read_small
 
 # The cached states of about ten thousand sessions; all other files are far smaller.
 _LONGEST_BYTES = 16 << 20
@@ -33,11 +34,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Reads at most 16 MiB, and does not block on a pipe.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        size = os.fstat(file.fileno()).st_size  # without it, read() allocates 16 MiB for each file
-        text = file.read(min(size, _LONGEST_BYTES) + 1)
-    if len(text) > _LONGEST_BYTES:
-        raise ValueError("too long")
+    text = read_small(path, _LONGEST_BYTES)
     try:
         return _of_type(dict, json.loads(text.decode()))
     except RecursionError as error:
@@ -45,10 +42,17 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def encode(value: object) -> Any:  # noqa: ANN401  as json takes it
-    """Return a dataclass and its contents as values for json."""
+    """Return a dataclass and its contents as values for json.
+
+    Leaves out a field of `later` versions if it has its default, so that older ones can read it.
+    """
     if is_dataclass(value):
-        names = (field.name for field in fields(value))
-        return {_KEYS.get(name, name): encode(getattr(value, name)) for name in names}
+        values = ((each, getattr(value, each.name)) for each in fields(value))
+        return {
+            _KEYS.get(each.name, each.name): encode(it)
+            for each, it in values
+            if it != each.default or not each.metadata.get("later")
+        }
     if isinstance(value, Mapping):
         return {key: encode(each) for key, each in value.items()}
     return value.value if isinstance(value, Enum) else value

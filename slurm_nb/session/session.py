@@ -9,6 +9,8 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
   sessions/CLUSTER/7/            0700
     session.json                 0600, written by slurm-nb on the login node
     ended.json                   0600, how it ended
+    witness.json                 0600, since when Slurm has said that it is over
+    submission                   0600, written by the job: which submission the next three are of
     activity.json                0600, written by the job: how idle it is
     token                        0600, written by the job
     nonce                        0600, written by the job
@@ -17,7 +19,7 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_nb.job.spec import Auth
@@ -44,6 +46,11 @@ class Session:
     job_name: str | None = None
     submitted_at: int | None = None
     """Seconds since the epoch."""
+    submission: str | None = field(default=None, metadata={"later": True})
+    """What the script, its lines in the output and its files carry, and those of no other job of
+    the same id; None: submitted by hand, or by an older version."""
+    output_start: int = field(default=0, metadata={"later": True})
+    """Where in the output the job's own part begins: an earlier job of the same id wrote before."""
     options: tuple[str, ...] = ()
     """The words of a command line that resubmits the session: `("--time=90",)`."""
     ready: Ready | None = None

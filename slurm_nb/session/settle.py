@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_nb.diagnosis.causes import CANNOT_START
 from slurm_nb.diagnosis.explain import explain
@@ -13,6 +13,7 @@ from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome
 from slurm_nb.errors import JobEnded, UserError
 from slurm_nb.files import user_name
 from slurm_nb.scheduler.job import JobState, Phase
+from slurm_nb.session.ending import Verdict
 from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.store import Store
 
@@ -27,22 +28,21 @@ class Settled:
 
 
 def settle(
-    store: Store, session: Session, state: JobState, *, now: Callable[[], float] = time.time
+    store: Store, session: Session, verdict: Verdict, *, now: Callable[[], float] = time.time
 ) -> Settled:
     """Find out how a session ended, from Slurm and the job's output.
 
-    After its end, saves this and removes the session's secrets, unless Slurm shows another job
-    under its id. Keeps a saved result when Slurm no longer knows the job.
+    Saves this, and keeps it when Slurm no longer knows the job. Removes the session's secrets once
+    it is proven that the job has ended.
     """
-    outcome = _find_out(store, session, state, int(now()))
-    over = state.phase is Phase.ENDED and not state.id_reused
-    return Settled(outcome, store.forget_secrets(session) if over else [])
+    outcome = _find_out(store, session, verdict, int(now()))
+    return Settled(outcome, store.forget_secrets(session) if verdict.proven else [])
 
 
-def _find_out(store: Store, session: Session, state: JobState, now_s: int) -> Outcome:
-    earlier = store.outcome(session)
+def _find_out(store: Store, session: Session, verdict: Verdict, now_s: int) -> Outcome:
+    earlier, state = store.outcome(session), verdict.state
     if earlier and earlier.slurm_state != FORGOTTEN and state.slurm_state == FORGOTTEN:
-        return earlier
+        return _kept(store, session, earlier, verdict)
     log = store.log(session)
     outcome = explain(
         session.job_id,
@@ -57,10 +57,19 @@ def _find_out(store: Store, session: Session, state: JobState, now_s: int) -> Ou
         repeatable=bool(session.options),
     )
     if earlier and _knows_more(earlier, outcome, state):
-        return earlier
+        return _kept(store, session, earlier, verdict)
+    outcome = replace(outcome, proven=verdict.proven, submission=session.submission)
     if state.phase is Phase.ENDED and outcome != earlier:
         store.save_outcome(session, outcome)
     return outcome
+
+
+def _kept(store: Store, session: Session, earlier: Outcome, verdict: Verdict) -> Outcome:
+    """Return what was known before, proven now or then."""
+    if verdict.proven and not earlier.proven:
+        earlier = replace(earlier, proven=True)
+        store.save_outcome(session, earlier)
+    return earlier
 
 
 def _knows_more(earlier: Outcome, outcome: Outcome, state: JobState) -> bool:

@@ -12,18 +12,21 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slurm_nb.errors import UserError
-from slurm_nb.files import write_private
+from slurm_nb.files import open_regular, write_private
 from slurm_nb.scheduler.job import Job, JobState, Phase, Scheduler
+from slurm_nb.scheduler.process import is_stopped, this_process
+from slurm_nb.session.ending import as_saved
 from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.store import Store
 
 _TURN_S = 40.0
 _KEPT_S = 30 * 86400.0
 _TRY_EVERY_S = 0.1
+_HOLDER_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class CachedState:
     state: JobState
     at: float
     """Seconds since the epoch."""
+    script: str | None = field(default=None, metadata={"later": True})
+    """Of the job that was asked about: Slurm gives an id again."""
+
+    def is_of(self, job: Job) -> bool:
+        """Return whether it is about this job, not about another of the same id."""
+        return self.script == job.script
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class JobStateCache:
             if self._is_young(saved.failed_at, max_age_s):
                 return JobState(Phase.UNKNOWN, "UNKNOWN", saved.failure)
             seen = saved.jobs.get(job.job_id)
-            if seen and self._is_young(seen.at, max_age_s):
+            if seen and seen.is_of(job) and self._is_young(seen.at, max_age_s):
                 return seen.state
             return self._ask([job, *self._others(saved, job)], saved)[job.job_id]
 
@@ -103,7 +112,13 @@ class JobStateCache:
         saved: CachedStates,
         unexplained: Collection[str] | None = None,
     ) -> dict[str, JobState]:
-        states = self._scheduler.states(jobs, unexplained=unexplained)
+        asked = self._scheduler.states(jobs, unexplained=unexplained)
+        seen = {
+            job.job_id: saved.jobs[job.job_id].state
+            for job in jobs
+            if job.job_id in saved.jobs and saved.jobs[job.job_id].is_of(job)
+        }
+        states = {job_id: as_saved(state, seen.get(job_id)) for job_id, state in asked.items()}
         unknown = [state for state in states.values() if is_no_answer(state)]
         if unknown:
             new = replace(saved, failed_at=self._now(), failure=unknown[0].reason)
@@ -114,11 +129,11 @@ class JobStateCache:
                 for job_id, seen in saved.jobs.items()
                 if self._is_young(seen.at, _KEPT_S)
             }
-            new = CachedStates(
-                {**kept, **{job_id: CachedState(state, at) for job_id, state in states.items()}},
-                failed_at=None,
-                failure="",
-            )
+            scripts = {job.job_id: job.script for job in jobs}
+            fresh = {
+                job_id: CachedState(state, at, scripts[job_id]) for job_id, state in states.items()
+            }
+            new = CachedStates({**kept, **fresh}, failed_at=None, failure="")
         with contextlib.suppress(UserError):  # a full disk: then nothing is cached
             write_private(self._path, json.dumps(encode(new)))
         return states
@@ -129,7 +144,9 @@ class JobStateCache:
             waited_for = self._is_young(seen.at, _TURN_S) and seen.state.phase is not Phase.ENDED
             if job_id != asked.job_id and waited_for:
                 with contextlib.suppress(UserError):
-                    yield self._store.load(job_id, cluster=self._cluster).job
+                    job = self._store.load(job_id, cluster=self._cluster).job
+                    if seen.is_of(job):
+                        yield job
 
     def _is_young(self, at: float | None, max_age_s: float) -> bool:
         # A time in the future comes from a clock that has been set back since.
@@ -147,12 +164,12 @@ class JobStateCache:
 
 def is_no_answer(state: JobState) -> bool:
     """Return whether Slurm did not respond; it never reports `UNKNOWN` itself."""
-    return state.phase is Phase.UNKNOWN and state.slurm_state == "UNKNOWN"
+    return state.phase is Phase.UNKNOWN and state.slurm_state == "UNKNOWN" and not state.missing
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    handle = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:
         yield handle
     finally:
@@ -160,12 +177,19 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _lock(handle: int) -> None:
-    """Lock the file, or give up after a while. Raises `OSError` if locking fails."""
+    """Lock the file and write into it who has the lock. Raises `OSError` if locking fails.
+
+    Gives up after a while, or if the process with the lock was stopped (Ctrl-Z).
+    """
     deadline = time.monotonic() + _TURN_S
     while time.monotonic() < deadline:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if is_stopped(os.pread(handle, _HOLDER_BYTES, 0).decode(errors="replace")):
+                return
             time.sleep(_TRY_EVERY_S)
         else:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, this_process().encode(), 0)
             return

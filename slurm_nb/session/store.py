@@ -10,6 +10,8 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
   sessions/CLUSTER/7/            0700
     session.json                 0600, written by slurm-nb on the login node
     ended.json                   0600, how it ended
+    witness.json                 0600, since when Slurm has said that it is over
+    submission                   0600, written by the job: which submission the next four are of
     activity.json                0600, written by the job: how idle it is
     token                        0600, written by the job
     nonce                        0600, written by the job
@@ -23,7 +25,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurm_nb.diagnosis.outcome import Outcome
@@ -36,6 +38,7 @@ from slurm_nb.files import (
     check_home,
     check_private,
     make_private,
+    read_small,
     refresh_nfs,
     touch_private,
     write_private,
@@ -56,6 +59,16 @@ from slurm_nb.session.session import (
 _OURS = frozenset({"jobs", "sessions", "submitting", "answers", "kits", "error.log", "password"})
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_LONGEST_SECRET = 1024
+
+
+@dataclass(frozen=True)
+class Witness:
+    """The first of the answers in a row by which a session is over."""
+
+    at: int
+    """Seconds since the epoch."""
+    submission: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,11 +195,13 @@ class Store:
         """Return the session's token; None before it exists or after its removal."""
         path = self.token_path(session)
         refresh_nfs(path.parent)
+        if not self._is_of(session):
+            return None
         try:
-            token = path.read_text(encoding="ascii")
+            token = read_small(path, _LONGEST_SECRET).decode("ascii")
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"cannot read {path}") from error
         if not _TOKEN.fullmatch(token):
             raise UserError(f"{path}: does not contain a slurm-nb token")
@@ -196,11 +211,26 @@ class Store:
         """Return the nonce that marks the job's lines in its output; None if there is none yet."""
         folder = self.session_folder(session.cluster, session.job_id)
         refresh_nfs(folder)
+        if not self._is_of(session):
+            return None
         try:
-            nonce = (folder / "nonce").read_text(encoding="ascii")
-        except (OSError, UnicodeError):
+            nonce = read_small(folder / "nonce", _LONGEST_SECRET).decode("ascii")
+        except (OSError, ValueError):
             return None
         return nonce if _NONCE.fullmatch(nonce) else None
+
+    def _is_of(self, session: Session) -> bool:
+        """Whether what the job keeps in the session's folder is this job's, by its submission.
+
+        The job writes this before anything else, once it has removed an earlier job's files.
+        """
+        if session.submission is None:
+            return True
+        path = self.session_folder(session.cluster, session.job_id) / "submission"
+        try:
+            return read_small(path, _LONGEST_SECRET).decode("ascii").strip() == session.submission
+        except (OSError, ValueError):
+            return False
 
     def token_path(self, session: Session) -> Path:
         """Return the path of the session's token."""
@@ -219,11 +249,15 @@ class Store:
             cluster=session.cluster,
             job_id=session.job_id,
             nonce=lambda: self.nonce(session),
+            submission=session.submission,
+            start=session.output_start,
         )
 
     def activity(self, session: Session) -> Activity | None:
         """Return the job's own report; None if it is missing or malformed."""
         path = self.session_folder(session.cluster, session.job_id) / "activity.json"
+        if not self._is_of(session):
+            return None
         try:
             return decode(Activity, read_record(path))
         except (OSError, ValueError):
@@ -238,12 +272,34 @@ class Store:
             outcome = decode(Outcome, read_record(self._outcome_path(session)))
         except (OSError, ValueError):
             return None
-        return outcome if outcome.at >= (session.submitted_at or 0) else None
+        same = outcome.submission == session.submission
+        return outcome if same and outcome.at >= (session.submitted_at or 0) else None
 
     def save_outcome(self, session: Session, outcome: Outcome) -> None:
         """Save how a session ended; if the disk refuses, slurm-nb finds it out again."""
         with suppress(UserError):
-            write_private(self._outcome_path(session), json.dumps(encode(outcome)))
+            of_session = replace(outcome, submission=session.submission)
+            write_private(self._outcome_path(session), json.dumps(encode(of_session)))
+
+    def witness(self, session: Session) -> Witness | None:
+        """Return since when Slurm has said that the session is over; None where it has not."""
+        try:
+            witness = decode(Witness, read_record(self._witness_path(session)))
+        except (OSError, ValueError):
+            return None
+        return witness if witness.submission == session.submission else None
+
+    def save_witness(self, session: Session, at: int | None) -> None:
+        """Note when Slurm first said that the session is over; None: it says so no longer."""
+        path = self._witness_path(session)
+        with suppress(OSError, UserError):
+            if at is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_private(path, json.dumps(encode(Witness(at, session.submission))))
+
+    def _witness_path(self, session: Session) -> Path:
+        return self.session_folder(session.cluster, session.job_id) / "witness.json"
 
     def _outcome_path(self, session: Session) -> Path:
         return self.session_folder(session.cluster, session.job_id) / "ended.json"

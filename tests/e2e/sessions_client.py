@@ -12,6 +12,7 @@ from pathlib import Path
 
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job, JobState, Phase
+from slurm_nb.session.ending import Verdict
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
@@ -41,6 +42,6 @@ for number in range(int(sys.argv[1])):
         made["gone"] += 1
         continue
     state = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1")
-    settle(store, session, state, now=lambda: submitted_at + 7200)  # noqa: B023
+    settle(store, session, Verdict(state, proven=True), now=lambda: submitted_at + 7200)  # noqa: B023
     made["ended"] += 1
 print(json.dumps(made))  # noqa: T201  its answer

@@ -22,6 +22,12 @@ KILLED = "#!/bin/bash\nkill -SEGV $$\n"
 SLOW = '#!/bin/bash\nsleep 3.5\nexec /usr/bin/squeue "$@"\n'
 # What squeue says of a job that ended longer than MinJobAge ago.
 FORGOTTEN = "#!/bin/bash\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
+# The same of scontrol, which says elsewhere which cluster it is of.
+DENIED = (
+    '#!/bin/bash\n[ "$1 $2" = \'show job\' ] || exec /usr/bin/scontrol "$@"\n'
+    "echo 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
+)
+SILENT = "#!/bin/bash\nexit 1\n"
 NO_DATABASE = "#!/bin/bash\necho 'sacct: error: Problem talking to the database' >&2\nexit 1\n"
 
 
@@ -160,11 +166,11 @@ def test_without_slurms_commands_what_was_saved_is_told(shared: SharedSessions) 
 def test_a_squeue_that_says_nothing_of_use_ends_no_session(
     shared: SharedSessions, program: str, reason: str
 ) -> None:
-    """squeue prints something else, or crashes: list and status (0) show what was saved, and why
-    (where the words are not squeue's, accounting is asked first); tunnel-cmd works (0); no session
-    is taken for ended, and the token stays."""
+    """squeue prints something else, or crashes, and scontrol says nothing: list and status (0) show
+    what was saved, and why (accounting is asked first); tunnel-cmd works (0); no session is taken
+    for ended, and the token stays."""
     shared.check()
-    env = shared.alice.program("squeue", program)
+    env = shared.alice.program("squeue", program) | shared.alice.program("scontrol", SILENT)
 
     listed, status, tunnel = (
         shared.run(*words, env=env)
@@ -172,14 +178,90 @@ def test_a_squeue_that_says_nothing_of_use_ends_no_session(
     )
 
     assert rows(listed)[shared.job_id] == "RUNNING"
-    told_by_sacct = program == GARBAGE and shared.alice.cluster.accounting
+    told_by_sacct = shared.alice.cluster.accounting
     for said in (listed, status):
         assert told_by_sacct or f"Slurm does not respond ({reason}" in said.stderr, said
     assert status.exit_code == 0
     assert tunnel.stdout == shared.running["tunnel_command"] + "\n"
     assert not (shared.folder(shared.job_id) / "ended.json").exists()
-    (shared.alice.home / "bin/squeue").unlink()
+    for name in ("squeue", "scontrol"):
+        (shared.alice.home / "bin" / name).unlink()
     shared.check()
+
+
+WRAPPED = {
+    "silent": "exit 0",
+    "a newline": "echo",
+    "invalid": "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1",
+    "invalid with exit code 0": "echo 'slurm_load_jobs error: Invalid job id specified' >&2",
+    "coloured": "/usr/bin/squeue \"$@\" | sed 's/.*/\\x1b[32m&\\x1b[0m/'",
+    "padded": "/usr/bin/squeue \"$@\" | sed 's/|/ | /g'",
+    "a banner with bars": "echo '** a | b | c | d | e | f | g | h **'; /usr/bin/squeue \"$@\"",
+    "a banner alone": "echo '** a | b | c | d | e | f | g | h **'",
+    "cut at 72": '/usr/bin/squeue "$@" | cut -c 1-72',
+    "without its first line": '/usr/bin/squeue "$@" | tail -n +2',
+    "default columns": "/usr/bin/squeue",
+    "shouting": '/usr/bin/squeue "$@" | tr a-z A-Z',
+    "with a header": '/usr/bin/squeue "${@/-h/-a}"',
+    "half": '/usr/bin/squeue "$@" | head -c 40; exit 1',
+    "html": "echo '<html><body>502 Bad Gateway</body></html>'",
+}
+
+
+@pytest.mark.parametrize("body", WRAPPED.values(), ids=WRAPPED)
+def test_a_wrapper_around_squeue_ends_no_session(shared: SharedSessions, body: str) -> None:
+    """A site's squeue colours, pads, cuts or hides its lines, or answers nothing: list and status
+    (0) have the session RUNNING, by scontrol; tunnel-cmd works (0), also a minute of looks later;
+    the token stays, and nothing is saved of an ending."""
+    env = shared.alice.program("squeue", f"#!/bin/bash\n{body}\n")
+    token = (shared.folder(shared.job_id) / "token").read_text()
+
+    said = [
+        (shared.run("list", env=env), shared.run("status", shared.job_id, env=env),
+         shared.run("tunnel-cmd", shared.job_id, env=env))
+        for _ in range(2)
+    ]  # fmt: skip
+
+    (shared.alice.home / "bin/squeue").unlink()
+    for listed, status, tunnel in said:
+        assert rows(listed)[shared.job_id] == "RUNNING"
+        assert "RUNNING" in status.stdout
+        assert tunnel.stdout == shared.running["tunnel_command"] + "\n"
+    assert (shared.folder(shared.job_id) / "token").read_text() == token
+    assert not (shared.folder(shared.job_id) / "ended.json").exists()
+    shared.check()
+
+
+def test_a_slurm_that_denies_every_job_is_not_believed_at_once(shared: SharedSessions) -> None:
+    """squeue and scontrol say "Invalid job id" of everything: list and status (0) say that Slurm
+    does not show the job, tunnel-cmd works (0) and says so too; the token stays."""
+    env = shared.alice.program("squeue", FORGOTTEN) | shared.alice.program("scontrol", DENIED)
+
+    listed = shared.run("list", env=env)
+    status = shared.run("status", shared.job_id, env=env)
+    tunnel = shared.run("tunnel-cmd", shared.job_id, env=env)
+
+    for name in ("squeue", "scontrol"):
+        (shared.alice.home / "bin" / name).unlink()
+    assert rows(listed)[shared.job_id] == "UNKNOWN"
+    assert f"Slurm does not show job {shared.job_id}" in status.stdout
+    assert tunnel.stdout == shared.running["tunnel_command"] + "\n"
+    assert f"Slurm does not show job {shared.job_id}" in tunnel.stderr
+    assert (shared.folder(shared.job_id) / "token").exists()
+    shared.check()
+
+
+def test_a_token_that_was_removed_is_there_again(shared: SharedSessions) -> None:
+    """By hand, or by an older slurm-nb that took the session for ended: the job writes it again
+    within a minute, and tunnel-cmd works (0) with the same URL."""
+    token = shared.folder(shared.job_id) / "token"
+    text = token.read_text()
+    token.unlink()
+
+    await_that(token.exists, "the token to be written again", timeout_s=60)
+
+    assert token.read_text() == text
+    assert shared.run("url", shared.job_id).stdout == shared.running["url"] + "\n"
 
 
 def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None:
@@ -200,8 +282,9 @@ def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None
 
 
 def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None:
-    """squeue has forgotten it, and sacct fails: list (0) and wait (4) say that it has ended and is
-    no longer known to Slurm; its token is gone."""
+    """squeue and scontrol have forgotten it, and sacct fails: after half a minute, for one answer
+    is no proof, wait (4) says that it has ended and is no longer known to Slurm, and so does status
+    (0); its token is gone."""
     job_id = shared.pending()
     shared.alice.cluster.login.run(["scancel", job_id], user="alice")
     (shared.folder(job_id) / "token").write_text("0" * 64)
@@ -210,11 +293,12 @@ def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None
     )
     (shared.folder(job_id) / "token").chmod(0o600)
     env = shared.alice.program("squeue", FORGOTTEN) | shared.alice.program("sacct", NO_DATABASE)
+    env |= shared.alice.program("scontrol", DENIED)
 
     wait = shared.run("wait", job_id, env=env)
     status = shared.run("status", job_id, env=env)
 
-    for name in ("squeue", "sacct"):
+    for name in ("squeue", "sacct", "scontrol"):
         (shared.alice.home / "bin" / name).unlink()
     assert wait.exit_code == 4
     assert "ENDED (no longer known to Slurm)" in wait.stderr
@@ -259,7 +343,8 @@ def test_a_backup_controller_takes_over(shared: SharedSessions) -> None:
 
 def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     """slurmctld starts with nothing saved: Slurm ends its jobs; list (0) and wait (4) say that the
-    sessions are no longer known to Slurm; no process or token is left, but a directory in the
+    sessions are no longer known to Slurm, when it has denied them twice; no process or token is
+    left, but a directory in the
     node's /tmp, for Slurm kills at once; submit works."""
     cluster = shared.alice.cluster
     assert (shared.folder(shared.job_id) / "token").exists()
@@ -269,8 +354,13 @@ def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     await_known_nodes(cluster.login)
     node = shared.running["node"]
     await_that(lambda: shared.alice.processes(node) == "", "the lost job to be ended")
-    listed = shared.run("list")
+    await_that(
+        lambda: "UNKNOWN" not in rows(shared.run("list")).values(),
+        "both to be proven",
+        timeout_s=120,
+    )
     wait = shared.run("wait", shared.job_id)
+    listed = shared.run("list")
     tunnel = shared.run("tunnel-cmd", shared.waiting)
     anew = json.loads(shared.run("submit", "--json", "-w", node).stdout)
 

@@ -51,6 +51,15 @@ def _files(alice: Scientist, job_id: str) -> set[str]:
     return {path.name for path in (alice.state / "sessions/testbed" / job_id).iterdir()}
 
 
+def _await_proof(alice: Scientist, job_id: str) -> None:
+    """Look again, as a user does: one answer of Slurm is no proof that a job has ended."""
+    await_that(
+        lambda: alice.slurm_nb("list").exit_code == 0 and "token" not in _files(alice, job_id),
+        "the token to be gone",
+        timeout_s=120,
+    )
+
+
 def test_a_killed_slurmd_leaves_the_session_alone(alice: Scientist) -> None:
     """slurmd dies: list, status and tunnel-cmd say what they said (0), cells run, also later."""
     record = alice.submit("-w", "c1")
@@ -94,7 +103,8 @@ def test_a_session_without_slurmd_is_cancelled_once_slurmd_is_back(alice: Scient
 
 
 def test_a_node_that_is_set_down_ends_a_session_that_may_not_be_requeued(alice: Scientist) -> None:
-    """The node is down: wait ends with 4, NODE_FAIL and the cure; the token is gone, no process."""
+    """The node is down: wait ends with 4, NODE_FAIL and the cure; the token is gone at a second
+    look, no process."""
     job_id = alice.submit("-w", "c1", "--", "--no-requeue")["job_id"]
 
     scontrol(alice.cluster, "update", "nodename=c1", "state=down", "reason=broken")
@@ -106,7 +116,7 @@ def test_a_node_that_is_set_down_ends_a_session_that_may_not_be_requeued(alice: 
     assert f"slurm-nb submit --again {job_id} --exclude c1" in wait.stderr
     assert _told(status, "State") == "NODE_FAIL (NodeDown)"
     assert "--exclude c1" in _told(status, "Next")
-    assert "token" not in _files(alice, job_id)
+    _await_proof(alice, job_id)
     await_that(lambda: alice.processes("c1") == "", "her processes to be gone")
 
 
@@ -169,8 +179,8 @@ def test_a_session_of_a_node_that_is_rebooted_comes_back(alice: Scientist) -> No
 
 
 def test_a_killed_job_script_is_told_as_that(alice: Scientist) -> None:
-    """SIGKILL of the script: wait 4, `killed`, and the cure; Slurm ends Jupyter, the token is gone,
-    a directory in the node's /tmp stays."""
+    """SIGKILL of the script: wait 4, `killed`, and the cure; Slurm ends Jupyter, the token is gone
+    at a second look, a directory in the node's /tmp stays."""
     job_id = alice.submit("-w", "c1")["job_id"]
 
     alice.cluster.hosts["c1"].run(["kill", "-KILL", pid_of(alice, "c1", "slurm_script")])
@@ -181,7 +191,7 @@ def test_a_killed_job_script_is_told_as_that(alice: Scientist) -> None:
     assert "the job script ended without a message, so it was probably killed" in wait.stderr
     assert f"slurm-nb submit --again {job_id} --mem" in wait.stderr
     assert "FAILED (killed)" in _row(alice, job_id)
-    assert "token" not in _files(alice, job_id)
+    _await_proof(alice, job_id)
     await_that(lambda: alice.processes("c1") == "", "her processes to be gone")
     for folder in alice.run_folders():  # who is killed cleans nothing up
         alice.cluster.hosts["c1"].run(["rm", "-rf", f"/tmp/{folder.name}"])

@@ -369,8 +369,8 @@ def test_a_state_directory_that_is_gone_leaves_the_jobs(shared: SharedSessions) 
 
 def test_a_state_directory_that_is_read_only_can_be_read(shared: SharedSessions) -> None:
     """It is read-only on the login node: list, status, tunnel-cmd, wait and cancel work (0), also
-    for a job that ended meanwhile, whose token list names, for it can't be removed; submit ends
-    with 1, and there is no job."""
+    for a job that ended meanwhile, whose token cancel (1) names, for it can't be removed; submit
+    ends with 1, and there is no job. Later looks remove the token."""
     job_id, other = shared.pending(), shared.pending()
     write(shared.folder(other) / "token", b"0" * 64)
     login, folder = shared.alice.cluster.login, "/home/alice/.local/state/slurm-nb"
@@ -385,6 +385,7 @@ def test_a_state_directory_that_is_read_only_can_be_read(shared: SharedSessions)
         listed = shared.run("list")
         pruned = shared.run("list", "--prune")
         status = shared.run("status", other)
+        over = shared.run("cancel", other)
         submit = shared.run("submit", "-p", "closed", "--no-wait")
         after = set(shared.alice.squeue("%i"))
     finally:
@@ -400,7 +401,8 @@ def test_a_state_directory_that_is_read_only_can_be_read(shared: SharedSessions)
         "CANCELLED",
         "CANCELLED",
     )
-    assert f"/{other}/token: Read-only file system" in listed.stderr
+    assert f"/{other}/token: Read-only file system" in over.stderr
+    assert over.exit_code == 1
     assert pruned.exit_code == 0
     assert "Removed 0 sessions." in pruned.stderr
     assert status.exit_code == 0
@@ -409,7 +411,12 @@ def test_a_state_directory_that_is_read_only_can_be_read(shared: SharedSessions)
     assert "Read-only file system" in submit.stderr
     assert after == before - {job_id}
     shared.check()
-    assert not (shared.folder(other) / "token").exists()
+    token = shared.folder(other) / "token"
+    await_that(
+        lambda: shared.run("list").exit_code == 0 and not token.exists(),
+        "the token to be gone",
+        timeout_s=120,
+    )
 
 
 def at_once(*runs: Callable[[], Said]) -> list[Said]:

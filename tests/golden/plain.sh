@@ -45,6 +45,16 @@ slurm_nb_session_dir=$slurm_nb_state_dir/sessions/$slurm_nb_cluster/$slurm_nb_jo
 (umask 077 && mkdir -p "$slurm_nb_session_dir") || exit 1
 chmod 700 "${slurm_nb_session_dir%/*}" "$slurm_nb_session_dir" # a default ACL beats the umask
 chmod 600 "$slurm_nb_state_dir/jobs/${slurm_nb_job_id}_0_log.out" 2>/dev/null
+# An earlier job with the same id may have left files there, which are not of this submission.
+slurm_nb_submission='' # empty when you print this script
+if [ "$(cat "$slurm_nb_session_dir/submission" 2>/dev/null)" != "$slurm_nb_submission" ]; then
+  rm -f "$slurm_nb_session_dir"/{nonce,ended.json,witness.json}
+  [ -n "$slurm_nb_submission" ] || rm -f "$slurm_nb_session_dir/session.json"
+  (umask 077 && printf %s "$slurm_nb_submission" >"$slurm_nb_session_dir/submission.new") || exit 1
+  chmod 600 "$slurm_nb_session_dir/submission.new"
+  rm -f "$slurm_nb_session_dir"/{token,open.html,activity.json}
+  mv "$slurm_nb_session_dir/submission.new" "$slurm_nb_session_dir/submission" || exit 1
+fi
 # A token from before the job was requeued must open nothing.
 rm -f "$slurm_nb_session_dir/token" "$slurm_nb_session_dir/open.html" \
   "$slurm_nb_session_dir/activity.json"
@@ -58,10 +68,10 @@ if [ ! -s "$slurm_nb_session_dir/nonce" ]; then
 fi
 slurm_nb_nonce=$(cat "$slurm_nb_session_dir/nonce")
 slurm_nb_tell() { # slurm_nb_tell started|notice|failed|stopping|ended MORE-JSON
-  printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "nonce": "%s"%s}\n' \
-    "$1" "$slurm_nb_cluster" "$slurm_nb_job_id" "$slurm_nb_nonce" "$2"
+  printf '\nslurm-nb %s: {"cluster": "%s", "job_id": "%s", "submission": "%s", "nonce": "%s"%s}\n' \
+    "$1" "$slurm_nb_cluster" "$slurm_nb_job_id" "$slurm_nb_submission" "$slurm_nb_nonce" "$2"
 }
-slurm_nb_tell started ''
+slurm_nb_tell started ", \"began_at\": $(date +%s)"
 
 # Use the kit only if it is complete and unchanged: its name is the hash of SHA256SUMS.
 if ! (cd "$slurm_nb_kit_dir" && [ "$(sha256sum <SHA256SUMS)" = "${PWD##*/}  -" ] &&

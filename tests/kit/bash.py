@@ -37,6 +37,7 @@ def bash(
     values = {
         "slurm_nb_cluster": "hpc",
         "slurm_nb_job_id": "7",
+        "slurm_nb_submission": "",
         "slurm_nb_nonce": NONCE,
         "slurm_nb_node": "c1",
         "slurm_nb_notebook_dir": "/home/alice",

@@ -12,10 +12,9 @@ from slurm_nb.files import write_private
 from slurm_nb.operations.listing import find_entry, list_sessions
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Activity, Session
-from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
-from tests.fakes import squeue_row
+from tests.fakes import settle_as_proven, squeue_row
 
 ENDED = JobState(Phase.ENDED, "COMPLETED")
 END = "2026-11-23T14:00:00"
@@ -91,7 +90,7 @@ def test_what_ended_long_ago_is_not_asked_after(
 ) -> None:
     """Nobody can put it back into the queue any more."""
     store.save(session("7"))
-    settle(store, session("7"), JobState(Phase.ENDED, "TIMEOUT"),
+    settle_as_proven(store, session("7"), JobState(Phase.ENDED, "TIMEOUT"),
         now=lambda: time.time() - 4000,
     )  # fmt: skip
     slurm({})
@@ -101,12 +100,38 @@ def test_what_ended_long_ago_is_not_asked_after(
     assert (entry.state.slurm_state, calls(program, "squeue")) == ("TIMEOUT", 0)
 
 
+def test_many_that_are_gone_have_their_turn_a_few_at_a_time(
+    store: Store, slurm: Callable[..., None], program: AddProgram
+) -> None:
+    """scontrol is asked about ten at a look, and about each twice: all are found in two minutes."""
+    for number in range(1, 26):
+        store.save(session(str(number)))
+    slurm({})
+    program(
+        "scontrol",
+        'echo "$*" >>"$0.calls"; [ "$2" = config ] && echo "ClusterName = hpc" && exit\n'
+        "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1",
+    )
+    began = time.time()
+    proven, asked = [], []
+    for look in range(8):
+        before = calls(program, "scontrol")
+        at = began + 15 * look
+        entries = list_sessions(store, now=lambda at=at: at).entries  # type: ignore[misc]
+        proven.append(sum(bool(entry.outcome and entry.outcome.proven) for entry in entries))
+        asked.append(calls(program, "scontrol") - before)
+
+    assert max(asked) <= 11
+    assert proven[0] == 0
+    assert proven[-1] == 25
+
+
 def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
     store: Store, slurm: Callable[..., None]
 ) -> None:
     """`scontrol requeue` works on what has just ended; what was saved does not hide it."""
     store.save(session("7"))
-    settle(store, session("7"), ENDED)
+    settle_as_proven(store, session("7"), ENDED)
     slurm({"7": "PENDING"})
 
     (entry,) = list_sessions(store).entries
@@ -119,7 +144,7 @@ def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
 ) -> None:
     """It was cancelled, put back into the queue, and reached its time limit."""
     store.save(session("7"))
-    settle(store, session("7"), JobState(Phase.ENDED, "CANCELLED"))
+    settle_as_proven(store, session("7"), JobState(Phase.ENDED, "CANCELLED"))
     slurm({"7": "TIMEOUT"})
 
     (entry,) = list_sessions(store).entries

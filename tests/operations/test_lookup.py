@@ -8,8 +8,8 @@ from slurm_nb.errors import UserError
 from slurm_nb.operations.lookup import find_last_session, find_session, newest_first
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
-from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
+from tests.fakes import settle_as_proven
 
 SEVEN = Session(job=Job("7", "hpc"), job_name="analysis", submitted_at=1000)
 EIGHT = Session(job=Job("8", "hpc"), job_name="fit", submitted_at=2000)
@@ -22,7 +22,7 @@ def save(store: Store, *sessions: Session) -> None:
 
 
 def end(store: Store, session: Session) -> None:
-    settle(store, session, JobState(Phase.ENDED, "COMPLETED"))
+    settle_as_proven(store, session, JobState(Phase.ENDED, "COMPLETED"))
 
 
 def test_a_job_id_is_its_session(store: Store) -> None:

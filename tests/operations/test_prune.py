@@ -8,9 +8,9 @@ from collections.abc import Callable
 from slurm_nb.operations.listing import list_sessions
 from slurm_nb.operations.prune import clean_up, prune
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
+from tests.fakes import settle_as_proven
 from tests.operations.test_listing import calls, session, slurm
 
 __all__ = ["slurm"]  # a fixture, for pytest to find here
@@ -24,7 +24,7 @@ def ended(store: Store, job_id: str, *, hours_ago: float) -> None:
     """A session of which it is saved that it was cancelled."""
     store.save(session(job_id))
     cancelled = JobState(Phase.ENDED, "CANCELLED")
-    settle(store, session(job_id), cancelled, now=lambda: time.time() - 3600 * hours_ago)
+    settle_as_proven(store, session(job_id), cancelled, now=lambda: time.time() - 3600 * hours_ago)
 
 
 def test_what_ended_long_ago_is_forgotten_by_itself(store: Store) -> None:

@@ -20,7 +20,14 @@ from slurm_nb.files import user_name
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler import slurm
 from slurm_nb.scheduler.job import Job, JobState, Phase
-from slurm_nb.scheduler.parse import PHASES, parse_place, parse_sacct, parse_squeue
+from slurm_nb.scheduler.parse import (
+    PHASES,
+    parse_place,
+    parse_sacct,
+    parse_scontrol,
+    parse_squeue,
+    unreadable_line,
+)
 from slurm_nb.scheduler.run import Result
 from slurm_nb.scheduler.slurm import Slurm
 from slurm_nb.session.store import Store
@@ -193,12 +200,18 @@ def test_every_word_of_slurm_has_its_phase(word: str, phase: Phase) -> None:
     assert parse_sacct(f"7|{word}\n")["7"] == JobState(phase, word)
 
 
-@pytest.mark.parametrize("word", ["HIBERNATING", "running", "", "RUNNING ", "\x1b[2J"])
-def test_a_word_that_is_not_known_is_no_ending(word: str) -> None:
+def test_a_word_that_is_not_known_is_no_ending() -> None:
     """Slurm's next release may have new words; they are kept as they are."""
-    state = parse_squeue(row("7", word))["7"]
+    state = parse_squeue(row("7", "HIBERNATING"))["7"]
 
-    assert (state.phase, state.slurm_state) == (Phase.UNKNOWN, word)
+    assert (state.phase, state.slurm_state) == (Phase.UNKNOWN, "HIBERNATING")
+
+
+@pytest.mark.parametrize("word", ["running", "", "RUNNING ", "\x1b[2J", "\x1b[32mRUNNING"])
+def test_a_word_that_is_none_of_slurms_makes_the_line_unreadable(word: str) -> None:
+    """Colours and blanks are those of a wrapper, which may have left out a job as well."""
+    assert parse_squeue(row("7", word)) == {}
+    assert unreadable_line(row("7", word)) is not None
 
 
 @pytest.mark.parametrize(
@@ -331,10 +344,11 @@ def test_how_jobs_ended_is_learnt_in_one_question(answers: GiveAnswers) -> None:
     states = SLURM.states(sessions, unexplained={"7", "9", "10", "11"})
 
     assert [argv[0] for argv in given.asked][:2] == ["squeue", "sacct"]
-    assert given.asked[1][-1] == "10,11,7"
+    assert given.asked[1][-1] == "7,10,11"
     assert [states[each.job_id].slurm_state for each in sessions] == [
-        "CANCELLED", "FAILED", "RUNNING", "TIMEOUT", "ENDED"
+        "CANCELLED", "FAILED", "RUNNING", "TIMEOUT", "UNKNOWN"
     ]  # fmt: skip
+    assert states["11"].missing
     assert (states["7"].by_uid, states["7"].exit_code) == (0, "0:15")
 
 
@@ -362,9 +376,15 @@ REUSED = "7 is the id of another job now"
 @pytest.mark.parametrize("word", ["RUNNING", "PENDING", "COMPLETED"])
 def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: str) -> None:
     """Slurm numbers its jobs anew in time: whose job it is now is nobody's way in."""
-    answers(squeue=Result(0, row("7", word, user="mallory"), ""))
+    said = SHOWN.format(user="mallory", word=word, script="/x.sh")
+    squeue = Result(0, row("7", word, user="mallory"), "")
+    answers(squeue=squeue, sacct=NO_ACCOUNTING, scontrol=Result(0, f"{said}{HERE.stdout}", ""))
+    confirmed = SLURM.states([SEVEN])["7"]
+    answers(squeue=squeue, sacct=NO_ACCOUNTING)
+    alone = SLURM.states([SEVEN])["7"]
 
-    assert SLURM.states([SEVEN])["7"] == JobState(Phase.ENDED, "ENDED", REUSED, id_reused=True)
+    assert confirmed == JobState(Phase.ENDED, "ENDED", REUSED, id_reused=True)
+    assert (alone.phase, alone.missing, alone.id_reused) == (Phase.UNKNOWN, True, True)
 
 
 @pytest.mark.parametrize(
@@ -372,11 +392,13 @@ def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: st
 )
 def test_a_job_of_another_script_is_not_the_session(answers: GiveAnswers, script: str) -> None:
     """The user's own next job of the same number is not taken for the session either."""
-    answers(squeue=Result(0, row("7", "RUNNING", script=script), ""))
+    squeue = Result(0, row("7", "RUNNING", script=script), "")
+    answers(squeue=squeue, sacct=NO_ACCOUNTING)
 
     state = SLURM.states([replace(SEVEN, script=JOB_SCRIPT)])["7"]
 
-    assert state == JobState(Phase.ENDED, "ENDED", REUSED, id_reused=True)
+    assert (state.phase, state.missing, state.id_reused) == (Phase.UNKNOWN, True, True)
+    assert state.reason == REUSED
 
 
 @pytest.mark.parametrize(
@@ -418,16 +440,83 @@ def test_a_user_is_shown_in_full(answers: GiveAnswers) -> None:
     [NO_ACCOUNTING, Result(0, "", ""), SchedulerError("sacct is not on PATH")],
     ids=["disabled", "empty", "missing"],
 )
-def test_without_accounting_a_job_that_is_gone_has_ended(
+def test_a_job_that_nobody_shows_is_missing_and_not_over(
     answers: GiveAnswers, accounting: Result | SchedulerError
 ) -> None:
-    """A job that Slurm no longer knows is over, though nobody can say how."""
+    """Wrappers, caches and modules leave out jobs that run; nor is an empty answer a denial."""
     answers(squeue=GONE, sacct=accounting)
 
     state = SLURM.states([SEVEN])["7"]
 
-    assert (state.phase, state.slurm_state) == (Phase.ENDED, "ENDED")
-    assert state.reason
+    assert (state.phase, state.missing, state.denied) == (Phase.UNKNOWN, True, False)
+    assert state.reason == "Slurm does not show job 7"
+
+
+@pytest.mark.parametrize(
+    ("config", "denied"),
+    [
+        (HERE, True),
+        (Result(1, "", "slurm_load_jobs error: Invalid job id specified"), False),
+        (Result(0, "", ""), False),
+        (SchedulerError("scontrol did not answer within 25 s"), False),
+    ],
+    ids=["the job's", "says so to everything", "silent", "hangs"],
+)
+def test_the_controller_of_the_jobs_cluster_can_deny_a_job(
+    monkeypatch: pytest.MonkeyPatch, config: Result | SchedulerError, *, denied: bool
+) -> None:
+    """scontrol tells "Invalid job id" from silence: a witness if it is the right cluster's."""
+
+    def run(argv: list[str], **_: object) -> Result:
+        if argv[:2] != ["scontrol", "show"] or argv[2] == "job":
+            return GONE
+        if isinstance(config, SchedulerError):
+            raise config
+        return config
+
+    monkeypatch.setattr(slurm, "run", run)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+    state = SLURM.states([SEVEN])["7"]
+
+    assert (state.phase, state.missing, state.denied) == (Phase.UNKNOWN, True, denied)
+
+
+SHOWN = """JobId=7 JobName=x JobState=FAILED
+   UserId={user}(1000) GroupId=alice(1000) MCS_label=N/A
+   Priority=4294901752 Nice=0 Account=(null) QOS=(null)
+   JobState={word} Reason=None Dependency=(null)
+   Requeue=1 Restarts=0 BatchFlag=1 Reboot=0 ExitCode=0:0
+   StartTime=2026-11-23T12:00:00 EndTime=2026-11-23T14:00:00 Deadline=N/A
+   BatchHost=c1
+   Command={script}
+   WorkDir=/home/alice
+"""
+
+
+@pytest.mark.parametrize("jobs", [GONE, Result(0, "", ""), Result(0, "\x1b[32mWelcome\n", "")])
+def test_a_job_that_squeue_hides_is_shown_by_scontrol(answers: GiveAnswers, jobs: Result) -> None:
+    """A wrapper around squeue does not hide a job that runs, nor how one ended."""
+    said = SHOWN.format(user=ME, word="RUNNING", script=JOB_SCRIPT)
+    answers(squeue=jobs, sacct=NO_ACCOUNTING, scontrol=Result(0, f"{said}ClusterName = hpc\n", ""))
+
+    state = SLURM.states([replace(SEVEN, script=JOB_SCRIPT)])["7"]
+
+    assert state == JobState(
+        Phase.RUNNING, "RUNNING", script=JOB_SCRIPT, user=ME, node="c1",
+        end_time="2026-11-23T14:00:00", start_time="2026-11-23T12:00:00",
+    )  # fmt: skip
+
+
+def test_a_job_that_scontrol_shows_under_another_script_is_another() -> None:
+    """Its id is somebody else's now; a part of what scontrol shows says nothing."""
+    said = SHOWN.format(user="mallory", word="RUNNING", script="/x.sh")
+    other = parse_scontrol(said, "7")
+
+    assert other
+    assert (other.user, other.script) == ("mallory", "/x.sh")
+    assert parse_scontrol(said, "8") is None
+    assert all(parse_scontrol(said[:length], "7") is None for length in range(said.index("/x.sh")))
 
 
 @pytest.mark.parametrize(
@@ -435,12 +524,10 @@ def test_without_accounting_a_job_that_is_gone_has_ended(
     [
         FROZEN,
         SAID["sbatch --wrap=true (controller stopped)"],
-        Result(1, "", ""),
-        Result(127, "", "squeue: error while loading shared libraries"),
         SchedulerError("squeue did not answer within 25 s"),
         SchedulerError("squeue is not on PATH"),
     ],
-    ids=["frozen", "stopped", "silent", "broken", "timeout", "missing"],
+    ids=["frozen", "stopped", "timeout", "missing"],
 )
 def test_a_slurm_that_does_not_answer_ends_nothing(
     answers: GiveAnswers, failure: Result | SchedulerError
@@ -453,6 +540,21 @@ def test_a_slurm_that_does_not_answer_ends_nothing(
     assert state.phase is Phase.UNKNOWN
     assert state.reason
     assert [argv[0] for argv in given.asked] == ["squeue"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Result(1, "", ""), Result(127, "", "squeue: error while loading shared libraries")],
+    ids=["silent", "broken"],
+)
+def test_of_a_squeue_that_is_broken_others_are_asked(answers: GiveAnswers, failure: Result) -> None:
+    """Accounting and the controller may answer; where they say nothing, nothing is known."""
+    given = answers(squeue=failure, sacct=Result(0, "7|TIMEOUT|0:0\n", ""))
+
+    states = SLURM.states([SEVEN, EIGHT])
+
+    assert (states["7"].slurm_state, states["8"].phase) == ("TIMEOUT", Phase.UNKNOWN)
+    assert [argv[0] for argv in given.asked] == ["squeue", "sacct", "scontrol"]
 
 
 @pytest.mark.parametrize("jobs", [GONE, Result(0, "7|mallory|RUNNING|N/A|N/A|c1|None|/x.sh\n", "")])

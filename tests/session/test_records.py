@@ -12,6 +12,7 @@ from typing import Literal
 
 import pytest
 
+from slurm_nb.files import NotRegularError
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.records import decode, encode, read_record
 
@@ -47,12 +48,12 @@ def test_a_gigabyte_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_an_os_error_and_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    """Nobody writes to the pipe, so it is empty."""
+    """Nobody writes to the pipe, and what is no file is not read."""
     os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(IsADirectoryError):
         read_record(tmp_path)
-    with pytest.raises(ValueError, match="Expecting value"):
+    with pytest.raises(NotRegularError):
         read_record(tmp_path / "pipe")
 
 

@@ -11,10 +11,12 @@ import pytest
 from slurm_nb.diagnosis.outcome import is_certain
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import Job, JobState, Phase
+from slurm_nb.session.ending import Verdict
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended, settle
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE
+from tests.fakes import settle_as_proven
 
 SEVEN = Session(job=Job("7", "hpc"), options=("--mem=4G", "--time=90", "--mem=8G"))
 TIMEOUT = JobState(Phase.ENDED, "TIMEOUT", "TimeLimit", node="c1", end_time="2026-11-23T14:00:00")
@@ -47,7 +49,7 @@ def told(what: str, **record: object) -> str:
 
 def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
     """What a later process finds is what this one was told."""
-    ended = settle(store, SEVEN, TIMEOUT, now=lambda: 1000.0).outcome
+    ended = settle_as_proven(store, SEVEN, TIMEOUT, now=lambda: 1000.0).outcome
 
     assert (ended.slurm_state, ended.cause, ended.node, ended.at) == (
         "TIMEOUT",
@@ -66,10 +68,12 @@ def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
 def test_who_does_not_ask_accounting_does_not_unlearn_what_it_said(store: Store) -> None:
     """Root cancelled it, which sacct alone knows; an ending at another time is another one."""
     cancelled = replace(TIMEOUT, slurm_state="CANCELLED", reason="")
-    by_root = settle(store, SEVEN, replace(cancelled, by_uid=0), now=lambda: 1000.0).outcome
-    again = settle(store, SEVEN, cancelled).outcome
+    by_root = settle_as_proven(
+        store, SEVEN, replace(cancelled, by_uid=0), now=lambda: 1000.0
+    ).outcome
+    again = settle_as_proven(store, SEVEN, cancelled).outcome
     later = replace(cancelled, end_time="2026-11-23T15:00:00")
-    other = settle(store, SEVEN, later).outcome
+    other = settle_as_proven(store, SEVEN, later).outcome
 
     assert again == by_root
     assert by_root.end_time == "2026-11-23T14:00:00"
@@ -79,7 +83,7 @@ def test_who_does_not_ask_accounting_does_not_unlearn_what_it_said(store: Store)
 
 def test_an_ending_from_before_the_submission_is_another_job_s(store: Store) -> None:
     """Slurm that has lost its state gives the number again."""
-    settle(store, SEVEN, TIMEOUT, now=lambda: 1000.0)
+    settle_as_proven(store, SEVEN, TIMEOUT, now=lambda: 1000.0)
 
     assert store.outcome(replace(SEVEN, submitted_at=1001)) is None
     assert store.outcome(replace(SEVEN, submitted_at=1000)) is not None
@@ -87,13 +91,13 @@ def test_an_ending_from_before_the_submission_is_another_job_s(store: Store) -> 
 
 def test_what_is_learnt_later_is_added(store: Store) -> None:
     """The end of the output came late; when it was over stays as it was."""
-    first = settle(store, SEVEN, FAILED, now=lambda: 1000.0).outcome
+    first = settle_as_proven(store, SEVEN, FAILED, now=lambda: 1000.0).outcome
     write(store, told("started") + "OSError: [Errno 122] Disk quota exceeded\n")
     write(
         store, told("started") + told("failed", text="no x", cure="y") + told("ended", exit_code=1)
     )
 
-    second = settle(store, SEVEN, FAILED, now=lambda: 1060.0).outcome
+    second = settle_as_proven(store, SEVEN, FAILED, now=lambda: 1060.0).outcome
 
     assert "no x" not in first.text
     assert "no x" in second.text
@@ -101,11 +105,22 @@ def test_what_is_learnt_later_is_added(store: Store) -> None:
     assert store.outcome(SEVEN) == second
 
 
+def test_an_ending_that_is_not_proven_is_told_and_costs_nothing(store: Store) -> None:
+    """What one answer of Slurm's says is saved as no more than that; the token stays."""
+    first = settle(store, SEVEN, Verdict(TIMEOUT), now=lambda: 1000.0)
+    kept = store.token(SEVEN)
+    second = settle(store, SEVEN, Verdict(TIMEOUT, proven=True), now=lambda: 1060.0)
+
+    assert (first.outcome.cause, first.outcome.proven, kept) == ("time-limit", False, "ab" * 32)
+    assert (second.outcome.proven, second.outcome.at) == (True, 1000)
+    assert store.token(SEVEN) is None
+
+
 def test_what_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
     """The job may come back; its token stays."""
     write(store, told("started") + told("ended", exit_code=1))
 
-    settle(store, SEVEN, SILENT)
+    settle_as_proven(store, SEVEN, SILENT)
 
     assert store.outcome(SEVEN) is None
     assert store.token(SEVEN) is not None
@@ -113,7 +128,7 @@ def test_what_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
 
 def test_another_job_under_its_id_leaves_the_token(store: Store) -> None:
     """Nothing says that this job is its own."""
-    settle(store, SEVEN, replace(TIMEOUT, id_reused=True))
+    settle_as_proven(store, SEVEN, replace(TIMEOUT, id_reused=True))
 
     assert store.token(SEVEN) is not None
 
@@ -124,24 +139,24 @@ def test_a_secret_that_stays_is_told_of(store: Store) -> None:
     token.unlink()
     (token / "in the way").mkdir(parents=True)
 
-    settled = settle(store, SEVEN, TIMEOUT)
+    settled = settle_as_proven(store, SEVEN, TIMEOUT)
 
     assert [str(error).partition(": ")[0] for error in settled.left] == [f"cannot remove {token}"]
-    assert settle(store, SEVEN, replace(TIMEOUT, id_reused=True)).left == []
+    assert settle_as_proven(store, SEVEN, replace(TIMEOUT, id_reused=True)).left == []
 
 
 def test_a_full_disk_costs_nothing_but_the_saving(store: Store) -> None:
     """It is found out anew next time."""
     path(store).mkdir()
 
-    assert settle(store, SEVEN, TIMEOUT).outcome.cause == "time-limit"
+    assert settle_as_proven(store, SEVEN, TIMEOUT).outcome.cause == "time-limit"
     assert store.outcome(SEVEN) is None
 
 
 def test_what_is_not_known_may_be_known_later(store: Store) -> None:
     """For two minutes; NFS shows the end of the output up to one minute late."""
     write(store, told("started") + "something odd\n" + told("ended", exit_code=77))
-    ended = settle(store, SEVEN, FAILED, now=lambda: 1000.0).outcome
+    ended = settle_as_proven(store, SEVEN, FAILED, now=lambda: 1000.0).outcome
 
     assert ended.cause == "unknown"
     assert not is_certain(ended, 1060.0)
@@ -150,7 +165,7 @@ def test_what_is_not_known_may_be_known_later(store: Store) -> None:
 
 def test_the_error_says_why_and_what_next(store: Store) -> None:
     """Slurm's word and reason, the cause, the cure, and where the output is."""
-    ended = settle(store, SEVEN, TIMEOUT).outcome
+    ended = settle_as_proven(store, SEVEN, TIMEOUT).outcome
 
     error = job_ended(store, SEVEN, ended)
 
@@ -165,7 +180,7 @@ def test_the_error_says_why_and_what_next(store: Store) -> None:
 def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
     """The job's own sentence and cure, in place of Slurm's word."""
     write(store, told("failed", text="no x on c1", cure="install x") + told("ended", exit_code=1))
-    ended = settle(store, SEVEN, FAILED).outcome
+    ended = settle_as_proven(store, SEVEN, FAILED).outcome
 
     error = job_ended(store, SEVEN, ended, before_ready=True)
 
@@ -176,7 +191,7 @@ def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
 def test_the_last_lines_are_shown_of_what_nobody_knows(store: Store) -> None:
     """Each on a line of its own."""
     write(store, told("started") + "odd\nand odder\n" + told("ended", exit_code=77))
-    ended = settle(store, SEVEN, FAILED).outcome
+    ended = settle_as_proven(store, SEVEN, FAILED).outcome
 
     assert str(job_ended(store, SEVEN, ended)).endswith("\n    odd\n    and odder")
 
@@ -191,7 +206,7 @@ FOREIGN = JobState(Phase.ENDED, "ENDED", "7 is the id of another job now", id_re
 def settled(store: Store, *states: JobState) -> list[str]:
     """The causes that are found, one after the other."""
     store.save(SEVEN)
-    return [settle(store, SEVEN, state).outcome.cause for state in states]
+    return [settle_as_proven(store, SEVEN, state).outcome.cause for state in states]
 
 
 @pytest.mark.parametrize("later", [FORGOTTEN, FOREIGN])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 
 import click
 
-from slurm_nb.cli.console import answer_json, say, table
+from slurm_nb.cli.console import answer_json, say, slow_noted, table
 from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.connection.readiness import require_ready
 from slurm_nb.operations.audit import audit
 from slurm_nb.scheduler import scheduler
+from slurm_nb.session.ending import judge
 from slurm_nb.session.session import Session
 
 _EXIT_FAILED = 1
+_SLOW_S = 15.0
 
 
 @click.command("audit")
@@ -36,8 +39,10 @@ def command(user: UserContext, *, session: Session, as_json: bool) -> None:
         5  not ready yet
     """  # noqa: D301  click keeps the lines after \b
     store, job_id = user.store, session.job_id
-    state = scheduler(session.cluster, store).states([session.job])[job_id]
-    checks = audit(session, require_ready(session, state, store.log(session), store), store)
+    with slow_noted("Waiting for the node to respond...", after_s=_SLOW_S):
+        state = scheduler(session.cluster, store).states([session.job])[job_id]
+        verdict = judge(store, session, state, time.time())
+        checks = audit(session, require_ready(session, verdict, store.log(session), store), store)
     failed = [check for check in checks if not check.passed]
     if as_json:
         records = [asdict(check) for check in checks]

@@ -21,6 +21,7 @@ from slurm_nb.diagnosis.outcome import is_over
 from slurm_nb.errors import SlurmNbError, UserError
 from slurm_nb.operations.cancel import Cancelled, cancel
 from slurm_nb.operations.lookup import find_last_session, find_session
+from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.pending import recover, unreadable
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -115,10 +116,17 @@ def _told(every: Iterable[Cancelled], *, quiet: bool) -> Iterator[Cancelled]:
         job_id = each.session.job_id
         if each.already and not quiet:
             say(f"Job {job_id} had already ended: {each.state}")
+        elif each.error:
+            pass
         elif each.state is None:
             say(
-                f"Cancelled job {job_id}, but it has not ended yet. To remove its token, run again"
-                f" later: slurm-nb cancel {job_id}"
+                f"Cancellation of job {job_id} requested, but it has not ended yet. To remove its"
+                f" token, run again later: slurm-nb cancel {job_id}"
+            )
+        elif each.state.phase is Phase.UNKNOWN:
+            say(
+                f"Cancellation of job {job_id} requested, but it is unknown whether it has ended"
+                f" ({each.state.reason}). To check: slurm-nb status {job_id}"
             )
         elif not each.already and not each.error:
             say(f"Cancelled job {job_id}.")

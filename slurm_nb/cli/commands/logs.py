@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,11 +11,12 @@ import click
 
 from slurm_nb.cli.console import answer_json, say, visible
 from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
-from slurm_nb.errors import NotReady
+from slurm_nb.errors import NotReady, UserError
 from slurm_nb.joblog.readable import readable
 from slurm_nb.joblog.tail import lines_of, tail_of
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import Phase
+from slurm_nb.session.ending import judge
 from slurm_nb.session.session import Session
 from slurm_nb.session.settle import job_ended
 from slurm_nb.session.state_cache import JobStateCache
@@ -39,9 +41,17 @@ def command(
     shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
 
     def over() -> bool:
-        return shared.state(session.job, max_age_s=_ASK_EVERY_S).phase is Phase.ENDED
+        state = shared.state(session.job, max_age_s=_ASK_EVERY_S)
+        return judge(store, session, state, time.time()).state.phase is Phase.ENDED
 
-    if not _size(path):
+    log = store.log(session)
+    log.read()
+    if log.problem:
+        raise UserError(
+            f"cannot read {path}: {log.problem}",
+            hint=f"show its status: slurm-nb status {session.job_id}",
+        )
+    if _size(path) <= session.output_start:
         nothing = f"job {session.job_id} has no output yet"
         if follow:
             say(nothing)
@@ -56,22 +66,24 @@ def command(
     if as_json and follow:
         raise click.UsageError("use either --follow or --json")
     if as_json:
-        shown = list(_end_of(path, lines))
+        shown = list(_end_of(path, lines, session.output_start))
         answer_json({"job_id": session.job_id, "cluster": session.cluster, "lines": shown})
         return
     try:
-        start = tail_of(path, lines) if lines is not None else 0
-        for line in readable(lines_of(path, start, over=over)) if follow else _end_of(path, lines):
+        first = session.output_start
+        start = max(tail_of(path, lines) if lines is not None else 0, first)
+        shown_lines = readable(lines_of(path, start, over=over)) if follow else None
+        for line in shown_lines or _end_of(path, lines, first):
             click.echo(visible(line))
     except KeyboardInterrupt:
         say(f"Job {session.job_id} keeps running.")
 
 
-def _end_of(path: Path, lines: int | None) -> Iterable[str]:
+def _end_of(path: Path, lines: int | None, start: int) -> Iterable[str]:
     """Return the last lines, or all, without the blank lines before those of the job."""
     if lines is None:
-        return readable(lines_of(path, 0))
-    return deque(readable(lines_of(path, tail_of(path, 2 * lines))), maxlen=lines)
+        return readable(lines_of(path, start))
+    return deque(readable(lines_of(path, max(tail_of(path, 2 * lines), start))), maxlen=lines)
 
 
 def _size(path: Path) -> int:

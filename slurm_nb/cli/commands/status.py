@@ -10,10 +10,12 @@ import click
 from slurm_nb.cli.console import answer_json, on_a_line, say_notices, slow_noted
 from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.cli.views import clock_time, idle, record, time_left_s
+from slurm_nb.connection.readiness import is_of_earlier_run, last_ready
 from slurm_nb.diagnosis.describe import describe, stands_still
 from slurm_nb.diagnosis.explain import explain
 from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.joblog.events import Progress
+from slurm_nb.joblog.reader import JobLog
 from slurm_nb.operations.listing import SessionStatus, find_entry
 from slurm_nb.scheduler import place_in_queue, resources_of
 from slurm_nb.scheduler.job import JobState, Phase, Resources
@@ -52,7 +54,8 @@ def command(user: UserContext, *, session: Session, as_json: bool) -> None:
             "ui": option_of(session, "ui"),
             "place_in_queue": place[0] if place else None,
             "waiting_jobs": place[1] if place else None,
-            "ready": progress.ready is not None
+            "ready": last_ready(session, log) is not None
+            and not is_of_earlier_run(entry.state, log)
             and entry.state.phase is Phase.RUNNING
             and entry.state.slurm_state != "COMPLETING",
             "warnings": [warning.text for warning in progress.warnings],
@@ -60,7 +63,7 @@ def command(user: UserContext, *, session: Session, as_json: bool) -> None:
         }
         answer_json({**record(entry, now_s), **more})
     else:
-        lines = _lines(entry, progress, place, now_s)
+        lines = _lines(entry, log, place, now_s)
         lines += _what_it_has(session, resources)
         if entry.state.phase is Phase.PENDING and progress.started:
             lines.append(("Before", _how_it_came_back(entry, progress, log.tail())))
@@ -81,7 +84,7 @@ def _is_in_line(state: JobState) -> bool:
 
 
 def _lines(
-    entry: SessionStatus, progress: Progress, place: tuple[int, int] | None, now_s: float
+    entry: SessionStatus, log: JobLog, place: tuple[int, int] | None, now_s: float
 ) -> list[tuple[str, str]]:
     session, state = entry.session, entry.state
     name = f" ({session.job_name})" if session.job_name else ""
@@ -98,8 +101,8 @@ def _lines(
     left_s = time_left_s(entry, now_s)
     if left_s is not None and state.end_time:
         lines.append(("Ends", f"{when(state.end_time)}, in {duration(left_s)}"))
-    if state.phase is Phase.RUNNING:
-        lines += _how_it_runs(entry, progress, now_s)
+    if state.phase is Phase.RUNNING or state.missing:
+        lines += _how_it_runs(entry, log, now_s)
     return lines
 
 
@@ -122,11 +125,13 @@ def _what_it_has(session: Session, resources: Resources | None) -> list[tuple[st
     return [(name, text) for name, text in lines if text]
 
 
-def _how_it_runs(entry: SessionStatus, progress: Progress, now_s: float) -> list[tuple[str, str]]:
+def _how_it_runs(entry: SessionStatus, log: JobLog, now_s: float) -> list[tuple[str, str]]:
     job_id, activity = entry.session.job_id, entry.activity
     if entry.state.slurm_state == "COMPLETING":
         return [("Jupyter", "ending; Slurm is cleaning up after the job")]
-    if progress.ready is None:
+    if log.problem:
+        return [("Jupyter", f"unknown; cannot read its output: {log.problem}")]
+    if last_ready(entry.session, log) is None or is_of_earlier_run(entry.state, log):
         return [("Jupyter", f"starting; to wait for it: slurm-nb wait {job_id}")]
     still = stands_still(entry.state, job_id)
     lines = [("Jupyter", still[0] if still else f"ready; to connect: slurm-nb tunnel-cmd {job_id}")]
@@ -134,7 +139,7 @@ def _how_it_runs(entry: SessionStatus, progress: Progress, now_s: float) -> list
         lines.append(("Idle", f"{idle(entry, now_s)}{_idle_stop(entry, activity, now_s)}"))
         if activity.memory_fraction is not None:
             lines.append(("Memory", f"{activity.memory_fraction:.0%} of its limit"))
-    return lines + [("Warning", warning.text) for warning in progress.warnings]
+    return lines + [("Warning", warning.text) for warning in log.progress.warnings]
 
 
 def _idle_stop(entry: SessionStatus, activity: Activity, now_s: float) -> str:

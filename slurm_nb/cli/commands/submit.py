@@ -27,7 +27,7 @@ from slurm_nb.cli.options import (
 from slurm_nb.cli.progress import come_back, notify_option, wait_for_connection, wait_timeout_option
 from slurm_nb.cli.views import report
 from slurm_nb.connection.login import Login
-from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown
+from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown, UserError
 from slurm_nb.job.resolve import (
     resolve_env,
     resolve_image,
@@ -233,6 +233,12 @@ def command(
             wait_for_connection(
                 session, user, timeout_s=wait_timeout, as_json=as_json, notify=notify
             )
+    except OSError as error:  # of stdout: a full disk
+        if session is None:
+            raise
+        raise UserError(
+            f"cannot write the answer: {error.strerror}", hint=come_back(session)
+        ) from error
     except KeyboardInterrupt as interrupt:
         doubt = interrupt.__context__
         if isinstance(doubt, SubmissionUnknown) and session is None:

@@ -60,4 +60,5 @@ def command(
     if reached.ready.fingerprint:
         say(f"The certificate's SHA-256 fingerprint must be {reached.ready.fingerprint}")
     if state.phase is Phase.UNKNOWN:
-        say(f"Job {session.job_id} may have ended; Slurm does not respond: {state.reason}")
+        doubt = state.reason if state.missing else f"Slurm does not respond: {state.reason}"
+        say(f"Job {session.job_id} may have ended; {doubt}")

@@ -10,7 +10,7 @@ from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
-from tests.fakes import GONE_WHEN_CANCELLED, Result, Run, calls, has_token, running, shown
+from tests.fakes import GONE_WHEN_CANCELLED, OVER, Result, Run, calls, has_token, running, shown
 
 
 @pytest.mark.usefixtures("store")
@@ -39,7 +39,7 @@ def test_cancel_ends_the_job_and_removes_its_token(
 
 def test_cancel_of_an_ended_job_is_no_error(run: Run, slurm: AddProgram, store: Store) -> None:
     """What is over is said, its token is removed, and scancel is not called."""
-    running(store)
+    running(store, output=OVER)
     slurm("squeue", shown("TIMEOUT"))
 
     result = run("cancel", "7", "7")
@@ -83,7 +83,38 @@ def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: 
     result = run("cancel", "--all")
 
     assert result == Result(0, "", "Cancelled job 7.\n")
+    assert calls(slurm, "scancel") == ["6", "7"]  # 6: nothing but this answer says that it is over
+
+
+def test_an_ending_that_one_answer_shows_is_made_true(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """The user wants it gone: it is cancelled all the same, and its token removed."""
+    running(store)
+    slurm("squeue", shown("TIMEOUT"))
+
+    result = run("cancel", "7")
+
+    assert result == Result(0, "", "Job 7 had already ended: TIMEOUT\n")
     assert calls(slurm, "scancel") == ["7"]
+    assert not has_token(store)
+
+
+def test_a_cancel_that_nobody_confirms_is_a_request(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """slurmctld took it, and has forgotten the job: whether it has ended is not known."""
+    running(store)
+    slurm("scancel", """cat >"${0%/*}/squeue" <<'END'\n#!/bin/bash\nEND""")
+
+    result = run("cancel", "7")
+
+    assert result.code == 0
+    assert result.err == (
+        "Cancellation of job 7 requested, but it is unknown whether it has ended (Slurm does not"
+        " show job 7). To check: slurm-nb status 7\n"
+    )
+    assert has_token(store)
 
 
 def test_cancel_all_goes_on_past_a_session_that_cannot_be_read(

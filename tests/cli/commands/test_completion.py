@@ -20,9 +20,9 @@ from slurm_nb.files import write_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
-from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
 from tests.conftest import ROOT, AddProgram
+from tests.fakes import settle_as_proven
 
 # Notes what it is called with, unless it is asked for completions.
 PROGRAM = """#!/bin/bash
@@ -206,7 +206,7 @@ def test_sessions_that_are_over_are_not_offered(
     session = Session(job=Job("4712", "hpc"))
     store.save(session)
     ended = JobState(Phase.ENDED, "CANCELLED")
-    settle(store, session, ended)
+    settle_as_proven(store, session, ended)
     store.save(Session(job=Job("local-6000", "local")))
     running = replace(
         session, job=Job("4713", "hpc"), ready=Ready(node="c1", port=40000, path="/tree")

@@ -12,7 +12,7 @@ from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
-from tests.fakes import NAMED, UNREACHABLE, Run, has_token, running, shown
+from tests.fakes import NAMED, OVER, UNREACHABLE, Run, has_token, running, shown
 
 
 @pytest.mark.usefixtures("slurm")
@@ -85,7 +85,7 @@ def test_list_without_a_controller_says_how_old_it_is(
 
 def test_list_shows_why_a_session_ended(run: Run, store: Store, slurm: AddProgram) -> None:
     """And its token is gone."""
-    running(store, NAMED)
+    running(store, NAMED, OVER)
     slurm("squeue", shown("TIMEOUT"))
 
     assert "TIMEOUT (time-limit)" in run("list").out
@@ -94,7 +94,7 @@ def test_list_shows_why_a_session_ended(run: Run, store: Store, slurm: AddProgra
 
 def test_pruning_forgets_what_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:
     """Its files are gone, and it is not listed any more."""
-    running(store, NAMED)
+    running(store, NAMED, OVER)
     slurm("squeue", shown("TIMEOUT"))
     run("list")
 
@@ -104,6 +104,18 @@ def test_pruning_forgets_what_has_ended(run: Run, store: Store, slurm: AddProgra
     assert "Removed 1 session.\n" in said.err
     assert not store.session_folder("hpc", "7").exists()
     assert list((store.folder / "jobs").glob("7_*")) == []
+
+
+def test_pruning_forgets_nothing_on_one_answer(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Nothing but this answer says that it has ended."""
+    running(store, NAMED)
+    slurm("squeue", shown("TIMEOUT"))
+
+    said = run("list", "--prune")
+
+    assert "TIMEOUT (time-limit)" in said.out
+    assert "Removed 0 sessions.\n" in said.err
+    assert has_token(store)
 
 
 def test_a_name_cannot_forge_a_line_or_steer_the_terminal(

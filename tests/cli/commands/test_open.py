@@ -9,10 +9,9 @@ import pytest
 
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.session.session import Session
-from slurm_nb.session.settle import settle
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
-from tests.fakes import NAMED, READY, TOKEN, Run, running
+from tests.fakes import NAMED, READY, TOKEN, Run, running, settle_as_proven
 
 
 @pytest.mark.usefixtures("slurm")
@@ -44,5 +43,5 @@ def test_open_keeps_the_token_out_of_the_browsers_arguments(
     assert Path(f"{browser}.calls").read_text().strip() == page.as_uri()
     assert f"http://127.0.0.1:40123/tree?token={TOKEN}" in page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600
-    settle(store, session, JobState(Phase.ENDED, "ENDED"))
+    settle_as_proven(store, session, JobState(Phase.ENDED, "ENDED"))
     assert not page.exists()

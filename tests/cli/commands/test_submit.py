@@ -86,12 +86,16 @@ def test_a_dry_run_prints_the_script_and_touches_nothing(
 
 @pytest.mark.usefixtures("slurm")
 def test_what_is_submitted_is_what_a_dry_run_prints(run: Run, store: Store) -> None:
-    """The script that sbatch gets is the one that was shown."""
+    """The script that sbatch gets is the one that was shown, but for what tells it from others."""
     shown = run("submit", "--dry-run", "--no-wait", "-t", "90").out
 
     run("submit", "-t", "90", "--no-wait")
 
-    assert store.script_path("7").read_text(encoding="utf-8") == shown
+    submission = store.load("7").submission
+    assert re.fullmatch("[0-9a-f]{32}", submission or "")
+    assert store.script_path("7").read_text(encoding="utf-8") == shown.replace(
+        "slurm_nb_submission='' ", f"slurm_nb_submission={submission} "
+    )
 
 
 @pytest.mark.usefixtures("slurm")
@@ -105,7 +109,7 @@ def test_no_wait_returns_with_the_session_saved(run: Run, store: Store) -> None:
     session = store.load("7")
     assert str(session.job.script).startswith(f"{store.folder}/jobs/")
     assert abs(time.time() - (session.submitted_at or 0)) < 60
-    assert replace(session, submitted_at=None, options=()) == Session(
+    assert replace(session, submitted_at=None, options=(), submission=None) == Session(
         job=Job("7", "hpc", script=session.job.script),
         login_host="login:2222",
         local_port=9999,

@@ -13,7 +13,9 @@ from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
 from tests.fakes import (
     FINGERPRINT,
+    OVER,
     PRIVATE,
+    READY,
     SECURED,
     TOKEN,
     Run,
@@ -70,15 +72,14 @@ def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
             shown("FAILED", "2026-11-23T14:00:00", "NonZeroExitCode"),
             (4, "FAILED (NonZeroExitCode)"),
         ),
-        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", (4, "ended")),
     ],
-    ids=["pending", "failed", "gone"],
+    ids=["pending", "failed"],
 )
 def test_tunnel_cmd_of_a_job_that_does_not_run(
     run: Run, slurm: AddProgram, store: Store, squeue: str, told: tuple[int, str]
 ) -> None:
     """Pending and ended have exit codes of their own and Slurm's words."""
-    running(store)
+    running(store, output=READY if told[0] == 5 else OVER)
     slurm("squeue", squeue)
 
     result = run("tunnel-cmd", "7")
@@ -122,7 +123,8 @@ def test_a_job_of_another_user_leaves_the_token(
 
     result = run(*arguments)
 
-    assert (result.code, result.out) == (4 if arguments[0] == "tunnel-cmd" else 0, "")
+    assert (result.code, result.out) == (5 if arguments[0] == "tunnel-cmd" else 3, "")
+    assert "7 is the id of another job now" in result.err
     assert has_token(store)
     assert calls(slurm, "scancel") == []
 
@@ -131,6 +133,26 @@ def test_a_job_of_another_user_leaves_the_token(
 def no_new_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """An output that names another node is not waited on."""
     monkeypatch.setattr("slurm_nb.operations.connect._NEW_RUN_S", 0.0)
+
+
+@pytest.mark.parametrize(
+    "squeue",
+    ["", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "echo; echo"],
+    ids=["silent", "invalid", "blank"],
+)
+def test_a_job_that_slurm_does_not_show_is_reached_all_the_same(
+    run: Run, slurm: AddProgram, store: Store, squeue: str
+) -> None:
+    """That it is not shown proves nothing; the user is told."""
+    running(store)
+    slurm("squeue", squeue)
+
+    result = run("tunnel-cmd", "7")
+
+    assert result.code == 0
+    assert result.out.startswith("ssh -N ")
+    assert "Job 7 may have ended; Slurm does not show job 7\n" in result.err
+    assert has_token(store)
 
 
 @pytest.mark.usefixtures("no_new_run")

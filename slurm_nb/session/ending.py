@@ -1,0 +1,115 @@
+"""Whether a session has ended: the one place that decides it.
+
+What follows from an ending cannot be undone (the token goes, the session may be forgotten), and
+Slurm's commands answer wrongly at times: wrappers print nothing, colour or cut their lines or say
+"Invalid job id" of everything, caches lag, modules lead to another cluster. So an ending is proven
+by one of these, and by nothing else:
+
+1. The job has written its `ended` line, with its nonce, and no `started` line after it; and Slurm
+   does not show it in the queue or running.
+2. Two answers, at least `APART_S` apart and with none between that shows the job, are witnesses.
+   A witness is an answer of squeue, sacct or scontrol that shows this very job (by the path of its
+   script, which no other job has) as ended, or another job under its id; or scontrol's "Invalid
+   job id", if the controller is the job's cluster's own. The first is kept in the session's folder,
+   so that two commands make two witnesses.
+3. Slurm answers without showing the job, and the end that Slurm had given it is an hour past.
+4. The user has just had slurm-nb cancel the job, and Slurm shows this very job as ended.
+5. Without Slurm: the job's process, as /proc has it, is gone.
+
+That Slurm does not show a job proves nothing by itself, nor does an answer that cannot be read:
+until there is a proof the session is UNKNOWN, or as Slurm says, and its token stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from slurm_nb.diagnosis.outcome import Outcome
+from slurm_nb.scheduler.job import LOCAL, JobState, Phase
+from slurm_nb.session.session import Session
+from slurm_nb.session.store import Store
+from slurm_nb.times import seconds_since
+
+APART_S = 30
+_GRACE_S = 3600
+_CLOCKS_DIFFER_S = 120
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to think of a session."""
+
+    state: JobState
+    """As Slurm has it; ENDED also where nothing but a proof says so."""
+    proven: bool = False
+    """Whether it has ended, for certain."""
+
+
+def judge(
+    store: Store, session: Session, state: JobState, now_s: float, *, cancelled: bool = False
+) -> Verdict:
+    """Return whether a session has ended, and note what this answer of Slurm's says of it.
+
+    state: Slurm's answer. cancelled: whether slurm-nb has just had the job cancelled.
+    """
+    if state.phase in {Phase.PENDING, Phase.RUNNING}:
+        store.save_witness(session, None)
+        return Verdict(state)
+    if session.cluster == LOCAL:
+        return Verdict(state, proven=state.phase is Phase.ENDED)
+    if _is_older_job(session, state):
+        words = f"Slurm does not show job {session.job_id}"
+        state = JobState(Phase.UNKNOWN, "UNKNOWN", words, missing=True, denied=state.denied)
+    if not (state.missing or state.phase is Phase.ENDED):  # no answer
+        return Verdict(state)
+    proven = (
+        _is_known(store.outcome(session), state)
+        or (cancelled and state.phase is Phase.ENDED and not state.id_reused)
+        or _is_past_its_end(state, now_s)
+        or _is_witnessed(store, session, state, now_s)
+        or store.log(session).read().exit_code is not None
+    )
+    if proven and state.missing:
+        state = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm", node=state.node)
+    return Verdict(state, proven=proven)
+
+
+def _is_known(earlier: Outcome | None, state: JobState) -> bool:
+    """Return whether this very ending was proven before."""
+    if earlier is None or not earlier.proven:
+        return False
+    same = (earlier.slurm_state, earlier.end_time) == (state.slurm_state, state.end_time)
+    return state.missing or same
+
+
+def _is_witnessed(store: Store, session: Session, state: JobState, now_s: float) -> bool:
+    """Return whether this answer and an earlier one are witnesses; keep the first one."""
+    if state.phase is not Phase.ENDED and not state.denied:
+        return False
+    first = store.witness(session)
+    if first is None or first.at > now_s:  # the clock has been set back
+        store.save_witness(session, int(now_s))
+        return False
+    return now_s - first.at >= APART_S
+
+
+def _is_past_its_end(state: JobState, now_s: float) -> bool:
+    since_s = seconds_since(state.end_time, now_s) if state.missing else None
+    return since_s is not None and since_s > _GRACE_S
+
+
+def _is_older_job(session: Session, state: JobState) -> bool:
+    """Return whether accounting, which shows no script, has an earlier job of the same id."""
+    if state.phase is not Phase.ENDED or state.script is not None or state.id_reused:
+        return False
+    if session.submitted_at is None:
+        return False
+    since_s = seconds_since(state.start_time, session.submitted_at)
+    return since_s is not None and since_s > _CLOCKS_DIFFER_S
+
+
+def as_saved(state: JobState, seen: JobState | None) -> JobState:
+    """Return a state in which a job that Slurm no longer shows keeps the end that it had given."""
+    if seen is None or not state.missing:
+        return state
+    return replace(state, end_time=seen.end_time, node=seen.node)

@@ -1,0 +1,52 @@
+"""What a submission that was killed has left in /tmp of the login node goes, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from slurm_nb.scheduler.slurm import sweep_heard
+
+LONG_AGO = time.time() - 700
+
+
+@pytest.fixture
+def tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def left(tmp: Path, name: str, *files: str, at: float = LONG_AGO) -> Path:
+    folder = tmp / name
+    folder.mkdir()
+    for each in files:
+        (folder / each).write_text("x")
+    os.utime(folder, (at, at))
+    return folder
+
+
+def test_an_old_directory_of_a_submission_goes(tmp: Path) -> None:
+    """sbatch was given up long ago."""
+    gone = left(tmp, "slurm-nb-a1b2", "stdout", "stderr")
+
+    sweep_heard()
+
+    assert not gone.exists()
+
+
+def test_what_may_be_in_use_or_is_something_else_stays(tmp: Path) -> None:
+    """A submission that goes on, a directory with other files, a link, another name."""
+    young = left(tmp, "slurm-nb-young", "stdout", at=time.time())
+    other = left(tmp, "slurm-nb-other", "data.csv")
+    linked = left(tmp, "linked", "stdout")
+    (tmp / "slurm-nb-link").symlink_to(linked)
+
+    sweep_heard()
+
+    assert (young / "stdout").exists()
+    assert (other / "data.csv").exists()
+    assert (linked / "stdout").exists()
