@@ -59,7 +59,7 @@ def still_running() -> dict[str, Any] | None:
 
 def submit() -> dict[str, Any] | None:
     """A new session of half an hour; None when slurm-nb has said what is wrong."""
-    where = [] if slurm_answers() else ["--cluster", "local"]
+    where = [] if slurm_answers() else ["--local"]
     words = ["submit", "--json", "--time", "30:00", *where]
     say(" ".join(["$", SHOWN, *words]))
     pipe = subprocess.PIPE

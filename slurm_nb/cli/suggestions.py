@@ -29,7 +29,7 @@ _OPTIONS = {
     "--venv": ["--env"], "--image": ["--container"], "--dir": ["--notebook-dir"],
     "--directory": ["--notebook-dir"], "--port": ["--local-port"], "--timeout": ["--wait-timeout"],
     "--lab": ["--ui", "lab"], "--jupyterlab": ["--ui", "lab"], "--notebook": ["--ui", "notebook"],
-    "--local": ["--cluster", "local"], "--socket": ["--listen", "socket"],
+    "--socket": ["--listen", "socket"],
     "--direct": ["--route", "direct"], "--password": ["--auth", "password"],
 }  # fmt: skip
 # Long options of sbatch that resemble ours but mean something else (sbatch(1), 24.11).

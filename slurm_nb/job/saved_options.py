@@ -37,7 +37,7 @@ def to_argv(  # noqa: PLR0913  all but the first are by name
     if notebook is not None:
         words.append(f"--open={notebook}")
     if local:
-        words.append("--cluster=local")
+        words.append("--local")
     if login is not None:
         words.append(f"--login-host={login}")
     if local_port is not None:

@@ -62,7 +62,7 @@ class Local:
         """Start `script`, which keeps running after this process and its shell have ended."""
         if spec.sbatch_options:
             raise UserError(
-                f"{spec.sbatch_options[0]!r}: sbatch options have no effect with --cluster local",
+                f"{spec.sbatch_options[0]!r}: sbatch options have no effect with --local",
                 options=("cluster", "sbatch-options"),
             )
         job = Job(self._files.claim_local_id(), cluster)

@@ -59,7 +59,7 @@ class Slurm:
             raise SchedulerError(
                 "sbatch is not on PATH, so there is no Slurm here",
                 hint="log in to a login node of your cluster, or run Jupyter on this machine"
-                " with `slurm-nb submit --cluster local`",
+                " with `slurm-nb submit --local`",
             )
         try:
             answer = run(["scontrol", "show", "config"], timeout_s=QUERY_TIMEOUT_S)

@@ -160,7 +160,7 @@ def test_a_fresh_session_passes(alice: Scientist, words: list[str]) -> None:
 
 def test_a_local_session_passes(alice: Scientist) -> None:
     """Without Slurm the node's part runs as a process of this machine."""
-    record = alice.submit("--cluster", "local")
+    record = alice.submit("--local")
 
     said = alice.slurm_nb("audit", record["job_id"])
 

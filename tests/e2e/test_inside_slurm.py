@@ -111,7 +111,7 @@ def test_export_of_a_name_crosses(alice: Scientist) -> None:
 def test_a_local_session_has_the_environment_of_a_login_too(alice: Scientist) -> None:
     """Without Slurm the same stays behind."""
     env = {name: value for name, value in SHELL.items() if name != "TMPDIR"}
-    said = alice.slurm_nb("submit", "--cluster", "local", "--json", env=env)
+    said = alice.slurm_nb("submit", "--local", "--json", env=env)
 
     environ = _environ(alice, json.loads(said.stdout))
 

@@ -195,7 +195,7 @@ def test_a_cancelled_session_is_clean_too_and_no_time_is_up(alice: Scientist) ->
 
 def test_without_slurm_the_end_is_told_too(alice: Scientist) -> None:
     """A local session knows its end from the start."""
-    record = alice.submit("--cluster", "local", "--time", "0:20")
+    record = alice.submit("--local", "--time", "0:20")
     job_id = record["job_id"]
     session = alice.state / "sessions/local" / job_id
     nonce = (session / "nonce").read_text()

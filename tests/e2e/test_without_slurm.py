@@ -1,4 +1,4 @@
-"""`--cluster local`: the same script as an ordinary process, for an ordinary user."""
+"""`--local`: the same script as an ordinary process, for an ordinary user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOOLS = (
 
 def test_a_local_session_lives_on_and_is_reached_and_cancelled(alice: Scientist) -> None:
     """Submit, tunnel-cmd and cancel work from three processes; the notebook runs on this host."""
-    submitted = _local(alice, "submit", "--cluster", "local", "--json")
+    submitted = _local(alice, "submit", "--local", "--json")
     record = json.loads(submitted.stdout)
     again = _local(alice, "tunnel-cmd", record["job_id"])
 
@@ -36,9 +36,7 @@ def test_a_local_session_lives_on_and_is_reached_and_cancelled(alice: Scientist)
 
 def test_a_local_session_honours_its_time_limit(alice: Scientist) -> None:
     """--time 0:04 ends it after four seconds, with nothing left running."""
-    record = json.loads(
-        _local(alice, "submit", "--cluster", "local", "--json", "-t", "0:04").stdout
-    )
+    record = json.loads(_local(alice, "submit", "--local", "--json", "-t", "0:04").stdout)
     end = time.monotonic() + 20
 
     while _local(alice, "tunnel-cmd", record["job_id"]).exit_code != 4:
@@ -49,7 +47,7 @@ def test_a_local_session_honours_its_time_limit(alice: Scientist) -> None:
 
 def test_the_page_that_open_wrote_goes_with_the_job(alice: Scientist) -> None:
     """It holds the token: the job's script removes both, though nobody asks slurm-nb any more."""
-    submitted = _local(alice, "submit", "--cluster", "local", "--json", "-t", "0:08")
+    submitted = _local(alice, "submit", "--local", "--json", "-t", "0:08")
     folder = alice.state / "sessions/local" / json.loads(submitted.stdout)["job_id"]
     opened = _local(alice, "open", "--last", env={"BROWSER": "/usr/bin/true"})
     there = (folder / "open.html").exists()
@@ -66,7 +64,7 @@ def test_the_page_that_open_wrote_goes_with_the_job(alice: Scientist) -> None:
 
 def test_a_killed_leader_leaves_a_session_that_can_be_cancelled(alice: Scientist) -> None:
     """Jupyter goes on without the script that started it; cancel ends it all the same."""
-    record = json.loads(_local(alice, "submit", "--cluster", "local", "--json").stdout)
+    record = json.loads(_local(alice, "submit", "--local", "--json").stdout)
     path = alice.state / "sessions/local" / record["job_id"] / "process.json"
     leader = json.loads(path.read_text())["pid"]
     alice.cluster.login.run(["bash", "-c", f"kill -9 {leader}"], user="alice")
@@ -79,12 +77,12 @@ def test_a_killed_leader_leaves_a_session_that_can_be_cancelled(alice: Scientist
 
 
 def test_without_slurm_both_ways_out_are_named(alice: Scientist) -> None:
-    """No sbatch on PATH: exit code 3, the login node and --cluster local named, nothing started."""
+    """No sbatch on PATH: exit code 3, the login node and --local named, nothing started."""
     said = _local(alice, "submit")
 
     assert said.exit_code == 3
     assert "login node" in said.stderr
-    assert "--cluster local" in said.stderr
+    assert "--local" in said.stderr
     assert "notebook" not in alice.processes("login")
 
 

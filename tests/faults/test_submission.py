@@ -77,8 +77,8 @@ def test_a_kill_at_any_step_of_submit_leaves_no_job_or_one_that_is_listed(
 def test_a_kill_at_any_step_of_a_local_submit_leaves_nothing_that_is_not_listed(
     alice: Scientist,
 ) -> None:
-    """SIGKILL at any step, --cluster local: list shows what runs, cancel --all ends it all."""
-    reached_start = _step_through(alice, "--cluster", "local", "--setup", "sleep 600 & wait")
+    """SIGKILL at any step, --local: list shows what runs, cancel --all ends it all."""
+    reached_start = _step_through(alice, "--local", "--setup", "sleep 600 & wait")
 
     said, listed = _list(alice)
     assert said.exit_code == 0

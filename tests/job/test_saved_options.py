@@ -55,7 +55,7 @@ def test_what_was_left_to_slurm_says_nothing() -> None:
     assert {"--listen=port", "--no-tls", "--notebook-dir=/home/alice"} <= {*words}
     assert [word.removeprefix("--").removeprefix("no-").partition("=")[0] for word in words] == [
         *(name.replace("_", "-") for name in decided),
-        "cluster",
+        "local",
     ]
 
 

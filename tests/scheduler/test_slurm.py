@@ -904,7 +904,7 @@ def test_without_sbatch_both_ways_out_are_named(
         submitted(store, spec)
 
     assert "login node" in caught.value.hint
-    assert "slurm-nb submit --cluster local" in caught.value.hint
+    assert "slurm-nb submit --local" in caught.value.hint
 
 
 def test_a_slurm_that_cannot_be_reached_submits_nothing(

@@ -24,7 +24,7 @@ _PAGE = """<!DOCTYPE html>
 @session_argument
 @pass_user
 def command(user: UserContext, *, session: Session) -> None:
-    """Open a session in the browser (only with --cluster local)."""
+    """Open a session in the browser (only with --local)."""
     job_id = session.job_id
     if session.cluster != LOCAL:
         raise UserError(

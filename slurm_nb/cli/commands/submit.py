@@ -73,7 +73,8 @@ from slurm_nb.session.session import Session
 @click.option("--reservation", metavar="NAME", help="Reservation.")
 @click.option("-M", "--clusters", metavar="NAMES", help="Clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
-@click.option("--cluster", type=click.Choice([LOCAL]), help="Run on this machine, without Slurm.")
+@click.option("--local", is_flag=True, help="Run on this machine, without Slurm.")
+@click.option("--cluster", type=click.Choice([LOCAL]), hidden=True)  # --local in 0.1.0
 @click.option(
     "--python",
     metavar="PATH",
@@ -176,6 +177,7 @@ def command(
     env: str | None,
     container: str | None,
     template: str | None,
+    local: bool,
     cluster: str | None,
     login: Login | None,
     local_port: int | None,
@@ -220,7 +222,7 @@ def command(
             template=template,
             login=login,
             local_port=local_port,
-            local=cluster == LOCAL,
+            local=local or cluster == LOCAL,
             notebook=path,
             saved=saved,
             note=lambda text: say_notices([text]),

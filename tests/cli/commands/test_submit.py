@@ -42,7 +42,7 @@ def test_the_options_of_submit_stand_in_groups(run: Run) -> None:
     ]  # fmt: skip
     for name, options in (
         ("Options", ("--profile", "--again", "--help")),
-        ("Resources", ("--account", "--mem", "--gpus", "--cluster")),
+        ("Resources", ("--account", "--mem", "--gpus", "--local")),
         ("Environment", ("--python", "--container", "--setup")),
         ("Jupyter", ("--ui", "--notebook-dir", "--idle-timeout")),
         ("Connection", ("--listen", "--route", "--tls", "--auth", "--local-port")),
@@ -50,6 +50,14 @@ def test_the_options_of_submit_stand_in_groups(run: Run) -> None:
         ("Output", ("--dry-run", "--json")),
     ):
         assert [each for each in options if f"{each} " not in groups[name]] == []
+
+
+def test_the_name_that_local_had_in_older_sessions_is_still_understood(run: Run) -> None:
+    """`--again` repeats what a session saved, and 791f880 saved `--cluster=local`."""
+    assert (
+        run("submit", "--cluster=local", "--dry-run").out
+        == run("submit", "--local", "--dry-run").out
+    )
 
 
 def test_a_dry_run_prints_the_script_and_touches_nothing(
