@@ -94,7 +94,7 @@ def new(tmp_path: Path) -> Machine:
 
 @pytest.mark.parametrize("version", ["old", "new"])
 def test_the_jobs_memory_limit_is_found(version: str, request: pytest.FixtureRequest) -> None:
-    """It is set above the process's own group; cached files that the kernel can drop are not used."""
+    """It is set above the process's own group; caches that the kernel can drop are not usage."""
     machine: Machine = request.getfixturevalue(version)
 
     assert machine.memory.usage() == Usage(4 * GIB, 2 * GIB)
