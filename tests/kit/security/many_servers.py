@@ -111,7 +111,7 @@ def look(server: dict[str, Any]) -> dict[str, Any] | None:
         told = STOPPED.search(said) or BY_JUPYTER.search(said)
         result["why"] = told.group() if told else ""
     for listener in listeners:
-        result["open"] += knock(int(listener.rpartition(":")[2]), server["base"])
+        result["open"] += probe(int(listener.rpartition(":")[2]), server["base"])
     if not ended:
         os.kill(server["pid"], signal.SIGKILL)
         os.waitpid(server["pid"], 0)
@@ -131,7 +131,7 @@ def listening(pid: int) -> list[str]:
     return sorted(at for inode, at in self_check.tcp_listeners().items() if inode in held)
 
 
-def knock(port: int, base: Path) -> list[str]:
+def probe(port: int, base: Path) -> list[str]:
     """Return every path that answers another user with success, except the public ones."""
     token = (base / "session/token").read_text()
     status, text = get(port, "/slurm-nb/audit", f"Authorization: token {token}\r\n")
