@@ -1,4 +1,4 @@
-"""submit --again: a session's options once more, with changes."""
+"""submit --again: resubmit a session, with changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def options(store: Store, job_id: str = "7") -> tuple[str, ...]:
 
 @pytest.mark.usefixtures("slurm")
 def test_again_repeats_a_session_with_changes(run: Run, store: Store) -> None:
-    """Everything that is not given anew is as it was, also lists and what is for sbatch."""
+    """Every option that is not given again stays, including lists and options for sbatch."""
     before = ["--mem", "4G", "--module", "a", "--module", "b", "--tls", "--route", "direct"]
     run("submit", "--no-wait", "-t", "90", "-J", "fit", *before, "--", "--exclusive")
     first = options(store)
@@ -35,8 +35,8 @@ def test_again_repeats_a_session_with_changes(run: Run, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_again_can_be_told_otherwise(run: Run, store: Store) -> None:
-    """A switch by its opposite, sbatch's words by others, and the name names the session."""
+def test_again_accepts_the_opposite_of_a_switch(run: Run, store: Store) -> None:
+    """New options for sbatch replace the old ones; a session can be given by name."""
     run("submit", "--no-wait", "-J", "fit", "--tls", "--route", "direct", "--", "--exclusive")
 
     run("submit", "--no-wait", "--again", "fit", "--no-tls", "--", "--nice=5")
@@ -46,10 +46,10 @@ def test_again_can_be_told_otherwise(run: Run, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_again_does_not_fall_back_to_what_a_file_says(
+def test_again_ignores_the_config_file(
     run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flag that had won over a file wins again, though its value is slurm-nb's own default."""
+    """A flag that overrode a file does so again, even if its value is slurm-nb's default."""
     own = tmp_path / "slurm-nb" / "config.toml"
     own.parent.mkdir()
     own.write_text(
@@ -67,8 +67,8 @@ def test_again_does_not_fall_back_to_what_a_file_says(
 
 
 @pytest.mark.usefixtures("slurm")
-def test_again_keeps_how_the_laptop_comes_in(run: Run, store: Store) -> None:
-    """The login host and the local port that the user named, but not an address found out."""
+def test_again_keeps_the_connection_options(run: Run, store: Store) -> None:
+    """These are the login host and local port from the command line, but no detected address."""
     run("submit", "--no-wait", "--login-host", "login.hpc.edu:2222", "--local-port", "9999")
     run("submit", "--no-wait", "--again", "7", "-t", "90")
     again = store.load("7")
@@ -79,8 +79,8 @@ def test_again_keeps_how_the_laptop_comes_in(run: Run, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_again_of_nothing_is_an_error(run: Run, store: Store) -> None:
-    """A session that is not there, or whose options nobody knows."""
+def test_again_of_an_unknown_session_is_an_error(run: Run, store: Store) -> None:
+    """Either there is no such session, or its options are unknown."""
     store.save(Session(job=Job("5", "hpc")))
 
     unknown, bare = run("submit", "--again", "4"), run("submit", "--again", "5")
@@ -94,7 +94,7 @@ def test_again_of_nothing_is_an_error(run: Run, store: Store) -> None:
 def test_again_stays_within_the_sites_rules(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lock that came since is not passed by an old session's options."""
+    """A newer lock also applies to an old session's options."""
     run("submit", "--no-wait", "--listen", "socket")
     site = tmp_path / "site.toml"
     site.write_text('listen = "port"\nlocked = ["listen"]\n', encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Text is shown whole, and steers no terminal."""
+"""Text is shown in full and cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from slurm_nb.cli.console import bold, link, table, visible
         ("\\x1b", "\\x1b"),
     ],
 )
-def test_text_is_made_visible(text: str, shown: str) -> None:
-    """Only what is invisible is changed."""
+def test_invisible_characters_become_visible(text: str, shown: str) -> None:
+    """All other text stays as it is."""
     assert visible(text) == shown
 
 
-def test_a_table_has_aligned_columns_and_one_line_a_row() -> None:
-    """No text can forge another row, and no blanks stand at the end of a line."""
+def test_a_table_has_aligned_columns_and_one_line_for_each_row() -> None:
+    """No text can forge another row, and no line ends in blanks."""
     rows = [("A", "LONG", "C"), ("longer", "b", ""), ("x", "y\nz", "\x1b[2J")]
 
     assert table(rows).splitlines() == [
@@ -43,7 +43,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_shows_bold_text_and_hyperlinks() -> None:
-    """The two lines to copy stand out, and a click opens the URL."""
+    """The two lines to copy are bold, and a click opens the URL."""
     assert bold("ssh") == "\x1b[1mssh\x1b[0m"
     assert link("http://x") == "\x1b]8;;http://x\x1b\\\x1b[1mhttp://x\x1b[0m\x1b]8;;\x1b\\"
 
@@ -54,7 +54,7 @@ def test_a_terminal_shows_bold_text_and_hyperlinks() -> None:
 def test_a_terminal_without_styles_gets_plain_text(
     terminal: pytest.MonkeyPatch, name: str, value: str | None
 ) -> None:
-    """NO_COLOR and a dumb terminal are respected."""
+    """slurm-nb respects NO_COLOR and a dumb terminal."""
     if value is None:
         terminal.delenv(name)
     else:
@@ -63,8 +63,8 @@ def test_a_terminal_without_styles_gets_plain_text(
     assert (bold("ssh"), link("http://x")) == ("ssh", "http://x")
 
 
-def test_a_terminal_without_hyperlinks_gets_none(terminal: pytest.MonkeyPatch) -> None:
-    """The Linux console would print the sequence."""
+def test_a_terminal_without_hyperlinks_gets_plain_urls(terminal: pytest.MonkeyPatch) -> None:
+    """The Linux console would print the escape sequence."""
     terminal.setenv("TERM", "linux")
 
     assert link("http://x") == bold("http://x")

@@ -24,7 +24,7 @@ from tests.fakes import Result, Run, calls
 
 
 def test_help_lists_commands_and_exit_codes(run: Run) -> None:
-    """--help is enough to know what can be done and what the exit codes mean."""
+    """--help shows everything that slurm-nb does and what the exit codes mean."""
     result = run("--help")
 
     assert result.code == 0
@@ -35,7 +35,7 @@ def test_help_lists_commands_and_exit_codes(run: Run) -> None:
         assert [str(code), *meaning.split()] in lines
 
 
-def test_without_a_command_the_two_to_start_with_are_shown(run: Run) -> None:
+def test_slurm_nb_without_a_command_shows_the_two_to_start_with(run: Run) -> None:
     """A newcomer sees how to begin, on stdout and without an error."""
     result = run()
 
@@ -45,7 +45,7 @@ def test_without_a_command_the_two_to_start_with_are_shown(run: Run) -> None:
 
 
 def test_the_commands_are_grouped_with_whole_summaries(run: Run) -> None:
-    """Each one is in the group of its purpose, on one line of 80 columns."""
+    """Each command is in the group for its purpose, on one line of 80 columns."""
     out = run("--help").out
     groups = re.findall(r"^(\w[\w ]*):\n((?:  \S.*\n)+)", out, re.MULTILINE)
     names = {group: [line.split()[0] for line in lines.splitlines()] for group, lines in groups}
@@ -66,7 +66,7 @@ def test_the_help_of_a_command_fits_80_columns(run: Run, name: str) -> None:
 
 
 def test_every_error_has_a_documented_exit_code() -> None:
-    """Each kind of error ends with a code of the table, and the table has no others."""
+    """Each kind of error ends with a code from the table, and the table has no others."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, SlurmNbError)}
 
@@ -85,8 +85,8 @@ def test_every_command_has_help(run: Run, name: str, flag: str) -> None:
     assert result.err == ""
 
 
-def test_version(run: Run) -> None:
-    """--version says name and version."""
+def test_version_prints_name_and_version(run: Run) -> None:
+    """The output of --version is one line."""
     assert run("--version") == Result(0, f"slurm-nb, version {__version__}\n", "")
 
 
@@ -109,8 +109,8 @@ def test_the_program_is_installed_as_slurm_nb() -> None:
         ["cancel", "--all", "7"],
     ],
 )
-def test_a_usage_error_is_click_s_own(run: Run, arguments: list[str]) -> None:
-    """What can't be understood ends with 2, after the usage on stderr."""
+def test_a_usage_error_is_reported_by_click(run: Run, arguments: list[str]) -> None:
+    """The exit code is 2, and the usage is on stderr."""
     result = run(*arguments)
 
     assert result.code == 2
@@ -134,7 +134,7 @@ def test_a_usage_error_is_click_s_own(run: Run, arguments: list[str]) -> None:
         (["cancel", "7;rm"], "'7;rm' is not the job id or name of a session"),
     ],
 )
-def test_a_wrong_value_is_one_line_and_a_hint(
+def test_a_wrong_value_gives_one_line_and_a_hint(
     run: Run, slurm: AddProgram, arguments: list[str], words: str
 ) -> None:
     """The message names option and value, the code is 1, and nothing was submitted."""
@@ -152,7 +152,7 @@ def test_a_wrong_value_is_one_line_and_a_hint(
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-    """Have the command `cancel` fail."""
+    """Return a function that makes the command `cancel` fail."""
 
     def fail(error: BaseException) -> None:
         @click.command("cancel")
@@ -170,10 +170,10 @@ Failing = Callable[[BaseException], None]
 @pytest.mark.parametrize(
     "kind", [errors.UserError, errors.SchedulerError, errors.JobEnded, errors.NotReady]
 )
-def test_an_expected_error_is_its_words_and_its_code(
+def test_an_expected_error_shows_its_message_and_returns_its_code(
     run: Run, failing: Failing, kind: type[SlurmNbError]
 ) -> None:
-    """Message, then hint, on stderr; no traceback."""
+    """The message is on stderr, followed by the hint, without a traceback."""
     failing(kind("what failed", hint="what to do"))
 
     result = run("cancel")
@@ -181,8 +181,8 @@ def test_an_expected_error_is_its_words_and_its_code(
     assert result == Result(kind.exit_code, "", "slurm-nb: what failed\n  what to do\n")
 
 
-def test_control_characters_of_an_error_are_spelt_out(run: Run, failing: Failing) -> None:
-    """What Slurm or a job wrote can't steer the terminal that it is shown on."""
+def test_control_characters_of_an_error_are_escaped(run: Run, failing: Failing) -> None:
+    """Text from Slurm or a job cannot control the terminal."""
     failing(errors.SchedulerError("a\x1b[2Jb\rc\x07\x9b", hint="\x1b]0;title\x07"))
 
     err = run("cancel").err
@@ -190,10 +190,10 @@ def test_control_characters_of_an_error_are_spelt_out(run: Run, failing: Failing
     assert err == "slurm-nb: a\\x1b[2Jb\\rc\\x07\\x9b\n  \\x1b]0;title\\x07\n"
 
 
-def test_a_fault_of_ones_own_is_one_line_and_a_private_file(
+def test_an_internal_error_gives_one_line_and_a_private_file(
     run: Run, failing: Failing, store: Store
 ) -> None:
-    """No traceback on the screen: the line names a file that only the user can read."""
+    """There is no traceback on the screen: the line names a file that only the user can read."""
     failing(ZeroDivisionError("the cause"))
 
     result = run("cancel")
@@ -207,10 +207,10 @@ def test_a_fault_of_ones_own_is_one_line_and_a_private_file(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_fault_without_a_place_to_note_it_is_still_no_traceback(
+def test_an_internal_error_needs_no_place_for_its_file(
     run: Run, failing: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the state directory can't be used either, the fault is told all the same."""
+    """If the state directory cannot be used either, the error is still one line."""
     failing(ZeroDivisionError("the cause"))
     monkeypatch.setenv("SLURM_NB_HOME", "/dev/null/state")
 
@@ -222,7 +222,7 @@ def test_a_fault_without_a_place_to_note_it_is_still_no_traceback(
 
 
 def test_an_interrupt_ends_with_130(run: Run, failing: Failing) -> None:
-    """Ctrl-C is no fault and shows no traceback."""
+    """Ctrl-C is not an internal error and shows no traceback."""
     failing(KeyboardInterrupt())
 
     result = run("cancel")
@@ -232,7 +232,7 @@ def test_an_interrupt_ends_with_130(run: Run, failing: Failing) -> None:
 
 
 def program_call(tmp_path: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The program in a process of its own."""
+    """Run the program in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "slurm_nb", *words],
         env={**os.environ, "SLURM_NB_HOME": str(tmp_path / "state"), **environ},
@@ -243,8 +243,8 @@ def program_call(tmp_path: Path, *words: str, **environ: str) -> subprocess.Comp
     )
 
 
-def test_a_module_that_shadows_one_of_pythons_is_no_traceback(tmp_path: Path) -> None:
-    """A token.py on PYTHONPATH keeps the program from loading; it says where to look."""
+def test_a_module_that_shadows_one_of_pythons_gives_no_traceback(tmp_path: Path) -> None:
+    """If a token.py on PYTHONPATH breaks the program, the message says where to look."""
     (tmp_path / "token.py").write_text("raise RuntimeError('mine')\n", encoding="utf-8")
 
     done = program_call(tmp_path, "--version", PYTHONPATH=f"{tmp_path}:{ROOT}")
@@ -255,8 +255,8 @@ def test_a_module_that_shadows_one_of_pythons_is_no_traceback(tmp_path: Path) ->
     assert "Traceback" not in done.stderr
 
 
-def test_output_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
-    """A full disk behind stdout is one line and exit code 1."""
+def test_a_full_disk_behind_stdout_gives_no_traceback(tmp_path: Path) -> None:
+    """There is one line, and the exit code is 1."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "slurm_nb", "submit", "--dry-run"],
@@ -273,8 +273,8 @@ def test_output_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_closed_stdout_is_told_before_anything_is_started(tmp_path: Path) -> None:
-    """With nowhere to print the way in, no job is submitted for it."""
+def test_a_closed_stdout_is_an_error_before_anything_starts(tmp_path: Path) -> None:
+    """slurm-nb submits no job if it cannot print how to connect."""
     done = subprocess.run(
         ["bash", "-c", 'exec "$0" -m slurm_nb submit >&-', sys.executable],
         env={**os.environ, "SLURM_NB_HOME": str(tmp_path / "state")},
@@ -289,7 +289,7 @@ def test_a_closed_stdout_is_told_before_anything_is_started(tmp_path: Path) -> N
 
 
 def test_the_entry_point_runs_as_a_program(store: Store) -> None:
-    """The installed program answers, with its exit code, in a process of its own."""
+    """The installed program responds in its own process, with its exit code."""
     program = Path(sys.executable).with_name("slurm-nb")
 
     done = subprocess.run(
@@ -306,7 +306,7 @@ def test_the_entry_point_runs_as_a_program(store: Store) -> None:
 
 
 def test_the_group_knows_its_commands() -> None:
-    """A command that is listed can be loaded, under its own name."""
+    """Every listed command can be loaded under its own name."""
     context = click.Context(cli)
 
     names = cli.list_commands(context)

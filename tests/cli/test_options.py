@@ -1,4 +1,4 @@
-"""Which session a command means, and the state directory it opens."""
+"""Which session a command uses, and the state directory it opens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.fakes import GONE_WHEN_CANCELLED, NAMED, Run, calls, running, shown
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["submit", "--help"], ["list", "-h"]])
-def test_asking_for_help_makes_no_state_directory(
+def test_help_creates_no_state_directory(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
-    """Who only looks what there is has nothing written to their home."""
+    """Reading the help writes nothing to your home."""
     monkeypatch.setenv("SLURM_NB_HOME", str(tmp_path / "none"))
 
     result = run(*words)
@@ -33,7 +33,7 @@ def test_asking_for_help_makes_no_state_directory(
 def test_a_command_opens_the_state_directory_once(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
-    """Its checks of every folder above cost a round trip each where the home is on NFS."""
+    """On NFS, checking each folder above it costs a round trip."""
     running(store)
     opened = []
 
@@ -52,8 +52,8 @@ def test_a_command_opens_the_state_directory_once(
 )
 @pytest.mark.parametrize("words", [["7", "--last"], ["7", "8"]])
 @pytest.mark.usefixtures("slurm")
-def test_no_more_than_one_session_can_be_named(run: Run, command: str, words: list[str]) -> None:
-    """By its job id or name, or as the last one, but not both."""
+def test_only_one_session_can_be_named(run: Run, command: str, words: list[str]) -> None:
+    """It is given by job id or name, or as the last one, but not both."""
     assert run(command, *words).code == 2
 
 
@@ -61,7 +61,7 @@ def test_no_more_than_one_session_can_be_named(run: Run, command: str, words: li
 def test_a_session_is_cancelled_by_id_name_or_as_the_last(
     run: Run, store: Store, slurm: AddProgram, words: list[str]
 ) -> None:
-    """It is the same job."""
+    """All three lead to the same job."""
     running(store, NAMED)
     slurm(
         "squeue", 'grep -qs 7 "${0%/*}/scancel.calls" && w=CANCELLED || w=RUNNING; ' + shown("$w")
@@ -76,7 +76,7 @@ def test_a_session_is_cancelled_by_id_name_or_as_the_last(
 def test_cancel_all_of_a_cluster_leaves_the_others(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
-    """-M narrows --all to the sessions there."""
+    """-M restricts --all to the sessions on that cluster."""
     running(store, NAMED)
     slurm("squeue", GONE_WHEN_CANCELLED)
 
@@ -99,10 +99,10 @@ def test_without_a_job_id_the_only_active_session_is_used(
 
 
 @pytest.mark.parametrize("command", ["status", "tunnel-cmd", "url", "open", "logs"])
-def test_without_a_job_id_several_active_sessions_are_named(
+def test_without_a_job_id_several_active_sessions_are_listed(
     run: Run, store: Store, slurm: AddProgram, command: str
 ) -> None:
-    """The user chooses by id or name."""
+    """The user then chooses by id or name."""
     running(store, NAMED)
     running(store, Session(job=Job("8", "hpc")))
     slurm("squeue", f"{shown('RUNNING')}; {shown('RUNNING', job_id='8')}")
@@ -113,7 +113,7 @@ def test_without_a_job_id_several_active_sessions_are_named(
     assert "you have 2 active sessions: 7 (analysis), 8" in said.err
 
 
-def test_without_a_job_id_a_session_that_has_ended_meanwhile_does_not_count(
+def test_without_a_job_id_a_session_that_has_just_ended_is_not_a_candidate(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
     """slurm-nb queries Slurm before it calls the choice ambiguous."""
@@ -124,8 +124,8 @@ def test_without_a_job_id_a_session_that_has_ended_meanwhile_does_not_count(
     assert run("status").out.startswith("Job:       7 (analysis)")
 
 
-def test_without_a_session_there_is_a_command_to_start_one(run: Run) -> None:
-    """The hint is the next step."""
+def test_without_a_session_the_hint_is_a_command_to_start_one(run: Run) -> None:
+    """That is the next step."""
     said = run("status")
 
     assert (said.code, said.out) == (1, "")

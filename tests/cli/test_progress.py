@@ -1,4 +1,4 @@
-"""The line that is shown while a job is waited for."""
+"""The progress line while slurm-nb waits for a job."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PENDING = JobState(Phase.PENDING, "PENDING", "Priority")
 RUNNING = JobState(Phase.RUNNING, "RUNNING")
 
 
-def test_without_a_terminal_only_news_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log of the wait has a line for each change, and not one for each second."""
+def test_without_a_terminal_only_changes_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log of the wait has one line for each change, not one for each second."""
     line = WaitingLine(SEVEN)
     for second in range(30):
         line.show(None if second < 3 else PENDING, float(second))
@@ -35,7 +35,7 @@ def test_without_a_terminal_only_news_is_written(capsys: pytest.CaptureFixture[s
 def test_without_a_terminal_a_long_wait_still_shows_life(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In an hour of waiting a line comes now and then."""
+    """In an hour of waiting a line appears now and then."""
     line = WaitingLine(SEVEN)
     for second in range(3600):
         line.show(PENDING, float(second))
@@ -44,7 +44,7 @@ def test_without_a_terminal_a_long_wait_still_shows_life(
 
 
 class Terminal:
-    """As much of a terminal as is written to."""
+    """A terminal, as far as the progress line uses it."""
 
     def __init__(self) -> None:
         self.written = ""
@@ -61,7 +61,7 @@ class Terminal:
 
 
 def test_on_a_terminal_the_line_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line that counts the seconds, is overwritten, and leaves nothing behind."""
+    """One line counts the seconds, is overwritten, and leaves nothing behind."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     line = WaitingLine(SEVEN)
@@ -74,8 +74,8 @@ def test_on_a_terminal_the_line_is_live(monkeypatch: pytest.MonkeyPatch) -> None
     assert terminal.written.endswith("\r\x1b[K")
 
 
-def test_a_reason_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an admin or a job wrote into a reason is shown, not obeyed."""
+def test_a_reason_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An admin or a job may have put control characters into it; they are shown, not executed."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
 

@@ -1,4 +1,4 @@
-"""A mistyped command or option is answered with the line that was meant."""
+"""A mistyped command or option gets the corrected line as a hint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.fakes import Run, calls
     ],
 )
 def test_the_hint_is_the_corrected_line(run: Run, slurm: AddProgram, line: str, hint: str) -> None:
-    """It can be pasted; nothing is submitted, and the exit code is that of a usage error."""
+    """You can paste it; nothing is submitted, and the exit code is that of a usage error."""
     result = run(*line.split())
 
     assert (result.code, result.out) == (2, "")
@@ -43,7 +43,7 @@ def test_the_hint_is_the_corrected_line(run: Run, slurm: AddProgram, line: str, 
 
 
 def test_a_value_with_blanks_is_quoted_in_the_corrected_line(run: Run) -> None:
-    """A shell reads the same words again."""
+    """A shell reads the same arguments again."""
     assert "submit -- '--comment=a b'" in run("submit", "--comment=a b").err
 
 
@@ -52,7 +52,7 @@ def test_a_value_with_blanks_is_quoted_in_the_corrected_line(run: Run) -> None:
               ["submit", "--json", "--ui", "x"]]
 )  # fmt: skip
 def test_a_failure_with_json_is_an_object(run: Run, words: list[str]) -> None:
-    """A program reads what failed, the next step and the exit code on stdout."""
+    """A program reads the failure, the next step and the exit code on stdout."""
     result = run(*words)
 
     answer = json.loads(result.out)
@@ -62,7 +62,7 @@ def test_a_failure_with_json_is_an_object(run: Run, words: list[str]) -> None:
 
 
 def test_json_after_two_hyphens_is_for_sbatch(run: Run) -> None:
-    """slurm-nb prints an object only if its own option asks for one."""
+    """slurm-nb prints an object only for its own --json option."""
     assert run("submit", "-t", "x", "--", "--json").out == ""
 
 

@@ -1,4 +1,4 @@
-"""Amounts with units, as a site's maxima compare them."""
+"""Amounts with units, for comparison with a site's maxima."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ from slurm_nb.errors import UserError
         ("gpus", "2", "a100:2,v100:1"),
     ],
 )
-def test_amounts_compare_by_what_they_are_not_by_how_they_are_written(
-    key: str, less: str, more: str
-) -> None:
-    """Units count; no time limit, and all of a node's memory, are more than any number."""
+def test_amounts_compare_by_value(key: str, less: str, more: str) -> None:
+    """Units are converted; no time limit, and all of a node's memory, are more than any number."""
     assert amount(key, less) < amount(key, more) <= math.inf
 
 
@@ -38,8 +36,8 @@ def test_amounts_compare_by_what_they_are_not_by_how_they_are_written(
     ("key", "text"),
     [("time", "2h"), ("mem", "lots"), ("mem", "-4"), ("cpus-per-task", "a:4"), ("gpus", "a100:")],
 )
-def test_what_is_no_amount_is_refused_with_its_option(key: str, text: str) -> None:
-    """It is not taken for little."""
+def test_an_invalid_amount_is_rejected_with_its_option(key: str, text: str) -> None:
+    """It never passes as a small amount."""
     with pytest.raises(UserError, match=f"--{key}"):
         amount(key, text)
 
@@ -56,6 +54,6 @@ def test_what_is_no_amount_is_refused_with_its_option(key: str, text: str) -> No
         ("gpux:3", ""),
     ],
 )
-def test_the_gpus_among_generic_resources(gres: str, gpus: str) -> None:
-    """A --gres may ask for GPUs too, one if it gives no number."""
+def test_gpus_are_found_among_generic_resources(gres: str, gpus: str) -> None:
+    """A --gres may request GPUs too, one if it gives no number."""
     assert gpus_of_gres(gres) == gpus

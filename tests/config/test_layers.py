@@ -1,4 +1,4 @@
-"""Config files in layers: where they are, which value wins, what `slurm-nb config` shows."""
+"""Config files in layers: their location, their priority, and the output of `slurm-nb config`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEYS = [Key("partition", "text"), Key("profile", "text")]
 
 @dataclass(frozen=True)
 class Files:
-    """A site's and a user's file of this test."""
+    """The site's and the user's file in a test."""
 
     site_path: Path
     user_path: Path
@@ -45,7 +45,7 @@ class Files:
 
 @pytest.fixture
 def files(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Files:
-    """Both are named by variables; the site's is there, and empty."""
+    """Return both files, which variables name; the site's file exists and is empty."""
     assert store.folder.is_relative_to(tmp_path)
     site_path = tmp_path / "site.toml"
     site_path.touch()
@@ -53,11 +53,11 @@ def files(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Fi
     return Files(site_path, user_config_path(os.environ))
 
 
-# --- where the files are, and whether they are read ---
+# --- where the files are, and whether slurm-nb reads them ---
 
 
 def test_the_users_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """XDG_CONFIG_HOME if it is absolute, else ~/.config."""
+    """This is XDG_CONFIG_HOME if it is absolute, otherwise ~/.config."""
     monkeypatch.setenv("HOME", "/home/alice")
     at_home = Path("/home/alice/.config/slurm-nb/config.toml")
 
@@ -65,22 +65,22 @@ def test_the_users_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> No
     assert user_config_path({"XDG_CONFIG_HOME": "x"}) == user_config_path({}) == at_home
 
 
-def test_no_files_are_no_settings(tmp_path: Path) -> None:
-    """Neither file need be there."""
+def test_without_files_there_are_no_settings(tmp_path: Path) -> None:
+    """Both files are optional."""
     config = load({"XDG_CONFIG_HOME": str(tmp_path)}, KEYS, site_path=tmp_path / "none")
 
     assert config.in_force == {}
 
 
-def test_a_site_file_that_a_variable_names_must_be_there(tmp_path: Path) -> None:
-    """It may carry the site's locks: that they went missing is said."""
+def test_a_site_file_named_by_a_variable_must_exist(tmp_path: Path) -> None:
+    """It may have the site's locks, so its absence is an error."""
     with pytest.raises(UserError, match=r"SLURM_NB_SITE_CONFIG '.*none': there is no such file"):
         load({"SLURM_NB_SITE_CONFIG": str(tmp_path / "none")}, KEYS)
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o602])
-def test_a_file_that_others_may_change_is_not_read(files: Files, run: Run, mode: int) -> None:
-    """It could take a safe default away; the chmod line is told."""
+def test_a_file_that_others_can_change_is_not_read(files: Files, run: Run, mode: int) -> None:
+    """It could remove a safe default; the error gives the chmod command."""
     files.user('listen = "socket"')
     files.user_path.chmod(mode)
 
@@ -93,7 +93,7 @@ def test_a_file_that_others_may_change_is_not_read(files: Files, run: Run, mode:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to give a file away")
 def test_a_file_of_another_user_is_not_read(files: Files, run: Run) -> None:
-    """Neither the site's nor the user's."""
+    """This applies to the site's file too."""
     files.user('listen = "socket"')
     os.chown(files.user_path, 65534, 65534)
 
@@ -106,10 +106,10 @@ def test_a_file_of_another_user_is_not_read(files: Files, run: Run) -> None:
 @pytest.mark.parametrize(
     ("content", "words"), [(b"partition = '\xff'", "not UTF-8 text"), (None, "is not a file")]
 )
-def test_what_is_no_text_file_is_told(
+def test_a_file_that_is_not_text_is_reported(
     files: Files, run: Run, content: bytes | None, words: str
 ) -> None:
-    """Bytes that are no UTF-8, or a directory."""
+    """It may be in another encoding, or a directory."""
     files.user("")
     if content is not None:
         files.user_path.write_bytes(content)
@@ -124,8 +124,8 @@ def test_what_is_no_text_file_is_told(
     assert words in result.err or "Is a directory" in result.err
 
 
-def test_a_pipe_in_place_of_a_file_does_not_hang_it(files: Files, run: Run) -> None:
-    """It is no file, and nobody waits for what may come out of it."""
+def test_a_pipe_in_place_of_a_file_does_not_hang(files: Files, run: Run) -> None:
+    """slurm-nb never reads it, because it is not a regular file."""
     files.user("")
     files.user_path.unlink()
     os.mkfifo(files.user_path)
@@ -133,19 +133,21 @@ def test_a_pipe_in_place_of_a_file_does_not_hang_it(files: Files, run: Run) -> N
     assert f"{files.user_path}: is not a file" in run("submit", "--dry-run").err
 
 
-def test_a_byte_order_mark_and_line_ends_of_windows_are_no_mistake(files: Files, run: Run) -> None:
-    """As some editors write them."""
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(files: Files, run: Run) -> None:
+    """Some editors write them."""
     files.user("")
     files.user_path.write_bytes(b"\xef\xbb\xbftime = 5\r\nmem = '1G'\r\n")
 
     assert run("submit", "--dry-run").directives == ["--time=5", "--mem=1G"]
 
 
-# --- which value wins ---
+# --- which value has priority ---
 
 
-def test_layers(files: Files, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flag > variable > user's profile > site's profile > user > site, each over the next."""
+def test_the_layers_have_the_documented_priority(
+    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flag > variable > user's profile > site's profile > user > site."""
     files.site(
         'account = "site"\nqos = "site"\npartition = "site"\nmem = "1G"\ntime = 1\nreservation="s"'
         '\n[profiles.x]\npartition = "site-x"\nmem = "3G"\ntime = 3\n'
@@ -165,8 +167,8 @@ def test_layers(files: Files, run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     ]  # fmt: skip
 
 
-def test_a_file_names_the_profile_that_is_taken_without_a_flag(files: Files, run: Run) -> None:
-    """The user's choice goes before the site's, a flag before both."""
+def test_a_file_can_choose_the_default_profile(files: Files, run: Run) -> None:
+    """The user's choice overrides the site's, and a flag overrides both."""
     files.site('profile = "a"\n[profiles.a]\ntime = 1\n[profiles.b]\ntime = 2\n')
     assert run("submit", "--dry-run").directives == ["--time=1"]
 
@@ -176,8 +178,8 @@ def test_a_file_names_the_profile_that_is_taken_without_a_flag(files: Files, run
     assert run("submit", "--dry-run", "-P", "c").directives == ["--time=3"]
 
 
-def test_a_profile_that_nobody_has_is_told_with_those_there_are(files: Files, run: Run) -> None:
-    """And who named it: the flag, or file and line."""
+def test_an_unknown_profile_is_reported_with_the_known_ones(files: Files, run: Run) -> None:
+    """The error also names the flag, or file and line."""
     files.user("[profiles.gpu]\ntime = 1\n")
     by_flag = run("submit", "--dry-run", "-P", "gpuu")
     files.user('profile = "gup"\n[profiles.gpu]\ntime = 1\n')
@@ -189,8 +191,8 @@ def test_a_profile_that_nobody_has_is_told_with_those_there_are(files: Files, ru
     assert f"{files.user_path}:1: profile 'gup'" in by_file.err
 
 
-def test_what_a_file_switches_on_a_flag_switches_off(files: Files, run: Run) -> None:
-    """Every switch has its opposite, so that flags always win."""
+def test_a_flag_can_switch_off_a_switch_in_a_file(files: Files, run: Run) -> None:
+    """Every switch has its opposite, so that flags always have priority."""
     files.user('route = "direct"\ntls = true\nno-wait = true\n')
 
     shown = run("config", "--json")
@@ -200,10 +202,10 @@ def test_what_a_file_switches_on_a_flag_switches_off(files: Files, run: Run) -> 
     assert (values["tls"], values["no-wait"], result.code) == (True, True, 0)
 
 
-def test_words_for_sbatch_come_from_a_file_a_variable_or_the_command_line(
+def test_sbatch_options_come_from_a_file_a_variable_or_the_command_line(
     files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A list replaces the one below it; a variable holds words as a shell has them."""
+    """Each list replaces the one below it; a variable is split as a shell would."""
     files.user('sbatch-options = ["--comment", "a b"]')
     assert run("submit", "--dry-run").directives == ["--comment 'a b'"]
 
@@ -214,16 +216,14 @@ def test_words_for_sbatch_come_from_a_file_a_variable_or_the_command_line(
 
 
 def test_help_needs_no_file(files: Files, run: Run) -> None:
-    """A broken file does not keep anybody from reading what to write."""
+    """With a broken file you can still read what to write."""
     files.user("= =")
 
     assert run("submit", "--help").code == run("--help").code == 0
 
 
-def test_an_option_that_can_be_repeated_is_a_list(
-    files: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A list in a file; in a variable one value on each line; flags replace both."""
+def test_a_repeatable_option_is_a_list(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file it is a list, and in a variable one value on each line; flags replace both."""
 
     @click.command("submit", cls=Configured, headings={})
     @profile_option
@@ -244,7 +244,7 @@ def test_an_option_that_can_be_repeated_is_a_list(
     assert called("--setup", "x y", "--", "-H") == (("x y",), ("-H",))
 
 
-# --- who is to blame ---
+# --- where an error is ---
 
 
 @pytest.mark.parametrize(
@@ -279,10 +279,10 @@ def test_an_option_that_can_be_repeated_is_a_list(
         ('route = "direct"\nlisten = "socket"', ":2, {file}:1: --listen socket and --route direct"),
     ],
 )
-def test_an_impossible_value_is_told_with_file_and_line(
+def test_an_impossible_value_is_reported_with_file_and_line(
     files: Files, run: Run, text: str, message: str
 ) -> None:
-    """Exit code 1, whoever finds out that it can't be."""
+    """The exit code is 1, wherever the value is checked."""
     files.user(text)
 
     result = run("submit", "--dry-run")
@@ -291,8 +291,8 @@ def test_an_impossible_value_is_told_with_file_and_line(
     assert f"{files.user_path}{message.format(file=files.user_path)}" in result.err
 
 
-def test_a_flags_own_mistake_is_not_laid_on_a_file(files: Files, run: Run) -> None:
-    """The file's value was not in force."""
+def test_an_error_in_a_flag_is_not_blamed_on_a_file(files: Files, run: Run) -> None:
+    """The flag overrides the file's value."""
     files.user("time = 5")
 
     assert run("submit", "--dry-run", "-t", "2h").err.startswith("slurm-nb: --time '2h'")
@@ -312,7 +312,7 @@ def test_a_flags_own_mistake_is_not_laid_on_a_file(files: Files, run: Run) -> No
 def test_a_wrong_variable_is_named(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
-    """Exit code 1; a misspelt one is not passed over."""
+    """The exit code is 1, and a misspelt name is an error too."""
     monkeypatch.setenv(name, value)
 
     result = run("submit", "--dry-run")
@@ -324,10 +324,10 @@ def test_a_wrong_variable_is_named(
 # --- the site's rules ---
 
 
-def test_a_lock_holds_against_all_but_the_same_value(
+def test_a_lock_allows_only_the_same_value(
     files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The default is locked where the site sets none."""
+    """If the site sets no value, the default is locked."""
     files.site('listen = "socket"\nlocked = ["listen", "auth"]\n')
     files.user('listen = "socket"\nauth = "token"\n')
     same = run("submit", "--dry-run", "--listen", "socket")
@@ -341,8 +341,8 @@ def test_a_lock_holds_against_all_but_the_same_value(
     assert f"auth is locked to token by {place}, but SLURM_NB_SUBMIT_AUTH says" in variable.err
 
 
-def test_a_users_profile_does_not_go_past_a_lock(files: Files, run: Run) -> None:
-    """Nor does one of the site's name; but the site's own profile may differ."""
+def test_a_users_profile_cannot_override_a_lock(files: Files, run: Run) -> None:
+    """This is true even under the site's profile name; but the site's own profile may differ."""
     files.site('tls = false\nlocked = ["tls"]\n[profiles.x]\nroute = "direct"\ntls = true\n')
     assert run("submit", "--dry-run", "-P", "x").code == 0
 
@@ -354,17 +354,17 @@ def test_a_users_profile_does_not_go_past_a_lock(files: Files, run: Run) -> None
 
 
 def test_a_locked_profile_is_the_only_one(files: Files, run: Run) -> None:
-    """`locked` takes the choice of a profile too."""
+    """`locked` can include the choice of a profile."""
     files.site('profile = "a"\nlocked = ["profile"]\n[profiles.a]\n[profiles.b]\n')
 
     assert run("submit", "--dry-run", "-P", "a").code == 0
     assert "profile is locked to a by" in run("submit", "--dry-run", "-P", "b").err
 
 
-def test_what_sbatch_would_take_from_its_own_variables_is_ruled_too(
+def test_the_rules_apply_to_sbatchs_own_variables_too(
     files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no option beats them; they are named."""
+    """They matter if no option overrides them; the error names them."""
     files.site('qos = "low"\nlocked = ["partition", "qos"]\n[maximum]\ntime = "1-00:00:00"\n')
     monkeypatch.setenv("SBATCH_QOS", "high")
     monkeypatch.setenv("SBATCH_TIMELIMIT", "2-0")
@@ -381,8 +381,8 @@ def test_what_sbatch_would_take_from_its_own_variables_is_ruled_too(
     assert "but SBATCH_PARTITION says big" in elsewhere.err
 
 
-def test_locked_words_for_sbatch_are_told_where_they_were_typed(files: Files, run: Run) -> None:
-    """They have no option's name that the message could say."""
+def test_the_error_about_locked_sbatch_options_says_where_they_are(files: Files, run: Run) -> None:
+    """They have no option name for the message."""
     files.site('locked = ["sbatch-options"]\n')
 
     result = run("submit", "--dry-run", "--", "--exclusive")
@@ -390,15 +390,15 @@ def test_locked_words_for_sbatch_are_told_where_they_were_typed(files: Files, ru
     assert "but the options after -- says --exclusive" in result.err
 
 
-def test_a_profile_without_a_name_is_one(files: Files, run: Run) -> None:
-    """TOML has such tables; who asks for it gets its values."""
+def test_a_profile_can_have_an_empty_name(files: Files, run: Run) -> None:
+    """TOML allows such tables, and you can choose them."""
     files.user('[profiles.""]\ntime = 5\n')
 
     assert run("submit", "--dry-run", "-P", "").directives == ["--time=5"]
 
 
-def test_more_than_the_sites_maximum_in_the_users_file(files: Files, run: Run) -> None:
-    """Both places are named."""
+def test_a_value_above_the_sites_maximum_is_rejected(files: Files, run: Run) -> None:
+    """The error names both places."""
     files.site("[maximum]\ncpus-per-task = 4\n")
     files.user("cpus-per-task = 5")
 
@@ -415,7 +415,7 @@ def test_more_than_the_sites_maximum_in_the_users_file(files: Files, run: Run) -
 def test_config_shows_every_value_and_where_it_comes_from(
     files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line for each option, with the site's rules behind."""
+    """Each option has one line that ends with the site's rules."""
     files.site('listen = "socket"\nlocked = ["listen"]\n[maximum]\ntime = "1-0"\n')
     files.user('[profiles.x]\ntime = "60"\n')
     monkeypatch.setenv("SLURM_NB_SUBMIT_MEM", "4G")
@@ -435,7 +435,7 @@ def test_config_shows_every_value_and_where_it_comes_from(
 
 
 def test_config_has_all_of_submits_options(run: Run) -> None:
-    """Each long option of `submit --help` is a row, whoever added it."""
+    """Each long option of `submit --help` has its row."""
     text = run("submit", "--help").out
     text = text.partition("\nOptions:\n")[2]
     options = set(re.findall(r"^  (?:-\w, )?--([\w-]+) ", text, re.MULTILINE)) - {"help", "again"}
@@ -446,8 +446,8 @@ def test_config_has_all_of_submits_options(run: Run) -> None:
     assert options | {"sbatch-options"} == keys
 
 
-def test_config_json_tells_file_and_line(files: Files, run: Run) -> None:
-    """The same for programs; values keep their kind."""
+def test_config_json_has_file_and_line(files: Files, run: Run) -> None:
+    """Values keep their type for programs."""
     files.site('[maximum]\nmem = "4G"\n')
     files.user("cpus-per-task = 2\nsbatch-options = ['-H']\nlogin-host = 'login:2222'\n")
 
@@ -463,8 +463,8 @@ def test_config_json_tells_file_and_line(files: Files, run: Run) -> None:
     assert values["tls"]["value"] is False
 
 
-def test_config_shows_also_what_submit_would_refuse(files: Files, run: Run) -> None:
-    """The table first, then the refusal with exit code 1."""
+def test_config_shows_values_that_submit_would_reject(files: Files, run: Run) -> None:
+    """The table comes before the error, with exit code 1."""
     files.site('locked = ["ui"]')
     files.user('ui = "lab"')
 
@@ -480,15 +480,15 @@ def test_config_shows_also_what_submit_would_refuse(files: Files, run: Run) -> N
 
 @pytest.fixture
 def a_slurm(program: AddProgram) -> None:
-    """A Slurm of shell scripts, with accounting."""
+    """Provide a Slurm of shell scripts, with accounting."""
     program("sacctmgr", "printf 'project|normal,long\\n'")
     program("scontrol", "echo 'PartitionName=main Default=YES DefaultTime=NONE MaxTime=60'")
     program("sinfo", "echo 'main|8 8000 gpu:2'")
 
 
 @pytest.mark.usefixtures("a_slurm")
-def test_config_init_writes_what_slurm_says(files: Files, run: Run) -> None:
-    """All comments, 0600, with accounts, partitions and qualities of service."""
+def test_config_init_writes_what_slurm_offers(files: Files, run: Run) -> None:
+    """All lines are comments, in a file of mode 0600 with accounts, partitions and QOS."""
     result = run("config", "init")
 
     text = files.user_path.read_text(encoding="utf-8")
@@ -506,8 +506,8 @@ def test_config_init_writes_what_slurm_says(files: Files, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("a_slurm")
-def test_config_init_never_replaces_a_file_unasked(files: Files, run: Run) -> None:
-    """With --force the old one is kept as .bak."""
+def test_config_init_replaces_a_file_only_with_force(files: Files, run: Run) -> None:
+    """--force keeps the old one as .bak."""
     files.user("time = 5")
     refused = run("config", "init")
     before = files.user_path.read_text(encoding="utf-8")
@@ -520,8 +520,8 @@ def test_config_init_never_replaces_a_file_unasked(files: Files, run: Run) -> No
 
 
 @pytest.mark.usefixtures("a_slurm")
-def test_every_line_that_config_init_wrote_can_be_taken(files: Files, run: Run) -> None:
-    """With the # taken away from its line, each option but the one-off ones is in force."""
+def test_every_line_written_by_config_init_is_valid(files: Files, run: Run) -> None:
+    """Without the # at its beginning, each option takes effect, except the one-off ones."""
     run("config", "init")
     lines = files.user_path.read_text(encoding="utf-8").splitlines()
     taken = [re.sub(r"^# (?=[a-z-]+ = |\[)", "", line) for line in lines]
@@ -534,7 +534,7 @@ def test_every_line_that_config_init_wrote_can_be_taken(files: Files, run: Run) 
 
 
 def test_config_init_can_replace_a_broken_file(files: Files, run: Run, program: AddProgram) -> None:
-    """Who can't mend the file starts anew."""
+    """A user who cannot fix the file can start over."""
     program("sinfo", "exit 1")
     files.user("= =")
 
@@ -555,8 +555,10 @@ def test_config_init_can_replace_a_broken_file(files: Files, run: Run, program: 
         ("how-to/nodes-without-ssh", "user"),
     ],
 )
-def test_the_files_of_the_docs_are_good_ones(files: Files, run: Run, page: str, write: str) -> None:
-    """Each TOML block, in the file that its page is about, with each of its profiles."""
+def test_the_config_files_in_the_docs_are_valid(
+    files: Files, run: Run, page: str, write: str
+) -> None:
+    """Each TOML block is loaded as its page's kind of file, with each of its profiles."""
     text = (Path(__file__).parents[2] / f"docs/{page}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
@@ -574,7 +576,7 @@ def test_the_files_of_the_docs_are_good_ones(files: Files, run: Run, page: str, 
 def test_a_broken_file_does_not_hide_a_session(
     files: Files, run: Run, store: Store, program: AddProgram
 ) -> None:
-    """tunnel-cmd needs no file where submit has saved what it resolved."""
+    """tunnel-cmd uses the options that submit has saved."""
     files.user("= =")
     store.save(Session(job=Job("7", "hpc"), login_host="login"))
     folder = store.session_folder("hpc", "7")
@@ -592,8 +594,8 @@ def test_a_broken_file_does_not_hide_a_session(
     assert "@login " in result.out
 
 
-def test_a_profile_is_part_of_no_file_alone(files: Files) -> None:
-    """A profile that only one file has is as good as one that both have."""
+def test_a_profile_may_be_in_only_one_file(files: Files) -> None:
+    """It has the same effect as a profile in both."""
     files.user("[profiles.x]\npartition = 'a'\n")
     config = load(os.environ, KEYS)
 
@@ -601,7 +603,7 @@ def test_a_profile_is_part_of_no_file_alone(files: Files) -> None:
     assert "partition" not in choose_profile(config, None).in_force
 
 
-def test_config_shows_only_what_is_set(files: Files, run: Run) -> None:
+def test_config_shows_only_set_values(files: Files, run: Run) -> None:
     """33 lines of defaults would hide the five that matter; --all shows them."""
     nothing = run("config")
     files.user('ui = "lab"')
@@ -614,7 +616,7 @@ def test_config_shows_only_what_is_set(files: Files, run: Run) -> None:
 
 
 def test_config_as_json_is_one_object_even_if_a_rule_is_violated(files: Files, run: Run) -> None:
-    """The values and the error together."""
+    """It has the values and the error."""
     files.site('locked = ["ui"]')
     files.user('ui = "lab"')
 

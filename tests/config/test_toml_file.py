@@ -1,4 +1,4 @@
-"""One config file: what its values become, and what is said of a wrong one."""
+"""One config file: its values, and the errors in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def site(text: str) -> ConfigFile:
 
 
 def test_each_kind_of_option_has_its_kind_of_value() -> None:
-    """Texts, numbers, switches and lists; a number is fine as text, as in `time = 90`."""
+    """They are strings, numbers, switches and lists; `time = 90` is accepted as a string."""
     file = site(
         'partition = "core"\ntime = 90\ncpus-per-task = 4\ntls = false\nmodule = ["gcc", "R"]\n'
     )
@@ -40,13 +40,13 @@ def test_each_kind_of_option_has_its_kind_of_value() -> None:
     }
 
 
-def test_nothing_is_an_empty_file() -> None:
-    """An empty file, and one of comments alone, set nothing."""
+def test_an_empty_file_has_no_settings() -> None:
+    """A file with nothing but comments has none either."""
     assert site("").settings == site("# partition = 1\n").settings == {}
 
 
 def test_every_value_knows_its_line() -> None:
-    """Also below comments, other tables, quoted names, long lists and inline tables."""
+    """This is true below comments, other tables, quoted names, long lists and inline tables."""
     file = site(
         "# first\n"
         'module = [\n  "a=b",\n  "time = 5",\n]\n'
@@ -67,7 +67,7 @@ def test_every_value_knows_its_line() -> None:
 
 
 def test_only_a_newline_ends_a_line() -> None:
-    """Not what Unicode ends one with: TOML, and editors, do not count those."""
+    """TOML and editors ignore Unicode's other line ends."""
     file = site('# a\u2028b\u0085c\npartition = "\u2028"\ntime = 5\n')
 
     assert [setting.place.line for setting in file.settings.values()] == [2, 3]
@@ -119,10 +119,8 @@ def test_only_a_newline_ends_a_line() -> None:
         ("[profiles.a]\nlocked = []", "2: locked must be at the top", ""),
     ],
 )
-def test_what_is_wrong_is_told_with_file_line_and_the_likely_meant(
-    text: str, message: str, hint: str
-) -> None:
-    """One line that names file, line and key, and a hint what to write."""
+def test_an_error_has_file_line_and_the_likely_meaning(text: str, message: str, hint: str) -> None:
+    """It is one line with file, line and key, and a hint what to write."""
     with pytest.raises(UserError) as caught:
         site(text)
 
@@ -132,7 +130,7 @@ def test_what_is_wrong_is_told_with_file_line_and_the_likely_meant(
 
 
 @pytest.mark.parametrize("text", ['locked = ["tls"]', "[maximum]\ntime = 5"])
-def test_only_a_site_locks_and_limits(text: str) -> None:
-    """A user's file can't, and is told that these are the site's keys."""
+def test_only_a_site_can_lock_and_limit(text: str) -> None:
+    """The error in a user's file says that these keys are the site's."""
     with pytest.raises(UserError, match=r"1: (locked|maximum) is only allowed in the site's file"):
         parse(FILE, text, KEYS, is_site=False)

@@ -30,8 +30,8 @@ def saved(store: Store, session: Session, token: str | None = TOKEN) -> Session:
     return session
 
 
-def test_a_slurm_session_is_reached_over_the_login_node(store: Store) -> None:
-    """A job of Slurm is reached by a jump, with the session's token and its own local port."""
+def test_a_slurm_session_is_reached_through_the_login_node(store: Store) -> None:
+    """The command has a jump, the session's token and its own local port."""
     session = saved(store, Session(job=Job("7", "hpc")))
 
     connection = tunnel_of(session, READY, store, Login("login"))
@@ -43,7 +43,7 @@ def test_a_slurm_session_is_reached_over_the_login_node(store: Store) -> None:
 
 
 def test_a_local_session_is_reached_directly(store: Store) -> None:
-    """A session of this machine is one hop away."""
+    """A session on this machine is one hop away."""
     session = saved(store, Session(job=Job("local-7", "local")))
 
     connection = tunnel_of(session, READY, store, Login("login"))
@@ -52,8 +52,8 @@ def test_a_local_session_is_reached_directly(store: Store) -> None:
     assert connection.command.endswith("@login")
 
 
-def test_the_users_own_local_port_is_kept(store: Store) -> None:
-    """The port that the user asked for is the one that is forwarded and opened."""
+def test_the_users_own_local_port_is_used(store: Store) -> None:
+    """ssh forwards it and the URL has it."""
     session = saved(store, Session(job=Job("7", "hpc"), local_port=9999))
 
     connection = tunnel_of(session, READY, store, Login("login"))
@@ -63,8 +63,8 @@ def test_the_users_own_local_port_is_kept(store: Store) -> None:
     assert connection.url.startswith("http://127.0.0.1:9999/")
 
 
-def test_without_a_token_it_is_not_ready(store: Store) -> None:
-    """A token that has not appeared yet is worth another try, and never an open door."""
+def test_without_a_token_a_session_is_not_ready(store: Store) -> None:
+    """A missing token is worth another try, and never means access without one."""
     session = saved(store, Session(job=Job("7", "hpc")), token=None)
 
     with pytest.raises(NotReady, match="its token has not appeared"):
@@ -79,8 +79,10 @@ def test_without_a_token_it_is_not_ready(store: Store) -> None:
         ("fd00::9 51234 fd00::1 22", Login("fd00::1")),
     ],
 )
-def test_the_login_node_is_where_the_user_came_in(came_in: str, login: Login) -> None:
-    """The address that the user's own ssh reached is the one that the laptop can reach."""
+def test_the_login_node_is_the_address_of_the_users_ssh_connection(
+    came_in: str, login: Login
+) -> None:
+    """The laptop can reach the address that the user's own ssh reached."""
     assert find_login({"SSH_CONNECTION": came_in}) == login
 
 
@@ -89,10 +91,10 @@ def test_the_login_node_is_where_the_user_came_in(came_in: str, login: Login) ->
     ("full_name", "name"),
     [("login.hpc.edu", "login.hpc.edu"), ("localhost", "vm"), ("localhost.localdomain", "vm")],
 )
-def test_else_the_login_node_is_known_by_its_name(
+def test_otherwise_the_login_node_has_its_host_name(
     monkeypatch: pytest.MonkeyPatch, came_in: str | None, full_name: str, name: str
 ) -> None:
-    """Without a usable SSH_CONNECTION this host's full name stands in, but never `localhost`."""
+    """Without a usable SSH_CONNECTION this host's full name is used, but never `localhost`."""
     monkeypatch.setattr(socket, "getfqdn", lambda: full_name)
     monkeypatch.setattr(socket, "gethostname", lambda: "vm")
     environ = {} if came_in is None else {"SSH_CONNECTION": came_in}
@@ -101,7 +103,7 @@ def test_else_the_login_node_is_known_by_its_name(
 
 
 def test_environment_variables_do_not_name_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The account is the one that the process runs as."""
+    """The account is the one that runs the process."""
     for name in ("USER", "LOGNAME", "USERNAME"):
         monkeypatch.setenv(name, "mallory")
 
@@ -112,14 +114,14 @@ def test_environment_variables_do_not_name_the_user(monkeypatch: pytest.MonkeyPa
     ("resolved", "host"),
     [({"c1", "n01"}, "c1"), ({"n01"}, "n01"), ({"10.1.0.1"}, "10.1.0.1"), (set(), "c1")],
 )
-def test_the_printed_node_is_one_that_the_login_node_resolves(
+def test_the_printed_node_is_one_that_the_login_node_can_resolve(
     store: Store,
     program: AddProgram,
     monkeypatch: pytest.MonkeyPatch,
     resolved: set[str],
     host: str,
 ) -> None:
-    """Slurm's name of a node may be none of a host: NodeHostName and NodeAddr are tried."""
+    """Slurm's node name may not be a host name; NodeHostName and NodeAddr are tried too."""
 
     def getaddrinfo(name: str, _port: int) -> list[str]:
         if name not in resolved:
@@ -135,8 +137,8 @@ def test_the_printed_node_is_one_that_the_login_node_resolves(
     assert command.endswith(f"@{host}")
 
 
-def test_the_login_nodes_addresses_end_with_the_one_that_the_user_came_in_by() -> None:
-    """That one may be of an outer network; none is the loopback."""
+def test_the_login_nodes_addresses_end_with_that_of_the_ssh_connection() -> None:
+    """It may belong to an outer network; no address is the loopback."""
     found = login_addresses({"SSH_CONNECTION": "203.0.113.9 50000 203.0.113.5 22"})
 
     assert found[-1] == "203.0.113.5"

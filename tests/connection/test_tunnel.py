@@ -50,8 +50,8 @@ def through_one_hop(login: str, *, user: str = "alice", ready: Ready = READY) ->
         ("[fd00::1]:2222", "'alice@[fd00::1]:2222'"),
     ],
 )
-def test_the_command_jumps_over_the_login_node(login: str, hop: str) -> None:
-    """One ssh goes over the login node to the node, and forwards to the node's loopback."""
+def test_the_command_jumps_through_the_login_node(login: str, hop: str) -> None:
+    """One ssh reaches the node through the login node and forwards to the node's loopback."""
     assert through_jump(login).command == (
         "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
         f" -L 127.0.0.1:12345:127.0.0.1:40123 -J {hop} alice@c1"
@@ -67,15 +67,15 @@ def test_the_command_jumps_over_the_login_node(login: str, hop: str) -> None:
         ("[fd00::1]:2222", "-p 2222 -L 127.0.0.1:12345:127.0.0.1:40123 alice@fd00::1"),
     ],
 )
-def test_the_command_for_the_machine_itself_has_one_hop(login: str, end: str) -> None:
-    """A session on the machine where slurm-nb was called needs no jump."""
+def test_the_command_for_this_machine_has_one_hop(login: str, end: str) -> None:
+    """A session on the machine that runs slurm-nb needs no jump."""
     assert through_one_hop(login).command == (
         f"ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30 {end}"
     )
 
 
-def test_the_url_names_the_laptops_loopback_and_holds_the_token() -> None:
-    """The browser goes where ssh listens, and nowhere else; Jupyter answers who has the token."""
+def test_the_url_has_the_laptops_loopback_and_the_token() -> None:
+    """The browser goes where ssh listens; Jupyter answers with the token."""
     way = through_jump("login.hpc.edu", ready=Ready("c1", 40123, "/user/alice/lab"))
 
     assert way.url == f"http://127.0.0.1:12345/user/alice/lab?token={TOKEN}"
@@ -86,8 +86,8 @@ def test_the_url_names_the_laptops_loopback_and_holds_the_token() -> None:
 @pytest.mark.parametrize(
     "user", ["alice", "HPC\\alice", "alice smith", "a'b", "$(id)", "a;id", "é"]
 )
-def test_a_shell_gives_the_words_back(user: str) -> None:
-    """Whatever the account is called, a POSIX shell makes exactly one word of it."""
+def test_a_shell_reads_the_same_words(user: str) -> None:
+    """A POSIX shell reads any account name as exactly one word."""
     command = through_jump("login.hpc.edu:2222", user=user).command
 
     assert shlex.split(command) == [
@@ -112,7 +112,7 @@ def test_a_shell_gives_the_words_back(user: str) -> None:
         ("fe80::1%eth0", "fe80::1%eth0", 22),
     ],
 )
-def test_a_login_host_is_read(text: str, host: str, port: int) -> None:
+def test_a_login_host_can_be_read(text: str, host: str, port: int) -> None:
     """A login node is a name or an address, with or without a port."""
     assert Login.parse(text) == Login(host, port)
 
@@ -121,7 +121,7 @@ def test_a_login_host_is_read(text: str, host: str, port: int) -> None:
     "login", [Login("l"), Login("l", 2222), Login("fd00::1"), Login("fd00::1", 2222)]
 )
 def test_a_login_host_is_written_as_it_is_read(login: Login) -> None:
-    """A session file keeps the login node as text; reading it gives the same one."""
+    """A session file stores the login node as text; reading it gives the same one."""
     assert Login.parse(str(login)) == login
 
 
@@ -162,8 +162,8 @@ def test_a_login_host_is_written_as_it_is_read(login: Login) -> None:
         "a" * 300,
     ],
 )
-def test_other_login_hosts_are_refused(text: str) -> None:
-    """What ssh could take for an option, a command or another user is refused by name."""
+def test_other_login_hosts_are_rejected(text: str) -> None:
+    """ssh could read them as an option, a command or another user."""
     with pytest.raises(UserError, match="--login-host") as caught:
         Login.parse(text)
 
@@ -173,13 +173,13 @@ def test_other_login_hosts_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["fe80::1%$(id)", "fe80::1%;id", "fe80::1%a b", "[fe80::1%`id`]:22", "fe80::1%'"]
 )
-def test_the_zone_of_an_address_holds_no_shell_characters(text: str) -> None:
-    """Older ssh hands the jump host to a shell, so an IPv6 zone is to be as harmless as a name."""
+def test_the_zone_of_an_address_contains_no_special_characters(text: str) -> None:
+    """Older ssh passes the jump host to a shell, so an IPv6 zone must be as harmless as a name."""
     with pytest.raises(UserError):
         Login.parse(text)
 
 
-def test_the_local_port_of_a_job_stays() -> None:
+def test_the_local_port_of_a_job_never_changes() -> None:
     """A bookmark of the URL works as long as the job does."""
     ports = {default_local_port("hpc", "4711") for _ in range(3)}
 
@@ -187,20 +187,20 @@ def test_the_local_port_of_a_job_stays() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "local-"])
-def test_neighbours_have_other_local_ports(prefix: str) -> None:
-    """Sessions that somebody can have at the same time do not meet on the laptop."""
+def test_neighbouring_jobs_have_different_local_ports(prefix: str) -> None:
+    """A user's simultaneous sessions do not collide on the laptop."""
     ports = [default_local_port("hpc", f"{prefix}{number}") for number in range(9_990, 10_990)]
 
     assert len(set(ports)) == len(ports)
 
 
-def test_two_clusters_have_other_local_ports() -> None:
+def test_two_clusters_have_different_local_ports() -> None:
     """The same job id on two clusters can be open at the same time."""
     assert default_local_port("hpc", "7") != default_local_port("hpc2", "7")
 
 
 def test_every_local_port_can_be_opened() -> None:
-    """No job, however it is numbered, gets a port that browsers or laptops refuse."""
+    """No job id leads to a port that browsers or laptops block."""
     numbers = [*range(45_000), 2**31, 2**32 - 1, 10**18]
     ports = {default_local_port("hpc", str(number)) for number in numbers}
 
@@ -209,32 +209,32 @@ def test_every_local_port_can_be_opened() -> None:
     assert ports.isdisjoint(FETCH_BAD_PORTS)
 
 
-def test_the_list_of_refused_ports_is_the_standards() -> None:
-    """No port above 1023 that browsers refuse is missing."""
+def test_the_list_of_blocked_ports_is_that_of_the_standard() -> None:
+    """It has every port above 1023 that browsers block."""
     assert sorted(BROWSER_REFUSED_PORTS) == FETCH_BAD_PORTS
 
 
 @pytest.mark.parametrize("port", [1024, 8888, 65535])
-def test_a_local_port_of_ones_own(port: int) -> None:
-    """The user may name any port that a browser opens."""
+def test_the_user_can_choose_a_local_port(port: int) -> None:
+    """Any port that a browser opens is valid."""
     assert check_local_port(port) == port
 
 
 @pytest.mark.parametrize("port", [-1, 0, 80, 1023, 65536, 10**9])
-def test_a_local_port_out_of_range_is_refused(port: int) -> None:
-    """A port that needs root, or does not exist, is refused by name."""
+def test_a_local_port_out_of_range_is_rejected(port: int) -> None:
+    """It needs root or does not exist."""
     with pytest.raises(UserError, match=f"--local-port {port}:"):
         check_local_port(port)
 
 
 @pytest.mark.parametrize("port", FETCH_BAD_PORTS)
-def test_a_local_port_that_browsers_refuse_is_refused(port: int) -> None:
-    """The user is told before the browser shows ERR_UNSAFE_PORT."""
+def test_a_local_port_that_browsers_block_is_rejected(port: int) -> None:
+    """The user learns this before the browser shows ERR_UNSAFE_PORT."""
     with pytest.raises(UserError, match=f"--local-port {port}: browsers block this port"):
         check_local_port(port)
 
 
-# --- the other ways ---
+# --- the other routes ---
 
 SSH = "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
 SOCKET = "/tmp/slurm-nb.AbCd1234/jupyter.sock"
@@ -255,7 +255,7 @@ def test_a_socket_is_reached_by_a_jump(login: str, hop: str) -> None:
 
 
 def test_a_socket_on_this_machine_is_one_hop_away() -> None:
-    """The same without Slurm."""
+    """The session runs without Slurm."""
     assert through_one_hop("login", ready=PRIVATE).command == (
         f"{SSH} -L 127.0.0.1:12345:{SOCKET} alice@login"
     )
@@ -273,7 +273,7 @@ def test_a_socket_on_this_machine_is_one_hop_away() -> None:
 def test_the_direct_route_has_one_hop_to_the_address(
     through: Callable[..., Tunnel], login: str, end: str
 ) -> None:
-    """The login node reaches the one address that the server has bound, not the node's name."""
+    """The login node connects to the one address that the server listens on, not to a name."""
     way = through(login, ready=DIRECT)
 
     assert way.command == f"{SSH} {end}"
@@ -281,7 +281,7 @@ def test_the_direct_route_has_one_hop_to_the_address(
 
 
 def test_a_certificate_makes_the_url_https() -> None:
-    """With TLS the browser is sent to https, over the same command."""
+    """The ssh command stays the same."""
     way = through_jump("login", ready=SECURED)
 
     assert way.command == through_jump("login", ready=DIRECT).command
@@ -296,8 +296,8 @@ def test_a_certificate_makes_the_url_https() -> None:
         (SECURED, "https://127.0.0.1:12345/lab"),
     ],
 )
-def test_with_a_password_the_url_holds_no_secret(ready: Ready, url: str) -> None:
-    """Jupyter asks for the password, and the URL may be bookmarked."""
+def test_with_a_password_the_url_contains_no_secret(ready: Ready, url: str) -> None:
+    """Jupyter asks for the password, and you can bookmark the URL."""
     way = make_tunnel(ready, user="alice", login=Login("login"), local_port=12345, token=None)
 
     assert way.url == url
@@ -305,8 +305,8 @@ def test_with_a_password_the_url_holds_no_secret(ready: Ready, url: str) -> None
 
 @pytest.mark.parametrize("ready", [PRIVATE, DIRECT, SECURED])
 @pytest.mark.parametrize("here", [False, True])
-def test_nothing_listens_but_on_the_laptops_loopback(ready: Ready, here: bool) -> None:  # noqa: FBT001  a column
-    """No way opens a port for others, neither on the laptop nor on the login node."""
+def test_nothing_listens_except_on_the_laptops_loopback(ready: Ready, here: bool) -> None:  # noqa: FBT001  a column
+    """No route opens a port for others, either on the laptop or on the login node."""
     way = make_tunnel(
         ready, user="alice", login=Login("login"), local_port=12345, token=TOKEN, here=here
     )

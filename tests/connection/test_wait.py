@@ -1,4 +1,4 @@
-"""The wait has three endings, takes nothing unknown for an end, and asks Slurm rarely."""
+"""The wait has three endings, never mistakes the unknown for an end, and rarely queries Slurm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNKNOWN = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
 
 @dataclass
 class Story:
-    """What happens while somebody waits: output and states by the second, on a clock of its own."""
+    """The events of a wait: output and states by the second, with its own clock."""
 
     path: Path
     output: dict[float, str] = field(default_factory=dict)
@@ -94,16 +94,16 @@ def story(tmp_path: Path) -> MakeStory:
     return make
 
 
-def test_a_server_that_is_ready_is_taken_at_once(story: MakeStory) -> None:
-    """What the output says already needs neither Slurm nor time."""
+def test_a_ready_server_ends_the_wait_at_once(story: MakeStory) -> None:
+    """The output is enough, without Slurm or any delay."""
     tale = story(output={0: STARTED + READY})
 
     assert tale.wait() == WHERE
     assert (tale.waited, tale.asked) == (0, [])
 
 
-def test_a_job_that_waits_in_the_queue_first(story: MakeStory) -> None:
-    """Pending, then running, then ready, with the states shown on the way."""
+def test_a_job_can_wait_in_the_queue(story: MakeStory) -> None:
+    """It is pending, then running, then ready, and the states are shown."""
     tale = story(output={40: STARTED, 42: READY}, states={0: PENDING, 40: RUNNING})
 
     assert tale.wait() == WHERE
@@ -111,7 +111,7 @@ def test_a_job_that_waits_in_the_queue_first(story: MakeStory) -> None:
     assert next(word for word, _ in tale.shown if word) == "PENDING"
 
 
-def test_ready_is_noticed_soon_after_it_is_written(story: MakeStory) -> None:
+def test_readiness_is_noticed_soon(story: MakeStory) -> None:
     """A short wait ends within a tenth of a second, a long one within a few seconds."""
     early = story(output={3.3: STARTED + READY})
     assert early.wait() == WHERE
@@ -124,7 +124,7 @@ def test_ready_is_noticed_soon_after_it_is_written(story: MakeStory) -> None:
 
 
 def test_an_ended_job_ends_the_wait_with_its_state(story: MakeStory) -> None:
-    """Slurm's word and reason are what the wait is over with."""
+    """The wait returns Slurm's state and reason."""
     tale = story(
         output={2: STARTED + "No module named notebook\n" + ENDED},
         states={0: PENDING, 2: RUNNING, 3: FAILED},
@@ -133,8 +133,8 @@ def test_an_ended_job_ends_the_wait_with_its_state(story: MakeStory) -> None:
     assert tale.wait() == FAILED
 
 
-def test_what_an_earlier_run_said_does_not_count(story: MakeStory) -> None:
-    """A job that was put back into the queue is ready when its next run says so."""
+def test_the_output_of_an_earlier_run_is_ignored(story: MakeStory) -> None:
+    """A requeued job is ready when its next run says so."""
     new = READY.replace("40123", "40124")
     tale = story(
         output={0: STARTED + READY, 60: STARTED, 62: new}, states={0: PENDING, 60: RUNNING}
@@ -144,8 +144,8 @@ def test_what_an_earlier_run_said_does_not_count(story: MakeStory) -> None:
     assert ("RUNNING", 0.0) not in tale.shown
 
 
-def test_an_answer_may_be_as_old_as_the_pause_between_questions(story: MakeStory) -> None:
-    """What another terminal was told a moment ago serves this one as well."""
+def test_an_answer_may_be_as_old_as_the_pause_between_queries(story: MakeStory) -> None:
+    """Terminals share Slurm's answers."""
     tale = story(output={200: STARTED + READY}, states={0: PENDING})
 
     tale.wait()
@@ -156,15 +156,15 @@ def test_an_answer_may_be_as_old_as_the_pause_between_questions(story: MakeStory
     assert tale.ages[-1] == 29
 
 
-def test_what_is_not_known_is_no_end(story: MakeStory) -> None:
-    """A controller that does not answer for half an hour ends nothing."""
+def test_an_unknown_state_does_not_end_the_wait(story: MakeStory) -> None:
+    """A controller that does not respond for half an hour ends nothing."""
     tale = story(output={1800: STARTED + READY}, states={0: UNKNOWN})
 
     assert tale.wait() == WHERE
 
 
-def test_the_time_out_leaves_the_job_alone(story: MakeStory) -> None:
-    """After the time that the user gave, the wait ends and says what is known."""
+def test_a_timeout_does_not_touch_the_job(story: MakeStory) -> None:
+    """After the user's timeout, the wait ends and gives the last known state."""
     tale = story(states={0: PENDING})
 
     with pytest.raises(NotReady, match=r"60 s.*PENDING \(Priority\)") as caught:
@@ -175,8 +175,8 @@ def test_the_time_out_leaves_the_job_alone(story: MakeStory) -> None:
 
 
 @pytest.mark.parametrize("timeout_s", [0, 0.5])
-def test_a_short_time_out_is_kept(story: MakeStory, timeout_s: float) -> None:
-    """Even a wait of no time looks once, and then ends."""
+def test_a_short_timeout_is_respected(story: MakeStory, timeout_s: float) -> None:
+    """Even a wait of zero seconds looks once."""
     with pytest.raises(NotReady):
         story().wait(timeout_s=timeout_s)
 
@@ -184,8 +184,8 @@ def test_a_short_time_out_is_kept(story: MakeStory, timeout_s: float) -> None:
     assert late.wait(timeout_s=timeout_s) == WHERE
 
 
-def test_slurm_is_asked_rarely(story: MakeStory) -> None:
-    """At most ten questions in the first minute, and then one in 30 s, for an hour."""
+def test_slurm_is_queried_rarely(story: MakeStory) -> None:
+    """There are at most ten queries in the first minute, and then one every 30 s, for an hour."""
     tale = story(output={3600: STARTED + READY})
 
     tale.wait()
@@ -194,11 +194,11 @@ def test_slurm_is_asked_rarely(story: MakeStory) -> None:
     gaps = [b - a for a, b in pairwise(later)]
     assert 2 <= sum(at <= 60 for at in tale.asked) <= 10
     assert min(gaps) >= 30
-    assert max(gaps) < 120  # and it is not forgotten either
+    assert max(gaps) < 120  # and the queries never stop
 
 
-def test_a_slow_slurm_is_not_asked_more_often(story: MakeStory) -> None:
-    """When an answer takes 20 s, the pause between questions begins after it."""
+def test_a_slow_slurm_is_not_queried_more_often(story: MakeStory) -> None:
+    """If an answer takes 20 s, the pause begins after it."""
     tale = story(output={3600: STARTED + READY}, answer_takes_s=20.0)
 
     tale.wait()
@@ -208,8 +208,8 @@ def test_a_slow_slurm_is_not_asked_more_often(story: MakeStory) -> None:
     assert min(gaps[4:]) >= 50
 
 
-def test_ready_is_noticed_though_slurm_is_slow(story: MakeStory) -> None:
-    """What the output said while Slurm was being asked counts as soon as it has answered."""
+def test_readiness_is_noticed_although_slurm_is_slow(story: MakeStory) -> None:
+    """Output written during a query is read right after it."""
     tale = story(output={2: STARTED + READY}, answer_takes_s=20.0)
 
     assert tale.wait() == WHERE
@@ -217,8 +217,8 @@ def test_ready_is_noticed_though_slurm_is_slow(story: MakeStory) -> None:
     assert len(tale.asked) == 1
 
 
-def test_an_end_in_the_output_has_slurm_asked_soon(story: MakeStory) -> None:
-    """The user of a job that died does not wait for the next round of questions."""
+def test_an_end_in_the_output_causes_a_query_soon(story: MakeStory) -> None:
+    """The user of a failed job does not wait for the next regular query."""
     tale = story(output={500: STARTED, 700: ENDED}, states={0: RUNNING, 700: RUNNING, 702: FAILED})
 
     assert tale.wait() == FAILED
@@ -226,8 +226,8 @@ def test_an_end_in_the_output_has_slurm_asked_soon(story: MakeStory) -> None:
     assert tale.waited - 702 < 6
 
 
-def test_an_end_that_slurm_knows_is_told_at_once(story: MakeStory) -> None:
-    """When output and Slurm agree, the user is told before the next round of questions is due."""
+def test_an_end_that_slurm_confirms_is_reported_at_once(story: MakeStory) -> None:
+    """If output and Slurm agree, the wait ends before the next regular query."""
     tale = story(output={18: STARTED, 20: ENDED}, states={0: RUNNING, 20: FAILED})
 
     assert tale.wait() == FAILED
@@ -235,8 +235,8 @@ def test_an_end_that_slurm_knows_is_told_at_once(story: MakeStory) -> None:
     assert tale.waited - 20 < 0.5
 
 
-def test_a_job_that_stays_after_its_end_is_asked_for_ever_more_rarely(story: MakeStory) -> None:
-    """An epilog of an hour does not make slurm-nb hammer the controller."""
+def test_a_job_that_stays_after_its_end_is_queried_less_and_less(story: MakeStory) -> None:
+    """slurm-nb does not burden the controller during an epilog of an hour."""
     tale = story(
         output={1: STARTED + ENDED},
         states={0: RUNNING, 3600: FAILED},
@@ -247,8 +247,8 @@ def test_a_job_that_stays_after_its_end_is_asked_for_ever_more_rarely(story: Mak
     assert len(tale.asked) < 140
 
 
-def test_a_requeued_job_is_waited_for(story: MakeStory) -> None:
-    """A job that ended, went back into the queue and ran again is ready in the end."""
+def test_the_wait_continues_for_a_requeued_job(story: MakeStory) -> None:
+    """A job that ended, was requeued and ran again becomes ready."""
     tale = story(
         output={5: STARTED, 6: "chatter\n" + ENDED, 130: STARTED, 133: READY},
         states={0: RUNNING, 6.2: PENDING, 130: RUNNING},
@@ -259,7 +259,7 @@ def test_a_requeued_job_is_waited_for(story: MakeStory) -> None:
     assert len(tale.asked) < 25
 
 
-def test_what_is_shown_is_shown_often(story: MakeStory) -> None:
+def test_the_state_is_shown_often(story: MakeStory) -> None:
     """A live line can count the seconds, and its time never runs backwards."""
     tale = story(output={10: STARTED + READY}, states={0: PENDING})
 
@@ -270,8 +270,8 @@ def test_what_is_shown_is_shown_often(story: MakeStory) -> None:
     assert max(b - a for a, b in pairwise(times)) <= 1
 
 
-def test_lines_that_nothing_proves_do_not_hold_the_wait_for_ever(story: MakeStory) -> None:
-    """Where node and login node do not share the session's directory, the nonce never appears."""
+def test_lines_without_a_nonce_do_not_hold_the_wait_for_ever(story: MakeStory) -> None:
+    """The nonce never appears if node and login node do not share the session's directory."""
     tale = story(output={5: STARTED + READY}, states={0: RUNNING})
     tale.nonce = None
 
@@ -281,8 +281,8 @@ def test_lines_that_nothing_proves_do_not_hold_the_wait_for_ever(story: MakeStor
     assert 125 <= tale.waited < 130
 
 
-def test_a_job_that_runs_without_output_is_told_once(tmp_path: Path) -> None:
-    """The node may have another home; after two minutes that is said, and the wait continues."""
+def test_a_running_job_without_output_is_reported_once(tmp_path: Path) -> None:
+    """The node may have another home; after two minutes a message says so, once."""
     story = Story(tmp_path / "log", {600.0: STARTED + READY}, {0.0: PENDING, 60.0: RUNNING})
 
     assert story.wait() == WHERE
@@ -290,8 +290,8 @@ def test_a_job_that_runs_without_output_is_told_once(tmp_path: Path) -> None:
     assert 60 + 120 <= told < 60 + 120 + 45
 
 
-def test_a_job_with_output_is_not_told_to_have_none(tmp_path: Path) -> None:
-    """However long Jupyter takes to start."""
+def test_a_job_with_output_gets_no_such_report(tmp_path: Path) -> None:
+    """This holds even if Jupyter starts slowly."""
     story = Story(tmp_path / "log", {30.0: STARTED, 900.0: READY}, {0.0: RUNNING})
 
     assert story.wait() == WHERE

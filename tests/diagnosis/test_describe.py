@@ -13,8 +13,8 @@ from slurm_nb.times import duration, seconds_until, when
 AT = datetime(2026, 11, 23, 14, 0)  # noqa: DTZ001  local
 
 
-def test_a_job_that_waits_is_described_in_words() -> None:
-    """Slurm's own word and reason first, then what that means, then when it is to start."""
+def test_a_pending_job_is_described_in_words() -> None:
+    """The text has Slurm's state and reason, then what they mean, then the expected start."""
     state = JobState(Phase.PENDING, "PENDING", "Priority", start_time="2026-11-23T14:00:00")
 
     assert describe(state, "7") == (
@@ -22,8 +22,8 @@ def test_a_job_that_waits_is_described_in_words() -> None:
     )
 
 
-def test_a_command_to_type_names_the_job() -> None:
-    """As it stands it can be typed."""
+def test_a_command_in_the_description_names_the_job() -> None:
+    """You can paste it."""
     state = JobState(Phase.PENDING, "PENDING", "JobHeldUser")
 
     assert describe(state, "7").endswith("to release it: scontrol release 7")
@@ -40,13 +40,13 @@ def test_a_command_to_type_names_the_job() -> None:
         (JobState(Phase.RUNNING, "RUNNING", start_time="2026-11-23T14:00:00"), "RUNNING"),
     ],
 )
-def test_what_says_enough_is_left_as_it_is(state: JobState, text: str) -> None:
-    """A reason that is not known, none, and the start of a job that has started, add nothing."""
+def test_a_clear_state_is_left_as_it_is(state: JobState, text: str) -> None:
+    """Nothing is added for an unknown reason, for none, or for the start of a started job."""
     assert describe(state, "7") == text
 
 
-def test_times_lose_what_nobody_reads() -> None:
-    """A blank for Slurm's T, and no seconds."""
+def test_times_are_shortened() -> None:
+    """They have a blank instead of Slurm's T, and no seconds."""
     assert when("2026-11-23T14:00:31") == "2026-11-23 14:00"
 
 
@@ -62,8 +62,8 @@ def test_times_lose_what_nobody_reads() -> None:
         ("9999-99-99T00:00:00", None),
     ],
 )
-def test_the_time_until_a_time(time: str | None, seconds: int | None) -> None:
-    """What is past is no time at all, and what is no time is nothing."""
+def test_the_time_until_a_time_is_in_seconds(time: str | None, seconds: int | None) -> None:
+    """It is zero for the past, and None for anything that is not a time."""
     assert seconds_until(time, AT.timestamp()) == seconds
 
 

@@ -1,4 +1,4 @@
-"""How a job ended is told by cause, evidence and cure; each cause was recorded or is sourced."""
+"""The end of a job has a cause, evidence and a cure; each cause has a recording or a source."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STEPD = "slurmstepd: error: *** JOB 7 ON c1 CANCELLED AT 2026-11-26T04:26:40 DUE
 
 @dataclass(frozen=True)
 class Recording:
-    """A job that ended, as Slurm's commands and its own output tell it."""
+    """An ended job, according to Slurm's commands and its own output."""
 
     job_id: str
     squeue: JobState
@@ -48,7 +48,7 @@ class Recording:
 
 
 def replay(path: Path, tmp_path: Path) -> Recording:
-    """By the functions that read the real ones."""
+    """Read a recording with the functions that read the real answers."""
     lines = path.read_text(encoding="utf-8").splitlines()
     head, output = lines[1 : lines.index("log:")], lines[lines.index("log:") + 1 :]
     said = dict(line.split(": ", 1) for line in head)
@@ -69,12 +69,12 @@ def replay(path: Path, tmp_path: Path) -> Recording:
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recording]:
-    """All, by the name of their file."""
+    """Return all recordings by file name."""
     return {path.stem: replay(path, tmp_path_factory.mktemp("log")) for path in RECORDINGS}
 
 
-def test_every_recording_is_told_as_it_is_written(recordings: dict[str, Recording]) -> None:
-    """Cause, sentence, evidence and cure of each; renewed with SLURM_NB_UPDATE_GOLDEN=1."""
+def test_every_recording_has_the_golden_explanation(recordings: dict[str, Recording]) -> None:
+    """It has cause, sentence, evidence and cure; SLURM_NB_UPDATE_GOLDEN=1 renews it."""
     told = []
     for name, recording in recordings.items():
         ending = recording.explain(recording.squeue)
@@ -89,10 +89,8 @@ def test_every_recording_is_told_as_it_is_written(recordings: dict[str, Recordin
 
 
 @pytest.mark.parametrize("name", [path.stem for path in RECORDINGS])
-def test_a_recording_is_known_by_what_it_is_called(
-    name: str, recordings: dict[str, Recording]
-) -> None:
-    """The cause is the name's first part, by squeue's word and, later, by sacct's alone."""
+def test_a_recording_has_the_cause_in_its_name(name: str, recordings: dict[str, Recording]) -> None:
+    """squeue's answer and, later, sacct's alone both lead to this first part of the name."""
     recording = recordings[name]
     cause = name.partition(".")[0]
 
@@ -101,10 +99,10 @@ def test_a_recording_is_known_by_what_it_is_called(
 
 
 @pytest.mark.parametrize("name", [path.stem for path in RECORDINGS])
-def test_without_accounting_a_cause_is_the_right_one_or_unknown(
+def test_without_accounting_a_cause_is_right_or_unknown(
     name: str, recordings: dict[str, Recording]
 ) -> None:
-    """When Slurm has forgotten the job, its output tells; nothing is guessed from its absence."""
+    """The output of a job that Slurm no longer knows may show it; a missing job proves nothing."""
     cause = name.partition(".")[0].replace("cancelled-by-other", "cancelled")
 
     told = recordings[name].explain(FORGOTTEN)
@@ -120,7 +118,7 @@ def test_without_accounting_a_cause_is_the_right_one_or_unknown(
 def test_every_row_has_a_recording(
     number: int, recordings: dict[str, Recording], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the row some recording is told otherwise."""
+    """Without the row, the explanation of some recording changes."""
     cases = [(each, state) for each in recordings.values() for state in (each.squeue, FORGOTTEN)]
     before = [each.explain(state) for each, state in cases]
 
@@ -129,15 +127,15 @@ def test_every_row_has_a_recording(
     assert [each.explain(state) for each, state in cases] != before
 
 
-def test_a_job_that_was_sbatched_by_hand_is_not_to_be_submitted_again() -> None:
-    """Nobody knows its options, so --again would be an error."""
+def test_a_job_that_the_user_submitted_with_sbatch_has_no_again_in_its_cure() -> None:
+    """slurm-nb does not know its options, so --again would be an error."""
     told = explain("7", JobState(Phase.ENDED, "OUT_OF_MEMORY"), Progress(), [], repeatable=False)
 
     assert told.cure == "request more memory: `slurm-nb submit --mem SIZE`"
 
 
-def test_nodes_that_were_excluded_before_stay_so() -> None:
-    """The cure's own --exclude takes the place of the first one, and stands as bash reads it."""
+def test_nodes_excluded_before_stay_excluded() -> None:
+    """The cure's --exclude replaces the first one, and is quoted for bash."""
     state = JobState(Phase.ENDED, "NODE_FAIL", node="c1")
 
     first = explain("7", state, Progress(), [])
@@ -147,21 +145,21 @@ def test_nodes_that_were_excluded_before_stay_so() -> None:
     assert "`slurm-nb submit --again 7 --exclude 'c[3-5],c1'`" in second.cure
 
 
-def test_another_state_directory_knows_no_earlier_session() -> None:
-    """Where the cure is another SLURM_NB_HOME, --again would find nothing there."""
+def test_a_cure_with_another_state_directory_does_not_use_again() -> None:
+    """slurm-nb would not find the session there."""
     assert not [row for row in CAUSES if "SLURM_NB_HOME" in row.cure and "{again}" in row.cure]
 
 
-def test_recordings_hold_no_secret() -> None:
-    """The nonce of the tests stands for theirs, and there is no token."""
+def test_recordings_contain_no_secret() -> None:
+    """The tests' nonce replaces the real ones, and there is no token."""
     texts = [path.read_text(encoding="utf-8") for path in RECORDINGS]
     secrets = re.findall(r"\b[0-9a-f]{32,}\b", "\n".join(texts))
 
     assert set(secrets) == {NONCE}
 
 
-def test_slurms_words_of_an_ending_all_name_a_cause_or_are_looked_into() -> None:
-    """No word with which a job can end is left out."""
+def test_every_final_state_of_slurm_names_a_cause_or_needs_more_evidence() -> None:
+    """The table omits no state with which a job can end."""
     ended = {word for word, phase in PHASES.items() if phase is Phase.ENDED}
 
     assert ended - NAMING == {"COMPLETED", "FAILED"}
@@ -172,7 +170,7 @@ def test_slurms_words_of_an_ending_all_name_a_cause_or_are_looked_into() -> None
     [("8G", "16G"), ("500M", "1000M"), ("4096", "8192"), ("0", "SIZE"), (None, "SIZE")],
 )
 def test_the_cure_for_memory_is_twice_as_much(mem: str | None, option: str) -> None:
-    """The command can be typed as it stands, where it is known what the job had."""
+    """You can paste the command if the job's memory is known."""
     state = JobState(Phase.ENDED, "OUT_OF_MEMORY")
 
     told = explain("7", state, Progress(), [], mem=mem)
@@ -186,14 +184,14 @@ def test_the_cure_for_memory_is_twice_as_much(mem: str | None, option: str) -> N
      ("odd", "TIME")],
 )  # fmt: skip
 def test_the_cure_for_time_is_twice_as_much(limit: str | None, option: str) -> None:
-    """As sbatch takes it."""
+    """sbatch accepts the value."""
     told = explain("7", JobState(Phase.ENDED, "TIMEOUT"), Progress(), [], time=limit)
 
     assert told.cure.endswith(f"`slurm-nb submit --again 7 --time {option}`")
 
 
-def test_a_node_that_failed_is_left_out() -> None:
-    """By the name that Slurm has for it, and only if it is one."""
+def test_the_cure_excludes_a_failed_node() -> None:
+    """It uses Slurm's name of the node, but only a valid one."""
     state = JobState(Phase.ENDED, "NODE_FAIL", node="c1")
 
     assert "--again 7 --exclude c1`" in explain("7", state, Progress(), []).cure
@@ -202,7 +200,7 @@ def test_a_node_that_failed_is_left_out() -> None:
 
 
 def test_an_unknown_cause_shows_the_last_lines() -> None:
-    """And says that it is not known."""
+    """The text says that the cause is unknown."""
     told = explain("7", FAILED, Progress(started=True, exit_code=3), ["one", "two"])
 
     assert told.cause == "unknown"
@@ -211,15 +209,15 @@ def test_an_unknown_cause_shows_the_last_lines() -> None:
     assert "slurm-nb logs 7" in told.cure
 
 
-def test_slurms_word_counts_before_what_the_output_says() -> None:
-    """A line that looks like slurmstepd's changes nothing of a job that was cancelled."""
+def test_slurms_state_overrides_the_output() -> None:
+    """A line like slurmstepd's does not change the cause of a cancelled job."""
     told = explain("7", JobState(Phase.ENDED, "CANCELLED"), Progress(started=True), [STEPD])
 
     assert (told.cause, told.evidence) == ("cancelled", "CANCELLED")
 
 
-def test_what_rests_on_the_output_alone_says_so() -> None:
-    """A notebook may have printed it; the sentence is true all the same."""
+def test_a_cause_found_only_in_the_output_says_so() -> None:
+    """A notebook may have printed the line, so the sentence must stay true."""
     told = explain("7", FORGOTTEN, Progress(started=True), [STEPD])
 
     assert told.cause == "time-limit"
@@ -227,16 +225,16 @@ def test_what_rests_on_the_output_alone_says_so() -> None:
     assert told.evidence == STEPD
 
 
-def test_a_line_about_another_job_is_passed_over() -> None:
-    """Such as one of a job that the notebook has started, or looked at."""
+def test_a_line_about_another_job_is_ignored() -> None:
+    """A notebook may have started that job or shown its output."""
     other = STEPD.replace("JOB 7 ", "JOB 8 ")
 
     assert explain("7", FORGOTTEN, Progress(started=True), [other]).cause == "unknown"
 
 
 @pytest.mark.parametrize("word", ["ENDED", "UNKNOWN"])
-def test_the_sessions_own_word_needs_none_of_slurms(word: str) -> None:
-    """A controller that is down hides nothing that the job has said itself."""
+def test_the_sessions_own_message_does_not_need_slurm(word: str) -> None:
+    """It explains the end even if the controller is down."""
     state = JobState(Phase.UNKNOWN, word)
     stopping = Progress(started=True, stopping=Stopping("idle", "nothing ran for 1 hour"))
     failure = Progress(started=True, failure=Failure("it has no room", "make some"))
@@ -275,8 +273,8 @@ def test_the_sessions_own_word_needs_none_of_slurms(word: str) -> None:
         ("this site starts no Jupyter on Mondays", "not-started"),
     ],
 )
-def test_a_job_that_reports_in_an_older_versions_words_is_understood(text: str, cause: str) -> None:
-    """A job that was submitted before an upgrade still prints the earlier texts."""
+def test_failures_of_an_older_version_are_understood(text: str, cause: str) -> None:
+    """A job submitted before an upgrade still prints the earlier texts."""
     failure = Progress(started=True, failure=Failure(text, "do this"))
 
     assert explain("7", FAILED, failure, []).cause == cause
@@ -291,8 +289,8 @@ def test_a_job_that_reports_in_an_older_versions_words_is_understood(text: str, 
         ("slurm-nb: Jupyter was stopped because a security check failed: x", "not-safe"),
     ],
 )
-def test_a_line_in_an_older_versions_words_is_understood(line: str, cause: str) -> None:
-    """So is a line that the server printed."""
+def test_lines_of_an_older_version_are_understood(line: str, cause: str) -> None:
+    """The server printed these."""
     assert explain("7", FAILED, Progress(started=True, exit_code=1), [line]).cause == cause
 
 
@@ -306,7 +304,7 @@ def test_the_example_of_a_row_is_one_of_its_texts() -> None:
 
 
 def test_hostile_text_stays_text() -> None:
-    """Braces are not filled in, control characters not passed on, and long lines cut."""
+    """Braces are not filled in, control characters are removed, and long lines are shortened."""
     text = "{again} {0.__class__} \x1b]0;title\x07 \u202e" + "x" * 9000
     failure = Progress(started=True, failure=Failure(text, text))
     stopping = Progress(started=True, stopping=Stopping("idle", text))
@@ -327,7 +325,7 @@ def test_hostile_text_stays_text() -> None:
 
 @pytest.mark.parametrize("text", ["a: ", "slurmstepd: error: ", "/slurm_script: line 1: ", "x" * 9])
 def test_no_line_takes_long(text: str) -> None:
-    """Fifteen lines of 4096 characters, all that is kept of an output, are read in a moment."""
+    """Fifteen lines of 4096 characters, the most that is kept, are read in a moment."""
     tail = [(text * 4096)[:4096]] * 15
     began = time.process_time()
 
@@ -336,23 +334,23 @@ def test_no_line_takes_long(text: str) -> None:
     assert time.process_time() - began < 0.5
 
 
-def test_an_ending_can_be_written_as_json() -> None:
-    """All of it is text and one truth value."""
+def test_an_explanation_can_be_written_as_json() -> None:
+    """It contains only strings and one boolean."""
     told = explain("7", FAILED, Progress(), [])
 
     assert json.loads(json.dumps(told.__dict__)) == told.__dict__
 
 
 def test_the_page_has_a_row_for_every_sentence() -> None:
-    """What is filled in stands there in capitals."""
+    """Placeholders are in uppercase."""
     page = rows()
 
     assert len({see for see, _, _ in page}) >= 30
     assert not [row for row in page if "{" in "".join(row) or not all(row)]
 
 
-def test_a_job_that_ran_without_output_here_may_have_written_elsewhere() -> None:
-    """A home that the node does not share; seen late, the output may still come."""
+def test_a_job_without_output_here_may_have_written_elsewhere() -> None:
+    """The node may not share the home; a late reader may still see the output."""
     told = explain("7", FAILED, Progress(), [])
 
     assert told.cause == "unknown"

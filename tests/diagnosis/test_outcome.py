@@ -1,4 +1,4 @@
-"""When it is certain how a session ended, and that it stays so."""
+"""When the end of a session is certain, and that it stays so."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def ended(cause: str) -> Outcome:
 def test_an_unknown_cause_is_certain_after_two_minutes(
     cause: str, now_s: int, *, certain: bool
 ) -> None:
-    """The end of the output, which may tell it, may come that late."""
+    """The end of the output, which may show the cause, can arrive that late."""
     assert is_certain(ended(cause), now_s) is certain
 
 
 @pytest.mark.parametrize(("now_s", "over"), [(1000, False), (4600, False), (4601, True)])
-def test_a_job_may_come_back_for_an_hour(now_s: int, *, over: bool) -> None:
+def test_a_job_can_return_for_an_hour(now_s: int, *, over: bool) -> None:
     """scontrol requeue works for as long as Slurm knows the job."""
     assert is_over(ended("idle"), now_s) is over
 
 
-def test_what_is_not_saved_is_not_certain() -> None:
-    """Nobody has said yet that it is over."""
+def test_an_unsaved_outcome_is_not_certain() -> None:
+    """Nothing has shown yet that the session is over."""
     assert not is_certain(None, 5000)
     assert not is_over(None, 5000)

@@ -1,4 +1,4 @@
-"""Slurm's reasons are told in words that help."""
+"""Slurm's reasons are explained in plain words."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from tests.conftest import recorded
         ("job_requeued_in_held_state", "scontrol release"),
     ],
 )
-def test_a_reason_is_told_in_words(reason: str, words: str) -> None:
-    """Whatever Slurm adds to its word, the user reads what the job waits for."""
+def test_a_reason_is_explained(reason: str, words: str) -> None:
+    """The user reads what the job waits for, even if Slurm adds to the reason."""
     assert words in in_words(reason)
 
 
 @pytest.mark.parametrize("reason", recorded("reasons.txt"))
-def test_every_reason_of_slurm_is_told_in_words(reason: str) -> None:
-    """Of 22.05 and of what came since; not one needs to be looked up."""
+def test_every_reason_of_slurm_is_explained(reason: str) -> None:
+    """These are the reasons of 22.05 and of later releases."""
     assert in_words(reason)
 
 
-def test_every_row_is_of_use() -> None:
-    """Each row of the table is the first that fits some reason of Slurm's, or names it in full."""
+def test_every_row_is_needed() -> None:
+    """Each row is the first to match some reason of Slurm's, or names one in full."""
     told = {in_words(reason) for reason in recorded("reasons.txt")}
 
     seldom = [each.word for each in REASONS if each.text not in told]
 
-    # Of slurmctld's source, where Slurm has no table of them.
+    # These are from slurmctld's source; Slurm has no table of them.
     assert seldom == ["user env retrieval failed requeued held", "burst buffer *"]
 
 
@@ -64,8 +64,8 @@ def test_every_row_is_of_use() -> None:
         ("SomethingNew", False),
     ],
 )
-def test_what_can_never_start_is_known(reason: str, *, never: bool) -> None:
-    """What the job itself asks for is too much; a limit that others use up, or a hold, passes."""
+def test_a_job_that_can_never_start_is_recognised(reason: str, *, never: bool) -> None:
+    """The job itself requests too much; a hold or a limit that others use up is temporary."""
     assert never_starts(reason) is never
     assert ("never start" in in_words(reason)) is never
 

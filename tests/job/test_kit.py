@@ -1,4 +1,4 @@
-"""The kit lies in the state directory whole or not at all, and no longer than somebody uses it."""
+"""The state directory has the kit completely or not at all, for as long as somebody uses it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def installed(folder: Path) -> dict[str, str]:
     }
 
 
-def test_every_file_of_the_package_is_there_and_private(store: Store) -> None:
-    """Python, bash and the page's script, byte for byte; nobody else may enter or read."""
+def test_every_file_of_the_package_is_installed_and_private(store: Store) -> None:
+    """Python, bash and the page's script are identical; no other user can enter or read."""
     folder = kit.install(store.kits)
 
     source = {
@@ -51,8 +51,8 @@ def test_every_file_of_the_package_is_there_and_private(store: Store) -> None:
     assert modes == {True: 0o700, False: 0o600}
 
 
-def test_sha256sum_and_the_name_are_enough_to_check_it(store: Store) -> None:
-    """As the job script does, with what every node has."""
+def test_sha256sum_and_the_name_are_enough_to_check_the_kit(store: Store) -> None:
+    """The job script checks it in this way, with programs that every node has."""
     folder = kit.install(store.kits)
 
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True)
@@ -60,8 +60,8 @@ def test_sha256sum_and_the_name_are_enough_to_check_it(store: Store) -> None:
     assert hashlib.sha256(sums).hexdigest() == folder.name == kit.digest()
 
 
-def test_it_is_written_once(store: Store) -> None:
-    """A second submission finds it, and notes that it is in use."""
+def test_the_kit_is_written_once(store: Store) -> None:
+    """A second submission finds it and records the use."""
     folder = kit.install(store.kits)
     before = {path: path.stat().st_ino for path in folder.rglob("*")}
     os.utime(folder, (0, 0))
@@ -87,7 +87,7 @@ def lose(folder: Path) -> None:
 
 
 def forge(folder: Path) -> None:
-    """The sums fit the files, but not the name."""
+    """Change a file and its sum, so that only the kit's name is wrong."""
     change(folder)
     text = (folder / kit.PACKAGE / "server.py").read_bytes()
     line = f"{hashlib.sha256(text).hexdigest()}  {kit.PACKAGE}/server.py"
@@ -96,7 +96,7 @@ def forge(folder: Path) -> None:
 
 
 def add(folder: Path) -> None:
-    """Python would import it in place of its own."""
+    """Add a module that Python would import instead of its own."""
     (folder / "token.py").write_text("")
 
 
@@ -109,7 +109,7 @@ DAMAGE = [change, cut, lose, forge, add, empty]
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_kit_is_replaced(store: Store, damage: Callable[[Path], None]) -> None:
-    """Its name says what belongs there, and jobs that wait for it would refuse it as it is."""
+    """Jobs that wait for a kit of this name would refuse the damaged one."""
     folder = kit.install(store.kits)
     damage(folder)
     assert not kit.is_sound(folder)
@@ -121,7 +121,7 @@ def test_a_damaged_kit_is_replaced(store: Store, damage: Callable[[Path], None])
 
 
 def job_script(store: Store) -> str:
-    """The plain one, but for the interpreter: it ends at once."""
+    """Return the plain script, with an interpreter that ends at once."""
     python = store.folder.parent / "python"
     python.write_text(
         '#!/bin/bash\necho "Jupyter $PWD"; touch "$SLURM_NB_RUN_DIR/python-started"\n'
@@ -132,7 +132,7 @@ def job_script(store: Store) -> str:
 
 
 def run_script(script: str) -> subprocess.CompletedProcess[str]:
-    """As Slurm starts it."""
+    """Run the script as Slurm starts it."""
     return subprocess.run(
         ["bash", "-c", script, "slurm_script"],
         env={
@@ -146,7 +146,7 @@ def run_script(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_job_runs_in_the_kit(store: Store) -> None:
-    """Jupyter starts there: a file of the user's directory is not imported in place of Python's."""
+    """A file in the user's directory must not be imported instead of Python's."""
     folder = kit.install(store.kits)
 
     done = run_script(job_script(store))
@@ -157,7 +157,7 @@ def test_a_job_runs_in_the_kit(store: Store) -> None:
 
 @pytest.mark.parametrize("damage", [*DAMAGE, lambda folder: folder.rename(f"{folder}-away")])
 def test_a_job_does_not_use_a_damaged_kit(store: Store, damage: Callable[[Path], None]) -> None:
-    """One line says so, with the job's nonce and what to do; nothing of the kit is run."""
+    """One line with the job's nonce says so and what to do; nothing of the kit runs."""
     damage(kit.install(store.kits))
 
     done = run_script(job_script(store))
@@ -173,8 +173,8 @@ def test_a_job_does_not_use_a_damaged_kit(store: Store, damage: Callable[[Path],
     assert done.stderr.count("\n") <= 1
 
 
-def test_a_full_disk_leaves_no_half_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is there completely or not at all, and the error says what could not be written."""
+def test_a_full_disk_leaves_no_half_of_a_kit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kit is complete or absent, and the error says what could not be written."""
 
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -188,7 +188,7 @@ def test_a_full_disk_leaves_no_half_of_it(store: Store, monkeypatch: pytest.Monk
 
 
 def test_two_submissions_at_once_do_no_harm(store: Store) -> None:
-    """Both find a sound kit, whoever was first."""
+    """Both find a sound kit."""
     found: list[bool] = []
 
     def submit() -> None:
@@ -212,7 +212,7 @@ def test_two_submissions_at_once_do_no_harm(store: Store) -> None:
     assert [path.name for path in store.kits.iterdir()] == [kit.digest()]
 
 
-# Has a child write the kit, which ends at the step that it is given; prints how many it took.
+# Lets a child write the kit and end at a given step; prints how many steps it took.
 STEPPER = """
 import itertools, os, shutil, sys
 from pathlib import Path
@@ -243,9 +243,10 @@ print(step)
 """
 
 
-def test_a_submission_that_is_killed_leaves_no_half_of_it(store: Store) -> None:
-    """At whatever step: a kit of this name is whole, the next submission finds or makes one, and
-    what else is left goes with the next clean-up.
+def test_a_killed_submission_leaves_no_half_of_a_kit(store: Store) -> None:
+    """After any step a kit of this name is complete, the next submission finds or creates one, and
+    the
+    next clean-up removes everything else.
     """
     argv = [sys.executable, "-c", STEPPER, str(store.kits)]
     steps = int(subprocess.run(argv, capture_output=True, check=True).stdout)
@@ -261,11 +262,11 @@ def test_a_submission_that_is_killed_leaves_no_half_of_it(store: Store) -> None:
     assert [path.name for path in store.kits.iterdir()] == [kit.digest()]
 
 
-# --- what Python caches ---
+# --- Python's cache ---
 
 
 def imported(folder: Path) -> str:
-    """Where a module of the kit comes from, in a process like the job's."""
+    """Return where a process like the job's imports a module of the kit from."""
     code = "from slurm_nb_kit import versions as v; print(v.__cached__, v.MINIMUM['notebook'])"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -278,8 +279,8 @@ def imported(folder: Path) -> str:
     return done.stdout
 
 
-def test_python_caches_the_kit_beside_it(store: Store) -> None:
-    """So the next job starts faster; the kit is as sound as before."""
+def test_python_caches_the_kit_in_its_own_folder(store: Store) -> None:
+    """The next job starts faster, and the kit is still sound."""
     folder = kit.install(store.kits)
 
     shown = imported(folder)
@@ -291,13 +292,13 @@ def test_python_caches_the_kit_beside_it(store: Store) -> None:
     assert run_script(job_script(store)).returncode == 0
 
 
-def test_a_cache_does_not_outlive_the_file(store: Store) -> None:
-    """What was cached of a damaged kit is gone with it."""
+def test_a_cache_does_not_outlive_its_file(store: Store) -> None:
+    """The cache of a damaged kit is removed with it."""
     folder = kit.install(store.kits)
     path = folder / kit.PACKAGE / "versions.py"
     status = path.stat()
     path.write_text(path.read_text().replace('"notebook": "7', '"notebook": "6'))
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # of the same size and time
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # with its old size and time
     assert " 6." in imported(folder)
 
     kit.install(store.kits)
@@ -305,8 +306,8 @@ def test_a_cache_does_not_outlive_the_file(store: Store) -> None:
     assert " 7." in imported(folder)
 
 
-def test_a_kit_where_nothing_can_be_cached_is_used(store: Store) -> None:
-    """A file system that nodes can only read."""
+def test_a_kit_that_cannot_be_cached_still_works(store: Store) -> None:
+    """Nodes may have no write access to its file system."""
     folder = kit.install(store.kits)
     (folder / kit.PACKAGE / "__pycache__").rmdir()
     (folder / kit.PACKAGE / "__pycache__").touch()
@@ -314,11 +315,11 @@ def test_a_kit_where_nothing_can_be_cached_is_used(store: Store) -> None:
     assert " 7." in imported(folder)
 
 
-# --- how long it is kept ---
+# --- how long a kit is kept ---
 
 
 def older(store: Store, *, days: float, text: str = "of an older version\n") -> Path:
-    """A kit of another version that was used so long ago."""
+    """Create a kit of another version that was used `days` ago."""
     sums = f"{hashlib.sha256(text.encode()).hexdigest()}  {kit.PACKAGE}/server.py\n"
     folder = store.kits / hashlib.sha256(sums.encode()).hexdigest()
     (folder / kit.PACKAGE).mkdir(parents=True)
@@ -329,8 +330,8 @@ def older(store: Store, *, days: float, text: str = "of an older version\n") -> 
     return folder
 
 
-def test_a_kit_that_nothing_names_goes_after_30_days(store: Store) -> None:
-    """Until then `sbatch job.sh` works with what --dry-run printed."""
+def test_an_unused_kit_is_removed_after_30_days(store: Store) -> None:
+    """Until then `sbatch job.sh` works with the output of --dry-run."""
     old, young = older(store, days=31), older(store, days=29, text="of another version\n")
 
     clean_up(store)
@@ -340,7 +341,7 @@ def test_a_kit_that_nothing_names_goes_after_30_days(store: Store) -> None:
 
 
 def pending(store: Store, folder: Path) -> None:
-    """Submitted before an upgrade, and still in the queue."""
+    """Save a job submitted before an upgrade and still in the queue."""
     store.save(Session(job=Job("7", "hpc")))
     write_private(
         store.script_path("7"), f"slurm_nb_kit_dir=$slurm_nb_state_dir/kits/{folder.name}\n"
@@ -348,19 +349,19 @@ def pending(store: Store, folder: Path) -> None:
 
 
 def by_hand(store: Store, folder: Path) -> None:
-    """Handed to sbatch by the user; the job has noted it."""
+    """Save a job that the user submitted with sbatch; it has recorded its kit."""
     store.session_folder("hpc", "8").mkdir(parents=True)
     write_private(store.session_folder("hpc", "8") / "kit", f"{folder.name}\n")
 
 
 def on_its_way(store: Store, folder: Path) -> None:
-    """A submission that has no answer yet."""
+    """Save a submission that has no answer yet."""
     write_private(store.folder / "jobs/.submission_file_5f.sh", f"kits/{folder.name}\n")
 
 
 @pytest.mark.parametrize("name", [pending, by_hand, on_its_way])
 def test_a_kit_that_a_job_names_stays(store: Store, name: Callable[[Store, Path], None]) -> None:
-    """However old it is: the job reads it when it starts, and a running one for each kernel."""
+    """Its age does not matter: a job reads it at its start, and for each kernel."""
     folder = older(store, days=400)
     name(store, folder)
 
@@ -373,7 +374,7 @@ def test_a_kit_that_a_job_names_stays(store: Store, name: Callable[[Store, Path]
 def test_a_pending_job_runs_the_kit_that_it_was_submitted_with(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another version is installed, and submits, before the job starts or is requeued."""
+    """Another version is installed and submits before the job starts or is requeued."""
     before = kit.install(store.kits)
     script = job_script(store)
     files = {**kit._files(), f"{kit.PACKAGE}/functions.sh": b"echo of a new version\n"}  # noqa: SLF001
@@ -394,8 +395,8 @@ def test_a_pending_job_runs_the_kit_that_it_was_submitted_with(
     assert "of a new version" in run_script(job_script(store)).stdout
 
 
-def test_a_submission_of_a_new_version_leaves_the_kits_of_others(store: Store) -> None:
-    """A pending job, or one that is put back into the queue, runs what it was submitted with."""
+def test_a_submission_of_a_new_version_keeps_the_kits_of_others(store: Store) -> None:
+    """A pending or requeued job needs the kit that it was submitted with."""
     folder = older(store, days=0)
 
     new = kit.install(store.kits)
@@ -405,10 +406,10 @@ def test_a_submission_of_a_new_version_leaves_the_kits_of_others(store: Store) -
     assert kit.is_sound(new)
 
 
-def test_a_kit_that_is_taken_into_use_while_it_is_removed_stays(
+def test_a_kit_that_is_used_during_its_removal_stays(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A submission touches it first, and whoever removes it looks again."""
+    """A submission updates its time, and the clean-up checks that time again."""
     folder = older(store, days=31)
     rename = Path.rename
 
@@ -426,12 +427,12 @@ def test_a_kit_that_is_taken_into_use_while_it_is_removed_stays(
 
 
 @pytest.mark.parametrize(("minutes", "stays"), [(5, True), (20, False)])
-def test_what_a_killed_submission_left_goes_soon(
+def test_the_leftovers_of_a_killed_submission_are_removed_soon(
     store: Store,
     minutes: int,
     stays: bool,  # noqa: FBT001  a column of the table
 ) -> None:
-    """Once nobody can be writing it any more."""
+    """By then nobody can still be writing them."""
     half, other = store.kits / f"{kit.digest()}.4711.new", store.kits / "of-the-users-own"
     for folder in (half, other):
         folder.mkdir()

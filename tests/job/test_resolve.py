@@ -1,4 +1,4 @@
-"""What the user named on the login node becomes what the job is told."""
+"""Paths and names from the command line become what the job needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slurm_nb.job.spec import JobSpec
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current directory, with a virtual and a conda environment in it."""
+    """Change to a directory with a virtual and a conda environment, and return it."""
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv/pyvenv.cfg").touch()
     (tmp_path / "conda/conda-meta").mkdir(parents=True)
@@ -26,13 +26,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["venv", "conda", "./other", "a/b"])
 def test_an_environment_here_is_a_path(here: Path, name: str) -> None:
-    """So is whatever holds a slash, whether it is there or not: the node may see more."""
+    """Any value with a slash is a path too, even if it exists only on the node."""
     assert resolve_env(name) == str(here / name.removeprefix("./"))
 
 
 @pytest.mark.usefixtures("here")
-def test_another_name_is_a_conda_environments() -> None:
-    """A directory that is no environment does not count."""
+def test_any_other_name_is_a_conda_environment() -> None:
+    """A directory that is not an environment does not change this."""
     assert resolve_env("analysis") == "analysis"
     assert resolve_env("~/x") == "/home/alice/x"
     assert resolve_env(None) is None
@@ -45,7 +45,7 @@ def test_an_image_is_a_path_or_a_uri(here: Path) -> None:
 
 
 def test_an_interpreters_name_is_looked_up_where_jupyter_runs(here: Path) -> None:
-    """Here, unless the node brings an environment to look it up in."""
+    """This machine looks it up, unless the node provides an environment."""
     assert resolve_python("python3.99", looked_up_there=True) == Path("python3.99")
     assert resolve_python("no-such", looked_up_there=False) == here / "no-such"
     assert resolve_python("bin/python", looked_up_there=True) == here / "bin/python"
@@ -63,7 +63,7 @@ def test_an_interpreters_name_is_looked_up_where_jupyter_runs(here: Path) -> Non
 def test_the_audit_runs_on_an_interpreter_that_the_node_has(
     python: str | None, container: str | None, found: str
 ) -> None:
-    """One within an image, or a name, is none outside of it."""
+    """A name, or a path inside an image, is useless outside of it."""
     spec = JobSpec(
         notebook_dir=Path("/n"), python=Path(python) if python else None, container=container
     )
@@ -73,7 +73,7 @@ def test_the_audit_runs_on_an_interpreter_that_the_node_has(
 
 @pytest.mark.usefixtures("here")
 def test_an_empty_path_is_not_the_current_directory() -> None:
-    """As an unset variable of the user's shell gives one."""
+    """An unset variable in the user's shell gives an empty path."""
     with pytest.raises(UserError, match="--container '': is empty"):
         resolve_image("")
     with pytest.raises(UserError, match="--python '': is empty"):

@@ -1,4 +1,4 @@
-"""What every route carries, so that a new one is told, reached and checked like the others."""
+"""Every route is documented, reachable and checked like the others."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from slurm_nb.job.spec import JobSpec
 LOGIN = Host(user="alice", name="login", port=2222)
 
 
-def test_every_route_that_can_be_asked_for_is_described() -> None:
-    """The names of the type and of the table are the same."""
+def test_every_available_route_is_described() -> None:
+    """The type and the table have the same names."""
     assert get_args(RouteName) == tuple(ROUTES)
 
 
 @pytest.mark.parametrize("name", ROUTES)
 def test_a_route_forwards_one_port_and_opens_nothing_else(name: RouteName) -> None:
-    """Whatever the route, ssh listens on the laptop's loopback alone, for this user."""
+    """On every route ssh listens only on the laptop's loopback, for this user."""
     words = ROUTES[name].ssh("127.0.0.1:1:127.0.0.1:2", LOGIN, "c1")
 
     assert words[words.index("-L") + 1] == "127.0.0.1:1:127.0.0.1:2"
@@ -32,15 +32,15 @@ def test_a_route_forwards_one_port_and_opens_nothing_else(name: RouteName) -> No
 
 @pytest.mark.parametrize("name", ROUTES)
 def test_a_route_on_the_network_says_what_it_exposes(name: RouteName) -> None:
-    """And one on the loopback has nothing to say."""
+    """A route on the loopback exposes nothing."""
     route = ROUTES[name]
 
     assert ("{end}" in route.exposes) == route.on_network
 
 
 @pytest.mark.parametrize("name", ROUTES)
-def test_a_route_refuses_what_it_excludes_with_its_reason(name: RouteName) -> None:
-    """The reason is the route's own, and what it does not exclude passes."""
+def test_a_route_says_why_it_rejects_an_option(name: RouteName) -> None:
+    """Each route has its own reason and accepts everything else."""
     for reason, options in (
         (ROUTES[name].no_socket, {"listen": "socket"}),
         (ROUTES[name].no_tls, {"tls": True}),
@@ -53,15 +53,13 @@ def test_a_route_refuses_what_it_excludes_with_its_reason(name: RouteName) -> No
 
 
 @pytest.mark.parametrize(("address", "name"), [(None, "jump"), ("10.1.2.3", "direct")])
-def test_the_route_is_told_by_where_the_server_listens(
-    address: str | None, name: RouteName
-) -> None:
-    """A job that was sbatched by hand has no saved option that would say it."""
+def test_the_servers_address_shows_the_route(address: str | None, name: RouteName) -> None:
+    """A job that the user submitted with sbatch has no saved option for it."""
     assert route_to(address) is ROUTES[name]
 
 
-def test_only_routes_with_an_open_last_leg_take_a_certificate() -> None:
-    """ssh encrypts the others to the node."""
+def test_only_routes_with_an_unencrypted_part_accept_a_certificate() -> None:
+    """ssh encrypts the other routes up to the node."""
     assert names_with_tls() == ["direct"]
 
 

@@ -1,4 +1,4 @@
-"""A job's options as words that submit the same job again."""
+"""A job's options as arguments that submit the same job again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from slurm_nb.job.spec import JobSpec
 HOME = Path("/home/alice")
 
 
-def test_what_was_asked_for_comes_back_as_options() -> None:
-    """Text, numbers, switches and lists each as submit takes them, sbatch's own words last."""
+def test_the_options_of_a_job_become_arguments_again() -> None:
+    """Text, numbers, switches and lists are written for submit, followed by sbatch's options."""
     spec = JobSpec(
         notebook_dir=HOME / "a b",
         time="2:00:00",
@@ -45,8 +45,8 @@ def test_what_was_asked_for_comes_back_as_options() -> None:
     assert tuple(word for word in words if word not in default) == asked
 
 
-def test_what_was_left_to_slurm_says_nothing() -> None:
-    """What slurm-nb itself decides is there: a config file may say otherwise by then."""
+def test_options_that_slurm_chooses_are_left_out() -> None:
+    """slurm-nb's own defaults are included, because a config file may change them later."""
     spec = JobSpec(notebook_dir=HOME)
 
     words = to_argv(spec, template=None, local=True)
@@ -67,8 +67,8 @@ def test_what_was_left_to_slurm_says_nothing() -> None:
         ((), [], []),
     ],
 )
-def test_what_is_for_sbatch_is_told_apart(
+def test_options_for_sbatch_are_separated(
     words: tuple[str, ...], options: list[str], passed_on: list[str]
 ) -> None:
-    """The first `--` parts the two."""
+    """The first `--` is the separator."""
     assert split_words(words) == (options, passed_on)

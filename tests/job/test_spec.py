@@ -1,4 +1,4 @@
-"""JobSpec refuses what sbatch can never accept, naming option and value."""
+"""JobSpec rejects what sbatch can never accept, naming option and value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT_FIELDS = [
 ]  # fmt: skip
 RECORDED_TIMES: list[tuple[str, str | None]] = [(v, m) for v, m in recorded_json("sbatch-time.txt")]
 RECORDED_SIZES: list[tuple[str, str | None]] = [(v, m) for v, m in recorded_json("sbatch-mem.txt")]
-# Taken by sbatch 22.05, but in no form that sbatch(1) names.
+# sbatch 22.05 accepts it, but sbatch(1) does not describe it.
 UNDOCUMENTED_TIMES = {"-1", "1-"}
 
 
@@ -31,7 +31,7 @@ def job(**values: Any) -> JobSpec:
 
 
 def minutes(limit: str) -> int | None:
-    """Of a time limit as squeue prints it: `1-12:30:00`, `5:00`, `UNLIMITED`."""
+    """Return the minutes of a limit as squeue prints it: `1-12:30:00`, `5:00`, `UNLIMITED`."""
     if limit == "UNLIMITED":
         return None
     days, _, clock = limit.rpartition("-")
@@ -54,22 +54,22 @@ def minutes(limit: str) -> int | None:
     ],
 )
 def test_every_form_of_a_time_limit_has_its_seconds(text: str, seconds: int) -> None:
-    """A time limit means the seconds that sbatch(1) says."""
+    """They follow sbatch(1)."""
     assert time_limit_s(text) == seconds
     assert job(time=text).time == text
 
 
 @pytest.mark.parametrize("text", ["UNLIMITED", "unlimited", "Infinite", "0", "0:00", "0-0:00:00"])
-def test_no_limit_is_none(text: str) -> None:
-    """Unlimited, infinite and zero all mean no time limit."""
+def test_three_values_mean_no_time_limit(text: str) -> None:
+    """They are unlimited, infinite and zero."""
     assert time_limit_s(text) is None
 
 
 @pytest.mark.parametrize(
     "text", [text for text, limit in RECORDED_TIMES if limit is None or limit == "INVALID"]
 )
-def test_a_time_that_sbatch_refused_is_refused(text: str) -> None:
-    """No time reaches sbatch that a real sbatch refused or turned into an invalid limit."""
+def test_a_time_that_sbatch_rejected_is_rejected(text: str) -> None:
+    """A real sbatch rejected it or turned it into an invalid limit."""
     with pytest.raises(UserError):
         job(time=text)
 
@@ -78,8 +78,8 @@ def test_a_time_that_sbatch_refused_is_refused(text: str) -> None:
     ("text", "limit"),
     [(t, m) for t, m in RECORDED_TIMES if m and m != "INVALID" and t not in UNDOCUMENTED_TIMES],
 )
-def test_a_time_means_what_slurm_made_of_it(text: str, limit: str) -> None:
-    """The seconds of a time limit, rounded up to minutes, are the limit that Slurm set."""
+def test_a_time_means_the_same_as_to_slurm(text: str, limit: str) -> None:
+    """The seconds, rounded up to minutes, are the limit that Slurm set."""
     seconds = time_limit_s(text)
 
     assert (None if seconds is None else -(-seconds // 60)) == minutes(limit)
@@ -100,14 +100,14 @@ def test_a_time_means_what_slurm_made_of_it(text: str, limit: str) -> None:
         "1-1:1:1:1",
     ],
 )
-def test_other_times_are_refused(text: str) -> None:
-    """Forms that sbatch(1) does not name are refused, also with digits that are not ASCII."""
+def test_other_times_are_rejected(text: str) -> None:
+    """sbatch(1) does not describe them; even non-ASCII digits are rejected."""
     with pytest.raises(UserError):
         job(time=text)
 
 
-def test_a_time_beyond_slurms_counter_is_refused() -> None:
-    """More minutes than Slurm's 32 bits hold are refused with the way to say unlimited."""
+def test_a_time_beyond_slurms_counter_is_rejected() -> None:
+    """Slurm's 32 bits of minutes cannot hold it; the error says how to write unlimited."""
     with pytest.raises(UserError, match="exceeds Slurm's maximum") as caught:
         job(time=f"{2**32 - 2}")
 
@@ -115,8 +115,8 @@ def test_a_time_beyond_slurms_counter_is_refused() -> None:
     assert time_limit_s(str(2**32 - 3)) == (2**32 - 3) * 60
 
 
-def test_a_refused_time_is_named_and_the_forms_shown() -> None:
-    """The error for a time names the option, the value and the forms that are right."""
+def test_the_error_about_a_time_shows_the_valid_forms() -> None:
+    """It names the option and the value."""
     with pytest.raises(UserError) as caught:
         job(time="2h")
 
@@ -126,33 +126,33 @@ def test_a_refused_time_is_named_and_the_forms_shown() -> None:
 
 
 @pytest.mark.parametrize("size", ["4G", "4g", "4GB", "4096", "500M", "1K", "2T", "0"])
-def test_a_size_that_sbatch_takes_is_taken(size: str) -> None:
-    """Memory is a number with one of sbatch's units, or with none."""
+def test_a_size_that_sbatch_accepts_is_accepted(size: str) -> None:
+    """Memory is a number, with or without one of sbatch's units."""
     assert job(mem=size).mem == size
 
 
 @pytest.mark.parametrize("size", [v for v, complaint in RECORDED_SIZES if complaint])
-def test_a_size_that_sbatch_refused_is_refused(size: str) -> None:
-    """No memory size reaches sbatch that a real sbatch called invalid."""
+def test_a_size_that_sbatch_rejected_is_rejected(size: str) -> None:
+    """A real sbatch called it invalid."""
     with pytest.raises(UserError, match="--mem"):
         job(mem=size)
 
 
 @pytest.mark.parametrize("gpus", ["1", "16", "a100:2", "nvidia_a100-sxm4.80gb:1", "a100:1,v100:2"])
 def test_gpus_are_a_number_with_or_without_a_type(gpus: str) -> None:
-    """GPUs are counted, and may be named by type."""
+    """The number may follow a type."""
     assert job(gpus=gpus).gpus == gpus
 
 
 @pytest.mark.parametrize("gpus", ["0", "-1", "a100", "a100:", ":2", "a100:0", "1.5", "1 2", "2;id"])
-def test_other_gpus_are_refused(gpus: str) -> None:
-    """GPUs that are no positive number are refused by name."""
+def test_other_values_for_gpus_are_rejected(gpus: str) -> None:
+    """The number must be positive."""
     with pytest.raises(UserError, match=re.escape(f"--gpus {gpus!r}")):
         job(gpus=gpus)
 
 
 @pytest.mark.parametrize("cpus", [0, -1])
-def test_fewer_than_one_cpu_is_refused(cpus: int) -> None:
+def test_fewer_than_one_cpu_is_rejected(cpus: int) -> None:
     """A job has at least one CPU."""
     with pytest.raises(UserError, match=f"--cpus-per-task {cpus}:"):
         job(cpus_per_task=cpus)
@@ -160,16 +160,16 @@ def test_fewer_than_one_cpu_is_refused(cpus: int) -> None:
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
 @pytest.mark.parametrize("blank", ["", " ", "\u3000"])
-def test_an_empty_value_is_refused(field: str, blank: str) -> None:
-    """An option given with nothing in it is refused by its name on the command line."""
+def test_an_empty_value_is_rejected(field: str, blank: str) -> None:
+    """The error names the command-line option."""
     with pytest.raises(UserError, match=f"^--{field.replace('_', '-')} "):
         job(**{field: blank})
 
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
 @pytest.mark.parametrize("char", ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x85", "\udcff"])
-def test_a_control_character_is_refused(field: str, char: str) -> None:
-    """A character that could start a line of its own or steer a terminal is refused everywhere."""
+def test_a_control_character_is_rejected(field: str, char: str) -> None:
+    """In any field it could begin another line or control a terminal."""
     with pytest.raises(UserError, match=f"^--{field.replace('_', '-')} ") as caught:
         job(**{field: f"1{char}"})
 
@@ -178,21 +178,21 @@ def test_a_control_character_is_refused(field: str, char: str) -> None:
 
 @pytest.mark.parametrize("field", ["notebook_dir", "python"])
 @pytest.mark.parametrize("char", ["\n", "\x1b", "\udc80"])
-def test_a_control_character_in_a_path_is_refused(field: str, char: str) -> None:
-    """Paths are refused like other text, for they stand in the job script."""
+def test_a_control_character_in_a_path_is_rejected(field: str, char: str) -> None:
+    """The job script contains paths as well."""
     with pytest.raises(UserError, match=field.replace("_", "-")):
         job(**{field: Path(f"/home/a{char}b")})
 
 
-def test_a_control_character_in_an_sbatch_option_is_refused() -> None:
-    """What follows `--` can't smuggle a line into the job script either."""
+def test_a_control_character_in_an_sbatch_option_is_rejected() -> None:
+    """Options after `--` must not add a line to the job script either."""
     with pytest.raises(UserError, match="contains a newline"):
         job(sbatch_options=("--comment=a\n#SBATCH --array=1-99",))
 
 
 @pytest.mark.parametrize("text", ["café", "naïve 名前", "a\u00a0b", "~`$(id)'\"\\%#!"])
-def test_printable_text_is_let_through(text: str) -> None:
-    """Text that can be printed is nobody's danger: quoting is the script's business."""
+def test_printable_text_is_accepted(text: str) -> None:
+    """The script quotes it."""
     refuse_control_characters("value", text)
 
     assert job(job_name=text).job_name == text
@@ -205,14 +205,14 @@ def test_printable_text_is_let_through(text: str) -> None:
         *(("python", path) for path in ("x/y", "", "~/x")),
     ],
 )
-def test_a_relative_path_is_refused(field: str, path: str) -> None:
-    """Paths are absolute, since the job starts in a directory of its own."""
+def test_a_relative_path_is_rejected(field: str, path: str) -> None:
+    """The job starts in its own directory, so paths must be absolute."""
     with pytest.raises(UserError, match="must be an absolute path"):
         job(**{field: Path(path)})
 
 
-def test_an_unknown_ui_is_refused() -> None:
-    """Only the user interfaces that slurm-nb can start are taken."""
+def test_an_unknown_ui_is_rejected() -> None:
+    """slurm-nb can start only two."""
     with pytest.raises(UserError, match="--ui 'classic': must be notebook or lab"):
         job(ui="classic")
 
@@ -256,8 +256,8 @@ def test_an_unknown_ui_is_refused() -> None:
         ("--exclusive", "-o", "x"),
     ],
 )
-def test_an_option_that_slurm_nb_stands_on_is_reserved(words: tuple[str, ...]) -> None:
-    """Output, array and the like can't be passed on, however they are spelt."""
+def test_an_option_that_slurm_nb_must_set_is_reserved(words: tuple[str, ...]) -> None:
+    """Output, array and the like cannot be passed on in any spelling."""
     with pytest.raises(UserError, match="slurm-nb cannot pass") as caught:
         job(sbatch_options=words)
 
@@ -288,24 +288,24 @@ def test_an_option_that_slurm_nb_stands_on_is_reserved(words: tuple[str, ...]) -
     ],
 )
 def test_other_options_of_sbatch_are_passed_on(words: tuple[str, ...]) -> None:
-    """Whatever slurm-nb does not stand on goes to sbatch as it is."""
+    """They reach sbatch unchanged."""
     assert job(sbatch_options=words).sbatch_options == words
 
 
 @pytest.mark.parametrize("word", ["script.sh", "", "c1"])
 def test_words_after_dashes_must_start_with_an_option(word: str) -> None:
-    """A script's name after `--` is refused: the script is slurm-nb's own."""
+    """A script's name after `--` is rejected: the script is slurm-nb's own."""
     with pytest.raises(UserError, match="is not an option"):
         job(sbatch_options=(word,))
 
 
-def test_directives_name_only_what_was_asked_for() -> None:
-    """Options that the user left out are left to Slurm."""
+def test_directives_contain_only_given_options() -> None:
+    """Slurm chooses the others."""
     assert job().directives() == ["--job-name=slurm-nb"]
 
 
-def test_directives_hold_every_option_under_slurms_own_name() -> None:
-    """Each field that was given becomes the sbatch option of the same name."""
+def test_directives_use_slurms_own_option_names() -> None:
+    """Each given field becomes the sbatch option with the same name."""
     everything = job(
         job_name="n", account="a", time="1-12", partition="p,q", qos="high", cpus_per_task=4,
         mem="4G", gpus="a100:1", gres="tmp:1G", constraint="ib&avx", nodelist="c[1-2]",
@@ -329,8 +329,8 @@ def test_directives_hold_every_option_under_slurms_own_name() -> None:
     ]
 
 
-def test_a_spec_does_not_change() -> None:
-    """What was checked once can't become something else."""
+def test_a_spec_cannot_change() -> None:
+    """Checked values stay as they were checked."""
     spec = job()
 
     with pytest.raises(FrozenInstanceError):
@@ -355,8 +355,8 @@ def test_a_spec_does_not_change() -> None:
         ({"container": "/x.sif", "env": "y"}, "--env and --container cannot be combined"),
     ],
 )
-def test_an_environment_that_can_not_be_is_refused(changes: dict[str, Any], said: str) -> None:
-    """Before a job is submitted for it; the option and the value are named."""
+def test_an_impossible_environment_is_rejected(changes: dict[str, Any], said: str) -> None:
+    """The error names option and value before a job is submitted."""
     with pytest.raises(UserError, match=re.escape(said)):
         job(**changes)
 
@@ -373,13 +373,13 @@ def test_an_environment_that_can_not_be_is_refused(changes: dict[str, Any], said
         {"python": Path("python3.12")},
     ],
 )
-def test_an_environment_is_taken_as_it_is(changes: dict[str, Any]) -> None:
-    """Paths, names and URIs reach the job unchanged."""
+def test_a_valid_environment_stays_unchanged(changes: dict[str, Any]) -> None:
+    """Paths, names and URIs reach the job as they are."""
     assert {name: getattr(job(**changes), name) for name in changes} == changes
 
 
-def test_a_heterogeneous_job_is_refused_in_plain_words() -> None:
-    """sbatch would take it for two jobs."""
+def test_a_heterogeneous_job_is_rejected_in_plain_words() -> None:
+    """sbatch would read it as two jobs."""
     with pytest.raises(UserError, match="one job, not a heterogeneous one") as caught:
         JobSpec(notebook_dir=Path("/"), sbatch_options=("-n1", ":", "-n1"))
 

@@ -1,4 +1,4 @@
-"""Templates: found where they may lie, their values quoted, their faults named by line."""
+"""Templates: they are found, their values are quoted, and their errors name the line."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A template of this name and body, in the user's folder."""
-    # pytest's own folder lies below /tmp, which is sticky, and is the user's alone.
+    """Return a function that writes a template to the user's folder."""
+    # pytest's own folder is below /tmp, which is sticky, and belongs only to the user.
     folder = tmp_path / "templates"
     folder.mkdir(mode=0o755)
 
@@ -56,8 +56,8 @@ def bash(script: str) -> str:
     return done.stdout
 
 
-def test_one_block_is_overridden_and_all_else_stays(write: Write) -> None:
-    """A template of three lines changes one place of the script, and nothing else."""
+def test_overriding_one_block_changes_nothing_else(write: Write) -> None:
+    """A template of three lines changes one place in the script."""
     plain = render(SPEC, state_dir=Path("/s"), folders=())
 
     script = filled(write(in_block("# of the site's")))
@@ -68,15 +68,17 @@ def test_one_block_is_overridden_and_all_else_stays(write: Write) -> None:
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.sh.j2"])
-def test_a_name_is_looked_up_in_the_folders(write: Write, name: str) -> None:
-    """A template is named by its file in one of the folders, or by that without its ending."""
+def test_a_name_is_found_in_the_folders(write: Write, name: str) -> None:
+    """It is the file's name, with or without its ending."""
     path = write(in_block("# here"))
 
     assert "# here" in filled(path, name=name)
 
 
-def test_the_first_folder_wins_and_can_extend_the_next(write: Write, tmp_path: Path) -> None:
-    """A user's template goes before a site's of the same name, and may stand on another of it."""
+def test_the_first_folder_has_priority_and_can_extend_the_next(
+    write: Write, tmp_path: Path
+) -> None:
+    """A user's template hides a site's template with the same name, and may extend another."""
     own = write(
         '{% extends "site" %}\n{% block before_server %}\n{{ super() }}\nown\n{% endblock %}'
     )
@@ -91,14 +93,14 @@ def test_the_first_folder_wins_and_can_extend_the_next(write: Write, tmp_path: P
 
 
 def test_the_folders_are_the_users_the_sites_and_the_examples() -> None:
-    """Beside either configuration, then those that come with slurm-nb."""
+    """The first two are next to the configuration files; the examples come with slurm-nb."""
     assert template_folders({"XDG_CONFIG_HOME": "/x", "SLURM_NB_SITE_CONFIG": "/sw/nb/c.toml"}) == (
         Path("/x/slurm-nb/templates"), Path("/sw/nb/templates"), templates_folder() / "sites"
     )  # fmt: skip
     assert template_folders({})[1] == Path("/etc/slurm-nb/templates")
 
 
-# --- values are quoted by the engine ---
+# --- the engine quotes values ---
 
 
 @pytest.mark.parametrize("value", [HOSTILE, "", "~root", "a b", "{a,b}", "$'x'", "-n", "é 名"])
@@ -111,10 +113,10 @@ def test_bash_reads_a_value_back(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["$(touch ran)", "`touch ran`", '"; touch ran; "', "'; touch ran; '", "; touch ran"]
 )
-def test_a_value_runs_nothing_where_an_author_put_it_in_quotes(
+def test_a_value_in_an_authors_quotes_runs_nothing(
     context: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Double quotes around `{{ value }}`, a here-document, a default: nothing becomes a command."""
+    """It is harmless in double quotes, in a here-document and as a default."""
     monkeypatch.chdir(tmp_path)
     text = context.replace("%s", quote(value))
 
@@ -123,7 +125,7 @@ def test_a_value_runs_nothing_where_an_author_put_it_in_quotes(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_account_is_quoted_without_its_authors_doing(write: Write) -> None:
+def test_an_account_is_quoted_without_a_filter(write: Write) -> None:
     """`{{ spec.account }}`, a concatenation and a macro's result are all quoted."""
     spec = JobSpec(notebook_dir=Path("/n"), account="$(id)")
     lines = (
@@ -138,7 +140,7 @@ def test_an_account_is_quoted_without_its_authors_doing(write: Write) -> None:
     assert "$(id)" not in script.replace("#SBATCH --account='$(id)'", "").replace("$(id -u)", "")
 
 
-# --- faults ---
+# --- errors ---
 
 
 @pytest.mark.parametrize(
@@ -162,8 +164,8 @@ def test_an_account_is_quoted_without_its_authors_doing(write: Write) -> None:
         ("{{ {1: 2} | sh }}", 3, "a mapping"),
     ],
 )
-def test_a_fault_is_told_with_file_and_line(write: Write, text: str, line: int, said: str) -> None:
-    """Whoever wrote the template is led to the very line, and sees no traceback."""
+def test_an_error_names_file_and_line(write: Write, text: str, line: int, said: str) -> None:
+    """The template's author finds the exact line and sees no traceback."""
     path = write(in_block(text))
 
     with pytest.raises(UserError) as caught:
@@ -173,8 +175,8 @@ def test_a_fault_is_told_with_file_and_line(write: Write, text: str, line: int, 
     assert said in str(caught.value)
 
 
-def test_a_misspelt_block_is_a_fault(write: Write) -> None:
-    """jinja2 would leave it out without a word; also where another template stands between."""
+def test_a_misspelt_block_is_an_error(write: Write) -> None:
+    """jinja2 would silently drop it, even with another template in between."""
     path = write(EXTENDS + "\n{% block enviroment %}{% endblock %}")
     above = write('{% extends "mine" %}{% block before_server %}x{% endblock %}', "above.sh.j2")
 
@@ -186,7 +188,7 @@ def test_a_misspelt_block_is_a_fault(write: Write) -> None:
 
 
 def test_text_outside_of_blocks_is_ignored(write: Write) -> None:
-    """As jinja2 has it for every template that extends another: notes can stand there."""
+    """jinja2 ignores it in every template that extends another, so notes can go there."""
     path = write(
         f"{EXTENDS}A note.\n{{% block before_server %}}true{{% endblock %}}\n{{{{ 1 / 0 }}}}"
     )
@@ -195,8 +197,8 @@ def test_text_outside_of_blocks_is_ignored(write: Write) -> None:
     assert "A note." not in filled(path)
 
 
-def test_blocks_of_a_template_between_can_be_overridden(write: Write) -> None:
-    """A block within a block is new, and the next template's to fill; as are macros outside."""
+def test_blocks_of_an_intermediate_template_can_be_overridden(write: Write) -> None:
+    """It may define a block within a block for the next template; macros are allowed outside."""
     write(in_block("{% block modules %}one{% endblock %}", "environment"), "site.sh.j2")
     path = write(
         '{% extends "site" %}\n{# of mine #}\n{% macro two() %}two{% endmacro %}'
@@ -206,8 +208,8 @@ def test_blocks_of_a_template_between_can_be_overridden(write: Write) -> None:
     assert "\none and two\n" in filled(path)
 
 
-def test_templates_that_extend_each_other_are_refused(write: Write) -> None:
-    """In one line with the name that was asked for, for the circle has no one line."""
+def test_templates_that_extend_each_other_are_rejected(write: Write) -> None:
+    """The one-line error has the requested name, because a circle has no single line."""
     path = write('{% extends "other" %}')
     write('\n{% extends "mine" %}', "other.sh.j2")
 
@@ -218,8 +220,8 @@ def test_templates_that_extend_each_other_are_refused(write: Write) -> None:
 
 
 @pytest.mark.parametrize("parent", ["base", "'jupyter' if spec.ui == 'lab' else 'site'"])
-def test_blocks_that_only_filling_in_would_tell_are_not_checked(write: Write, parent: str) -> None:
-    """What a template extends may be computed."""
+def test_blocks_below_a_computed_parent_are_not_checked(write: Write, parent: str) -> None:
+    """Only rendering shows which template it extends."""
     write(in_block("{% block modules %}one{% endblock %}", "environment"), "site.sh.j2")
     write("{% set base = 'site' %}{% extends " + parent + " %}", "between.sh.j2")
     path = write("{% extends 'between' %}{% block modules %}two{% endblock %}")
@@ -227,8 +229,8 @@ def test_blocks_that_only_filling_in_would_tell_are_not_checked(write: Write, pa
     assert "\ntwo\n" in filled(path)
 
 
-def test_a_template_that_includes_itself_is_refused(write: Write) -> None:
-    """In one line with its name, for the circle has no one line."""
+def test_a_template_that_includes_itself_is_rejected(write: Write) -> None:
+    """The one-line error has its name, because a circle has no single line."""
     path = write(in_block('{% include "mine" %}'))
 
     with pytest.raises(UserError, match="includes, extends or calls itself") as caught:
@@ -239,15 +241,15 @@ def test_a_template_that_includes_itself_is_refused(write: Write) -> None:
 
 @pytest.mark.parametrize("block", ["directives", "environment", "before_server", "server"])
 def test_a_block_on_one_line_stays_a_line(write: Write, block: str) -> None:
-    """What follows the block in the script is not glued to it."""
+    """The script's next line is not joined to it."""
     path = write(f"{EXTENDS}{{% block {block} %}}echo here{{% endblock %}}")
 
     assert "echo here" in filled(path).splitlines()
 
 
 @pytest.mark.parametrize("name", ["jupyter", "jupyter.sh.j2"])
-def test_the_base_can_be_asked_for_by_name(write: Write, name: str) -> None:
-    """Where a site has made another template the default; a file of that name is not taken."""
+def test_the_base_template_can_be_chosen_by_name(write: Write, name: str) -> None:
+    """A site may have another default; a file with the base's name never replaces it."""
     plain = render(SPEC, state_dir=Path("/s"), folders=())
     path = write("mine", "jupyter.sh.j2")
     extending = write(f'{{% extends "{name}" %}}')
@@ -256,8 +258,8 @@ def test_the_base_can_be_asked_for_by_name(write: Write, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "./none", "/none.sh.j2", "~nobody-here/x"])
-def test_an_unknown_template_is_refused(name: str) -> None:
-    """The error names it, and a bare name's hint the folders that were looked through."""
+def test_an_unknown_template_is_rejected(name: str) -> None:
+    """The error names it, and for a bare name the hint lists the searched folders."""
     with pytest.raises(UserError, match="--template") as caught:
         render(SPEC, state_dir=Path("/s"), template=name, folders=(Path("/some/folder"),))
 
@@ -265,8 +267,8 @@ def test_an_unknown_template_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o622, 0o646])
-def test_a_template_that_others_can_write_is_refused(write: Write, mode: int) -> None:
-    """It is run as the user, so nobody else may have a say in it."""
+def test_a_template_that_others_can_change_is_rejected(write: Write, mode: int) -> None:
+    """It runs as the user, so nobody else may control it."""
     path = write(in_block("x"))
     path.chmod(mode)
 
@@ -276,8 +278,8 @@ def test_a_template_that_others_can_write_is_refused(write: Write, mode: int) ->
     assert f"chmod go-w {path}" in caught.value.hint
 
 
-def test_a_template_in_a_folder_that_others_can_write_is_refused(write: Write) -> None:
-    """Whoever may write to the folder could put another file in its place."""
+def test_a_template_in_a_folder_that_others_can_change_is_rejected(write: Write) -> None:
+    """They could put another file in its place."""
     path = write(in_block("x"))
     path.parent.chmod(0o777)
 
@@ -285,10 +287,10 @@ def test_a_template_in_a_folder_that_others_can_write_is_refused(write: Write) -
         filled(path)
 
 
-def test_a_link_to_a_template_that_others_can_replace_is_refused(
+def test_a_link_to_a_template_that_others_can_replace_is_rejected(
     write: Write, tmp_path: Path
 ) -> None:
-    """Where it leads counts as much as where it lies."""
+    """Both the link and its target are checked."""
     public = tmp_path / "public"
     public.mkdir()
     write(in_block("x")).rename(public / "real.sh.j2")
@@ -300,8 +302,8 @@ def test_a_link_to_a_template_that_others_can_replace_is_refused(
         filled(link)
 
 
-def test_a_template_that_is_not_text_is_refused(write: Write) -> None:
-    """Bytes that are no UTF-8 end in one line, too."""
+def test_a_template_that_is_not_text_is_rejected(write: Write) -> None:
+    """Bytes that are not UTF-8 give a one-line error too."""
     path = write("")
     path.write_bytes(b"\xff\xfe")
 

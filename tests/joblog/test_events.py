@@ -1,4 +1,4 @@
-"""A job's own account of itself is read from its output, and nothing else is taken for it."""
+"""slurm-nb reads only the job's own lines from its output."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ def ready_line(**changes: Any) -> str:
     return "slurm-nb ready: " + json.dumps({**WHO, **WHERE, **changes})
 
 
-def test_no_lines_say_nothing() -> None:
-    """A job that has written nothing has not started."""
+def test_an_empty_output_says_nothing() -> None:
+    """The job has not started."""
     assert progress() == Progress(started=False, ready=None, exit_code=None)
 
 
-def test_started() -> None:
-    """The job script says that it runs."""
+def test_the_started_line_means_that_the_job_runs() -> None:
+    """The job script writes it."""
     assert progress(STARTED) == Progress(started=True)
 
 
-def test_ready_says_where_jupyter_listens() -> None:
-    """Node, port and path are those of the ready line."""
+def test_the_ready_line_says_where_jupyter_listens() -> None:
+    """It has node, port and path."""
     assert progress(STARTED, READY).ready == Ready("c1", 40123, "/tree")
 
 
-def test_ended_has_the_exit_code_and_nothing_to_connect_to() -> None:
-    """After the end there is no server any more."""
+def test_the_ended_line_has_the_exit_code_and_removes_the_address() -> None:
+    """After the end there is no server."""
     assert progress(STARTED, READY, ENDED) == Progress(started=True, exit_code=3)
 
 
-def test_lines_among_jupyters_own_are_found() -> None:
-    """Whatever else Jupyter logs is passed over."""
+def test_lines_between_jupyters_own_are_found() -> None:
+    """Jupyter's other output is ignored."""
     chatter = ["[I 2026-11-23 ServerApp] slurm-nb ready: no", "", "  " + READY, "{}"]
 
     assert progress(*chatter, STARTED, *chatter, READY, *chatter).ready == Ready(
@@ -63,19 +63,19 @@ def test_lines_among_jupyters_own_are_found() -> None:
     )
 
 
-def test_a_carriage_return_at_the_end_is_forgiven() -> None:
+def test_a_carriage_return_at_the_end_does_no_harm() -> None:
     """A terminal's line ends do not hide the line."""
     assert progress(READY + "\r").ready == Ready("c1", 40123, "/tree")
 
 
 def test_a_requeued_run_starts_over() -> None:
-    """What the first run said of its port is void once the second has started."""
+    """The first run's port is void once the second run has started."""
     assert progress(STARTED, READY, ENDED, STARTED) == Progress(started=True)
     assert progress(STARTED, READY, STARTED) == Progress(started=True)
 
 
-def test_the_first_ready_line_of_a_run_counts() -> None:
-    """What a program in the job prints later leads nobody elsewhere; a new run is a new start."""
+def test_the_first_ready_line_of_a_run_is_used() -> None:
+    """Later output of a program in the job cannot redirect the user; a new run starts over."""
     assert progress(STARTED, READY, STARTED, ready_line(node="c2", port=5)).ready == Ready(
         "c2", 5, "/tree"
     )
@@ -85,7 +85,7 @@ def test_the_first_ready_line_of_a_run_counts() -> None:
     assert progress(ready_line(port=0), READY).ready == Ready("c1", 40123, "/tree")
 
 
-def test_reading_goes_on_from_what_was_known() -> None:
+def test_reading_continues_from_the_known_progress() -> None:
     """Lines read in two calls mean the same as in one."""
     first = progress(STARTED)
 
@@ -111,7 +111,7 @@ def test_reading_goes_on_from_what_was_known() -> None:
     ],
 )
 def test_a_line_of_another_job_is_ignored(changes: dict[str, Any]) -> None:
-    """A job's notebook may run another session's script; its lines are not this job's."""
+    """A notebook may run another session's script, and its lines are not this job's."""
     assert progress(ready_line(**changes)) == Progress()
 
 
@@ -136,12 +136,12 @@ def test_a_line_of_another_job_is_ignored(changes: dict[str, Any]) -> None:
     ],
 )
 def test_a_malformed_line_is_ignored(line: str) -> None:
-    """What is no complete line of slurm-nb's changes nothing and breaks nothing."""
+    """Anything but a complete line of the job changes nothing."""
     assert progress(line) == Progress()
 
 
-def test_every_cut_off_ready_line_is_ignored() -> None:
-    """A line that was written by half says nothing yet, wherever it breaks off."""
+def test_every_truncated_ready_line_is_ignored() -> None:
+    """A half-written line says nothing yet, wherever it ends."""
     cut_off = [READY[:length] for length in range(len(READY))]
 
     assert progress(*cut_off) == Progress()
@@ -190,23 +190,23 @@ def test_every_cut_off_ready_line_is_ignored() -> None:
         {"path": 5},
     ],
 )
-def test_a_ready_line_that_could_not_be_true_is_not_believed(changes: dict[str, Any]) -> None:
-    """Ports out of range, names that steer a shell and paths with more than a path are ignored."""
+def test_an_impossible_ready_line_is_ignored(changes: dict[str, Any]) -> None:
+    """Its port is out of range, or its node or path has unexpected characters."""
     assert progress(STARTED, ready_line(**changes)).ready is None
 
 
-def test_an_untrue_ready_line_does_not_undo_a_true_one() -> None:
-    """A later line that can't be true leaves the earlier answer standing."""
+def test_an_impossible_ready_line_does_not_undo_a_real_one() -> None:
+    """The earlier address stays."""
     assert progress(READY, ready_line(port=0)).ready == Ready("c1", 40123, "/tree")
 
 
-def test_an_untrue_ready_line_does_not_undo_the_end() -> None:
-    """A line that is passed over brings no job back to life."""
+def test_an_impossible_ready_line_does_not_undo_the_end() -> None:
+    """It does not bring the job back to life."""
     assert progress(STARTED, ENDED, ready_line(port=0)) == progress(STARTED, ENDED)
 
 
 def test_a_long_hostile_path_does_not_take_for_ever() -> None:
-    """A path that almost matches is refused at once, not after trying every way to split it."""
+    """A path that almost matches is rejected at once, not after every way to split it."""
     code = (
         "import sys; from slurm_nb.joblog.events import read_progress;"
         f" print(read_progress([sys.argv[1]], who={WHO}).ready)"
@@ -224,13 +224,13 @@ def test_a_long_hostile_path_does_not_take_for_ever() -> None:
 
 
 @pytest.mark.parametrize("path", ["/tree", "/lab", "/user/alice/tree", "/a%20b/lab", "/~alice/x.y"])
-def test_paths_of_a_base_url_are_taken(path: str) -> None:
-    """A server below another path is reached there."""
+def test_the_path_of_a_base_url_is_accepted(path: str) -> None:
+    """The server may be below another path."""
     assert progress(ready_line(path=path)).ready == Ready("c1", 40123, path)
 
 
 @pytest.mark.parametrize("exit_code", ["0", None, [], True, 1.5])
-def test_an_end_without_a_number_is_not_an_end(exit_code: Any) -> None:
+def test_an_end_without_a_number_is_ignored(exit_code: Any) -> None:
     """Only a whole number is an exit code."""
     line = ENDED.replace("3}", json.dumps(exit_code) + "}")
 
@@ -238,16 +238,16 @@ def test_an_end_without_a_number_is_not_an_end(exit_code: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["c1", "node-17.cluster.hpc.edu", "gpu_03", "10.1.2.3", "C1", "1"])
-def test_names_that_hosts_have(name: str) -> None:
-    """Host names, also with underscores, and IPv4 addresses are nodes."""
+def test_valid_host_names_are_nodes(name: str) -> None:
+    """They may contain underscores, or be IPv4 addresses."""
     assert is_node(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "-c1", ".c1", "c1-", "c1.", "c 1", "c1\n", "fe80::1", "a" * 255]
 )
-def test_names_that_hosts_do_not_have(name: str) -> None:
-    """A leading dash or dot, a blank or a colon makes no node."""
+def test_invalid_host_names_are_not_nodes(name: str) -> None:
+    """A leading dash or dot, a blank or a colon is invalid."""
     assert not is_node(name)
 
 
@@ -257,14 +257,14 @@ SOCKET = "/tmp/slurm-nb.AbCd1234/jupyter.sock"
 FINGERPRINT = ":".join(["AB"] * 31 + ["09"])
 
 
-def test_a_socket_is_taken_in_a_ports_place() -> None:
-    """In private mode the ready line has a path and no port."""
+def test_the_ready_line_can_have_a_socket_instead_of_a_port() -> None:
+    """In private mode it has a path and no port."""
     line = ready_line(port=None, socket=SOCKET)
 
     assert progress(line).ready == Ready("c1", None, "/tree", socket=SOCKET)
 
 
-def test_an_address_and_a_fingerprint_are_taken() -> None:
+def test_the_ready_line_can_have_an_address_and_a_fingerprint() -> None:
     """The direct route has an IPv4 address, and with TLS a fingerprint."""
     line = ready_line(address="10.1.2.3", fingerprint=FINGERPRINT)
 
@@ -303,19 +303,19 @@ def test_an_address_and_a_fingerprint_are_taken() -> None:
         ["/tmp/x"],
     ],
 )
-def test_a_socket_that_could_steer_a_shell_or_ssh_is_not_believed(path: Any) -> None:
-    """A relative path, a blank, a colon or a shell's character makes the line void."""
+def test_a_socket_that_could_control_a_shell_or_ssh_is_rejected(path: Any) -> None:
+    """A relative path, a blank, a colon or a special character makes the line void."""
     assert progress(STARTED, ready_line(port=None, socket=path)).ready is None
 
 
-def test_a_port_and_a_socket_exclude_each_other() -> None:
-    """A line with both, or with neither, does not say where Jupyter listens."""
+def test_a_ready_line_has_either_a_port_or_a_socket() -> None:
+    """With both or neither, it does not say where Jupyter listens."""
     assert progress(ready_line(socket=SOCKET)).ready is None
     assert progress(ready_line(port=None)).ready is None
 
 
-def test_a_socket_has_no_address() -> None:
-    """Over the network only a port is reached."""
+def test_a_ready_line_with_a_socket_has_no_address() -> None:
+    """The network can reach only a port."""
     assert progress(ready_line(port=None, socket=SOCKET, address="10.1.2.3")).ready is None
 
 
@@ -344,16 +344,16 @@ def test_a_socket_has_no_address() -> None:
         167838211,
         True,
         ["10.1.2.3"],
-        # The login node itself, and everybody: no server listens there for its user.
-        "0.0.0.0",  # noqa: S104  to be refused
+        # The login node itself and multicast addresses: no server listens there for its user.
+        "0.0.0.0",  # noqa: S104  must be rejected
         "255.255.255.255",
         "224.0.0.1",
         "239.255.255.250",
         "240.0.0.1",
     ],
 )
-def test_an_address_that_is_no_hosts_is_not_believed(address: Any) -> None:
-    """Only a plain IPv4 address of one host goes into the command."""
+def test_an_address_that_is_not_a_hosts_address_is_rejected(address: Any) -> None:
+    """Only a plain IPv4 address of one host goes into the ssh command."""
     assert progress(STARTED, ready_line(address=address)).ready is None
 
 
@@ -362,8 +362,8 @@ def test_an_address_that_is_no_hosts_is_not_believed(address: Any) -> None:
     ["", "AB", FINGERPRINT.lower(), FINGERPRINT[:-3], FINGERPRINT + ":00", FINGERPRINT + "\n",
      FINGERPRINT.replace(":", ""), FINGERPRINT.replace("09", "\x1b["), 5, True, [FINGERPRINT]],
 )  # fmt: skip
-def test_a_fingerprint_that_is_none_is_not_believed(fingerprint: Any) -> None:
-    """A fingerprint is 32 pairs of hexadecimal digits, and nothing else reaches the screen."""
+def test_a_malformed_fingerprint_is_rejected(fingerprint: Any) -> None:
+    """Only 32 pairs of hexadecimal digits reach the screen."""
     assert progress(STARTED, ready_line(fingerprint=fingerprint)).ready is None
 
 
@@ -372,7 +372,7 @@ def notice(text: Any) -> str:
 
 
 def test_notices_are_kept_in_order() -> None:
-    """What the job has to tell the user is there beside where it listens."""
+    """Progress has them in addition to the address."""
     so_far = progress(STARTED, notice("first"), notice("second"), READY)
 
     assert so_far.notices == ("first", "second")
@@ -381,32 +381,32 @@ def test_notices_are_kept_in_order() -> None:
 
 
 @pytest.mark.parametrize("text", [None, 5, True, ["x"], {"x": 1}])
-def test_a_notice_without_text_is_none(text: Any) -> None:
-    """Only text is told."""
+def test_a_notice_without_text_is_ignored(text: Any) -> None:
+    """Only strings are text."""
     assert progress(STARTED, notice(text)).notices == ()
 
 
-def test_a_requeued_run_has_notices_of_its_own() -> None:
-    """What was told of the first run is told anew by the second, or void."""
+def test_a_requeued_run_has_its_own_notices() -> None:
+    """The second run repeats those that still apply."""
     assert progress(STARTED, notice("old"), STARTED).notices == ()
 
 
-def test_a_flood_of_notices_is_held_back() -> None:
-    """However many lines a job writes, the last twenty are shown."""
+def test_a_flood_of_notices_keeps_only_the_last_twenty() -> None:
+    """A job may write any number of lines."""
     texts = [str(number) for number in range(1000)]
 
     assert progress(*map(notice, texts)).notices == tuple(texts[-20:])
 
 
-# --- why Jupyter can't be started ---
+# --- why Jupyter cannot start ---
 
 
 def failed_line(**changes: Any) -> str:
     return "slurm-nb failed: " + json.dumps({**WHO, "text": "no x on c1", "cure": "y", **changes})
 
 
-def test_a_failure_has_its_sentence_and_its_cure() -> None:
-    """The first one counts, and is still known when the job has ended."""
+def test_a_failure_has_a_sentence_and_a_cure() -> None:
+    """The first failure stays, even after the job has ended."""
     lines = (STARTED, failed_line(), failed_line(text="later"), ENDED)
 
     assert progress(*lines) == Progress(
@@ -414,8 +414,8 @@ def test_a_failure_has_its_sentence_and_its_cure() -> None:
     )
 
 
-def test_a_failure_of_an_earlier_run_is_forgotten() -> None:
-    """A requeued job may find on its new node what it lacked."""
+def test_a_failure_of_an_earlier_run_is_dropped() -> None:
+    """A requeued job may find everything on its new node."""
     assert progress(STARTED, failed_line(), ENDED, STARTED).failure is None
 
 
@@ -423,20 +423,20 @@ def test_a_failure_of_an_earlier_run_is_forgotten() -> None:
     "changes", [{"text": 1}, {"cure": None}, {"text": ["x"]}, {"nonce": "0" * 32}, {"job_id": "8"}]
 )
 def test_a_malformed_failure_is_ignored(changes: dict[str, Any]) -> None:
-    """So is one without the nonce, or of another job."""
+    """A failure without the nonce or from another job is ignored too."""
     assert progress(STARTED, failed_line(**changes)).failure is None
 
 
-def test_a_failure_stays_on_a_line_and_short() -> None:
-    """Line ends in it could pass for lines of slurm-nb's own."""
+def test_a_failure_is_one_short_line() -> None:
+    """Newlines in it could forge lines of slurm-nb's output."""
     told = progress(failed_line(text="a\nb\r\n  c", cure="x" * 9999)).failure
 
     assert told
     assert (told.text, len(told.cure)) == ("a b c", 1000)
 
 
-def test_a_failure_after_ready_is_none() -> None:
-    """What runs was started."""
+def test_a_failure_after_ready_is_ignored() -> None:
+    """A running server has started."""
     assert progress(STARTED, READY, failed_line()).failure is None
 
 
@@ -452,7 +452,7 @@ def stopping(text: Any, kind: Any = "idle") -> str:
 
 
 def test_warnings_are_kept_in_order() -> None:
-    """What a session said while it ran is there beside where it listens, also when it has ended."""
+    """Progress has them in addition to the address, even after the session has ended."""
     lines = (STARTED, READY, warning("80 % of 4 GiB"), warning("15 minutes", "time"))
     expected = (SessionWarning("memory", "80 % of 4 GiB"), SessionWarning("time", "15 minutes"))
 
@@ -462,15 +462,15 @@ def test_warnings_are_kept_in_order() -> None:
     assert progress(warning("more"), so_far=progress(*lines)).warnings[2].text == "more"
 
 
-def test_a_flood_of_warnings_is_held_back() -> None:
-    """However many lines a job writes, the last twenty are kept."""
+def test_a_flood_of_warnings_keeps_only_the_last_twenty() -> None:
+    """A session may write any number of lines."""
     told = progress(*(warning(str(number)) for number in range(1000))).warnings
 
     assert [each.text for each in told] == [str(number) for number in range(980, 1000)]
 
 
-def test_why_it_stopped_stays_known() -> None:
-    """The first reason counts, and is still known when the job has ended."""
+def test_the_reason_for_stopping_stays_known() -> None:
+    """The first reason stays, even after the job has ended."""
     lines = (STARTED, READY, stopping("nobody was there"), stopping("time is up", "time"), ENDED)
 
     assert progress(*lines) == Progress(
@@ -478,34 +478,34 @@ def test_why_it_stopped_stays_known() -> None:
     )
 
 
-def test_a_requeued_run_has_said_nothing_yet() -> None:
-    """Warnings and the end of the first run are not those of the second."""
+def test_a_requeued_run_begins_without_warnings() -> None:
+    """The first run's warnings and end are dropped."""
     assert progress(STARTED, warning("old"), stopping("old"), ENDED, STARTED) == Progress(
         started=True
     )
 
 
 @pytest.mark.parametrize("kind", ["", "disk", "TIME", None, 5, ["time"], {"time": 1}, "time\n"])
-def test_an_unknown_kind_is_passed_over(kind: Any) -> None:
-    """A later kit may say more than this program knows of."""
+def test_an_unknown_kind_is_ignored(kind: Any) -> None:
+    """A later kit may use kinds that this program does not know."""
     assert progress(STARTED, warning("x", kind), stopping("x", kind)) == Progress(started=True)
 
 
 @pytest.mark.parametrize("text", [None, 5, True, ["x"], {"x": 1}, "", " \n\t", "\x1b\x00"])
-def test_a_warning_without_text_is_none(text: Any) -> None:
-    """So is an end without a reason."""
+def test_a_warning_without_text_is_ignored(text: Any) -> None:
+    """An end without a reason is ignored too."""
     assert progress(STARTED, warning(text), stopping(text)) == Progress(started=True)
 
 
-def test_the_kinds_of_one_are_not_those_of_the_other() -> None:
-    """A session does not stop itself for its memory, and warns of no idleness."""
+def test_warnings_and_endings_have_different_kinds() -> None:
+    """A session does not stop because of its memory, and does not warn that it is idle."""
     assert progress(STARTED, warning("x", "idle"), stopping("x", "memory")) == Progress(
         started=True
     )
 
 
-def test_texts_of_a_session_stay_on_a_line_and_short() -> None:
-    """Control characters could steer a terminal, and line ends pass for lines of slurm-nb's own."""
+def test_a_sessions_texts_are_short_single_lines() -> None:
+    """Control characters could control a terminal, and newlines could forge other lines."""
     text = "a\nb\r\n  c\x1b[2J\x9b1m\u2028d\u202e e" + "x" * 9999
 
     told = progress(warning(text), stopping(text))

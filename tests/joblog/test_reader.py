@@ -1,4 +1,4 @@
-"""A job's output is followed as it grows, whatever it holds."""
+"""A job's output is read as it grows, with any content."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def append(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def test_a_log_that_is_missing_has_not_appeared_yet(log: JobLog, path: Path) -> None:
-    """NFS may show a log late: until then nothing is known, and then everything is."""
+def test_a_missing_log_may_still_appear(log: JobLog, path: Path) -> None:
+    """NFS may show a log late; nothing is lost by then."""
     assert log.read() == Progress()
     assert log.tail() == []
 
@@ -43,15 +43,15 @@ def test_a_log_that_is_missing_has_not_appeared_yet(log: JobLog, path: Path) -> 
     assert log.read().ready == WHERE
 
 
-def test_a_log_whose_folder_is_missing_has_not_appeared_yet(tmp_path: Path) -> None:
-    """Neither is a missing folder an error."""
+def test_a_log_in_a_missing_folder_may_still_appear(tmp_path: Path) -> None:
+    """A missing folder is not an error."""
     log = JobLog(tmp_path / "no" / "log", cluster="hpc", job_id="7", nonce=lambda: NONCE)
 
     assert log.read() == Progress()
 
 
-def test_a_nonce_that_comes_late_is_waited_for(path: Path) -> None:
-    """Until the job's nonce can be read none of its lines is believed, and then all are."""
+def test_reading_waits_for_a_late_nonce(path: Path) -> None:
+    """Until the nonce can be read, no line is trusted; afterwards all are."""
     nonces: list[str | None] = [None, None, NONCE]
     log = JobLog(path, cluster="hpc", job_id="7", nonce=lambda: nonces.pop(0))
     append(path, STARTED)
@@ -62,8 +62,8 @@ def test_a_nonce_that_comes_late_is_waited_for(path: Path) -> None:
     assert log.read() == Progress(started=True, ready=WHERE)
 
 
-def test_a_line_that_does_not_know_the_nonce_is_not_the_jobs(log: JobLog, path: Path) -> None:
-    """What a notebook prints into the job's output can't send the user elsewhere."""
+def test_a_line_without_the_nonce_is_not_the_jobs(log: JobLog, path: Path) -> None:
+    """A notebook's output cannot redirect the user."""
     forged = READY.replace(b"c1", b"evil")
     append(path, STARTED + READY)
     append(path, forged.replace(NONCE.encode(), b"00" * 16))
@@ -72,15 +72,15 @@ def test_a_line_that_does_not_know_the_nonce_is_not_the_jobs(log: JobLog, path: 
     assert log.read().ready == WHERE
 
 
-def test_a_log_that_cannot_be_read_says_nothing(log: JobLog, path: Path) -> None:
-    """A directory in the log's place breaks nothing."""
+def test_an_unreadable_log_says_nothing(log: JobLog, path: Path) -> None:
+    """A directory in place of the log does no harm."""
     path.mkdir()
 
     assert log.read() == Progress()
 
 
 def test_a_log_is_read_as_it_grows(log: JobLog, path: Path) -> None:
-    """Each call takes in what came since the last one."""
+    """Each call reads everything since the last one."""
     append(path, b"chatter\n" + STARTED)
     assert log.read() == Progress(started=True)
     assert log.read() == Progress(started=True)
@@ -92,8 +92,8 @@ def test_a_log_is_read_as_it_grows(log: JobLog, path: Path) -> None:
     assert log.read() == Progress(started=True, exit_code=1)
 
 
-def test_a_line_may_come_byte_by_byte(log: JobLog, path: Path) -> None:
-    """A ready line counts when it is complete, and not before."""
+def test_a_line_may_arrive_byte_by_byte(log: JobLog, path: Path) -> None:
+    """The ready line is read once it is complete."""
     for byte in READY[:-1]:
         append(path, bytes([byte]))
         assert log.read().ready is None
@@ -103,8 +103,8 @@ def test_a_line_may_come_byte_by_byte(log: JobLog, path: Path) -> None:
     assert log.read().ready == WHERE
 
 
-def test_what_was_read_is_not_read_again(log: JobLog, path: Path) -> None:
-    """What stood in the log before the last call has no say any more."""
+def test_no_part_is_read_twice(log: JobLog, path: Path) -> None:
+    """Changes before the last position have no effect."""
     append(path, STARTED + READY)
     log.read()
     path.write_bytes(b"#" * len(STARTED + READY) + ENDED)
@@ -113,7 +113,7 @@ def test_what_was_read_is_not_read_again(log: JobLog, path: Path) -> None:
 
 
 def test_a_truncated_log_is_read_from_its_beginning(log: JobLog, path: Path) -> None:
-    """A run that began the file anew is followed, and the old run's lines are forgotten."""
+    """The reader follows a run that restarted the file and drops the old run's lines."""
     append(path, b"old words\n" * 50 + STARTED + READY + b"half a li")
     log.read()
 
@@ -123,8 +123,8 @@ def test_a_truncated_log_is_read_from_its_beginning(log: JobLog, path: Path) -> 
     assert log.tail() == ["new words"]
 
 
-def test_a_truncated_log_that_is_empty_knows_nothing(log: JobLog, path: Path) -> None:
-    """Between two runs the old run's port is not held for the new one's."""
+def test_an_empty_truncated_log_says_nothing(log: JobLog, path: Path) -> None:
+    """Between two runs the old run's port is not valid."""
     append(path, STARTED + READY)
     log.read()
 
@@ -135,14 +135,14 @@ def test_a_truncated_log_that_is_empty_knows_nothing(log: JobLog, path: Path) ->
 
 @pytest.mark.parametrize("length", [4095, 4096, 4097, (1 << 20) - 1, 1 << 20, 3_000_000])
 def test_a_long_line_hides_nothing(log: JobLog, path: Path, length: int) -> None:
-    """Whatever the length of a line, the line after it is found."""
+    """The line after it is found at any length."""
     append(path, b"x" * length + b"\n" + READY)
 
     assert log.read().ready == WHERE
 
 
 def test_a_line_that_never_ends_costs_no_memory(log: JobLog, path: Path) -> None:
-    """Megabytes without a newline are read past, in pieces, and only a beginning is kept."""
+    """Megabytes without a newline are read in pieces, and only a beginning is kept."""
     with path.open("ab") as file:
         for _ in range(32):
             file.write(b"y" * (1 << 20))
@@ -159,8 +159,8 @@ def test_a_line_that_never_ends_costs_no_memory(log: JobLog, path: Path) -> None
 
 
 @pytest.mark.parametrize("length", [4096, (1 << 16) - 1, 1 << 16, 1 << 17])
-def test_a_ready_line_inside_a_long_line_is_not_one(log: JobLog, path: Path, length: int) -> None:
-    """What a notebook prints without a newline before it is not at the beginning of a line."""
+def test_a_ready_line_inside_a_long_line_is_ignored(log: JobLog, path: Path, length: int) -> None:
+    """A notebook's output without a newline does not make it a new line."""
     append(path, b"z" * length)
     log.read()
     append(path, READY)
@@ -168,16 +168,16 @@ def test_a_ready_line_inside_a_long_line_is_not_one(log: JobLog, path: Path, len
     assert log.read().ready is None
 
 
-def test_bytes_that_are_not_utf_8_are_passed_over(log: JobLog, path: Path) -> None:
-    """Output in another encoding breaks nothing, and is shown as far as it can be."""
+def test_bytes_that_are_not_utf_8_do_no_harm(log: JobLog, path: Path) -> None:
+    """Text in another encoding is shown as far as possible."""
     append(path, b"caf\xe9 \xff\xfe\x80\n" + READY)
 
     assert log.read().ready == WHERE
     assert log.tail() == ["caf\ufffd \ufffd\ufffd\ufffd"]
 
 
-def test_a_character_cut_in_two_is_put_together(log: JobLog, path: Path) -> None:
-    """A log read in the middle of a character shows that character in the end."""
+def test_a_character_split_over_two_reads_is_joined(log: JobLog, path: Path) -> None:
+    """The tail shows it whole."""
     append(path, "caf\u00e9".encode()[:-1])
     log.read()
     append(path, "caf\u00e9\n".encode()[-2:])
@@ -186,8 +186,8 @@ def test_a_character_cut_in_two_is_put_together(log: JobLog, path: Path) -> None
     assert log.tail() == ["café"]
 
 
-def test_the_tail_is_what_others_wrote_last(log: JobLog, path: Path) -> None:
-    """The last lines, without slurm-nb's own and empty ones, with the one still being written."""
+def test_the_tail_is_the_last_output_of_others(log: JobLog, path: Path) -> None:
+    """It omits slurm-nb's own and empty lines, and has the unfinished last line."""
     lines = b"".join(b"line %d\n" % number for number in range(100))
     append(path, STARTED + lines + b"\n  \n" + ENDED + b"half a line")
     log.read()
@@ -198,16 +198,16 @@ def test_the_tail_is_what_others_wrote_last(log: JobLog, path: Path) -> None:
     assert 5 <= len(tail) <= 30
 
 
-def test_slurm_nbs_own_lines_do_not_push_others_out_of_the_tail(log: JobLog, path: Path) -> None:
-    """However much the job says of itself, the reason that it failed is still shown."""
+def test_slurm_nbs_own_lines_do_not_fill_the_tail(log: JobLog, path: Path) -> None:
+    """The reason for a failure stays visible after any number of them."""
     append(path, STARTED + b"the reason\n" + (b"\n" + READY + b"\n" + ENDED) * 20)
     log.read()
 
     assert log.tail() == ["the reason"]
 
 
-def test_the_tail_is_of_the_current_run(log: JobLog, path: Path) -> None:
-    """What ended a run that was requeued is not taken for what ended the next one."""
+def test_the_tail_belongs_to_the_current_run(log: JobLog, path: Path) -> None:
+    """The end of a requeued run is not the end of the next one."""
     append(path, STARTED + b"slurmstepd: error: *** JOB 7 ON c1 CANCELLED ...\n")
     log.read()
 
@@ -217,8 +217,8 @@ def test_the_tail_is_of_the_current_run(log: JobLog, path: Path) -> None:
     assert log.tail() == ["[I ServerApp] Shutting down"]
 
 
-def test_no_file_is_left_open(log: JobLog, path: Path) -> None:
-    """A wait of days holds no file open, so that it can be removed on any file system."""
+def test_no_file_stays_open(log: JobLog, path: Path) -> None:
+    """During a wait of days the file can be removed on any file system."""
     append(path, STARTED)
     before = len(list(Path("/proc/self/fd").iterdir()))
 

@@ -1,4 +1,4 @@
-"""A job's output is read from any place on, however large, and followed as it grows."""
+"""A job's output is read from any position, at any size, and followed as it grows."""
 
 from __future__ import annotations
 
@@ -32,34 +32,36 @@ def log(tmp_path: Path) -> Path:
     ],
 )
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_the_last_lines_begin_where_they_should(log: Path, lines: int, rest: str, end: str) -> None:
-    """Whether the last of them is complete or not; more than there are is all."""
+def test_the_last_lines_begin_in_the_right_place(
+    log: Path, lines: int, rest: str, end: str
+) -> None:
+    """The last line may be unfinished; a request for too many lines gives all."""
     log.write_text(TEXT + end, encoding="utf-8")
 
     assert (TEXT + end)[tail_of(log, lines) :] == (rest + end if lines else "")
 
 
 def test_the_end_of_a_large_file_is_found(log: Path) -> None:
-    """Also where it spans many pieces of what is read at once."""
+    """It may span many of the blocks that are read at once."""
     lines = [f"{number:07}" for number in range(100_000)]
     log.write_text("\n".join(lines) + "\n", encoding="ascii")
 
     assert list(lines_of(log, tail_of(log, 50_000))) == lines[50_000:]
 
 
-def test_a_file_that_is_not_there_has_no_end(tmp_path: Path) -> None:
-    """And no lines either."""
+def test_a_missing_file_is_empty(tmp_path: Path) -> None:
+    """It has no lines."""
     assert tail_of(tmp_path / "none", 5) == 0
     assert list(lines_of(tmp_path / "none", 0)) == []
 
 
-def test_all_lines_are_given_with_what_is_no_line_yet(log: Path) -> None:
-    """A job that was killed leaves half a line, which may be the one that matters."""
+def test_all_lines_are_read_with_an_unfinished_last_line(log: Path) -> None:
+    """A killed job leaves half a line, which may be the important one."""
     assert list(lines_of(log, 0)) == ["one", "two", "", "three", "four"]
 
 
-def test_a_line_without_end_is_cut(log: Path) -> None:
-    """A gigabyte without a newline takes no gigabyte of memory."""
+def test_an_endless_line_is_split(log: Path) -> None:
+    """A gigabyte without a newline does not need a gigabyte of memory."""
     log.write_bytes(b"x" * 1_000_000)
 
     parts = list(lines_of(log, 0))
@@ -69,7 +71,7 @@ def test_a_line_without_end_is_cut(log: Path) -> None:
 
 
 def follow(log: Path, *steps: Callable[[], object]) -> list[str]:
-    """The lines of a file to which something happens at each pause; then the job is over."""
+    """Follow a file; each pause runs one step, and after the last step the job is over."""
     left = iter(steps)
     over: list[bool] = []
 
@@ -82,8 +84,8 @@ def follow(log: Path, *steps: Callable[[], object]) -> list[str]:
     return list(lines_of(log, 0, over=lambda: bool(over and over[-1]), sleep=pause))
 
 
-def test_what_comes_is_followed_to_the_end(log: Path) -> None:
-    """Half a line is shown once it is whole, and what was written last is not lost."""
+def test_a_growing_file_is_followed_to_the_end(log: Path) -> None:
+    """Half a line is shown once it is complete, and the last output is not lost."""
 
     def more() -> None:
         with log.open("a", encoding="utf-8") as file:
@@ -93,14 +95,14 @@ def test_what_comes_is_followed_to_the_end(log: Path) -> None:
 
 
 def test_a_new_run_is_read_from_its_beginning(log: Path) -> None:
-    """A requeued job without --open-mode=append starts its file anew."""
+    """A requeued job without --open-mode=append truncates its file."""
     assert follow(log, lambda: log.write_text("new\n", encoding="utf-8")) == [
         "one", "two", "", "three", "new",
     ]  # fmt: skip
 
 
-def test_what_is_over_already_is_not_waited_for(log: Path) -> None:
-    """The log of a job that has ended is printed, and that is all."""
+def test_an_ended_job_causes_no_wait(log: Path) -> None:
+    """Its log is printed, and the command ends."""
     pauses: list[float] = []
 
     list(lines_of(log, 0, over=lambda: True, sleep=pauses.append))
@@ -109,14 +111,14 @@ def test_what_is_over_already_is_not_waited_for(log: Path) -> None:
 
 
 def test_a_file_that_appears_later_is_followed(tmp_path: Path) -> None:
-    """A job that waits has none yet."""
+    """A pending job has none yet."""
     log = tmp_path / "7_0_log.out"
 
     assert follow(log, lambda: log.write_text("here\n", encoding="utf-8")) == ["here"]
 
 
 def test_the_end_of_an_output_without_a_newline_is_short(tmp_path: Path) -> None:
-    """A gibibyte of zeros, as a broken disk leaves, is neither searched nor shown whole."""
+    """A gibibyte of zeros, as a broken disk leaves, is neither searched nor shown in full."""
     path = tmp_path / "log"
     path.write_bytes(b"first\n")
     os.truncate(path, 1 << 30)

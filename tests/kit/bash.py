@@ -1,4 +1,4 @@
-"""Bash that has the kit's functions, as the job script has them."""
+"""Run bash with the kit's functions, as the job script does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slurm_nb.kit import server
 from tests.conftest import NONCE
 
 FUNCTIONS = Path(server.__file__).with_name("functions.sh")
-# What the script sets before it sources them; outside a job the lines of `tell` need not be JSON.
+# Set by the script before it sources the functions. These tests need no JSON from `tell`.
 _BEFORE = """set -u
 slurm_nb_tell() { printf '{"what": "%s"%s}\\n' "$1" "$2"; }
 python=python3 inside=() slurm_nb_signalled=
@@ -28,7 +28,7 @@ def bash(
 ) -> subprocess.CompletedProcess[str]:
     """Run `code` after the functions; `variables` are the script's, set after they are sourced.
 
-    folder: where the directories of a job are made, below it.
+    folder: holds the job's directories.
     """
     if folder is not None:
         for name in ("state", "session", "kit", "base"):
@@ -45,7 +45,7 @@ def bash(
         "slurm_nb_brought_by": "",
         **variables,
     }
-    # Not in the environment: the script's are not there either.
+    # Not through the environment: the script's own variables are not exported either.
     assignments = "".join(f"{name}=${{_{name}}}\n" for name in values)
     return subprocess.run(
         ["bash", "-c", f"{_BEFORE}{assignments}{code}", "bash", *words],

@@ -11,5 +11,5 @@ from slurm_nb.job.kit import install
 
 @pytest.fixture(scope="session")
 def kit_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory that the job script changes to; `slurm_nb_kit` is in it."""
+    """Return the directory that the job script changes to; it holds `slurm_nb_kit`."""
     return install(tmp_path_factory.mktemp("kits"))

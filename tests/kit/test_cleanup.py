@@ -1,4 +1,4 @@
-"""The server cleans up on the node where its job script was killed."""
+"""The server cleans up on the node if its job script was killed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The script: starts a server, tells when that has begun, and is killed or waits for it.
+# The script starts a server, says when it runs, and is then killed or waits for it.
 SCRIPT = """
 import os, signal, subprocess, sys
 child = subprocess.Popen(
@@ -18,7 +18,7 @@ if sys.argv[2] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 child.wait()
 """
-# The server: ends as soon as its parent has, or at once; a fork of it ends before.
+# The server ends at once or when its parent has ended; a process it has forked ends earlier.
 SERVER = """
 import os, sys, time
 from slurm_nb.kit import cleanup
@@ -35,11 +35,11 @@ assert os.path.isdir({run_dir!r})
 
 
 def left_by(tmp_path: Path, how: str) -> bool:
-    """Whether the directory is there when the server has ended; `how` the script ends."""
+    """Return whether the directory exists after the server has ended; `how` is the script's end."""
     run_dir = tmp_path / "slurm-nb.abc"
     (run_dir / "runtime").mkdir(parents=True)
     server = SERVER.format(run_dir=str(run_dir), waits=how == "killed")
-    reader, writer = os.pipe()  # is at its end when the server is
+    reader, writer = os.pipe()  # closes when the server has ended
     subprocess.run(
         [sys.executable, "-c", SCRIPT, server, how], pass_fds=[writer], check=False, timeout=30
     )
@@ -49,11 +49,11 @@ def left_by(tmp_path: Path, how: str) -> bool:
     return run_dir.exists()
 
 
-def test_a_server_whose_script_was_killed_removes_the_directory(tmp_path: Path) -> None:
-    """Nobody else would; a process that it has forked does not."""
+def test_after_its_script_was_killed_a_server_removes_the_directory(tmp_path: Path) -> None:
+    """Nobody else would; a process that the server has forked does not."""
     assert not left_by(tmp_path, "killed")
 
 
-def test_a_server_whose_script_lives_leaves_it(tmp_path: Path) -> None:
-    """The script looks into it afterwards, and removes it."""
+def test_while_its_script_lives_a_server_leaves_the_directory(tmp_path: Path) -> None:
+    """The script reads it afterwards and removes it."""
     assert left_by(tmp_path, "lives")

@@ -1,4 +1,4 @@
-"""The job script survives Slurm's signal whenever it comes, and learns when the job ends."""
+"""The job script survives Slurm's signal at any time, and finds out when the job ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ END = "1795667137"
 
 
 def script(spec: JobSpec, state: Path, *, signal_after: str = "") -> str:
-    """The job script, with the signal right after a line of it."""
+    """Return the job script, with the signal right after the line `signal_after`."""
     (state / "kits").mkdir(parents=True)
     install(state / "kits")
     text = render(replace(spec, setup=(SHOW,)), state_dir=state, folders=[])
@@ -38,7 +38,7 @@ def script(spec: JobSpec, state: Path, *, signal_after: str = "") -> str:
 
 
 def run(text: str, tmp_path: Path, *words: str, **variables: str) -> list[str]:
-    """What it shows: the lines between `started` and `ended`."""
+    """Run the script; return the lines between `started` and `ended`."""
     environ = {
         "PATH": os.environ["PATH"], "HOME": str(tmp_path), "SLURM_CLUSTER_NAME": "hpc",
         "SLURM_JOB_ID": "7", **variables,
@@ -63,10 +63,10 @@ LATER = "slurm_nb_enter_environment\n"
 
 
 @pytest.mark.parametrize("after", [EARLY, BETWEEN, LATER], ids=["early", "between", "later"])
-def test_slurm_is_asked_when_it_signals(
+def test_the_job_script_queries_slurm_when_slurm_signals_it(
     after: str, spec: JobSpec, tmp_path: Path, program: AddProgram
 ) -> None:
-    """At the script's first lines as well as later; in seconds since the epoch."""
+    """Even at the script's first lines; the answer is in seconds since the epoch."""
     asked = program("squeue", f'echo "$SLURM_TIME_FORMAT $*" >>{tmp_path}/asked; echo {END}')
 
     assert asked.exists()
@@ -75,20 +75,20 @@ def test_slurm_is_asked_when_it_signals(
 
 
 @pytest.mark.parametrize("body", ["exit 1", "echo N/A", "echo 2026-11-26T04:22:49", ":", "echo -5"])
-def test_where_squeue_does_not_tell_the_job_knows_itself(
+def test_without_an_answer_from_squeue_the_job_uses_its_own_variable(
     body: str, spec: JobSpec, tmp_path: Path, program: AddProgram
 ) -> None:
-    """Slurm gives a job the end that it had at its start."""
+    """Slurm sets it to the end that the job had when it started."""
     program("squeue", body)
     text = script(spec, tmp_path / "state", signal_after=LATER)
 
     assert run(text, tmp_path, SLURM_JOB_END_TIME=END) == [END]
 
 
-def test_where_nothing_tells_it_is_a_quarter_of_an_hour(
+def test_without_any_source_the_end_is_a_quarter_of_an_hour_away(
     spec: JobSpec, tmp_path: Path, program: AddProgram
 ) -> None:
-    """That is what the signal itself says."""
+    """Slurm sends the signal that long before the end."""
     program("squeue", "exit 1")
 
     (shown,) = run(script(spec, tmp_path / "state", signal_after=LATER), tmp_path)
@@ -96,15 +96,15 @@ def test_where_nothing_tells_it_is_a_quarter_of_an_hour(
     assert abs(int(shown) - time.time() - 900) < 60
 
 
-def test_a_local_job_is_told_by_its_second_argument(spec: JobSpec, tmp_path: Path) -> None:
+def test_a_local_job_gets_its_end_as_second_argument(spec: JobSpec, tmp_path: Path) -> None:
     """It needs no signal."""
     assert run(script(spec, tmp_path / "state"), tmp_path, "local-7", END) == [END]
 
 
-def test_nothing_that_waits_for_the_end_outlives_the_job(
+def test_no_process_waiting_for_the_end_outlives_the_job(
     spec: JobSpec, tmp_path: Path, program: AddProgram
 ) -> None:
-    """The script sleeps until the last minutes, and that ends with it."""
+    """The script sleeps until the last minutes, and the sleep ends with it."""
     program("squeue", "date -d '1 hour' +%s")
 
     run(script(spec, tmp_path / "state", signal_after=LATER), tmp_path)
@@ -127,12 +127,12 @@ WATCHED = (
 
 
 def watched(folder: Path) -> str:
-    """What the kit finds once the job script waits for Jupyter."""
+    """Return the end time that the kit finds while the job script waits for Jupyter."""
     return bash(WATCHED.format(folder=folder), folder=folder).stdout
 
 
 def test_the_page_knows_the_end_from_the_start(tmp_path: Path, program: AddProgram) -> None:
-    """One query of Slurm when Jupyter starts; no signal is needed."""
+    """The script queries Slurm once when Jupyter starts, without a signal."""
     program("squeue", f'echo "$SLURM_TIME_FORMAT $*" >>{tmp_path}/asked; date -d "1 day" +%s')
 
     assert int(watched(tmp_path)) > time.time() + 80000
@@ -141,7 +141,7 @@ def test_the_page_knows_the_end_from_the_start(tmp_path: Path, program: AddProgr
 
 @pytest.mark.parametrize("body", ["exit 1", "echo N/A", "echo NONE"])
 def test_a_job_without_a_limit_has_no_end(body: str, tmp_path: Path, program: AddProgram) -> None:
-    """Until Slurm signals, nothing is made up."""
+    """The script invents none before Slurm signals it."""
     program("squeue", body)
 
     assert watched(tmp_path) == ""

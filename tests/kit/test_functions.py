@@ -1,4 +1,4 @@
-"""The bash of the job script: lines for the login node, directories, environments, and the end."""
+"""The job script's functions: lines for the login node, directories, environments, and the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.kit.bash import bash
 
 
 def told(text: str) -> list[dict[str, object]]:
-    """What the lines for the login node say."""
+    """Return what the lines for the login node say."""
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
@@ -26,7 +26,7 @@ def told(text: str) -> list[dict[str, object]]:
     "text", ["plain", 'a "b" \\ c', "tab\tnew\nline\x1b[0m", "é名", "%s $(id)"]
 )
 def test_a_failure_is_json(text: str, tmp_path: Path) -> None:
-    """What bash tells can be read back, whatever it holds; control characters become blanks."""
+    """The login node can read any value back; control characters become blanks."""
     code = 'slurm_nb_clean_up() { :; }\nfail "$1" "$2"\necho went on'
     done = bash(code, text, "cure", folder=tmp_path, check=False)
 
@@ -39,7 +39,7 @@ def test_a_failure_is_json(text: str, tmp_path: Path) -> None:
 
 
 def test_a_job_leaves_nothing_on_the_node(tmp_path: Path) -> None:
-    """Its directory is private while it runs and gone afterwards, the token too."""
+    """Its directory, with the token, is private while the job runs and gone afterwards."""
     token = tmp_path / "session/token"
     show = 'touch "$slurm_nb_session_dir/token"; stat -c %a "$slurm_nb_run_dir"/{,runtime}'
 
@@ -51,7 +51,7 @@ def test_a_job_leaves_nothing_on_the_node(tmp_path: Path) -> None:
 
 
 def test_a_job_notes_the_kit_that_it_uses(tmp_path: Path) -> None:
-    """So that it is kept for as long as the session, and its last use is known."""
+    """A clean-up then keeps the kit as long as the session."""
     (tmp_path / "kit").mkdir()
     os.utime(tmp_path / "kit", (0, 0))
 
@@ -77,9 +77,10 @@ YOURS = [
 
 
 @pytest.mark.parametrize("line", YOURS)
-def test_lines_of_the_users_do_no_harm(line: str, tmp_path: Path) -> None:
-    """Names, options and traps that --setup, a module or a template sets are theirs: the script
-    ends as it would, says so, and removes its own directory.
+def test_the_users_own_lines_do_no_harm(line: str, tmp_path: Path) -> None:
+    """--setup, a module or a template may set any names, options and traps: the script still ends
+    as
+    usual, reports it, and removes its own directory.
     """
     code = f"""slurm_nb_begin
 echo "$slurm_nb_run_dir"
@@ -100,8 +101,8 @@ exit 3"""
 
 
 @pytest.mark.parametrize("line", YOURS)
-def test_a_failure_after_lines_of_the_users_is_told(line: str, tmp_path: Path) -> None:
-    """The sentence and the end are said, and the directory is gone, also where they set a trap."""
+def test_a_failure_after_the_users_own_lines_is_reported(line: str, tmp_path: Path) -> None:
+    """The output shows failure and end, and the directory is gone, even if they set a trap."""
     code = f"""slurm_nb_begin
 echo "$slurm_nb_run_dir"
 slurm_nb_enter_environment
@@ -116,8 +117,8 @@ slurm_nb_fail text cure"""
 
 
 @pytest.mark.parametrize(("line", "code"), [("exit 7", 7), ("set -e; false", 1)])
-def test_a_line_that_ends_the_script_is_told(line: str, code: int, tmp_path: Path) -> None:
-    """What --setup runs must not call exit, nor leave set -e on; the job is cleaned up as ever."""
+def test_a_line_that_ends_the_script_is_reported(line: str, code: int, tmp_path: Path) -> None:
+    """Lines of --setup should not call exit or leave set -e on; the job still cleans up."""
     text = f'slurm_nb_begin\necho "$slurm_nb_run_dir"\nslurm_nb_enter_environment\n{line}\necho no'
 
     done = bash(text, folder=tmp_path, check=False)
@@ -132,7 +133,7 @@ def test_a_line_that_ends_the_script_is_told(line: str, code: int, tmp_path: Pat
 
 
 def test_a_failure_in_a_subshell_does_not_end_the_job(tmp_path: Path) -> None:
-    """The directory is the job's, which goes on."""
+    """The job still needs its directory."""
     code = 'slurm_nb_begin\n(fail text cure)\n[ -d "$slurm_nb_run_dir" ] && echo there'
 
     done = bash(code, folder=tmp_path, check=False)
@@ -141,11 +142,11 @@ def test_a_failure_in_a_subshell_does_not_end_the_job(tmp_path: Path) -> None:
     assert [each["what"] for each in told(done.stdout)] == ["failed", "ended"]
 
 
-# --- where the job's own directory is made ---
+# --- the location of the job's own directory ---
 
 
 def chosen_base(tmpdir: str | None) -> str:
-    """The directory that TMPDIR leads to."""
+    """Return the base directory chosen for this TMPDIR."""
     environ = {} if tmpdir is None else {"TMPDIR": tmpdir}
     done = bash("slurm_nb_find_base", environ=environ)
     assert done.stderr == ""
@@ -154,7 +155,7 @@ def chosen_base(tmpdir: str | None) -> str:
 
 @pytest.fixture
 def short() -> Iterator[Path]:
-    """A private directory with a path that is short enough for sockets."""
+    """Yield a private directory whose path is short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as name:
         yield Path(name)
 
@@ -169,22 +170,22 @@ def in_short(short: Path, name: str, mode: int, owner: int | None = None) -> str
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o1700])
-def test_a_directory_of_ones_own_is_taken(short: Path, mode: int) -> None:
-    """The TMPDIR that a site makes for the job is where the job's files go."""
+def test_the_users_own_directory_is_used(short: Path, mode: int) -> None:
+    """A TMPDIR that the site creates for the job holds the job's files."""
     folder = in_short(short, "mine", mode)
 
     assert chosen_base(folder) == folder
 
 
 @pytest.mark.parametrize("tmpdir", [None, "", "/tmp", "/var/tmp"])
-def test_a_sticky_directory_of_the_system_is_taken(tmpdir: str | None) -> None:
-    """Everybody may write to /tmp, and nobody may move what another has made there."""
+def test_a_sticky_system_directory_is_used(tmpdir: str | None) -> None:
+    """Every user can write to /tmp, but nobody can move another user's files."""
     assert chosen_base(tmpdir) == (tmpdir or "/tmp")
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o775, 0o722])
-def test_a_directory_that_others_may_change_is_not_taken(short: Path, mode: int) -> None:
-    """Who may rename the job's directory could put another in its place."""
+def test_a_directory_that_others_can_change_is_not_used(short: Path, mode: int) -> None:
+    """They could rename the job's directory and put another in its place."""
     assert chosen_base(in_short(short, "shared", mode)) == "/tmp"
 
 
@@ -193,14 +194,14 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a fol
 
 @as_root
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o777, 0o1777])
-def test_a_directory_of_somebody_else_is_not_taken(short: Path, mode: int) -> None:
-    """Its owner may do with it as they like, sticky or not."""
+def test_another_users_directory_is_not_used(short: Path, mode: int) -> None:
+    """Its owner can do anything with it, sticky or not."""
     assert chosen_base(in_short(short, "theirs", mode, owner=12345)) == "/tmp"
 
 
 @as_root
-def test_a_directory_below_one_that_others_may_change_is_not_taken(short: Path) -> None:
-    """One's own directory can be put away as well, where its parent is anybody's."""
+def test_a_directory_below_one_that_others_can_change_is_not_used(short: Path) -> None:
+    """They could move the user's own directory away."""
     (short / "open").mkdir()
     mine = in_short(short, "open/mine", 0o700)
     (short / "open").chmod(0o777)
@@ -212,8 +213,8 @@ def test_a_directory_below_one_that_others_may_change_is_not_taken(short: Path) 
     "name",
     ["a b", "$(id)", "`id`", "a;id", "a*", "a:b", "a\nb", "é", "a'b", 'a"b', "a\\b", "-", "x" * 40],
 )
-def test_a_directory_that_is_no_place_for_a_socket_is_not_taken(short: Path, name: str) -> None:
-    """A path that is long or holds more than plain letters would break sockets and ssh's -L."""
+def test_a_directory_whose_path_does_not_suit_a_socket_is_not_used(short: Path, name: str) -> None:
+    """Long paths and special characters would break sockets and ssh's -L."""
     expected = f"{short}/-" if name == "-" else "/tmp"
 
     assert chosen_base(in_short(short, name, 0o700)) == expected
@@ -222,14 +223,14 @@ def test_a_directory_that_is_no_place_for_a_socket_is_not_taken(short: Path, nam
 @pytest.mark.parametrize(
     "tmpdir", ["relative", "./x", "..", "-delete", "/no/such/dir", "/dev/null"]
 )
-def test_what_is_no_directory_is_not_taken(tmpdir: str) -> None:
-    """A relative path, an option or nothing at all leads to /tmp."""
+def test_a_tmpdir_that_is_not_a_directory_is_not_used(tmpdir: str) -> None:
+    """A relative path, an option or a missing directory leads to /tmp."""
     assert chosen_base(tmpdir) == "/tmp"
 
 
 @pytest.mark.parametrize("tmpdir", ["/tmp", "/tmp/", "/var/tmp//", "//tmp", None])
-def test_the_socket_in_it_is_one_that_slurm_nb_announces(tmpdir: str | None) -> None:
-    """Also a TMPDIR that ends in a slash gives a path that the ready line may hold."""
+def test_slurm_nb_accepts_the_path_of_the_socket(tmpdir: str | None) -> None:
+    """Even a TMPDIR that ends in a slash gives a path that the ready line may hold."""
     who = {"cluster": "hpc", "job_id": "7", "nonce": "5f" * 16}
     path = f"{chosen_base(tmpdir)}/slurm-nb.AbCd1234/jupyter.sock"
     line = json.dumps({**who, "node": "c1", "path": "/tree", "socket": path})
@@ -241,7 +242,7 @@ def test_the_socket_in_it_is_one_that_slurm_nb_announces(tmpdir: str | None) -> 
 
 
 def test_a_kernels_sockets_fit_into_the_longest_base() -> None:
-    """From the longest directory that is taken, a kernel's socket has at most 107 bytes."""
+    """Even there the path of a kernel's socket has at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as name:
         longest = max(
             (chosen_base(in_short(Path(name), "x" * length, 0o700)) for length in range(1, 30)),
@@ -257,7 +258,7 @@ def test_a_kernels_sockets_fit_into_the_longest_base() -> None:
 
 
 def make_env(folder: Path, *files: str) -> Path:
-    """An environment that has these files, beside a python3 that runs the tests' own."""
+    """Create an environment with these files and a python3 that runs the tests' own."""
     for name in ("bin/python3", *files):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -267,7 +268,7 @@ def make_env(folder: Path, *files: str) -> Path:
 
 
 def failure(code: str, folder: Path, *words: str, **environ: str) -> dict[str, object]:
-    """What is told when `code` fails."""
+    """Return the failure that `code` reports."""
     text = f"slurm_nb_begin\nslurm_nb_enter_environment\n{code}\necho went on"
     done = bash(text, *words, folder=folder, check=False, environ=environ)
     assert "went on" not in done.stdout
@@ -277,7 +278,7 @@ def failure(code: str, folder: Path, *words: str, **environ: str) -> dict[str, o
 
 
 def test_a_virtual_environment_is_activated(tmp_path: Path) -> None:
-    """Its programs go first, and Python finds its own library."""
+    """PATH begins with its programs, and Python finds its own library."""
     env = make_env(tmp_path / "my env")
     code = 'use_env "$1"; echo "${PATH%%:*} $VIRTUAL_ENV ${PYTHONHOME-unset}"'
 
@@ -288,7 +289,7 @@ def test_a_virtual_environment_is_activated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["CONDA_ENVS_PATH", "CONDA_EXE", "MAMBA_ROOT_PREFIX", "note"])
 def test_a_conda_environment_is_found_by_name(tmp_path: Path, where: str) -> None:
-    """Where conda would find it, whatever IFS is; what its packages set is set, by any name."""
+    """conda's own locations are searched, with any IFS; its packages may set any variable."""
     env = make_env(tmp_path / "root dir/envs/analysis", "conda-meta/history")
     (env / "conda-meta/state").write_text('{"env_vars": {"WHO": "it\\u0027s $(id)"}}')
     script = env / "etc/conda/activate.d/x.sh"
@@ -317,24 +318,24 @@ def test_a_conda_environment_is_found_by_name(tmp_path: Path, where: str) -> Non
         ("/tmp", "the environment /tmp has no bin/python3 on c1"),
     ],
 )
-def test_an_environment_that_is_not_there_is_told(tmp_path: Path, name: str, text: str) -> None:
-    """With its name and the node."""
+def test_a_missing_environment_is_reported(tmp_path: Path, name: str, text: str) -> None:
+    """The message gives its name and the node."""
     assert failure('use_env "$1"', tmp_path, name)["text"] == text
 
 
 @pytest.mark.parametrize(
     "body", ["echo 'ERROR: Unable to locate x' >&2", "echo 'Lmod error: unknown' >&2; return 1"]
 )
-def test_a_module_that_is_not_loaded_is_told(tmp_path: Path, body: str) -> None:
-    """Also where `module` says that it was: Environment Modules 3 and 4 do."""
+def test_a_module_that_did_not_load_is_reported(tmp_path: Path, body: str) -> None:
+    """Environment Modules 3 and 4 return success even then."""
     text = str(failure(f"module() {{ {body}; }}\nload_module x/1", tmp_path)["text"])
 
     assert text.startswith("cannot load the module x/1 on c1: ")
     assert "nable to locate x" in text or "unknown" in text
 
 
-def test_a_module_sets_what_it_likes(tmp_path: Path) -> None:
-    """Names that the functions might use as well reach Jupyter."""
+def test_a_module_can_set_any_variable(tmp_path: Path) -> None:
+    """Even names that the functions use reach Jupyter."""
     code = """slurm_nb_begin
 module() { export file=$2 said=$2 folder=$2; echo hello >&2; }
 load_module x/1
@@ -348,7 +349,7 @@ echo "$file $said $folder"
 
 
 def test_a_container_sees_the_kit_and_the_directories(tmp_path: Path) -> None:
-    """The image's own interpreter is started in the kit's directory; GPUs come with it."""
+    """The image's own interpreter starts in the kit's directory, with access to GPUs."""
     make_env(tmp_path / "programs", "bin/apptainer")
     path = f"{tmp_path}/programs/bin:{os.environ['PATH']}"
     code = """slurm_nb_run_dir=/run/x
@@ -371,7 +372,7 @@ trap - EXIT"""
 
 
 def test_threads_follow_the_cpus_of_the_job() -> None:
-    """But for a number that the user chose."""
+    """A number that the user has set stays."""
     done = bash(
         "slurm_nb_limit_threads; echo $OMP_NUM_THREADS $MKL_NUM_THREADS",
         environ={"SLURM_CPUS_PER_TASK": "4", "MKL_NUM_THREADS": "1"},
@@ -380,8 +381,8 @@ def test_threads_follow_the_cpus_of_the_job() -> None:
     assert done.stdout == "4 1\n"
 
 
-def test_an_interpreter_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """By its name, before anything is started."""
+def test_a_missing_interpreter_is_reported(tmp_path: Path) -> None:
+    """The message names it before anything starts."""
     text = failure("python=/no/python\nslurm_nb_leave_environment", tmp_path)["text"]
 
     assert text == "there is no Python interpreter /no/python on c1"
@@ -394,7 +395,7 @@ STARTED = 'touch "$slurm_nb_run_dir/python-started"'
 
 @pytest.mark.parametrize("code", [0, 5])
 def test_the_job_ends_with_the_servers_exit_code(tmp_path: Path, code: int) -> None:
-    """And with everything removed."""
+    """Everything has been removed by then."""
     text = f"slurm_nb_begin\n{STARTED}\n(exit {code}) &\nslurm_nb_wait_for $!"
 
     done = bash(text, folder=tmp_path, check=False)
@@ -403,8 +404,8 @@ def test_the_job_ends_with_the_servers_exit_code(tmp_path: Path, code: int) -> N
     assert told(done.stdout) == [{"what": "ended", "exit_code": code}]
 
 
-def test_an_interpreter_that_does_not_start_is_told(tmp_path: Path) -> None:
-    """The kit's first act is to leave a sign."""
+def test_an_interpreter_that_does_not_start_is_reported(tmp_path: Path) -> None:
+    """The kit creates a marker file as soon as it runs."""
     done = bash("slurm_nb_begin\n(exit 3) &\nslurm_nb_wait_for $!", folder=tmp_path, check=False)
 
     failed, _ = told(done.stdout)
@@ -413,12 +414,12 @@ def test_an_interpreter_that_does_not_start_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("end", "said"), [("1", True), ("9999999999", False)])
-def test_a_job_that_is_told_to_end_stops_the_server(
+def test_a_signalled_job_stops_the_server(
     tmp_path: Path,
     end: str,
     said: bool,  # noqa: FBT001  a column of the table
 ) -> None:
-    """It gets SIGTERM; whether it was the time limit is known by the time."""
+    """The server gets SIGTERM; the time shows whether the time limit was the reason."""
     server = "trap 'exit 7' TERM; kill -TERM $PARENT; while :; do sleep 0.05; done"
     text = f"""slurm_nb_cluster=local
 slurm_nb_begin {end}
@@ -438,7 +439,7 @@ slurm_nb_wait_for $!"""
 
 
 def certificate(folder: Path, **environ: str) -> str:
-    """What openssl shows of it."""
+    """Return what openssl shows about the certificate."""
     bash("slurm_nb_make_certificate", slurm_nb_run_dir=str(folder), environ=environ)
     return subprocess.run(
         ["openssl", "x509", "-noout", "-text", "-in", str(folder / "certificate.pem")],
@@ -449,11 +450,11 @@ def certificate(folder: Path, **environ: str) -> str:
 
 
 @pytest.mark.parametrize("configured", [False, True])
-def test_a_private_key_and_a_certificate_that_browsers_take(
+def test_browsers_accept_the_certificate_and_its_key_is_private(
     tmp_path: Path,
     configured: bool,  # noqa: FBT001  a column of the table
 ) -> None:
-    """Of the user alone, for localhost, whatever openssl's configuration is on the node."""
+    """It is for localhost and readable only by its user, with any openssl configuration."""
     config = tmp_path / "openssl.cnf"
     config.write_text(
         "[req]\ndistinguished_name=d\nx509_extensions=x\n[d]\n[x]\nkeyUsage=cRLSign\n"
@@ -476,7 +477,7 @@ def test_a_private_key_and_a_certificate_that_browsers_take(
 
 
 def test_without_openssl_the_job_ends_and_says_so(tmp_path: Path) -> None:
-    """Where no certificate can be made, Jupyter is not started without one."""
+    """If there is no certificate, Jupyter does not start without one."""
     for name in ("cat", "tail"):
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
 
@@ -492,7 +493,7 @@ def test_without_openssl_the_job_ends_and_says_so(tmp_path: Path) -> None:
     assert "cannot create a certificate on c1" in done.stdout
 
 
-# --- whose Python runs Jupyter ---
+# --- the Python that runs Jupyter ---
 
 
 FIND = """slurm_nb_before=$(slurm_nb_on_path)
@@ -503,7 +504,7 @@ slurm_nb_find_python; printf 'python=%%s\\n' "$python"
 
 @pytest.fixture
 def pythons(tmp_path: Path) -> dict[str, str]:
-    """A PATH with a python3, and directories with another one and with a jupyter of a third."""
+    """Return a PATH with a python3, and directories with other python3 and jupyter programs."""
     for name in ("usr", "module", "wheel", "own"):
         (tmp_path / name).mkdir()
     for name in ("usr/python3", "module/python3", "wheel/python3.12", "own/python"):
@@ -527,7 +528,7 @@ def pythons(tmp_path: Path) -> dict[str, str]:
 def test_a_module_decides_whose_jupyter_runs_only_if_it_brings_a_python(
     line: str, python: str, notices: int, pythons: dict[str, str], tmp_path: Path
 ) -> None:
-    """`--module cuda` changes nothing, and the user is told which Python runs Jupyter and why."""
+    """`--module cuda` changes nothing, and a notice says which Python runs Jupyter and why."""
     done = bash(
         FIND % line.format(tmp_path),
         folder=tmp_path,
@@ -543,7 +544,7 @@ def test_a_module_decides_whose_jupyter_runs_only_if_it_brings_a_python(
 
 
 @pytest.mark.parametrize("name", ["PYTHONHOME", "PYTHONINSPECT", "PYTHONSAFEPATH"])
-def test_a_variable_that_breaks_python_is_unset_and_told(name: str, tmp_path: Path) -> None:
+def test_a_variable_that_breaks_python_is_unset_and_reported(name: str, tmp_path: Path) -> None:
     """Modules set some of them for their own Python."""
     code = f'slurm_nb_clean_python; printf "%s\\n" "${{{name}-gone}}"'
 
@@ -558,7 +559,7 @@ def test_a_variable_that_breaks_python_is_unset_and_told(name: str, tmp_path: Pa
 def test_soft_limits_of_the_login_shell_are_raised(
     letter: str, number: int, tmp_path: Path
 ) -> None:
-    """Slurm passes them to the job; the node's own limits stay, and are told."""
+    """Slurm passes them to the job; the node's hard limits stay, with a notice."""
     show = f'slurm_nb_raise_limits; printf "%s\\n" "$(ulimit -S -{letter})"'
 
     soft = bash(f"ulimit -S -{letter} {number}\n{show}", folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Kernels come to UNIX sockets, without a debugger, or are told of."""
+"""Kernels use UNIX sockets and have no debugger; a kernel that cannot is reported."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def configured(config: Config | None = None, *, allow_debugger: bool = False) ->
 
 
 @pytest.mark.parametrize("path", MANAGERS)
-def test_every_kernel_manager_is_on_unix_sockets(path: str) -> None:
-    """Whichever class starts a kernel, a user who asked for TCP there is overruled."""
+def test_every_kernel_manager_uses_unix_sockets(path: str) -> None:
+    """A configuration that asks for TCP is overridden, in every class that starts kernels."""
     own = Config()
     for name in ("ConnectionFileMixin", *(each.rpartition(".")[2] for each in MANAGERS)):
         own[name].transport = "tcp"
@@ -48,8 +48,8 @@ def test_every_kernel_manager_is_on_unix_sockets(path: str) -> None:
     assert manager.transport == "ipc"
 
 
-def test_every_class_that_carries_the_transport_is_named() -> None:
-    """A class between the server's kernel manager and the first one is not forgotten."""
+def test_every_class_with_the_transport_setting_is_configured() -> None:
+    """This includes classes between the server's kernel manager and the first one."""
     mro = import_item(MANAGERS[-1]).mro()
     carrying = {each.__name__ for each in mro if hasattr(each, "transport")}
 
@@ -59,8 +59,8 @@ def test_every_class_that_carries_the_transport_is_named() -> None:
 
 
 @pytest.mark.parametrize("path", MAPPINGS)
-def test_no_message_to_a_debugger_is_passed_on(path: str) -> None:
-    """The server drops the request that would have debugpy listen, whatever the user has set."""
+def test_debugger_messages_are_never_passed_on(path: str) -> None:
+    """The server drops the request that starts debugpy, even if the user has allowed it."""
     own = Config()
     for name in ("MappingKernelManager", "AsyncMappingKernelManager"):
         own[name].allowed_message_types = ["debug_request"]
@@ -72,7 +72,7 @@ def test_no_message_to_a_debugger_is_passed_on(path: str) -> None:
 
 
 def test_every_other_message_of_the_protocol_is_passed_on() -> None:
-    """A notebook needs these; an empty list would let everything through."""
+    """Notebooks need these; an empty list would let everything through."""
     allowed = import_item(MAPPINGS[1])(config=configured()).allowed_message_types
 
     assert {
@@ -83,8 +83,8 @@ def test_every_other_message_of_the_protocol_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("path", MAPPINGS)
-def test_a_debugger_that_was_asked_for_is_let_through(path: str) -> None:
-    """With --allow-debugger the list is the user's own; kernels stay on UNIX sockets."""
+def test_allow_debugger_lets_debugger_messages_through(path: str) -> None:
+    """The list is then the user's own; kernels stay on UNIX sockets."""
     c = configured(allow_debugger=True)
 
     assert import_item(path)(config=c).allowed_message_types == []
@@ -100,7 +100,7 @@ def a_spec(**metadata: Any) -> SimpleNamespace:
 
 
 def server(folder: Path, *, transport: str = "ipc") -> Any:
-    """As much of a ServerApp as is watched; `later` holds what it was asked to call."""
+    """Return the parts of a ServerApp that the kit uses; `later` collects its delayed calls."""
     kernel = SimpleNamespace(
         transport=transport, ip=str(folder / "ipc"), shell_port=1, kernel_name="their-kernel"
     )
@@ -144,7 +144,7 @@ LAUNCHER = str(Path(kernels.__file__).with_name("kernel_launcher.py"))
 
 @pytest.mark.parametrize("allow_debugger", [True, False])
 def test_ipykernel_is_started_by_the_kits_launcher(tmp_path: Path, *, allow_debugger: bool) -> None:
-    """By the kernel's own interpreter, with the kernel's own arguments."""
+    """The kernel's own interpreter runs it, with the kernel's own arguments."""
     manager = watched(server(tmp_path), allow_debugger=allow_debugger).kernel_spec_manager
 
     argv = manager.get_kernel_spec("python3").argv
@@ -171,7 +171,7 @@ def test_ipykernel_is_started_by_the_kits_launcher(tmp_path: Path, *, allow_debu
 def test_any_other_kernel_is_started_as_its_spec_says(
     tmp_path: Path, argv: str, expected: str | None
 ) -> None:
-    """A container does not see the kit, and other languages have no such launcher."""
+    """A container does not see the kit, and other languages do not have such a launcher."""
     app = server(tmp_path)
     spec = SimpleNamespace(metadata={}, argv=argv.split())
     app.kernel_spec_manager.get_kernel_spec = lambda _name: spec
@@ -182,7 +182,7 @@ def test_any_other_kernel_is_started_as_its_spec_says(
 
 
 def test_no_kernel_offers_a_debugger(tmp_path: Path) -> None:
-    """The page shows no bug icon, and whatever else a kernel says of itself stays."""
+    """The page shows no bug icon; everything else in the kernel's metadata stays."""
     manager = watched(server(tmp_path)).kernel_spec_manager
 
     assert manager.get_kernel_spec("python3").metadata == {"debugger": False, "name": "python3"}
@@ -191,8 +191,8 @@ def test_no_kernel_offers_a_debugger(tmp_path: Path) -> None:
     assert specs["bare"]["spec"]["metadata"] == {"debugger": False}
 
 
-def test_a_debugger_that_was_asked_for_is_offered(tmp_path: Path) -> None:
-    """With --allow-debugger the kernels speak for themselves."""
+def test_allow_debugger_keeps_the_kernels_metadata(tmp_path: Path) -> None:
+    """Each kernel says for itself whether it has a debugger."""
     manager = watched(server(tmp_path), allow_debugger=True).kernel_spec_manager
 
     assert manager.get_kernel_spec("python3").metadata["debugger"] is True
@@ -200,7 +200,7 @@ def test_a_debugger_that_was_asked_for_is_offered(tmp_path: Path) -> None:
 
 
 def test_jupyters_own_specs_are_hidden_too(tmp_path: Path) -> None:
-    """The real manager of kernel specs says no debugger, by one name and in the list."""
+    """The real manager hides the debugger both by name and in its list."""
     manager = import_item("jupyter_client.kernelspec.KernelSpecManager")()
     app = SimpleNamespace(
         kernel_spec_manager=manager, kernel_manager=server(tmp_path).kernel_manager
@@ -220,8 +220,8 @@ def start(app: Any) -> Any:
     return asyncio.run(app.kernel_manager.start_kernel("arg", kernel_name="x"))
 
 
-def test_a_kernel_is_started_as_it_was_asked_for(tmp_path: Path) -> None:
-    """Every argument goes on, and the kernel's id comes back."""
+def test_a_kernel_starts_with_the_arguments_it_was_given(tmp_path: Path) -> None:
+    """Every argument is passed on, and the kernel's id is returned."""
     app = watched(server(tmp_path))
 
     assert start(app) == "k1"
@@ -231,7 +231,7 @@ def test_a_kernel_is_started_as_it_was_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "TCP", ""])
 def test_a_kernel_that_is_not_on_unix_sockets_is_stopped(tmp_path: Path, transport: str) -> None:
-    """A kernel manager of a site's own that stays on TCP gives no kernel, and says why."""
+    """If a site's own kernel manager stays on TCP, no kernel starts, and the error says why."""
     app = watched(server(tmp_path, transport=transport))
 
     with pytest.raises(RuntimeError, match="slurm-nb: other users could open this kernel: "):
@@ -242,8 +242,8 @@ def test_a_kernel_that_is_not_on_unix_sockets_is_stopped(tmp_path: Path, transpo
 
 
 @pytest.mark.parametrize("path", ["/tmp/open/ipc", "127.0.0.1", "", "../ipc"])
-def test_a_kernel_whose_sockets_lie_elsewhere_is_stopped(tmp_path: Path, path: str) -> None:
-    """Outside the session's own directory others could read them, or put theirs in the place."""
+def test_a_kernel_whose_sockets_are_elsewhere_is_stopped(tmp_path: Path, path: str) -> None:
+    """Outside the session's own directory, other users could read or replace them."""
     app = watched(server(tmp_path))
     app.kernels["k1"].ip = path
 
@@ -254,8 +254,8 @@ def test_a_kernel_whose_sockets_lie_elsewhere_is_stopped(tmp_path: Path, path: s
 
 
 @pytest.mark.parametrize("name", ["KernelManager", "ConnectionFileMixin", "ServerKernelManager"])
-def test_the_users_place_for_kernel_sockets_is_not_taken(tmp_path: Path, name: str) -> None:
-    """With ipc, `ip` is the beginning of their path."""
+def test_the_users_own_location_for_kernel_sockets_is_ignored(tmp_path: Path, name: str) -> None:
+    """With ipc, `ip` is the prefix of their path."""
     app = server(tmp_path)
     for config in (app.config, app.kernel_manager.config):
         config[name].update(ip="0.0.0.0", shutdown_wait_time=9)  # noqa: S104  the user's mistake
@@ -283,10 +283,13 @@ def neither(_app: Any, _folder: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "notices"), [(bound, 0), (gone, 0), (neither, 1)], ids=["bound", "gone", "neither"]
 )
-def test_a_kernel_that_binds_no_socket_is_told_of(
+def test_a_kernel_that_binds_no_socket_is_reported(
     tmp_path: Path, prepare: Prepare, notices: int
 ) -> None:
-    """A kernel that does not come to its sockets in a minute is named, and not moved to TCP."""
+    """If a kernel does not bind its sockets within a minute, a notice names it; it never falls back
+    to
+    TCP.
+    """
     app = watched(server(tmp_path))
     start(app)
     ((delay, check, *arguments),) = app.later
@@ -306,10 +309,10 @@ def test_a_kernel_that_binds_no_socket_is_told_of(
         ("/usr/bin/apptainer exec x.sif kernel {c}", "apptainer must show it {folder}"),
     ],
 )
-def test_a_kernel_that_ends_again_and_again_is_named_with_its_cure(
+def test_a_kernel_that_keeps_dying_is_named_with_its_cure(
     tmp_path: Path, argv: str, cure: str
 ) -> None:
-    """A kernel that knows only TCP ends at once, long before the minute is over."""
+    """A kernel that supports only TCP ends at once, long before the minute is over."""
     app = server(tmp_path)
     spec = SimpleNamespace(metadata={}, argv=argv.split())
     app.kernel_spec_manager.get_kernel_spec = lambda _name: spec
@@ -325,7 +328,7 @@ def test_a_kernel_that_ends_again_and_again_is_named_with_its_cure(
 
 
 def test_the_kernel_of_an_environment_comes_before_jupyters_own(tmp_path: Path) -> None:
-    """It has the usual name, so the server's own is not offered beside it."""
+    """It has the usual name, so it replaces the server's own kernel."""
     app = server(tmp_path)
     app.kernel_spec_manager.kernel_dirs = ["/usr/share/jupyter/kernels"]
 

@@ -1,4 +1,4 @@
-"""What of the user's own Jupyter configuration did not stand is told, with file and setting."""
+"""slurm-nb reports which of the user's Jupyter settings it overrides, with file and setting."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def write_json(folder: Path, name: str, section: str, setting: str, value: Any) 
 
 @pytest.mark.parametrize("write", [write_py, write_json])
 @pytest.mark.parametrize(("section", "setting", "value"), DISARMING)
-def test_a_setting_that_lets_others_in_is_told(
+def test_a_setting_that_opens_the_server_is_reported(
     tmp_path: Path, write: Any, section: str, setting: str, value: Any
 ) -> None:
     """One sentence names the file, the setting and its value."""
@@ -99,8 +99,8 @@ def test_a_setting_that_lets_others_in_is_told(
 
 
 @pytest.mark.parametrize("write", [write_py, write_json])
-def test_a_kernel_manager_that_cannot_be_overruled_is_told(tmp_path: Path, write: Any) -> None:
-    """Its kernels are stopped, and so the note does not say that they were put right."""
+def test_a_kernel_manager_that_cannot_be_overridden_is_reported(tmp_path: Path, write: Any) -> None:
+    """Its kernels are stopped, so the notice does not say that the setting was overridden."""
     write(tmp_path, "jupyter_server_config", "TheirKernelManager", "transport", "tcp")
 
     (sentence,) = found(tmp_path)
@@ -111,10 +111,10 @@ def test_a_kernel_manager_that_cannot_be_overruled_is_told(tmp_path: Path, write
 
 @pytest.mark.parametrize("write", [write_py, write_json])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_file_that_the_server_reads_is_looked_at(
+def test_every_configuration_file_of_the_server_is_searched(
     tmp_path: Path, write: Any, name: str
 ) -> None:
-    """Whichever of Jupyter's files the setting is in, it is told."""
+    """The notice names the file that has the setting."""
     path = write(tmp_path, name, "ServerApp", "token", "")
 
     (sentence,) = found(tmp_path)
@@ -123,8 +123,8 @@ def test_every_file_that_the_server_reads_is_looked_at(
 
 
 @pytest.mark.parametrize("write", [write_py, write_json])
-def test_headers_that_open_the_page_are_told(tmp_path: Path, write: Any) -> None:
-    """As are settings that would beat the lock."""
+def test_headers_that_open_the_page_are_reported(tmp_path: Path, write: Any) -> None:
+    """Settings that would disable the protection are reported too."""
     headers = {"headers": {"Content-Security-Policy": "frame-ancestors *"}}
     write(tmp_path, "jupyter_server_config", "ServerApp", "tornado_settings", headers)
     lock = {"allow_remote_access": True, "websocket_ping_interval": 5}
@@ -138,7 +138,7 @@ def test_headers_that_open_the_page_are_told(tmp_path: Path, write: Any) -> None
 
 
 def an_app(folder: Path, **settings: Any) -> Any:
-    """As much of a ServerApp as is looked at, the way the web application was made."""
+    """Return the parts of a ServerApp that are checked once the web application exists."""
     return SimpleNamespace(
         config_file_paths=[str(folder)],
         cookie_secret=b"ours",
@@ -148,8 +148,8 @@ def an_app(folder: Path, **settings: Any) -> Any:
     )
 
 
-def test_headers_that_open_the_page_are_taken_back(tmp_path: Path) -> None:
-    """Whatever their case, and whoever put them there; the others are given back."""
+def test_headers_that_open_the_page_are_removed(tmp_path: Path) -> None:
+    """Their case and origin do not matter; other headers stay."""
     own = {"content-security-policy": "", "Access-Control-Allow-Origin": "*", "X-Mine": "1"}
     write_json(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", {"headers": own})
     app = an_app(tmp_path, headers={"CONTENT-SECURITY-POLICY": "", "X-Theirs": "2"})
@@ -159,8 +159,8 @@ def test_headers_that_open_the_page_are_taken_back(tmp_path: Path) -> None:
     assert app.web_app.settings["headers"] == {"X-Mine": "1", "X-Theirs": "2"}
 
 
-def test_what_opens_nothing_is_given_back(tmp_path: Path) -> None:
-    """The size of a websocket message is set in tornado_settings, and nowhere else."""
+def test_a_harmless_tornado_setting_stays(tmp_path: Path) -> None:
+    """The size of a websocket message can be set only in tornado_settings."""
     own = {"websocket_max_message_size": 10**8, "allow_remote_access": True, "debug": True}
     write_json(tmp_path, "jupyter_config", "ServerApp", "tornado_settings", own)
     app = an_app(tmp_path)
@@ -172,8 +172,8 @@ def test_what_opens_nothing_is_given_back(tmp_path: Path) -> None:
     assert "debug" not in app.web_app.settings
 
 
-def test_the_lock_is_in_force_whatever_reached_the_web_application(tmp_path: Path) -> None:
-    """Settings of the running application are what counts, wherever they came from."""
+def test_the_protection_overrides_the_settings_of_the_running_application(tmp_path: Path) -> None:
+    """It does not matter where they came from."""
     app = an_app(
         tmp_path,
         allow_remote_access=True,
@@ -206,15 +206,15 @@ def test_the_lock_is_in_force_whatever_reached_the_web_application(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["jupyter_lab_config", "jupyter_notebook_config"])
-def test_the_file_of_the_page_is_looked_at_too(tmp_path: Path, name: str) -> None:
-    """Lab and notebook read a file of their own, and pass its server settings on."""
+def test_lab_and_notebook_files_are_searched_too(tmp_path: Path, name: str) -> None:
+    """Both pages read their own file and pass its server settings on."""
     write_py(tmp_path, name, "ServerApp", "token", "")
 
     assert len(found(tmp_path)) == 1
 
 
-def test_two_files_in_two_folders_are_both_told(tmp_path: Path) -> None:
-    """A site's configuration and the user's own are each named."""
+def test_settings_in_two_folders_are_both_reported(tmp_path: Path) -> None:
+    """They may be in a site's configuration and in the user's own."""
     (tmp_path / "site").mkdir()
     (tmp_path / "own").mkdir()
     write_json(tmp_path / "site", "jupyter_server_config", "ServerApp", "allow_origin", "*")
@@ -229,28 +229,28 @@ def test_two_files_in_two_folders_are_both_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write", [write_py, write_json])
 @pytest.mark.parametrize(("section", "setting", "value"), HARMLESS)
-def test_a_harmless_setting_is_not_told(
+def test_a_harmless_setting_is_not_reported(
     tmp_path: Path, write: Any, section: str, setting: str, value: Any
 ) -> None:
-    """What is in force, or opens nothing, is nobody's business."""
+    """It has no effect on access, or is what slurm-nb sets anyway."""
     write(tmp_path, "jupyter_server_config", section, setting, value)
 
     assert found(tmp_path) == []
 
 
-def test_without_configuration_there_is_nothing_to_tell(tmp_path: Path) -> None:
+def test_without_configuration_there_is_no_report(tmp_path: Path) -> None:
     """Most users have none."""
     assert found() == found(tmp_path) == []
 
 
-def test_the_kits_own_settings_are_not_told() -> None:
-    """The kit's file, in the list of files too, is not the user's."""
+def test_the_kits_own_settings_are_not_reported() -> None:
+    """The list of files includes the kit's file, which is not the user's."""
     assert (KIT / "jupyter_server_config.py").exists()
     assert found() == []
 
 
-def test_the_kits_own_settings_are_not_told_where_a_link_leads_to_them(tmp_path: Path) -> None:
-    """The job script names a home by a link; Python knows the kit by its real path."""
+def test_the_kits_own_settings_are_not_reported_through_a_link(tmp_path: Path) -> None:
+    """The job script may reach a home through a link; Python knows the kit by its real path."""
     link = tmp_path / "home"
     link.symlink_to(KIT.parent)
     app = SimpleNamespace(config_file_paths=[str(link / KIT.name)])
@@ -269,8 +269,8 @@ def test_the_kits_own_settings_are_not_told_where_a_link_leads_to_them(tmp_path:
         "\x00",
     ],
 )
-def test_a_file_that_fails_is_no_failure(tmp_path: Path, text: str) -> None:
-    """Jupyter has gone on without it, and so does slurm-nb."""
+def test_a_broken_configuration_file_does_not_stop_the_session(tmp_path: Path, text: str) -> None:
+    """Jupyter continues without it, and slurm-nb does too."""
     (tmp_path / "jupyter_server_config.py").write_text(text, encoding="utf-8")
 
     assert found(tmp_path) == []
@@ -284,15 +284,15 @@ def test_a_file_that_fails_is_no_failure(tmp_path: Path, text: str) -> None:
         '{"ServerApp": ["token"]}', '{"ServerApp": {"ip": ["0.0.0.0"]}}', '{"ServerApp": {}}',
     ],
 )  # fmt: skip
-def test_a_json_file_of_any_shape_is_no_failure(tmp_path: Path, text: str) -> None:
-    """A section that is no section opens nothing."""
+def test_a_json_file_of_any_shape_does_not_stop_the_session(tmp_path: Path, text: str) -> None:
+    """A section that is not an object opens nothing."""
     (tmp_path / "jupyter_server_config.json").write_text(text, encoding="utf-8")
 
     assert found(tmp_path) == []
 
 
-def test_a_setting_that_was_only_looked_at_is_not_told(tmp_path: Path) -> None:
-    """Asking for a value in a configuration file does not set it."""
+def test_reading_a_setting_is_not_reported(tmp_path: Path) -> None:
+    """A configuration file that reads a value does not set it."""
     (tmp_path / "jupyter_server_config.py").write_text(
         "c = get_config()\nc.ServerApp.allow_origin\nc.ServerApp.token\n",
         encoding="utf-8",
@@ -301,8 +301,8 @@ def test_a_setting_that_was_only_looked_at_is_not_told(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 
-def test_a_setting_of_notebook_6_that_jupyter_no_longer_reads_is_told(tmp_path: Path) -> None:
-    """notebook_shim passes on what ServerApp knows, and drops the rest without a word."""
+def test_a_notebook_6_setting_that_jupyter_no_longer_reads_is_reported(tmp_path: Path) -> None:
+    """notebook_shim passes on what ServerApp supports and silently drops the rest."""
     path = tmp_path / "jupyter_notebook_config.py"
     path.write_text(
         "c.NotebookApp.nbserver_extensions = {'x': True}\nc.NotebookApp.terminals_enabled = False\n"

@@ -1,4 +1,4 @@
-"""The kit can be read by the interpreters that users have."""
+"""The interpreters that users have can read the kit."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def test_the_kit_is_python_3_8(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["__init__.py", "preflight.py", "kernel_launcher.py"])
-def test_what_a_still_older_one_reads_is_python_3_5(name: str) -> None:
-    """It is told that it is too old; and kernels of any age run the launcher."""
+def test_the_parts_that_run_on_older_interpreters_are_python_3_5(name: str) -> None:
+    """They say that the interpreter is too old; and kernels of any age run the launcher."""
     assert ast.parse((PACKAGE / name).read_text(encoding="utf-8"), feature_version=(3, 5))

@@ -1,4 +1,4 @@
-"""What Jupyter needs is looked at before it starts, and what is missing is told in one line."""
+"""The preflight checks find what Jupyter needs before it starts, and report it in one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
 
 @pytest.fixture
 def environ(tmp_path: Path, kit_dir: Path) -> dict[str, str]:
-    """What the job script hands over; `fakes` holds a Jupyter that prints what it was given."""
+    """Return the job script's variables; `fakes` has a Jupyter that prints its input."""
     for name in ("run", "session", "notebooks", "home"):
         (tmp_path / name).mkdir()
     for name, version in (
@@ -38,7 +38,7 @@ def environ(tmp_path: Path, kit_dir: Path) -> dict[str, str]:
     )
     return {
         "PATH": os.environ["PATH"],
-        "PWD": str(kit_dir),  # where the tests start it
+        "PWD": str(kit_dir),  # the tests start it there
         "HOME": str(tmp_path / "home"),
         "PYTHONPATH": str(tmp_path / "fakes"),
         "SLURM_NB_SESSION": "hpc/7",
@@ -76,7 +76,7 @@ def start(environ: dict[str, str], module: str = "notebook") -> subprocess.Compl
 
 
 def failure(environ: dict[str, str], module: str = "notebook") -> Failure:
-    """What the login node reads of it."""
+    """Return the failure that the login node reads."""
     done = start(environ, module)
     assert (done.returncode, "started" in done.stdout) == (1, False), done
     told = read_progress(done.stdout.splitlines(), who=WHO).failure
@@ -84,8 +84,10 @@ def failure(environ: dict[str, str], module: str = "notebook") -> Failure:
     return told
 
 
-def test_jupyter_is_started_with_its_words(environ: dict[str, str], tmp_path: Path) -> None:
-    """With everything there, the process becomes `python -m notebook --no-browser`."""
+def test_jupyter_starts_with_the_arguments_of_the_script(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """If everything is present, the process becomes `python -m notebook --no-browser`."""
     done = start(environ)
 
     assert done.stdout == "started ['--no-browser'] __main__\n", done
@@ -93,14 +95,16 @@ def test_jupyter_is_started_with_its_words(environ: dict[str, str], tmp_path: Pa
     assert list((tmp_path / "session").iterdir()) == list((tmp_path / "home").iterdir()) == []
 
 
-def test_a_missing_package_is_told_with_the_line_that_installs_it(environ: dict[str, str]) -> None:
-    """The interpreter is named, since there may be many."""
+def test_a_missing_package_is_reported_with_the_line_that_installs_it(
+    environ: dict[str, str],
+) -> None:
+    """The line names the interpreter, because there may be several."""
     told = failure(environ, "jupyterlab")
 
     assert told.text == (
         f"{sys.executable} on c1 cannot run Jupyter Lab: it does not have jupyterlab 3.6 or later"
     )
-    assert "use an environment that you can install into: --env DIR" in told.cure  # no pip with -S
+    assert "use an environment that you can install into: --env DIR" in told.cure  # -S hides pip
     assert "use --ui notebook (it has notebook 7.5.6)" in told.cure
 
 
@@ -113,10 +117,10 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(environ: dict[
         ("raise ImportError", "ImportError"),
     ],
 )
-def test_a_package_that_cannot_be_imported_is_told(
+def test_a_package_that_cannot_be_imported_is_reported(
     environ: dict[str, str], tmp_path: Path, text: str, said: str
 ) -> None:
-    """Something that it needs is missing, or does not fit the node."""
+    """One of its dependencies is missing or does not fit the node."""
     (tmp_path / "fakes/notebook/app.py").write_text(text)
 
     told = failure(environ)
@@ -129,18 +133,18 @@ def test_a_package_that_cannot_be_imported_is_told(
     ("name", "version", "needed"),
     [("notebook", "6.5.7", "7.0"), ("jupyter_server", "1.24.0", "2.0")],
 )
-def test_a_version_that_cannot_be_guarded_is_refused(
+def test_a_version_that_cannot_be_protected_is_rejected(
     environ: dict[str, str], tmp_path: Path, name: str, version: str, needed: str
 ) -> None:
-    """Notebook 6 would not even read slurm-nb's configuration, nor so its lock."""
+    """Notebook 6 would not even read slurm-nb's configuration."""
     (old,) = (tmp_path / "fakes").glob(f"{name}-*.dist-info")
     (old / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
     assert f"is {version}, and {needed} or later is needed" in failure(environ).text
 
 
-def test_a_notebook_directory_that_the_node_lacks_is_told(environ: dict[str, str]) -> None:
-    """It may be on a file system of the login node's alone."""
+def test_a_notebook_directory_missing_on_the_node_is_reported(environ: dict[str, str]) -> None:
+    """Only the login node may have its file system."""
     environ["SLURM_NB_NOTEBOOK_DIR"] = "/no/such"
 
     told = failure(environ)
@@ -150,10 +154,10 @@ def test_a_notebook_directory_that_the_node_lacks_is_told(environ: dict[str, str
 
 
 @pytest.mark.parametrize("place", ["session", "home"])
-def test_a_directory_that_takes_no_bytes_is_told(
+def test_a_directory_that_accepts_no_data_is_reported(
     environ: dict[str, str], tmp_path: Path, place: str
 ) -> None:
-    """A full quota shows only when something is written; here the directory is gone."""
+    """A full quota shows only on writing; in this test the directory is missing."""
     (tmp_path / place).rmdir()
 
     told = failure(environ)
@@ -163,8 +167,8 @@ def test_a_directory_that_takes_no_bytes_is_told(
 
 
 @pytest.mark.parametrize("module", [preflight, packages])
-def test_an_interpreter_of_years_ago_is_told_that_it_is_old(module: ModuleType) -> None:
-    """Python 3.5 can read the files, and they check the version first."""
+def test_an_old_interpreter_is_reported(module: ModuleType) -> None:
+    """Python 3.5 can read these files, and they check the version before anything else."""
     source = Path(str(module.__file__)).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 5))
 
@@ -175,17 +179,17 @@ def test_an_interpreter_of_years_ago_is_told_that_it_is_old(module: ModuleType) 
     assert lacks == ["it is Python 3.6, and 3.8 or later is needed"]
 
 
-def test_odd_letters_come_through(environ: dict[str, str]) -> None:
-    """Quotes, backslashes and other alphabets in a path leave the line one line of JSON."""
+def test_special_characters_survive(environ: dict[str, str]) -> None:
+    """With quotes, backslashes or other alphabets in a path, the line is still one line of JSON."""
     environ["SLURM_NB_NOTEBOOK_DIR"] = '/no/"é\\名\n'
 
     assert '/no/"é\\名' in failure(environ).text
 
 
-def test_jupyter_is_told_to_end_when_its_job_script_is_killed(
+def test_the_kernel_ends_jupyter_if_its_job_script_is_killed(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """SIGKILL leaves the script no time to stop what it has started: the kernel does it."""
+    """After SIGKILL the script has no time to stop Jupyter."""
     waits = "import time; print('started', flush=True); time.sleep(10); print('too late')"
     (tmp_path / "fakes/notebook/__main__.py").write_text(waits)
     script = ["bash", "-c", '"$0" -m slurm_nb_kit.preflight notebook & wait', sys.executable]
@@ -196,11 +200,11 @@ def test_jupyter_is_told_to_end_when_its_job_script_is_killed(
         assert job.stdout is not None
         assert job.stdout.readline() == "started\n"
         job.kill()
-        assert job.stdout.read() == ""  # returns when nobody has it open any more
+        assert job.stdout.read() == ""  # returns when every process has closed it
 
 
-def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Path) -> None:
-    """Write(2) succeeds with less than it was given, and fails only when it is called again."""
+def test_a_partial_write_means_a_full_disk(environ: dict[str, str], tmp_path: Path) -> None:
+    """write(2) succeeds with fewer bytes than it got, and fails only at the next call."""
     code = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (32768, 32768))"
     call = f"_check_writable('your home', {str(tmp_path)!r})"
     check = f"from slurm_nb_kit.preflight import _check_writable; {call}"
@@ -222,7 +226,7 @@ def test_a_disk_that_takes_a_part_is_full(environ: dict[str, str], tmp_path: Pat
 
 
 def fall_back(environ: dict[str, str], tmp_path: Path, brought_by: str) -> str:
-    """Have slurm-nb's own Python tell what it was given; its path."""
+    """Let slurm-nb's own Python print its arguments; return its path."""
     own = tmp_path / "own/bin/python"
     own.parent.mkdir(parents=True)
     own.write_text('#!/bin/sh\necho "started by own: $*"; env | grep ^SLURM_NB_OWN\n')
@@ -236,7 +240,7 @@ def fall_back(environ: dict[str, str], tmp_path: Path, brought_by: str) -> str:
 def test_an_environment_without_jupyter_becomes_a_kernel(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """slurm-nb's own Jupyter starts with the same words, and says so, with the cures."""
+    """slurm-nb's own Jupyter starts with the same arguments, and notices say so, with the cures."""
     own = fall_back(environ, tmp_path, "the environment /e")
     add_package(tmp_path, "ipykernel", "7.3.0")
 
@@ -256,7 +260,7 @@ def test_an_environment_without_jupyter_becomes_a_kernel(
 def test_an_environment_without_a_kernel_is_an_error(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """It is told how to add one."""
+    """The error says how to add one."""
     fall_back(environ, tmp_path, "the environment /e")
 
     told = failure(environ)
@@ -267,7 +271,7 @@ def test_an_environment_without_a_kernel_is_an_error(
 def test_a_module_without_jupyter_does_not_stop_slurm_nbs_own(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Whose Jupyter runs is decided by what the module has."""
+    """slurm-nb's Jupyter runs without the module's Python as a kernel."""
     fall_back(environ, tmp_path, "the module python/3.12")
 
     done = start(environ)
@@ -278,10 +282,10 @@ def test_a_module_without_jupyter_does_not_stop_slurm_nbs_own(
     assert not (tmp_path / "run/kernels").exists()
 
 
-def test_an_interpreter_that_was_asked_for_is_never_replaced(
+def test_an_interpreter_from_the_command_line_is_never_replaced(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """--python says whose Jupyter runs."""
+    """--python decides whose Jupyter runs."""
     fall_back(environ, tmp_path, "")
 
     assert "cannot run Jupyter Notebook" in failure(environ).text
@@ -290,10 +294,10 @@ def test_an_interpreter_that_was_asked_for_is_never_replaced(
 # --- what saving needs, and other causes ---
 
 
-def test_a_broken_link_where_jupyter_keeps_its_signatures_is_told(
+def test_a_broken_link_in_place_of_jupyters_data_directory_is_reported(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Else Jupyter starts, and saves no notebook."""
+    """Otherwise Jupyter would start and could not save any notebook."""
     share = tmp_path / "home/.local/share"
     share.mkdir(parents=True)
     (share / "jupyter").symlink_to("/no/such")
@@ -307,8 +311,8 @@ def test_a_broken_link_where_jupyter_keeps_its_signatures_is_told(
     assert "JUPYTER_DATA_DIR" in told.cure
 
 
-def test_two_problems_are_told_at_once(environ: dict[str, str], tmp_path: Path) -> None:
-    """Nobody waits in a queue twice to learn two things."""
+def test_two_problems_are_reported_at_once(environ: dict[str, str], tmp_path: Path) -> None:
+    """Nobody should wait in a queue twice to hear about both."""
     environ["SLURM_NB_NOTEBOOK_DIR"] = "/no/such"
     (tmp_path / "fakes/notebook/app.py").write_text("import nosuch")
 
@@ -320,20 +324,20 @@ def test_two_problems_are_told_at_once(environ: dict[str, str], tmp_path: Path) 
 
 
 def test_a_wrong_home_is_named_as_the_cause(environ: dict[str, str]) -> None:
-    """Not the quota of a directory that is no home."""
+    """A quota would be the wrong cause."""
     environ["HOME"] = "/no/such"
 
     home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
     assert f"HOME is /no/such, but your home directory is {home}" in failure(environ).cure
 
 
-def test_a_directory_that_can_only_be_read_is_a_notice(
+def test_a_read_only_directory_is_a_notice(
     environ: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Courses are."""
+    """Course material is often read-only."""
     for name in ("SLURM_NB_SESSION", "SLURM_NB_NONCE"):
         monkeypatch.setenv(name, environ[name])
     monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
@@ -344,10 +348,10 @@ def test_a_directory_that_can_only_be_read_is_a_notice(
     assert notices == (f"you cannot write to {tmp_path}, so save notebooks elsewhere",)
 
 
-def test_an_import_that_runs_out_of_memory_is_no_missing_package(
+def test_an_import_that_runs_out_of_memory_is_not_a_missing_package(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """A limit of the login shell travels into jobs."""
+    """Slurm passes the login shell's limits to jobs."""
     (tmp_path / "fakes/notebook/app.py").write_text("raise MemoryError")
 
     told = failure(environ)
@@ -356,10 +360,10 @@ def test_an_import_that_runs_out_of_memory_is_no_missing_package(
     assert "ulimit -v unlimited" in told.cure
 
 
-def test_a_class_of_another_environment_is_named(
+def test_a_class_from_another_environment_is_named(
     environ: dict[str, str], tmp_path: Path, kit_dir: Path
 ) -> None:
-    """The setting, its file, the package and the Python; a real Jupyter refuses to start."""
+    """The message has setting, file, package and Python; a real Jupyter would refuse to start."""
     config = tmp_path / "home/.jupyter/jupyter_server_config.py"
     config.parent.mkdir()
     config.write_text('c.ServerApp.contents_manager_class = "no_such_package.Manager"\n')
@@ -397,7 +401,7 @@ def test_a_class_of_another_environment_is_named(
 def test_old_packages_in_the_home_that_break_an_import_are_named(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """`pip install --user` of years ago, in a Python that is no virtual environment."""
+    """`pip install --user` left them years ago; this Python is not a virtual environment."""
     user = tmp_path / f"user/lib/python3.{sys.version_info[1]}/site-packages"
     user.mkdir(parents=True)
     (user / "oldlib.py").write_text("")
@@ -420,8 +424,8 @@ def test_old_packages_in_the_home_that_break_an_import_are_named(
     assert told.cure.startswith("ignore ~/.local: --setup 'export PYTHONNOUSERSITE=1'; or ")
 
 
-def test_in_a_container_nothing_is_to_be_installed(environ: dict[str, str], tmp_path: Path) -> None:
-    """An image cannot be written, and slurm-nb's own Python is outside."""
+def test_in_a_container_the_cure_installs_nothing(environ: dict[str, str], tmp_path: Path) -> None:
+    """Nobody can write to an image, and slurm-nb's own Python is outside it."""
     fall_back(environ, tmp_path, "")
     environ["SLURM_NB_INSIDE"] = "yes"
 
@@ -431,7 +435,7 @@ def test_in_a_container_nothing_is_to_be_installed(environ: dict[str, str], tmp_
 
 
 def test_a_module_that_brings_jupyter_is_named(environ: dict[str, str]) -> None:
-    """The user learns which Python runs Jupyter, and why."""
+    """A notice says which Python runs Jupyter, and why."""
     environ.update(SLURM_NB_OWN_PYTHON="/none", SLURM_NB_BROUGHT_BY="the module jupyter/1.0")
 
     notices = read_progress(start(environ).stdout.splitlines(), who=WHO).notices

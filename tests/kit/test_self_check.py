@@ -1,4 +1,4 @@
-"""The server is announced only when its listener is its own, alone, and locked."""
+"""The job announces the server only if its listener is its own, the only one, and protected."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a fil
 
 @pytest.fixture
 def tcp() -> Iterator[socket.socket]:
-    """A listener of this process on a free port of the loopback."""
+    """Yield a listener of this process on a free loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A private directory whose name is short enough for a socket's path."""
+    """Yield a private directory whose name is short enough for a socket's path."""
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as name:
         yield Path(name)
 
 
 @pytest.fixture
 def unix(folder: Path) -> Iterator[socket.socket]:
-    """A listener of this process, as Jupyter makes one."""
+    """Yield a UNIX listener of this process, made as Jupyter makes one."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "jupyter.sock"))
         (folder / "jupyter.sock").chmod(0o600)
@@ -53,7 +53,7 @@ def unix(folder: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-# --- one, and our own ---
+# --- one listener, and our own ---
 
 
 def test_one_listener_is_enough(tcp: socket.socket) -> None:
@@ -62,21 +62,21 @@ def test_one_listener_is_enough(tcp: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2])
-def test_another_number_of_listeners_is_refused(tcp: socket.socket, number: int) -> None:
-    """A server that listens here and elsewhere (localhost as IPv4 and IPv6) is not announced."""
+def test_any_other_number_of_listeners_is_rejected(tcp: socket.socket, number: int) -> None:
+    """A server that also listens elsewhere, such as on IPv6, is not announced."""
     with pytest.raises(Refused, match=f"listens on {number} sockets"):
         checks.check_one([tcp] * number)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.7", "0.0.0.0"])  # noqa: S104  as asked
-def test_a_port_of_ones_own_passes(address: str) -> None:
-    """The kernel's table shows the very socket, at its very address."""
+def test_the_servers_own_port_passes(address: str) -> None:
+    """The kernel's table shows this very socket at this very address."""
     with socket.create_server((address, 0)) as listener:
         checks.check_own(listener)
 
 
-def test_a_port_that_does_not_listen_is_refused() -> None:
-    """A socket that is bound and takes no connections is not the one that answers there."""
+def test_a_port_that_does_not_listen_is_rejected() -> None:
+    """A bound socket that accepts no connections does not answer there."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
 
@@ -84,13 +84,13 @@ def test_a_port_that_does_not_listen_is_refused() -> None:
             checks.check_own(bound)
 
 
-def test_a_port_of_another_process_is_refused(tcp: socket.socket) -> None:
-    """Whoever else listens at the announced port, it is by another socket than the server's."""
+def test_another_processs_port_is_rejected(tcp: socket.socket) -> None:
+    """Another process may listen on the announced port, but its socket is not the server's."""
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
         class Claimed:
-            """Says that it listens where another socket does."""
+            """A socket that claims another socket's address."""
 
             family = socket.AF_INET
 
@@ -106,13 +106,13 @@ def test_a_port_of_another_process_is_refused(tcp: socket.socket) -> None:
             checks.check_own(claimed)
 
 
-def test_a_socket_of_ones_own_passes(unix: socket.socket) -> None:
-    """A private socket in a private directory, that this process answers, is announced."""
+def test_the_servers_own_socket_passes(unix: socket.socket) -> None:
+    """It is a private socket in a private directory, and this process answers."""
     checks.check_own(unix)
 
 
-def test_a_path_that_another_process_answers_is_refused(unix: socket.socket, folder: Path) -> None:
-    """Whoever put a socket of their own in our place is found by who answers there."""
+def test_a_path_that_another_process_answers_is_rejected(unix: socket.socket, folder: Path) -> None:
+    """The peer's credentials show that another process has replaced the socket."""
     path = folder / "jupyter.sock"
     path.unlink()
     script = (
@@ -133,7 +133,7 @@ def test_a_path_that_another_process_answers_is_refused(unix: socket.socket, fol
 
 
 def test_a_path_that_nobody_answers_is_not_announced(unix: socket.socket, folder: Path) -> None:
-    """A socket whose path leads to a dead one can't be reached."""
+    """Nobody can connect to a socket whose path leads to a dead one."""
     path = folder / "jupyter.sock"
     path.unlink()
     with socket.socket(socket.AF_UNIX) as dead:
@@ -174,18 +174,18 @@ def a_folder_link(path: Path) -> None:
     ],
     ids=["link", "file", "0666", "0660", "0604", "0755 folder", "0777 folder", "1770 folder"],
 )
-def test_a_path_that_others_could_use_is_refused(
+def test_a_path_that_others_could_use_is_rejected(
     unix: socket.socket, folder: Path, change: Callable[[Path], None], problem: str
 ) -> None:
-    """What is no socket, or can be opened by others, or lies where others come, is refused."""
+    """Only the user may be able to open the socket and to enter its directory."""
     change(folder / "jupyter.sock")
 
     with pytest.raises(Refused, match=problem):
         checks.check_own(unix)
 
 
-def test_a_directory_that_is_a_link_is_refused(unix: socket.socket, folder: Path) -> None:
-    """Whoever may replace the directory by a link leads the user's ssh elsewhere."""
+def test_a_directory_that_is_a_link_is_rejected(unix: socket.socket, folder: Path) -> None:
+    """Anyone who can replace the directory with a link redirects the user's ssh."""
     a_folder_link(folder / "jupyter.sock")
     try:
         with pytest.raises(Refused, match="is not in a directory of mode 0700"):
@@ -197,20 +197,20 @@ def test_a_directory_that_is_a_link_is_refused(unix: socket.socket, folder: Path
 
 @as_root
 @pytest.mark.parametrize("name", ["jupyter.sock", "."])
-def test_a_path_of_somebody_else_is_refused(unix: socket.socket, folder: Path, name: str) -> None:
-    """Socket and directory are both the user's."""
+def test_another_users_path_is_rejected(unix: socket.socket, folder: Path, name: str) -> None:
+    """Both socket and directory must belong to the user."""
     os.chown(folder / name, 12345, 12345)
 
     with pytest.raises(Refused, match="belongs to somebody else"):
         checks.check_own(unix)
 
 
-# --- alone ---
+# --- the only listener ---
 
 
 @contextlib.contextmanager
 def listening_child(mark: str | None, *, address: str = "127.0.0.1") -> Iterator[int]:
-    """A process that listens on a TCP port and carries the mark of a session, or none."""
+    """Start a process with the session's mark, or none, that listens on TCP; yield its port."""
     name, _, value = (mark or "NOTHING=x").partition("=")
     script = (
         "import socket, sys; f = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET;"
@@ -231,10 +231,8 @@ def listening_child(mark: str | None, *, address: str = "127.0.0.1") -> Iterator
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::"])  # noqa: S104  seen too
-def test_something_else_of_the_job_that_listens_is_refused(
-    tcp: socket.socket, address: str
-) -> None:
-    """A helper that the server starts may not open a port beside the notebook's."""
+def test_another_listener_of_the_job_is_rejected(tcp: socket.socket, address: str) -> None:
+    """A helper that the server starts may not open a second port."""
     with (
         listening_child(MARK, address=address) as port,
         pytest.raises(Refused, match=f"listens on TCP: .*:{port}"),
@@ -243,14 +241,14 @@ def test_something_else_of_the_job_that_listens_is_refused(
 
 
 @pytest.mark.parametrize("mark", [None, MARK + "0", "SLURM_NB_SESSION=hpc", "X" + MARK])
-def test_what_is_not_of_the_job_may_listen(tcp: socket.socket, mark: str | None) -> None:
-    """Other processes of the user, and other sessions on the same node, are left alone."""
+def test_a_process_outside_the_job_may_listen(tcp: socket.socket, mark: str | None) -> None:
+    """The check ignores the user's other processes and other sessions on the node."""
     with listening_child(mark):
         checks.check_alone(tcp, MARK)
 
 
-def test_beside_a_socket_no_port_may_listen(unix: socket.socket) -> None:
-    """In private mode nothing at all of the job is on TCP."""
+def test_in_private_mode_no_port_may_listen(unix: socket.socket) -> None:
+    """The whole job must stay off TCP."""
     checks.check_alone(unix, MARK)
 
     with listening_child(MARK), pytest.raises(Refused, match="listens on TCP"):
@@ -259,7 +257,7 @@ def test_beside_a_socket_no_port_may_listen(unix: socket.socket) -> None:
 
 # --- the kernel's tables ---
 
-# Written by hand as Linux 6.1 on x86-64 writes it, with one line for each case.
+# Written by hand as Linux 6.1 writes it on x86-64, with one line for each case.
 PROC_TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 111 1 0
@@ -279,7 +277,7 @@ PROC_TCP6 = """\
 
 @pytest.fixture
 def proc_net(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The kernel's tables, by their paths; one that is not there can't be opened."""
+    """Return the kernel's tables by path; opening a missing one fails."""
     tables: dict[str, str] = {}
 
     def opened(path: str) -> io.StringIO:
@@ -293,7 +291,7 @@ def proc_net(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="as a little-endian machine writes it")
 def test_the_kernels_tables_are_read(proc_net: dict[str, str]) -> None:
-    """Listeners of both families are found by inode, with address and port; others are not."""
+    """Listeners of both families are found by inode, with address and port, and no others."""
     proc_net.update({"/proc/net/tcp": PROC_TCP, "/proc/net/tcp6": PROC_TCP6})
 
     assert checks.tcp_listeners() == {
@@ -308,27 +306,27 @@ def test_the_kernels_tables_are_read(proc_net: dict[str, str]) -> None:
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="as a little-endian machine writes it")
 def test_a_node_without_ipv6_has_one_table(proc_net: dict[str, str]) -> None:
-    """Where the kernel has no IPv6, the other table is enough."""
+    """The IPv4 table is then enough."""
     proc_net["/proc/net/tcp"] = PROC_TCP
 
     assert set(checks.tcp_listeners()) == {111, 222, 555}
 
 
 @pytest.mark.usefixtures("proc_net")
-def test_without_any_table_a_port_is_refused(tcp: socket.socket) -> None:
-    """Where the kernel shows nothing, nothing can be said to be our own."""
+def test_without_any_table_a_port_is_rejected(tcp: socket.socket) -> None:
+    """If the kernel shows nothing, the server cannot show that the port is its own."""
     with pytest.raises(Refused):
         checks.check_own(tcp)
 
 
 def test_this_machines_own_listener_is_in_the_tables(tcp: socket.socket) -> None:
-    """The byte order of this machine is the one that is read."""
+    """They are read in this machine's byte order."""
     inode = os.fstat(tcp.fileno()).st_ino
 
     assert checks.tcp_listeners()[inode] == f"127.0.0.1:{tcp.getsockname()[1]}"
 
 
-# --- the door ---
+# --- the server's answers ---
 
 
 @dataclass
@@ -341,9 +339,9 @@ class Server:
     other_host: int = 403
     tls: ssl.SSLContext | None = None
     raw: bytes | None = None
-    """What it answers to everybody, in place of HTTP."""
+    """The answer to everybody, instead of HTTP."""
     patient: bool = True
-    """Whether it waits for the end of a request in clear, and not for TLS's first bytes only."""
+    """Whether it waits for the end of an unencrypted request, or only for TLS's first bytes."""
 
     def __post_init__(self) -> None:
         self.requests: list[bytes] = []
@@ -361,7 +359,7 @@ class Server:
         writer.close()
 
     def check(self, listener: socket.socket, certificate: Path | None = None) -> None:
-        """Have its door checked, with itself answering."""
+        """Check this server while it answers."""
 
         async def main() -> None:
             start: Callable[..., Awaitable[asyncio.Server]] = asyncio.start_server
@@ -381,8 +379,8 @@ def listener(request: pytest.FixtureRequest) -> socket.socket:
     return found
 
 
-def test_a_locked_door_passes(listener: socket.socket) -> None:
-    """403 without the token and 200 with it, asked as a browser on the laptop would."""
+def test_a_protected_server_passes(listener: socket.socket) -> None:
+    """It answers 403 without the token and 200 with it, as to a browser on the laptop."""
     server = Server()
 
     server.check(listener)
@@ -396,19 +394,19 @@ def test_a_locked_door_passes(listener: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500])
-def test_a_door_that_opens_under_another_name_is_refused(
+def test_a_server_that_answers_to_another_host_name_is_rejected(
     listener: socket.socket, status: int
 ) -> None:
-    """A hostile page whose name was made to mean 127.0.0.1 is sent away, even with the token."""
+    """A hostile page's name may mean 127.0.0.1; the server refuses it even with the token."""
     with pytest.raises(Refused, match=f"to another Host the server answers {status}, not 403"):
         Server(other_host=status).check(listener)
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 401, 404, 405, 500, 503])
-def test_a_door_that_does_not_refuse_strangers_is_refused(
+def test_a_server_that_does_not_refuse_strangers_is_rejected(
     listener: socket.socket, status: int
 ) -> None:
-    """Anything but 403 to somebody without the token is no lock, and the token is not sent."""
+    """Only 403 shows that it is protected; otherwise the check does not send the token."""
     server = Server(without=status)
 
     with pytest.raises(Refused, match=f"without the token the server answers {status}, not 403"):
@@ -418,29 +416,29 @@ def test_a_door_that_does_not_refuse_strangers_is_refused(
 
 
 @pytest.mark.parametrize("status", [201, 302, 400, 401, 403, 404, 500])
-def test_a_door_that_the_token_does_not_open_is_refused(
+def test_a_server_that_the_token_does_not_open_is_rejected(
     listener: socket.socket, status: int
 ) -> None:
-    """A server that does not know our token is another one, or can't be used."""
+    """It is another server, or it is unusable."""
     with pytest.raises(Refused, match=f"with the token the server answers {status}, not 200"):
         Server(with_token=status).check(listener)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\r\n", b"HTTP/1.1\r\n", b"hello\r\n", b"HTTP/1.1 x y\r\n"])
-def test_what_does_not_speak_http_is_refused(listener: socket.socket, raw: bytes) -> None:
-    """An answer that is empty or no HTTP ends in an error that the kit takes for a refusal."""
+def test_an_answer_that_is_not_http_is_rejected(listener: socket.socket, raw: bytes) -> None:
+    """An empty or broken answer ends in an error that the kit treats as a refusal."""
     with pytest.raises((Refused, OSError, ValueError)):
         Server(raw=raw).check(listener)
 
 
-def test_a_line_without_end_is_refused(listener: socket.socket) -> None:
-    """What never ends its first line is not read for ever."""
+def test_a_line_without_end_is_rejected(listener: socket.socket) -> None:
+    """The check does not read an endless first line for ever."""
     with pytest.raises((Refused, OSError, ValueError)):
         Server(raw=b"H" * 1_000_000).check(listener)
 
 
-def test_nobody_at_the_door_is_an_error(tcp: socket.socket) -> None:
-    """A port that takes no connections is not announced."""
+def test_a_server_that_does_not_answer_is_an_error(tcp: socket.socket) -> None:
+    """A port that accepts no connections is not announced."""
     address = tcp.getsockname()
     tcp.close()
     with socket.socket() as bound:
@@ -450,12 +448,12 @@ def test_nobody_at_the_door_is_an_error(tcp: socket.socket) -> None:
             asyncio.run(checks.check_door(bound, "/", TOKEN, None))
 
 
-# --- the door, with TLS ---
+# --- the server's answers, with TLS ---
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two folders, each with a certificate that openssl made as the job script has it made."""
+    """Return two folders, each with a certificate made as the job script makes it."""
     folders = []
     for name in ("ours", "others"):
         folder = tmp_path_factory.mktemp(name)
@@ -470,10 +468,10 @@ def tls(folder: Path) -> ssl.SSLContext:
     return context
 
 
-def test_a_door_with_a_certificate_of_the_job_passes(
+def test_a_server_with_the_jobs_certificate_passes(
     tcp: socket.socket, certificates: tuple[Path, Path]
 ) -> None:
-    """The certificate that the script makes is good for the name that the browser uses."""
+    """The certificate is valid for the name that the browser uses."""
     ours, _ = certificates
     server = Server(tls=tls(ours))
 
@@ -483,10 +481,10 @@ def test_a_door_with_a_certificate_of_the_job_passes(
 
 
 @pytest.mark.parametrize("change", [{"without": 200}, {"with_token": 403}])
-def test_a_door_that_is_not_locked_is_refused_with_tls_too(
+def test_an_unprotected_server_is_rejected_with_tls_too(
     tcp: socket.socket, certificates: tuple[Path, Path], change: dict[str, int]
 ) -> None:
-    """A certificate is no lock."""
+    """A certificate does not replace the token."""
     ours, _ = certificates
     server = Server(tls=tls(ours), without=change.get("without", 403))
     server.with_token = change.get("with_token", 200)
@@ -495,10 +493,10 @@ def test_a_door_that_is_not_locked_is_refused_with_tls_too(
         server.check(tcp, ours / "certificate.pem")
 
 
-def test_a_certificate_of_somebody_else_is_not_spoken_to(
+def test_a_server_with_another_certificate_gets_no_request(
     tcp: socket.socket, certificates: tuple[Path, Path]
 ) -> None:
-    """Who does not have the job's own key gets no request, and no token."""
+    """Without the job's own key it must not see the token."""
     ours, others = certificates
     server = Server(tls=tls(others))
 
@@ -508,10 +506,10 @@ def test_a_certificate_of_somebody_else_is_not_spoken_to(
     assert server.requests == []
 
 
-def test_a_door_without_tls_is_not_taken_for_one(
+def test_a_server_without_tls_is_rejected_if_there_is_a_certificate(
     tcp: socket.socket, certificates: tuple[Path, Path]
 ) -> None:
-    """Where a certificate was asked for, nothing is said in clear."""
+    """The check never sends anything unencrypted then."""
     server = Server(raw=b"HTTP/1.1 403 X\r\n\r\n", patient=False)
 
     with pytest.raises((OSError, ValueError)):
@@ -521,7 +519,7 @@ def test_a_door_without_tls_is_not_taken_for_one(
 def test_the_certificate_passes_the_strict_check_of_python_3_13(
     certificates: tuple[Path, Path],
 ) -> None:
-    """Newer Pythons ask more of a certificate (ssl.VERIFY_X509_STRICT); ours has it."""
+    """Newer Pythons demand more of a certificate (ssl.VERIFY_X509_STRICT)."""
     certificate = certificates[0] / "certificate.pem"
     openssl = shutil.which("openssl")
     assert openssl
@@ -537,7 +535,7 @@ def test_the_certificate_passes_the_strict_check_of_python_3_13(
 
 
 def test_the_key_is_private(certificates: tuple[Path, Path]) -> None:
-    """Only the user can read the key of the certificate."""
+    """Only the user can read it."""
     assert (certificates[0] / "key.pem").stat().st_mode & 0o077 == 0
 
 
@@ -553,6 +551,6 @@ HERE = "30 1 8:1 / / rw - ext4 /dev/sda1 rw\n40 30 8:2 /job_7 /tmp rw - xfs /dev
         ("", False),
     ],
 )
-def test_a_directory_of_a_private_mount_is_known(outside: str, *, private: bool) -> None:
-    """Other processes of the node, an sshd too, see another /tmp; unknown is not private."""
+def test_a_directory_on_a_private_mount_is_recognised(outside: str, *, private: bool) -> None:
+    """sshd and others on the node see another /tmp; an unknown mount is not private."""
     assert processes.is_private("/tmp/slurm-nb.x", HERE, outside) is private

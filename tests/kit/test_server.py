@@ -1,4 +1,4 @@
-"""What the kit sets in the user's Jupyter on the compute node, and the token that it makes."""
+"""The kit configures the user's Jupyter on the compute node and creates its token."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def hand_over(environ: pytest.MonkeyPatch, folder: Path, **changes: str) -> None
 
 @pytest.fixture
 def token_file(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The environment as the job script leaves it; the token is not made yet."""
+    """Prepare the environment as the job script leaves it; return the path of the future token."""
     path = tmp_path / "session" / "token"
     path.parent.mkdir()
     (tmp_path / "run").mkdir(mode=0o700)
@@ -90,7 +90,7 @@ def configured(config: Config | None = None) -> Config:
 
 @pytest.mark.usefixtures("token_file")
 def test_jupyter_listens_on_the_loopback_at_a_port_that_the_kernel_chooses() -> None:
-    """Nobody on the network reaches the server, and no port is raced for."""
+    """The network cannot reach the server, and no other process can take the port first."""
     server = configured().ServerApp
 
     assert (server.ip, server.port, server.port_retries) == ("127.0.0.1", 0, 0)
@@ -100,8 +100,8 @@ def test_jupyter_listens_on_the_loopback_at_a_port_that_the_kernel_chooses() -> 
 
 
 @pytest.mark.usefixtures("token_file")
-def test_the_users_own_settings_stay_but_for_what_slurm_nb_stands_on() -> None:
-    """What the user configured before is in force, unless it would open the server or lose it."""
+def test_the_users_own_settings_stay_unless_slurm_nb_must_set_them() -> None:
+    """Only settings that would open the server or make it unreachable are overridden."""
     own = Config()
     own.ServerApp.ip = "0.0.0.0"  # noqa: S104  the user's mistake, to be undone
     own.ServerApp.port = 8888
@@ -121,8 +121,8 @@ def test_the_users_own_settings_stay_but_for_what_slurm_nb_stands_on() -> None:
 
 
 @pytest.mark.parametrize("provider", ["PasswordIdentityProvider", "LegacyIdentityProvider"])
-def test_no_other_way_of_saying_token_beats_ours(token_file: Path, provider: str) -> None:
-    """A token set for the class that jupyter_server really uses does not open the server."""
+def test_no_other_token_setting_overrides_ours(token_file: Path, provider: str) -> None:
+    """A token set for jupyter_server's actual class does not open the server."""
     from jupyter_server.auth import PasswordIdentityProvider  # noqa: PLC0415  slow to import
 
     own = Config()
@@ -137,7 +137,7 @@ def test_no_other_way_of_saying_token_beats_ours(token_file: Path, provider: str
 
 
 def test_the_token_is_256_random_bits_in_a_private_file(token_file: Path) -> None:
-    """The token is made once, whatever the umask, and only its owner can read it."""
+    """It is created once, and only its owner can read it, with any umask."""
     token = configured().IdentityProvider.token
 
     assert re.fullmatch("[0-9a-f]{64}", token)
@@ -147,15 +147,15 @@ def test_the_token_is_256_random_bits_in_a_private_file(token_file: Path) -> Non
 
 
 def test_two_jobs_have_two_tokens(token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token opens one session only."""
+    """A token opens only one session."""
     first = configured().IdentityProvider.token
     hand_over(monkeypatch, token_file.parents[1], TOKEN_FILE=f"{token_file}-2")
 
     assert configured().IdentityProvider.token != first
 
 
-def test_a_requeued_run_has_a_token_of_its_own(token_file: Path) -> None:
-    """Whoever took the port of the first run may have been sent its token by an open page."""
+def test_a_requeued_run_has_its_own_token(token_file: Path) -> None:
+    """An open page may have sent the first run's token to the port's next owner."""
     token_file.write_text("ab" * 32, encoding="ascii")
 
     token = configured().IdentityProvider.token
@@ -165,8 +165,8 @@ def test_a_requeued_run_has_a_token_of_its_own(token_file: Path) -> None:
 
 
 @pytest.mark.parametrize("left_over", ["", "abc", "ab" * 32 + "\n", "x" * 64])
-def test_a_broken_token_never_becomes_the_servers(token_file: Path, left_over: str) -> None:
-    """A token file that a crash left empty or cut off must not open the server to everybody."""
+def test_a_broken_token_never_becomes_the_servers_token(token_file: Path, left_over: str) -> None:
+    """A crash may leave the file empty or truncated; the server must not be open to everybody."""
     token_file.write_text(left_over, encoding="ascii")
     try:
         token = configured().IdentityProvider.token
@@ -178,8 +178,8 @@ def test_a_broken_token_never_becomes_the_servers(token_file: Path, left_over: s
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
-def test_what_a_crashed_run_left_half_made_is_not_used(token_file: Path, kind: str) -> None:
-    """A new token is written to a file of its own, never into one that was there before."""
+def test_an_unfinished_token_file_from_a_crash_is_ignored(token_file: Path, kind: str) -> None:
+    """A new token always goes to a new file, never to an existing one."""
     half_made = token_file.with_name("token.new")
     elsewhere = token_file.with_name("elsewhere")
     elsewhere.write_text("untouched", encoding="ascii")
@@ -195,8 +195,8 @@ def test_what_a_crashed_run_left_half_made_is_not_used(token_file: Path, kind: s
     assert elsewhere.read_text(encoding="ascii") == "untouched"
 
 
-def test_kernels_do_not_see_what_the_script_handed_over(token_file: Path) -> None:
-    """The variables for the kit are gone before a kernel starts; the session's mark stays."""
+def test_kernels_do_not_see_the_kits_variables(token_file: Path) -> None:
+    """They are gone before a kernel starts; the session's mark stays."""
     configured()
 
     assert [name for name in os.environ if name.startswith("SLURM_NB_")] == ["SLURM_NB_SESSION"]
@@ -206,14 +206,14 @@ def test_kernels_do_not_see_what_the_script_handed_over(token_file: Path) -> Non
 
 @pytest.mark.usefixtures("token_file")
 def test_jupyter_finds_the_extension() -> None:
-    """The kit names itself as a server extension, the way jupyter_server asks."""
+    """The kit names itself as a server extension, as jupyter_server requires."""
     assert kit_server._jupyter_server_extension_points() == [  # noqa: SLF001  jupyter_server's name
         {"module": kit_server.__name__}
     ]
 
 
 class FakeServer:
-    """As much of a ServerApp as the kit looks at; it listens at the third look."""
+    """The parts of a ServerApp that the kit uses; it listens at the third look."""
 
     base_url = "/"
     ip = "127.0.0.1"
@@ -250,11 +250,11 @@ class FakeServer:
 
 
 class Exited(BaseException):
-    """Stands for the end of the process."""
+    """The end of the process."""
 
 
 class Door:
-    """Stands for the checks, which have tests of their own: all is well, but for `problem`."""
+    """The checks, which have their own tests; they pass, except for `problem`."""
 
     def __init__(self) -> None:
         self.problem: Exception | None = None
@@ -295,7 +295,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 class Pages:
-    """Stands for what watches the session, which has tests of its own, and for its pages."""
+    """The monitor, which has its own tests, and its pages."""
 
     def __init__(self) -> None:
         self.shown: list[tuple[str, str]] = []
@@ -317,7 +317,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> Pages:
 
 
 def fake_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has tests of its own, with a real server (tests/kit/security)."""
+    """Skip the proof; tests/kit/security tests it with a real server."""
     monkeypatch.setattr(kit_server, "_prove", lambda _app: None)
     monkeypatch.setattr(report, "serve", lambda *_: None)
 
@@ -332,7 +332,7 @@ def announce(
     pages: Pages,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Announce:
-    """Have the kit announce a server, and read what it has printed."""
+    """Return a function that announces a server and reads what the kit has printed."""
     assert not pages.jobs
     fake_the_proof(monkeypatch)
 
@@ -340,17 +340,17 @@ def announce(
         app: Any = server or FakeServer(listener)
         kit_server._load_jupyter_server_extension(app)  # noqa: SLF001  jupyter_server's name
         out = capsys.readouterr().out
-        assert out.startswith("\n")  # whatever half line Jupyter had written ends here
+        assert out.startswith("\n")  # ends an unfinished line of Jupyter's
         return read_progress(out.splitlines(), who=WHO)
 
     return call
 
 
 @pytest.mark.usefixtures("token_file")
-def test_the_ready_line_is_one_that_slurm_nb_reads(
+def test_slurm_nb_can_read_the_ready_line(
     monkeypatch: pytest.MonkeyPatch, door: Door, listener: socket.socket, announce: Announce
 ) -> None:
-    """When the socket listens and the door is checked, not before, the output says where."""
+    """It appears only once the socket listens and the checks have passed."""
     monkeypatch.setenv("SLURMD_NODENAME", "c1")
     configured()
     server = FakeServer(listener)
@@ -363,10 +363,10 @@ def test_the_ready_line_is_one_that_slurm_nb_reads(
 
 
 @pytest.mark.usefixtures("door")
-def test_what_jupyter_starts_begins_in_the_users_directory(
+def test_kernels_and_terminals_start_in_the_users_directory(
     token_file: Path, listener: socket.socket, announce: Announce
 ) -> None:
-    """The server starts among the kit's files, but a kernel or a terminal does not."""
+    """Only the server itself starts among the kit's files."""
     configured()
 
     progress = announce(FakeServer(listener, str(token_file.parent)))
@@ -377,10 +377,10 @@ def test_what_jupyter_starts_begins_in_the_users_directory(
 
 @pytest.mark.parametrize("original", ["", "/home/alice/config"])
 @pytest.mark.usefixtures("token_file", "door")
-def test_a_jupyter_that_the_user_starts_inside_is_not_this_session(
+def test_a_jupyter_started_inside_the_session_is_not_the_session(
     original: str, monkeypatch: pytest.MonkeyPatch, announce: Announce
 ) -> None:
-    """Once ready, the user's own directories are back, also for jobs sent from a notebook."""
+    """Once ready, the user's own directories are restored, even for jobs from a notebook."""
     monkeypatch.setenv("SLURM_NB_JUPYTER_CONFIG_PATH", original)
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/tmp/slurm-nb.x/kit:" + original)
     monkeypatch.setenv("SLURM_NB_JUPYTER_RUNTIME_DIR", original)
@@ -397,8 +397,8 @@ def test_a_jupyter_that_the_user_starts_inside_is_not_this_session(
 
 @pytest.mark.parametrize("users", [0o022, 0o002, 0o077, 0o000])
 @pytest.mark.usefixtures("token_file")
-def test_the_users_umask_is_given_back(users: int, door: Door, announce: Announce) -> None:
-    """The server's own files are private; what kernels and terminals make is as ever."""
+def test_the_users_umask_is_restored(users: int, door: Door, announce: Announce) -> None:
+    """The server's own files are private; files of kernels and terminals are as usual."""
     os.umask(users)
     configured()
 
@@ -410,7 +410,7 @@ def test_the_users_umask_is_given_back(users: int, door: Door, announce: Announc
 
 @pytest.mark.usefixtures("token_file")
 def test_no_core_is_dumped() -> None:
-    """A crash leaves no file with the token in it; the limit can be raised again by the user."""
+    """A crash leaves no file with the token; the user can raise the limit again."""
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 
     configured()
@@ -431,10 +431,10 @@ def test_no_core_is_dumped() -> None:
     ids=lambda problem: type(problem).__name__,
 )
 @pytest.mark.usefixtures("token_file")
-def test_a_server_that_is_not_safe_is_stopped(
+def test_an_unsafe_server_is_stopped(
     problem: Exception, door: Door, listener: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever goes wrong in the checks, the job says so and ends; there is no ready line."""
+    """If a check fails, the job says so and ends without a ready line."""
     configured()
     door.problem = problem
 
@@ -447,10 +447,10 @@ def test_a_server_that_is_not_safe_is_stopped(
 
 
 @pytest.mark.usefixtures("token_file", "door")
-def test_what_was_overruled_is_told_before_the_server_is_ready(
+def test_overridden_settings_are_reported_before_the_server_is_ready(
     monkeypatch: pytest.MonkeyPatch, announce: Announce
 ) -> None:
-    """Whoever reads as far as the ready line has seen every notice."""
+    """A reader that has seen the ready line has seen every notice."""
     configured()
     monkeypatch.setattr(overrides, "describe", lambda _app: ["it's “open”\nand\x1b[2J", "more"])
 
@@ -461,14 +461,14 @@ def test_what_was_overruled_is_told_before_the_server_is_ready(
 
 
 @pytest.mark.usefixtures("door")
-def test_an_announced_server_is_watched(
+def test_an_announced_server_is_monitored(
     token_file: Path,
     tmp_path: Path,
     announce: Announce,
     pages: Pages,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From then on, and what comes up later is shown on its pages too."""
+    """From then on, new warnings also appear on its pages."""
     monkeypatch.setenv("SLURMD_NODENAME", "c1")
     configured()
     assert announce().ready
@@ -484,10 +484,10 @@ def test_an_announced_server_is_watched(
 
 
 @pytest.mark.usefixtures("token_file", "door")
-def test_without_an_idle_timeout_there_is_none(
+def test_without_an_idle_timeout_the_session_never_stops_for_idleness(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, announce: Announce, pages: Pages
 ) -> None:
-    """The script hands over a zero."""
+    """The script passes a zero."""
     hand_over(monkeypatch, tmp_path, IDLE_TIMEOUT_S="0")
     configured()
     announce()
@@ -496,10 +496,10 @@ def test_without_an_idle_timeout_there_is_none(
 
 
 @pytest.mark.usefixtures("token_file", "door")
-def test_a_watch_that_fails_does_not_stop_the_session(
+def test_a_failing_monitor_does_not_stop_the_session(
     monkeypatch: pytest.MonkeyPatch, announce: Announce, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A later Jupyter may lack what it stands on; the session is ready all the same."""
+    """A later Jupyter may not support what it uses; the session still becomes ready."""
 
     def fail(*_: object) -> NoReturn:
         raise AttributeError("no such thing")
@@ -514,10 +514,10 @@ def test_a_watch_that_fails_does_not_stop_the_session(
 # --- the page ---
 
 
-def test_the_pages_load_the_kits_extension_beside_the_users(
+def test_the_pages_load_the_kits_extension_with_the_users_own(
     token_file: Path, tmp_path: Path
 ) -> None:
-    """Notebook and Lab find it as Jupyter puts the user's configuration and the kit's together."""
+    """Notebook and Lab find it when Jupyter merges the user's configuration with the kit's."""
     from jupyterlab_server.config import get_federated_extensions  # noqa: PLC0415  slow to import
 
     own = Config()
@@ -541,7 +541,7 @@ def test_the_pages_load_the_kits_extension_beside_the_users(
 
 
 @pytest.mark.usefixtures("token_file")
-def test_without_the_extension_the_session_starts(
+def test_the_session_starts_without_the_extension(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A full disk costs the warnings on the page, not the session."""
@@ -552,7 +552,7 @@ def test_without_the_extension_the_session_starts(
 
 
 def schema_of_news(folder: Path) -> dict[str, Any]:
-    """The setting as Lab gets it."""
+    """Return the setting as Lab gets it."""
     from jupyterlab_server.settings_utils import get_settings  # noqa: PLC0415  slow to import
 
     (schemas,) = (path for path in jupyter_path("lab", "schemas") if Path(path).exists())
@@ -570,7 +570,7 @@ def schema_of_news(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("token_file")
 def test_lab_does_not_ask_about_news(tmp_path: Path) -> None:
-    """Its other notification settings are as ever."""
+    """Its other notification settings do not change."""
     before = schema_of_news(tmp_path)["schema"]
     configured()
     after = schema_of_news(tmp_path)["schema"]
@@ -581,8 +581,8 @@ def test_lab_does_not_ask_about_news(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("token_file")
-def test_who_wants_news_gets_them(tmp_path: Path) -> None:
-    """A setting of the user takes precedence over the default."""
+def test_a_user_can_turn_the_news_on(tmp_path: Path) -> None:
+    """The user's setting takes precedence over the default."""
     own = tmp_path / "user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
     own.parent.mkdir(parents=True)
     own.write_text('{"fetchNews": "true"}')
@@ -592,7 +592,7 @@ def test_who_wants_news_gets_them(tmp_path: Path) -> None:
 
 
 def login_page(c: Config, **values: object) -> str:
-    """The page as Jupyter makes it."""
+    """Return the page as Jupyter renders it."""
     (folder,) = c.ServerApp.extra_template_paths
     loader = jinja2.FileSystemLoader(folder)
     template = jinja2.Environment(loader=loader, autoescape=True).get_template("login.html")
@@ -605,7 +605,7 @@ def login_page(c: Config, **values: object) -> str:
 def test_the_login_page_says_which_password(
     token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It sends what Jupyter's own form sends, to where Jupyter expects it."""
+    """It sends the fields of Jupyter's own form to the same URL."""
     (token_file.parents[1] / "password").write_text(ARGON2)
     monkeypatch.setenv("SLURM_NB_AUTH", "password")
 
@@ -621,7 +621,7 @@ def test_the_login_page_says_which_password(
 
 @pytest.mark.usefixtures("token_file")
 def test_without_a_password_the_login_page_names_the_command_for_the_url() -> None:
-    """Somebody who comes without the token has opened part of the URL."""
+    """A visitor without the token has opened only a part of the URL."""
     page = login_page(configured(), message={"error": "Invalid credentials"})
 
     assert "<code>slurm-nb url 7</code>" in page
@@ -631,20 +631,20 @@ def test_without_a_password_the_login_page_names_the_command_for_the_url() -> No
     ).replace("current-password", "")
 
 
-# --- the ways in ---
+# --- the routes ---
 
 
 def make_certificate(folder: Path) -> Path:
-    """A certificate as the job script has openssl make it."""
+    """Create a certificate as the job script does."""
     bash("slurm_nb_make_certificate", slurm_nb_run_dir=str(folder))
     return folder / "certificate.pem"
 
 
 @pytest.mark.usefixtures("token_file")
-def test_private_mode_listens_on_a_socket_alone(
+def test_private_mode_listens_only_on_a_socket(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The socket lies in the job's own directory, and only the user can open it."""
+    """The socket is in the job's own directory, and only the user can open it."""
     hand_over(monkeypatch, tmp_path, LISTEN="socket")
 
     server = configured().ServerApp
@@ -655,10 +655,10 @@ def test_private_mode_listens_on_a_socket_alone(
 
 
 @pytest.mark.usefixtures("token_file")
-def test_jupyter_takes_the_settings_of_private_mode(
+def test_jupyter_accepts_the_settings_of_private_mode(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Jupyter refuses a socket beside a port that was set; ours it accepts."""
+    """Jupyter rejects a socket together with a port that was set; it accepts ours."""
     from jupyter_server.serverapp import ServerApp  # noqa: PLC0415  slow to import
 
     hand_over(monkeypatch, tmp_path, LISTEN="socket", NOTEBOOK_DIR=str(tmp_path))
@@ -698,7 +698,7 @@ def test_the_direct_route_binds_one_address(
     tmp_path: Path,
     announce: Announce,
 ) -> None:
-    """It is the one on the way to the login node, never every one, and it is announced."""
+    """It is the one that faces the login node, and the ready line has it."""
     hand_over(monkeypatch, tmp_path, ROUTE="direct")
     monkeypatch.setenv("SLURM_SUBMIT_HOST", login)
     own = Config()
@@ -707,7 +707,7 @@ def test_the_direct_route_binds_one_address(
     server = configured(own).ServerApp
     ready = announce().ready
 
-    assert server.ip not in {"", "*", "::", "0.0.0.0"}  # noqa: S104  what it must not be
+    assert server.ip not in {"", "*", "::", "0.0.0.0"}  # noqa: S104  must not be bound
     assert server.ip.startswith("127.")
     assert server.ip == (address or server.ip)
     assert server.certfile == ""
@@ -726,7 +726,7 @@ def test_the_direct_route_binds_one_address(
 def test_a_login_node_without_a_name_is_found_by_its_addresses(
     routes: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The node may not resolve SLURM_SUBMIT_HOST; a route of its own beats the default one."""
+    """The node may not resolve SLURM_SUBMIT_HOST; a specific route beats the default one."""
     hand_over(monkeypatch, tmp_path, ROUTE="direct", LOGIN_ADDRESSES=" ".join(routes))
     monkeypatch.setenv("SLURM_SUBMIT_HOST", "no-such-host.invalid")
     known = {**routes, "198.51.100.1": "192.168.0.9"}
@@ -737,8 +737,8 @@ def test_a_login_node_without_a_name_is_found_by_its_addresses(
 
 
 @pytest.mark.usefixtures("token_file")
-def test_the_users_own_root_goes_with_all_that_belongs_to_it(tmp_path: Path) -> None:
-    """A preferred_dir elsewhere stops Jupyter, for its root directory is another one."""
+def test_overriding_the_users_root_overrides_the_settings_that_depend_on_it(tmp_path: Path) -> None:
+    """Jupyter would stop at a preferred_dir outside its root directory."""
     own = Config()
     own.ServerApp.preferred_dir = own.FileContentsManager.preferred_dir = "/usr"
     own.ServerApp.file_to_run = "/usr/x.ipynb"
@@ -754,10 +754,10 @@ def test_the_users_own_root_goes_with_all_that_belongs_to_it(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("token_file")
-def test_a_login_node_that_is_not_known_ends_the_job(
+def test_an_unknown_login_node_ends_the_job(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kit_dir: Path
 ) -> None:
-    """Without an address to bind, Jupyter is not started on every one instead."""
+    """Without an address to bind, Jupyter does not start on all of them instead."""
     hand_over(monkeypatch, tmp_path, ROUTE="direct")
     monkeypatch.setenv("SLURM_SUBMIT_HOST", "no-such-host.invalid")
 
@@ -768,10 +768,10 @@ def test_a_login_node_that_is_not_known_ends_the_job(
 
 
 @pytest.mark.usefixtures("token_file")
-def test_the_certificate_of_the_job_is_used_and_its_fingerprint_told(
+def test_the_jobs_certificate_is_used_and_its_fingerprint_announced(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, door: Door, announce: Announce
 ) -> None:
-    """The fingerprint is the one that openssl and browsers show, and the door is tried by TLS."""
+    """openssl and browsers show the same fingerprint, and the checks use TLS."""
     certificate = make_certificate(tmp_path / "run")
     hand_over(monkeypatch, tmp_path, ROUTE="direct")
     shown = subprocess.run(
@@ -797,7 +797,7 @@ def test_the_certificate_of_the_job_is_used_and_its_fingerprint_told(
 def test_only_the_direct_route_has_a_certificate(
     changes: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where ssh goes to the node, the browser is not to warn of a certificate of the user's."""
+    """If ssh reaches the node, the user's own certificate would only cause a browser warning."""
     make_certificate(tmp_path / "run")
     hand_over(monkeypatch, tmp_path, **changes)
     own = Config()
@@ -808,12 +808,12 @@ def test_only_the_direct_route_has_a_certificate(
     assert (server.certfile, server.keyfile, server.client_ca) == ("", "", "")
 
 
-# --- the lock ---
+# --- access to the server ---
 
 
 @pytest.mark.usefixtures("token_file")
-def test_a_cookie_that_the_users_secret_signs_opens_nothing() -> None:
-    """Every run has a cookie secret of its own, and no setting that beats the lock."""
+def test_a_cookie_signed_with_the_users_own_secret_opens_nothing() -> None:
+    """Every run has its own cookie secret, and no setting can replace it."""
     own = Config()
     own.ServerApp.cookie_secret = b"0123456789012345"
     own.ServerApp.tornado_settings = {"cookie_secret": b"x", "allow_remote_access": True}
@@ -826,8 +826,8 @@ def test_a_cookie_that_the_users_secret_signs_opens_nothing() -> None:
 
 
 @pytest.mark.usefixtures("token_file")
-def test_the_secrets_reach_no_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Jupyter writes its configuration to the log when the user asks for level DEBUG."""
+def test_the_secrets_never_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Jupyter logs its configuration if the user asks for level DEBUG."""
     token = configured().IdentityProvider.token
 
     logging.getLogger("ServerApp").warning("Config changed: %r and %s", {"token": token}, token)
@@ -836,10 +836,10 @@ def test_the_secrets_reach_no_log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.usefixtures("token_file", "door")
-def test_a_path_that_no_url_can_be_printed_for_stops_the_server(
+def test_a_path_without_a_printable_url_stops_the_server(
     monkeypatch: pytest.MonkeyPatch, listener: socket.socket, announce: Announce
 ) -> None:
-    """Rather than a ready line that slurm-nb does not believe, and a wait without an end."""
+    """slurm-nb would ignore such a ready line and wait for ever."""
     monkeypatch.setattr(FakeServer, "base_url", "/a&b/")
     configured()
 
@@ -848,8 +848,8 @@ def test_a_path_that_no_url_can_be_printed_for_stops_the_server(
 
 
 @pytest.mark.usefixtures("token_file")
-def test_nothing_of_the_users_opens_the_lock() -> None:
-    """Whatever the user's configuration says, the server is guarded as slurm-nb means it."""
+def test_no_user_setting_opens_the_server() -> None:
+    """slurm-nb's protection holds with any user configuration."""
     own = Config()
     own.ServerApp.update(
         allow_remote_access=True,
@@ -883,8 +883,8 @@ def test_nothing_of_the_users_opens_the_lock() -> None:
 
 
 @pytest.mark.usefixtures("token_file")
-def test_every_setting_of_the_lock_is_one_that_jupyter_knows() -> None:
-    """A name that a release of Jupyter has dropped would guard nothing."""
+def test_jupyter_knows_every_setting_that_protects_the_server() -> None:
+    """A name that a Jupyter release has dropped would protect nothing."""
     from jupyter_server.auth.identity import PasswordIdentityProvider  # noqa: PLC0415  slow
     from jupyter_server.serverapp import ServerApp  # noqa: PLC0415  slow to import
 
@@ -897,14 +897,14 @@ def test_every_setting_of_the_lock_is_one_that_jupyter_knows() -> None:
 
 
 def provider(c: Config) -> Any:
-    """What jupyter_server makes of the settings."""
+    """Return jupyter_server's identity provider with these settings."""
     return c.ServerApp.identity_provider_class(config=c)
 
 
 def test_a_password_opens_the_server_and_the_token_still_does(
     token_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With --auth password, the hash that was stored is what Jupyter compares with."""
+    """With --auth password, Jupyter compares with the stored hash."""
     from jupyter_server.auth.security import passwd  # noqa: PLC0415  slow to import
 
     (tmp_path / "password").write_text(
@@ -925,7 +925,7 @@ def test_a_password_opens_the_server_and_the_token_still_does(
 @pytest.mark.parametrize("hashed", [ARGON2, "sha1:x:y", ""])
 @pytest.mark.usefixtures("token_file")
 def test_with_a_token_no_password_opens_the_server(hashed: str, tmp_path: Path) -> None:
-    """Neither the stored password nor one of the user's Jupyter lets anybody in."""
+    """The stored password and the password of the user's own Jupyter are both ignored."""
     (tmp_path / "password").write_text(ARGON2, encoding="ascii")
     own = Config()
     own.PasswordIdentityProvider.hashed_password = hashed
@@ -942,10 +942,10 @@ def test_with_a_token_no_password_opens_the_server(hashed: str, tmp_path: Path) 
     "text", [None, b"", b"\n", b"correct horse", b"sha1:x:y", b" ", b"\xff\xfe", b"argon2"]
 )
 @pytest.mark.usefixtures("token_file")
-def test_without_a_right_hash_jupyter_does_not_start(
+def test_without_a_valid_hash_jupyter_does_not_start(
     text: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kit_dir: Path
 ) -> None:
-    """A password file that is gone, empty or no argon2 hash ends the program with a word."""
+    """The program ends if the password file is missing, empty or not an argon2 hash."""
     if text is not None:
         (tmp_path / "password").write_bytes(text)
     hand_over(monkeypatch, tmp_path, AUTH="password")
@@ -959,13 +959,13 @@ def test_without_a_right_hash_jupyter_does_not_start(
 
 @pytest.mark.parametrize(("handed_over", "allowed"), [("yes", True), ("no", False), ("", False)])
 @pytest.mark.usefixtures("token_file")
-def test_a_debugger_is_allowed_by_one_word_only(
+def test_only_one_word_allows_the_debugger(
     handed_over: str,
     allowed: bool,  # noqa: FBT001  a column of the table
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Anything but the script's `yes` keeps debuggers out."""
+    """Any value except `yes` disables it."""
     hand_over(monkeypatch, tmp_path, DEBUGGER=handed_over)
 
     c = configured()
@@ -975,7 +975,7 @@ def test_a_debugger_is_allowed_by_one_word_only(
 
 
 def load_config_file(kit_dir: Path) -> subprocess.CompletedProcess[str]:
-    """Have traitlets load the kit's configuration in a process like the job's."""
+    """Load the kit's configuration with traitlets in a process like the job's."""
     load = (
         "import sys; from traitlets.config import PyFileConfigLoader as Loader;"
         " c = Loader('jupyter_server_config.py', path=sys.argv[1]).load_config();"
@@ -992,14 +992,14 @@ def load_config_file(kit_dir: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.usefixtures("token_file")
 def test_the_config_file_finds_the_kit(kit_dir: Path) -> None:
-    """In its own directory, without slurm_nb, its files are enough."""
+    """The kit's directory is enough; slurm_nb need not be installed."""
     done = load_config_file(kit_dir)
 
     assert done.stdout == "127.0.0.1 64 False\n"
 
 
 def test_without_a_token_jupyter_does_not_start(token_file: Path, kit_dir: Path) -> None:
-    """Jupyter would go on without a configuration that fails, so the kit ends the program."""
+    """Jupyter would continue after a configuration error, so the kit ends the program."""
     token_file.parent.rmdir()
 
     done = load_config_file(kit_dir)
@@ -1009,10 +1009,10 @@ def test_without_a_token_jupyter_does_not_start(token_file: Path, kit_dir: Path)
     assert done.stdout == ""
 
 
-def test_a_jupyter_that_would_print_a_token_of_its_own_does_not_start(
+def test_a_jupyter_that_would_print_its_own_token_does_not_start(
     token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """jupyter_server 1 knows nothing of our token; it is refused before one is made."""
+    """jupyter_server 1 would ignore our token, so it is rejected before there is one."""
     monkeypatch.setattr("jupyter_server.__version__", "1.24.0")
 
     with pytest.raises(RuntimeError, match=r"1\.24\.0 is too old"):

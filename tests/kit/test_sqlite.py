@@ -1,4 +1,4 @@
-"""SQLite files leave network file systems, and only those."""
+"""SQLite files move away from network file systems, and only from those."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def mounted(kind: str, point: str = "/home") -> str:
 @pytest.mark.parametrize(
     "kind", ["nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "cifs", "fuse.sshfs", "9p"]
 )
-def test_a_network_file_system_is_known(kind: str) -> None:
-    """By the type of the mount that a path lies on; the path itself need not exist."""
+def test_a_network_file_system_is_recognised(kind: str) -> None:
+    """The type of the path's mount decides; the path itself need not exist."""
     assert sqlite.is_network("/home/alice/.ipython", mounted(kind))
     assert not sqlite.is_network("/homes/alice", mounted(kind))
     assert not sqlite.is_network("/var", mounted(kind))
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay"])
-def test_a_local_file_system_is_known(kind: str) -> None:
-    """There the user's files stay where they are."""
+def test_a_local_file_system_is_recognised(kind: str) -> None:
+    """The user's files stay on it."""
     assert not sqlite.is_network("/home/alice", mounted(kind))
 
 
-def test_the_innermost_and_latest_mount_counts() -> None:
-    """A local disk mounted within a network home, or over it, is local."""
+def test_the_innermost_and_latest_mount_decides() -> None:
+    """A local disk mounted inside a network home, or over it, is local."""
     assert not sqlite.is_network(
         "/home/a/x", mounted("nfs") + LINE.format(kind="xfs", point="/home/a")
     )
@@ -44,8 +44,8 @@ def test_the_innermost_and_latest_mount_counts() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "1 2 3 - nfs", "- - - - -"])
-def test_a_table_that_cannot_be_read_changes_nothing(text: str) -> None:
-    """What is not known to be a network file system is left alone."""
+def test_an_unreadable_table_changes_nothing(text: str) -> None:
+    """The files stay unless the file system is known to be a network file system."""
     assert not sqlite.is_network("/home", text)
 
 
@@ -61,10 +61,10 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_network_home_has_its_databases_on_the_node(
+def test_with_a_network_home_the_databases_are_on_the_node(
     session: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Signatures, file ids and, by a variable, IPython's history go to the job's directory."""
+    """Signatures, file ids and, through a variable, IPython's history go to the job's directory."""
     monkeypatch.setattr(sqlite, "is_network", lambda path: path.startswith("/home/alice/"))
     config = Config()
 
@@ -77,8 +77,8 @@ def test_a_network_home_has_its_databases_on_the_node(
 
 
 @pytest.mark.usefixtures("session")
-def test_a_local_home_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is set, and so history outlives the session."""
+def test_with_a_local_home_the_databases_stay_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is set, so the history outlives the session."""
     monkeypatch.setattr(sqlite, "is_network", lambda _path: False)
     config = Config()
 

@@ -1,4 +1,4 @@
-"""A job that starts removes what killed jobs of the user's have left on its node, and no more."""
+"""A new job removes only what the user's killed jobs have left on its node."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "SLURM_NB_SESSION=$mark; SLURM_JOB_ID=$id; slurm_nb_name_run"
 
 
 def left(base: Path, name: str, *, mark: str = "hpc/6", job_id: str = "6") -> Path:
-    """A directory that job 6 has made."""
+    """Return a directory that job 6 created."""
     folder = base / f"slurm-nb.{name}"
     (folder / "runtime").mkdir(parents=True)
     said = bash(NAME, mark=mark, id=job_id).stdout
@@ -33,7 +33,7 @@ def sweep(base: Path) -> None:
 
 
 def test_a_directory_without_a_process_is_removed(tmp_path: Path) -> None:
-    """Its script was killed: slurmd ends what slurmctld does not know, at once."""
+    """Its script was killed: slurmd ends jobs unknown to slurmctld at once."""
     gone, mine = left(tmp_path, "gone"), left(tmp_path, "mine", mark="hpc/7", job_id="7")
 
     sweep(tmp_path)
@@ -44,7 +44,7 @@ def test_a_directory_without_a_process_is_removed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def alive() -> Iterator[subprocess.Popen[bytes]]:
-    """A kernel of job 6."""
+    """Start a kernel of job 6."""
     environ = {"SLURM_NB_SESSION": "hpc/6", "SLURM_JOB_ID": "6"}
     with subprocess.Popen(["/bin/sleep", "60"], env=environ) as process:
         yield process
@@ -53,7 +53,7 @@ def alive() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.usefixtures("alive")
 def test_a_directory_with_a_process_stays(tmp_path: Path) -> None:
-    """Another session of the user's runs on the node."""
+    """Another session of the user is running on the node."""
     theirs = left(tmp_path, "theirs")
 
     sweep(tmp_path)
@@ -61,8 +61,8 @@ def test_a_directory_with_a_process_stays(tmp_path: Path) -> None:
     assert theirs.exists()
 
 
-def test_what_is_not_certainly_dead_stays(tmp_path: Path) -> None:
-    """A directory of no known owner, of processes that cannot be seen, a link, and a file."""
+def test_a_directory_that_is_not_certainly_dead_stays(tmp_path: Path) -> None:
+    """Its owner is unknown, its processes are invisible, or it is a link or a file."""
     unnamed = tmp_path / "slurm-nb.unnamed"
     unnamed.mkdir()
     hidden = left(tmp_path, "hidden")
@@ -79,7 +79,7 @@ def test_what_is_not_certainly_dead_stays(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_another_users_directory_stays(tmp_path: Path) -> None:
-    """Whatever it says of itself."""
+    """Its content does not matter."""
     theirs = left(tmp_path, "theirs")
     os.chown(theirs, 12345, 12345)
 
@@ -88,7 +88,7 @@ def test_another_users_directory_stays(tmp_path: Path) -> None:
     assert theirs.exists()
 
 
-def test_a_reboot_leaves_nothing_alive(tmp_path: Path) -> None:
+def test_a_reboot_leaves_no_process_alive(tmp_path: Path) -> None:
     """/tmp may survive it."""
     old = left(tmp_path, "old")
     mark, job_id, _, space = (old / "owner").read_text().split()

@@ -1,4 +1,4 @@
-"""Releases of Jupyter that have published holes are told from those that have none."""
+"""Jupyter releases with published vulnerabilities are recognised."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from slurm_nb.kit import versions
         ({"other": "0.1"}, []),
     ],
 )
-def test_old_versions(found: dict[str, str], old: list[str]) -> None:
-    """Numbers are compared as numbers, and what is no number counts as old."""
+def test_old_versions_are_recognised(found: dict[str, str], old: list[str]) -> None:
+    """Numbers are compared as numbers, and anything else counts as old."""
     assert [text.partition(" (")[0] for text in versions.old(found)] == old
 
 
-def test_installed_versions() -> None:
-    """Of this interpreter, which has Jupyter."""
+def test_the_installed_versions_can_be_read() -> None:
+    """This interpreter has Jupyter."""
     assert set(versions.installed()) == set(versions.MINIMUM)
     assert versions.old() == []

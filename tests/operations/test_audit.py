@@ -1,4 +1,4 @@
-"""The audit: verdicts on files, the table, and a node that lies, fails or says nothing."""
+"""The audit: verdicts on files, the table, and a node that lies, fails or is silent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run slurm-nb: exit code, stdout and stderr."""
+    """Return a function that runs slurm-nb and returns exit code, stdout and stderr."""
     monkeypatch.setenv("SLURM_NB_HOME", str(store.folder))
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -50,7 +50,7 @@ def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 @pytest.fixture
 def session(store: Store, program: AddProgram) -> Session:
-    """Job 7, ready and private, on a Slurm of shell scripts."""
+    """Return job 7, ready and private, on a Slurm of shell scripts."""
     store.save(SEVEN)
     write_private(store.session_folder("hpc", "7") / "token", TOKEN)
     write_private(store.session_folder("hpc", "7") / "nonce", NONCE)
@@ -64,7 +64,7 @@ def session(store: Store, program: AddProgram) -> Session:
 
 
 def answer(program: AddProgram, rows: object) -> None:
-    """What the node will say; srun notes its arguments and its stdin."""
+    """Set the node's answer; srun records its arguments and its stdin."""
     text = rows if isinstance(rows, str) else json.dumps(rows)
     path = program("unused", "").with_name("answer")
     path.write_text(text, encoding="utf-8")
@@ -88,7 +88,7 @@ def test_a_private_session_passes(run: Run) -> None:
 
 @pytest.mark.usefixtures("session")
 def test_json_is_one_object(run: Run, program: AddProgram) -> None:
-    """The same in a form for programs; a failed check is exit code 1 here too."""
+    """It has the same checks for programs; a failed check is exit code 1 here too."""
     answer(program, [*ALL_PASS[:-1], [NODE_CHECKS[-1], False, "limit unlimited"]])
 
     code, out, err = run("audit", "7", "--json")
@@ -107,7 +107,7 @@ def test_json_is_one_object(run: Run, program: AddProgram) -> None:
 def test_the_token_is_neither_argument_nor_input_of_srun(
     run: Run, program: AddProgram, store: Store
 ) -> None:
-    """The node's program reads the token from its file; ps shows nothing of it."""
+    """The node's program reads the token from its file; ps does not show it."""
     run("audit", "7")
 
     folder = program("unused", "").parent
@@ -120,7 +120,7 @@ def test_the_token_is_neither_argument_nor_input_of_srun(
 
 @pytest.mark.usefixtures("session")
 def test_hostile_evidence_stays_on_its_line(run: Run, program: AddProgram) -> None:
-    """Escapes, newlines and a turned writing direction reach no terminal."""
+    """Escapes, newlines and bidirectional controls never reach the terminal."""
     evil = "x\x1b[2J\npass  fake  line\r\u202egnitirw\x9b31m"
     answer(program, [[NODE_CHECKS[0], False, evil], *ALL_PASS[1:]])
 
@@ -139,10 +139,10 @@ def test_hostile_evidence_stays_on_its_line(run: Run, program: AddProgram) -> No
         ("echo Welcome to c1", "is malformed: 'Welcome to c1"),
     ],
 )
-def test_a_node_that_can_not_be_asked_is_exit_code_3(
+def test_a_node_without_an_answer_is_exit_code_3(
     run: Run, program: AddProgram, body: str, words: str
 ) -> None:
-    """Neither passed nor failed: nothing is known, and no table is printed."""
+    """The session neither passes nor fails, and no table is printed."""
     program("srun", body)
 
     code, out, err = run("audit", "7")
@@ -159,10 +159,10 @@ def test_a_node_that_can_not_be_asked_is_exit_code_3(
         ('echo "7|$(id -un)|RUNNING|N/A|N/A|n/a|None|"', 5),
     ],
 )
-def test_what_can_not_be_audited(
+def test_a_session_without_a_server_cannot_be_audited(
     session: Session, run: Run, store: Store, squeue: str, code: int
 ) -> None:
-    """Ended and not ready yet end as they do for tunnel-cmd."""
+    """An ended or pending session gives the same exit code as for tunnel-cmd."""
     (store.folder.parent / "programs/squeue").write_text(f"#!/bin/bash\n{squeue}\n")
     write_private(store.log_path(session.job_id), "")
 
@@ -226,14 +226,16 @@ def spoil_log(store: Store) -> None:
 def test_one_flaw_fails_one_line(
     session: Session, store: Store, spoil: Callable[[Store], None], name: str
 ) -> None:
-    """A wrong mode, a link, or the token where it does not belong."""
+    """It is a wrong mode, a link, or the token in the wrong place."""
     spoil(store)
 
     assert failed(audit(session, READY, store)) == [name]
 
 
-def test_what_slurm_shows_is_searched(session: Session, store: Store, program: AddProgram) -> None:
-    """A token in a comment or an argument would be everybody's."""
+def test_the_output_of_slurms_commands_is_searched(
+    session: Session, store: Store, program: AddProgram
+) -> None:
+    """Every user could read a token in a comment or an argument."""
     program("scontrol", f"echo JobId=7 Comment={TOKEN}")
 
     checks = audit(session, READY, store)
@@ -250,21 +252,21 @@ def test_what_slurm_shows_is_searched(session: Session, store: Store, program: A
         json.dumps([*ALL_PASS, ALL_PASS[0]]), json.dumps([[["a"], True, "x"]]),
     ],
 )  # fmt: skip
-def test_an_answer_that_is_none(text: str) -> None:
-    """Empty, cut off, of another shape, or with a check twice: refused as a whole."""
+def test_a_malformed_answer_is_rejected(text: str) -> None:
+    """It is empty, truncated, of another shape, or has a check twice; no part of it is used."""
     with pytest.raises(SchedulerError, match="is malformed"):
         parse_node(text)
 
 
-def test_a_check_that_is_missing_has_failed() -> None:
-    """A node can't pass by leaving out what it would fail."""
+def test_a_missing_check_has_failed() -> None:
+    """A node cannot pass by omitting what it would fail."""
     assert failed(parse_node(json.dumps(ALL_PASS[1:]))) == [NODE_CHECKS[0]]
     assert failed(parse_node("[]")) == list(NODE_CHECKS)
     assert failed(parse_node(json.dumps([[LISTENER, True, "fine"]]))) == [LISTENER]
 
 
 def test_the_nodes_program_runs_from_the_kit(store: Store) -> None:
-    """It needs nothing of the session's own kit; where nothing of the job listens, it says so."""
+    """It does not need the session's own kit; if nothing of the job listens, it says so."""
     session = Session(job=Job("local-1", "local"), python=sys.executable)
     store.save(session)
     write_private(store.session_folder("local", "local-1") / "token", TOKEN)

@@ -1,4 +1,4 @@
-"""What the login node can tell is told before the job waits in a queue."""
+"""The login node finds problems before the job waits in a queue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WITHOUT = '{"text": "/e/bin/python3 cannot run Jupyter", "cures": "do this", "ke
 
 @pytest.fixture
 def env(tmp_path: Path) -> Path:
-    """An environment whose Python answers with a file's text."""
+    """Return an environment whose Python prints a prepared answer."""
     python = tmp_path / "env/bin/python3"
     python.parent.mkdir(parents=True)
     python.write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
@@ -49,10 +49,10 @@ def notes(
     )
 
 
-def test_a_job_that_needs_nothing_is_submitted_without_a_word(
+def test_a_job_without_problems_is_submitted_silently(
     env: Path, tmp_path: Path, kit_dir: Path
 ) -> None:
-    """And nothing remains in the state directory."""
+    """The checks leave nothing in the state directory."""
     before = set(tmp_path.iterdir())
 
     assert notes(tmp_path, kit_dir) == []
@@ -61,10 +61,10 @@ def test_a_job_that_needs_nothing_is_submitted_without_a_word(
     assert set(tmp_path.iterdir()) == before
 
 
-def test_an_environment_without_jupyter_is_refused_with_every_cure(
+def test_an_environment_without_jupyter_is_rejected_with_every_cure(
     env: Path, tmp_path: Path, kit_dir: Path
 ) -> None:
-    """Its own interpreter is asked, once."""
+    """Its own interpreter answers once."""
     (tmp_path / "answer").write_text(WITHOUT % "false")
 
     with pytest.raises(UserError, match="/e/bin/python3 cannot run Jupyter") as raised:
@@ -87,10 +87,10 @@ def test_an_environment_that_can_be_a_kernel_is_submitted_with_a_note(
 @pytest.mark.parametrize(
     "options", [{"setup": ("export PYTHONPATH=/x",)}, {"module": ("x",)}, {"template": "site"}]
 )
-def test_what_the_job_may_change_is_a_note(
+def test_a_problem_that_the_job_may_solve_is_a_note(
     env: Path, tmp_path: Path, kit_dir: Path, options: dict[str, Any]
 ) -> None:
-    """This host does not run --setup, modules and templates."""
+    """--setup, modules and templates do not run on this host."""
     (tmp_path / "answer").write_text(WITHOUT % "false")
 
     (note,) = notes(tmp_path, kit_dir, env=str(env), **options)
@@ -110,7 +110,7 @@ def test_an_interpreter_that_does_not_run_here_is_left_to_the_job(
     assert notes(tmp_path, kit_dir, env=str(env)) == []
 
 
-def test_an_interpreter_that_hangs_is_left_to_the_job(
+def test_a_hanging_interpreter_is_left_to_the_job(
     env: Path, tmp_path: Path, kit_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow file system costs a few seconds, not the submission."""
@@ -121,10 +121,10 @@ def test_an_interpreter_that_hangs_is_left_to_the_job(
 
 
 @pytest.mark.parametrize("option", ["env", "container", "python"])
-def test_a_path_that_is_missing_here_may_be_the_nodes_own(
+def test_a_path_missing_here_may_exist_on_the_nodes(
     tmp_path: Path, kit_dir: Path, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody but the nodes may have /sw; it is a note."""
+    """Only the nodes may have /sw, so there is just a note."""
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     options: dict[str, Any] = {option: Path("/no/such") if option == "python" else "/no/such"}
 
@@ -133,10 +133,10 @@ def test_a_path_that_is_missing_here_may_be_the_nodes_own(
     assert "'/no/such' does not exist on this host" in note or "/no/such/bin/python3" in note
 
 
-def test_a_path_that_is_missing_in_the_users_own_directory_is_refused(
+def test_a_path_missing_in_the_users_own_directory_is_rejected(
     tmp_path: Path, kit_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The nodes share it, so a job would only wait to fail."""
+    """The nodes share the directory, so the job would wait only to fail."""
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     os.chown(tmp_path, 1234, -1)
 
@@ -144,16 +144,16 @@ def test_a_path_that_is_missing_in_the_users_own_directory_is_refused(
         notes(tmp_path, kit_dir, container=f"{tmp_path}/nosuch.sif")
 
 
-def test_a_directory_that_is_no_environment_is_refused(tmp_path: Path, kit_dir: Path) -> None:
+def test_a_directory_that_is_not_an_environment_is_rejected(tmp_path: Path, kit_dir: Path) -> None:
     """It has no interpreter."""
     with pytest.raises(UserError, match="has no bin/python3"):
         notes(tmp_path, kit_dir, env=str(tmp_path))
 
 
-def test_a_course_that_can_only_be_read_is_a_note(
+def test_a_read_only_course_is_a_note(
     tmp_path: Path, kit_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A notebook runs there, and is saved elsewhere."""
+    """A notebook runs there, and you save it elsewhere."""
     monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
 
     (note,) = notes(tmp_path, kit_dir)
@@ -161,8 +161,8 @@ def test_a_course_that_can_only_be_read_is_a_note(
     assert note == f"you cannot write to {tmp_path}, so save notebooks elsewhere"
 
 
-def test_a_state_directory_without_room_is_refused(tmp_path: Path, kit_dir: Path) -> None:
-    """A quota shows when something is written."""
+def test_a_state_directory_without_space_is_rejected(tmp_path: Path, kit_dir: Path) -> None:
+    """A full quota shows only on writing."""
     spec = JobSpec(notebook_dir=tmp_path)
 
     with pytest.raises(UserError, match="cannot write to the state directory /dev/full"):
@@ -170,7 +170,7 @@ def test_a_state_directory_without_room_is_refused(tmp_path: Path, kit_dir: Path
 
 
 def test_a_conda_environment_is_found_by_its_name(env: Path, tmp_path: Path, kit_dir: Path) -> None:
-    """As the job finds it, where conda notes it."""
+    """The job searches conda's own list too."""
     (env / "conda-meta").mkdir()
     (tmp_path / ".conda").mkdir()
     (tmp_path / ".conda/environments.txt").write_text(f"{env}\n")
@@ -182,10 +182,8 @@ def test_a_conda_environment_is_found_by_its_name(env: Path, tmp_path: Path, kit
     assert notes(tmp_path, kit_dir, env="another") == []
 
 
-def test_a_link_to_nowhere_where_jupyter_keeps_its_data_is_refused(
-    tmp_path: Path, kit_dir: Path
-) -> None:
-    """Jupyter would start and save nothing; --setup may name another directory."""
+def test_a_broken_link_in_place_of_jupyters_data_is_rejected(tmp_path: Path, kit_dir: Path) -> None:
+    """Jupyter would start but save nothing; --setup may name another directory."""
     (tmp_path / "jupyter").symlink_to("/no/such")
     environ = {"XDG_DATA_HOME": str(tmp_path)}
 

@@ -1,4 +1,4 @@
-"""All sessions in one look: what Slurm says, what was saved, and what nobody knows."""
+"""All sessions in one list: Slurm's answer, the saved state, and the unknown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def session(job_id: str, submitted_at: int = 0) -> Session:
 
 @pytest.fixture
 def slurm(program: AddProgram) -> Callable[..., None]:
-    """What squeue and sacct say of jobs: `shows(squeue={"7": "RUNNING"}, sacct=...)`."""
+    """Return a function that sets both answers: `shows(squeue={"7": "RUNNING"}, sacct=...)`."""
 
     def shows(squeue: dict[str, str], sacct: str = "exit 1") -> None:
         rows = "\n".join(
@@ -49,8 +49,8 @@ def calls(program: AddProgram, name: str) -> int:
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
-def test_every_session_is_there_newest_first(store: Store, slurm: Callable[..., None]) -> None:
-    """With the state that Slurm gives each, all in one question."""
+def test_the_list_has_every_session_newest_first(store: Store, slurm: Callable[..., None]) -> None:
+    """One query gets the state of each."""
     for each in (session("7", 300), session("8", 100), session("9", 200)):
         store.save(each)
     slurm({"8": "PENDING", "7": "RUNNING", "9": "SUSPENDED"})
@@ -65,10 +65,10 @@ def test_every_session_is_there_newest_first(store: Store, slurm: Callable[..., 
     assert (listing.broken, listing.unresolved, listing.unanswered) == ([], [], {})
 
 
-def test_one_question_however_many(
+def test_any_number_of_sessions_needs_one_query(
     store: Store, slurm: Callable[..., None], program: AddProgram
 ) -> None:
-    """And one to accounting, for all that ended unseen; then never again for those."""
+    """One accounting query covers all that ended unseen, and is not repeated for them."""
     for number in range(1, 21):
         store.save(session(str(number)))
     ended = "\n".join(f"echo '{number}|TIMEOUT|0:0'" for number in range(11, 21))
@@ -85,10 +85,10 @@ def test_one_question_however_many(
     assert [entry.outcome for entry in second.entries] == [entry.outcome for entry in first.entries]
 
 
-def test_what_ended_long_ago_is_not_asked_after(
+def test_a_session_that_ended_long_ago_needs_no_query(
     store: Store, slurm: Callable[..., None], program: AddProgram
 ) -> None:
-    """Nobody can put it back into the queue any more."""
+    """It can no longer be requeued."""
     store.save(session("7"))
     settle_as_proven(store, session("7"), JobState(Phase.ENDED, "TIMEOUT"),
         now=lambda: time.time() - 4000,
@@ -100,10 +100,10 @@ def test_what_ended_long_ago_is_not_asked_after(
     assert (entry.state.slurm_state, calls(program, "squeue")) == ("TIMEOUT", 0)
 
 
-def test_many_that_are_gone_have_their_turn_a_few_at_a_time(
+def test_many_missing_sessions_are_checked_a_few_at_a_time(
     store: Store, slurm: Callable[..., None], program: AddProgram
 ) -> None:
-    """scontrol is asked about ten at a look, and about each twice: all are found in two minutes."""
+    """scontrol checks about ten at a look, and each twice, so that two minutes suffice."""
     for number in range(1, 26):
         store.save(session(str(number)))
     slurm({})
@@ -126,10 +126,8 @@ def test_many_that_are_gone_have_their_turn_a_few_at_a_time(
     assert proven[-1] == 25
 
 
-def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
-    store: Store, slurm: Callable[..., None]
-) -> None:
-    """`scontrol requeue` works on what has just ended; what was saved does not hide it."""
+def test_a_requeued_session_has_not_ended(store: Store, slurm: Callable[..., None]) -> None:
+    """`scontrol requeue` works after the end; the saved end does not hide the new state."""
     store.save(session("7"))
     settle_as_proven(store, session("7"), ENDED)
     slurm({"7": "PENDING"})
@@ -139,10 +137,10 @@ def test_a_session_that_was_put_back_into_the_queue_has_not_ended(
     assert (entry.state.slurm_state, entry.outcome) == ("PENDING", None)
 
 
-def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
+def test_a_requeued_session_gets_a_new_explanation(
     store: Store, slurm: Callable[..., None]
 ) -> None:
-    """It was cancelled, put back into the queue, and reached its time limit."""
+    """It was cancelled, requeued, and then reached its time limit."""
     store.save(session("7"))
     settle_as_proven(store, session("7"), JobState(Phase.ENDED, "CANCELLED"))
     slurm({"7": "TIMEOUT"})
@@ -156,7 +154,7 @@ def test_a_session_that_came_back_and_ended_otherwise_is_explained_anew(
 def test_without_slurm_the_last_answer_is_shown_with_its_age(
     store: Store, slurm: Callable[..., None], program: AddProgram
 ) -> None:
-    """An ended one stays ended; of one that was never asked after nothing is known."""
+    """An ended session stays ended; a session that no query has covered is unknown."""
     for number in ("7", "8"):
         store.save(session(number))
     slurm({"7": "RUNNING"}, sacct="echo '8|TIMEOUT|0:0'")
@@ -174,7 +172,7 @@ def test_without_slurm_the_last_answer_is_shown_with_its_age(
 
 
 def test_broken_sessions_do_not_hide_the_others(store: Store, slurm: Callable[..., None]) -> None:
-    """They are told beside."""
+    """The list has them separately."""
     for number in ("7", "8"):
         store.save(session(number))
     (store.session_folder("hpc", "8") / "session.json").write_text("{", encoding="utf-8")
@@ -186,8 +184,8 @@ def test_broken_sessions_do_not_hide_the_others(store: Store, slurm: Callable[..
     assert "is not a session file" in str(listing.broken[0])
 
 
-def test_how_idle_a_session_is(store: Store, slurm: Callable[..., None]) -> None:
-    """As the job notes it; nothing for one that does not run."""
+def test_the_list_says_how_idle_a_session_is(store: Store, slurm: Callable[..., None]) -> None:
+    """The job records it; a session that does not run has no record in the list."""
     for number in ("7", "8"):
         store.save(session(number))
         record = {"active_at": 500, "idle_stop_at": 900, "memory_fraction": 0.5, "kernels": 2}
@@ -200,8 +198,8 @@ def test_how_idle_a_session_is(store: Store, slurm: Callable[..., None]) -> None
     assert entries["8"].activity is None
 
 
-def test_one_session_alone(store: Store, slurm: Callable[..., None]) -> None:
-    """As the list would show it."""
+def test_a_single_session_has_its_entry(store: Store, slurm: Callable[..., None]) -> None:
+    """It is the same as in the list."""
     store.save(session("7"))
     slurm({"7": "RUNNING"})
 

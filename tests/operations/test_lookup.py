@@ -1,4 +1,4 @@
-"""A session is named by its job id, by its job name, or by being the last."""
+"""You name a session by its job id, by its job name, or as the last one."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def end(store: Store, session: Session) -> None:
     settle_as_proven(store, session, JobState(Phase.ENDED, "COMPLETED"))
 
 
-def test_a_job_id_is_its_session(store: Store) -> None:
-    """Whatever others are called."""
+def test_a_job_id_means_its_session(store: Store) -> None:
+    """Even if another session has this name."""
     save(store, SEVEN, EIGHT, Session(job=Job("9", "hpc"), job_name="8"))
 
     assert find_session("8", store=store) == EIGHT
 
 
-def test_a_name_is_its_session(store: Store) -> None:
-    """As `submit -J` gave it."""
+def test_a_name_means_its_session(store: Store) -> None:
+    """`submit -J` sets it."""
     save(store, SEVEN, EIGHT)
 
     assert find_session("analysis", store=store) == SEVEN
 
 
-def test_a_name_of_several_is_not_clear(store: Store) -> None:
-    """Their ids are named, the newest first, and where to look."""
+def test_a_name_of_several_sessions_is_ambiguous(store: Store) -> None:
+    """The error gives their ids, newest first, and the command to list them."""
     save(store, EIGHT, THERE)
 
     with pytest.raises(UserError, match="'fit' is the name of 2 sessions: 7, 8") as caught:
@@ -49,8 +49,8 @@ def test_a_name_of_several_is_not_clear(store: Store) -> None:
     assert "slurm-nb list" in caught.value.hint
 
 
-def test_of_a_name_the_one_that_has_not_ended_is_meant(store: Store) -> None:
-    """Who runs `-J fit` every day does not mean yesterday's."""
+def test_an_active_session_has_priority_among_those_with_one_name(store: Store) -> None:
+    """A user who runs `-J fit` every day does not mean yesterday's session."""
     save(store, EIGHT, THERE)
     end(store, EIGHT)
 
@@ -60,7 +60,7 @@ def test_of_a_name_the_one_that_has_not_ended_is_meant(store: Store) -> None:
         find_session("fit", store=store)
 
 
-def test_a_long_list_is_cut(store: Store) -> None:
+def test_a_long_list_is_shortened(store: Store) -> None:
     """Nobody reads forty ids."""
     save(
         store,
@@ -74,8 +74,8 @@ def test_a_long_list_is_cut(store: Store) -> None:
         find_session("x", store=store)
 
 
-def test_the_cluster_tells_two_of_one_id_apart(store: Store) -> None:
-    """Without it the error says how."""
+def test_the_cluster_distinguishes_two_sessions_with_one_id(store: Store) -> None:
+    """Without it, the error says how to give it."""
     save(store, SEVEN, THERE)
 
     assert find_session("7", cluster="big", store=store) == THERE
@@ -96,32 +96,32 @@ def test_the_cluster_tells_two_of_one_id_apart(store: Store) -> None:
         ("a\nb", "control character"),
     ],
 )
-def test_what_is_no_session_is_said_to_be_none(store: Store, name: str, words: str) -> None:
-    """No path, no pattern, nothing else."""
+def test_any_other_word_is_rejected(store: Store, name: str, words: str) -> None:
+    """It may be a path or a pattern."""
     save(store, SEVEN)
 
     with pytest.raises(UserError, match=words):
         find_session(name, store=store)
 
 
-def test_the_last_one_is_that_submitted_last(store: Store) -> None:
-    """Not that of the highest id: ids begin anew, and clusters have their own."""
+def test_the_last_session_is_the_one_submitted_last(store: Store) -> None:
+    """Its id need not be the highest: ids start over, and clusters have their own."""
     save(store, SEVEN, EIGHT, THERE)
 
     assert find_last_session(store) == THERE
     assert find_last_session(store, cluster="hpc") == EIGHT
 
 
-def test_without_a_session_there_is_no_last(store: Store) -> None:
-    """The error says how to get one."""
+def test_without_sessions_there_is_no_last(store: Store) -> None:
+    """The error says how to start one."""
     with pytest.raises(UserError, match="you have no sessions") as caught:
         find_last_session(store)
 
     assert "slurm-nb submit" in caught.value.hint
 
 
-def test_sessions_of_an_unknown_time_come_last() -> None:
-    """Such as one that was sbatched by hand; among them the highest id first."""
+def test_sessions_without_a_time_come_last() -> None:
+    """The user has submitted them with sbatch; the highest id is at their top."""
     by_hand = [Session(job=Job(number, "hpc")) for number in ("9", "10")]
 
     assert newest_first([*by_hand, SEVEN]) == [SEVEN, by_hand[1], by_hand[0]]

@@ -1,4 +1,4 @@
-"""What has ended is forgotten in time, and nothing that may still be there."""
+"""Ended sessions are removed in time, and no session that may still exist."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def kept(store: Store) -> set[str]:
 
 
 def ended(store: Store, job_id: str, *, hours_ago: float) -> None:
-    """A session of which it is saved that it was cancelled."""
+    """Save a session that was cancelled so long ago."""
     store.save(session(job_id))
     cancelled = JobState(Phase.ENDED, "CANCELLED")
     settle_as_proven(store, session(job_id), cancelled, now=lambda: time.time() - 3600 * hours_ago)
 
 
-def test_what_ended_long_ago_is_forgotten_by_itself(store: Store) -> None:
-    """With its script and output; what ended lately, or is not known to have ended, stays."""
+def test_old_sessions_are_removed_automatically(store: Store) -> None:
+    """Script and output go too; a session that ended recently, or may still run, stays."""
     for number, days in (("7", 31), ("8", 29)):
         ended(store, number, hours_ago=24 * days)
         store.script_path(number).write_text("", encoding="utf-8")
@@ -42,10 +42,10 @@ def test_what_ended_long_ago_is_forgotten_by_itself(store: Store) -> None:
     ]  # fmt: skip
 
 
-def test_pruning_forgets_all_that_has_ended(
+def test_prune_removes_every_ended_session(
     store: Store, slurm: Callable[..., None], program: AddProgram
 ) -> None:
-    """One that ended long ago is not even asked after."""
+    """A session that ended long ago needs no query."""
     ended(store, "7", hours_ago=0.5)
     ended(store, "8", hours_ago=30)
     store.save(session("9"))
@@ -58,10 +58,8 @@ def test_pruning_forgets_all_that_has_ended(
     assert calls(program, "squeue") == 1
 
 
-def test_a_job_that_was_put_back_into_the_queue_is_not_forgotten(
-    store: Store, slurm: Callable[..., None]
-) -> None:
-    """It had ended, and runs again: without its session nobody would find it."""
+def test_a_requeued_session_stays(store: Store, slurm: Callable[..., None]) -> None:
+    """It had ended and runs again: without its files nobody would find it."""
     ended(store, "7", hours_ago=0.5)
     slurm({"7": "RUNNING"})
 
@@ -70,10 +68,10 @@ def test_a_job_that_was_put_back_into_the_queue_is_not_forgotten(
     assert kept(store) == {"7"}
 
 
-def test_what_may_have_come_back_is_not_forgotten_while_slurm_is_silent(
+def test_a_session_that_may_have_returned_stays_without_an_answer_from_slurm(
     store: Store, slurm: Callable[..., None], program: AddProgram
 ) -> None:
-    """Whether it is still over is not known; one that ended long ago is."""
+    """Only one that ended long ago is certain to be over."""
     ended(store, "7", hours_ago=0.5)
     ended(store, "8", hours_ago=30)
     slurm({})

@@ -1,4 +1,4 @@
-"""What Slurm says that a user may use; the lines are Slurm 22.05's own, shortened."""
+"""Slurm's answers about what a user may use; the lines are from Slurm 22.05, shortened."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def names(text: str, *, accounts: tuple[str, ...] = (), groups: tuple[str, ...] 
     return [each.name for each in parse_partitions(text, "", accounts=accounts, groups=groups)]
 
 
-def test_a_partition_with_its_limits_and_nodes() -> None:
-    """Each size of node is told once."""
+def test_a_partition_has_its_limits_and_nodes() -> None:
+    """Each node size appears once."""
     (main,) = parse_partitions(MAIN, SIZES, accounts=[], groups=[])
 
     assert (main.name, main.is_default, main.state) == ("main", True, "UP")
@@ -36,8 +36,8 @@ def test_a_partition_with_its_limits_and_nodes() -> None:
     assert main.nodes == "8 CPUs, 8000M of memory; 64 CPUs, 512000M of memory, gpu:a100:2"
 
 
-def test_partitions_of_others_are_left_out() -> None:
-    """By group, and by account where accounts are known."""
+def test_partitions_that_the_user_cannot_use_are_left_out() -> None:
+    """They are restricted to groups, or to accounts if those are known."""
     text = f"{MAIN}\n{GROUP}\n{ACCOUNT}\n{DENIED}"
 
     assert names(text, groups=("bio",)) == ["main", "gpu", "paid", "free"]
@@ -46,20 +46,20 @@ def test_partitions_of_others_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "No partitions in the system", "PartitionName="])
-def test_what_is_no_partition_is_none(text: str) -> None:
-    """Text that is not understood makes no entry, and no error."""
+def test_text_that_is_not_a_partition_is_ignored(text: str) -> None:
+    """It gives neither an entry nor an error."""
     assert names(text) == []
 
 
-def test_accounts_and_qualities_are_told_once_each() -> None:
-    """An association per partition names the same account again."""
+def test_accounts_and_qos_appear_once_each() -> None:
+    """An association for each partition repeats the account."""
     accounts, qualities = parse_associations("a|normal,long\nb|normal\na|\n")
 
     assert (accounts, qualities) == (("a", "b"), ("normal", "long"))
 
 
-def test_what_slurm_does_not_say_is_told_and_the_rest_goes_on(program: AddProgram) -> None:
-    """Without accounting sacctmgr fails, and partitions are learnt all the same."""
+def test_a_failing_query_is_reported_and_the_others_continue(program: AddProgram) -> None:
+    """Without accounting sacctmgr fails, but the partitions are still found."""
     program("sacctmgr", "echo 'You are not running a supported plugin' >&2; exit 1")
     program("scontrol", f"echo '{MAIN}'")
     program("sinfo", "exit 7")
@@ -73,8 +73,8 @@ def test_what_slurm_does_not_say_is_told_and_the_rest_goes_on(program: AddProgra
     )
 
 
-def test_a_cluster_without_accounting_is_no_failure(program: AddProgram) -> None:
-    """sacctmgr's complaint is not the user's problem."""
+def test_a_cluster_without_accounting_is_not_an_error(program: AddProgram) -> None:
+    """sacctmgr's message does not concern the user."""
     program(
         "sacctmgr", "echo 'You are not running a supported accounting_storage plugin' >&2; exit 1"
     )

@@ -1,4 +1,4 @@
-"""The job is given what a login has, and what the user names; nothing else of the shell's."""
+"""The job gets the environment of a login and the variables that the user names, nothing else."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SHELL = {"CONDA_PREFIX": "/c", "LD_PRELOAD": "x.so", "BASH_FUNC_ml%%": "() { :; 
 JOB = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "PMI_RANK": "0", "SLURM_NB_SESSION": "hpc/1"}
 
 
-def test_only_what_a_login_has_crosses() -> None:
-    """The user, their language and places, the proxies: yes. The rest of a shell: no."""
+def test_only_login_variables_are_passed_to_the_job() -> None:
+    """They are the user, language, directories and proxies, not the rest of a shell."""
     assert job_environment(LOGIN | SHELL | JOB) == LOGIN
 
 
 @pytest.mark.parametrize(
-    ("path", "crosses"),
+    ("path", "expected"),
     [
         ("/usr/local/bin:/usr/bin:/bin", "/usr/local/bin:/usr/bin:/bin"),
         ("/c/envs/x/bin:/c/condabin:/usr/bin/:/bin", "/usr/bin/:/bin"),
@@ -40,15 +40,15 @@ def test_only_what_a_login_has_crosses() -> None:
     ],
     ids=["system", "conda", "home", "others", "slurm", "nothing left"],
 )  # fmt: skip
-def test_path_is_a_logins(path: str, crosses: str) -> None:
-    """The system's folders, the user's own and that of Slurm's commands, in the user's order."""
-    crossed = job_environment({"HOME": "/home/alice", "PATH": path}, commands="/opt/slurm/bin")
+def test_path_is_that_of_a_login(path: str, expected: str) -> None:
+    """It has the folders of the system, the user and Slurm's commands, in the user's order."""
+    passed = job_environment({"HOME": "/home/alice", "PATH": path}, commands="/opt/slurm/bin")
 
-    assert crossed["PATH"] == crosses
+    assert passed["PATH"] == expected
 
 
-def test_what_sbatch_reads_reaches_it() -> None:
-    """SBATCH_* are the user's defaults; where Slurm is, a command must know."""
+def test_sbatch_gets_the_variables_that_it_reads() -> None:
+    """SBATCH_* are the user's defaults, and commands must know which Slurm to use."""
     environ = {"SBATCH_ACCOUNT": "a", "SLURM_CONF": "/etc/s.conf", "SLURM_CLUSTERS": "big"}
 
     assert sbatch_environment(environ | SHELL | JOB, [], commands=None) == environ
@@ -65,33 +65,33 @@ def test_what_sbatch_reads_reaches_it() -> None:
     ],
     ids=" ".join,
 )
-def test_what_the_user_names_crosses(options: list[str], more: set[str]) -> None:
-    """A name of --export, or all; never what the job around this one was told."""
-    crossed = sbatch_environment(LOGIN | SHELL | JOB, options, commands=None)
+def test_variables_named_by_the_user_are_passed(options: list[str], more: set[str]) -> None:
+    """--export names them or says ALL; the variables of a surrounding job are never passed."""
+    passed = sbatch_environment(LOGIN | SHELL | JOB, options, commands=None)
 
-    assert set(crossed) - set(LOGIN) == more
+    assert set(passed) - set(LOGIN) == more
 
 
-def test_the_users_variable_of_export_counts_unless_the_flag_is_given() -> None:
-    """SBATCH_EXPORT is --export for every job of the user's."""
+def test_sbatch_export_applies_unless_the_flag_is_given() -> None:
+    """SBATCH_EXPORT is --export for all of the user's jobs."""
     environ = LOGIN | SHELL | {"SBATCH_EXPORT": "SECRET"}
 
     assert "SECRET" in sbatch_environment(environ, [], commands=None)
     assert "SECRET" not in sbatch_environment(environ, ["--export=NONE"], commands=None)
 
 
-def test_a_path_that_is_named_is_not_cut() -> None:
-    """Who names PATH wants their own."""
+def test_a_path_named_by_the_user_is_passed_unchanged() -> None:
+    """A user who names PATH wants their own."""
     environ = {"HOME": "/home/alice", "PATH": "/c/bin:/bin"}
 
-    crossed = sbatch_environment(environ, ["--export=PATH"], commands=None)
+    passed = sbatch_environment(environ, ["--export=PATH"], commands=None)
 
-    assert crossed["PATH"] == "/c/bin:/bin"
+    assert passed["PATH"] == "/c/bin:/bin"
 
 
 @pytest.mark.parametrize("option", ["--clusters=big", "-Mbig", "-M", "--cluster=big"])
-def test_the_clusters_of_a_flag_beat_both_variables(option: str) -> None:
-    """sbatch reads SBATCH_CLUSTERS and SLURM_CLUSTERS, and both would beat the script."""
+def test_a_clusters_flag_overrides_both_variables(option: str) -> None:
+    """sbatch reads SBATCH_CLUSTERS and SLURM_CLUSTERS, and both would override the script."""
     environ = {"SBATCH_CLUSTERS": "a", "SLURM_CLUSTERS": "b"}
 
     assert sbatch_environment(environ, [option, "big"], commands=None) == {}
@@ -112,7 +112,7 @@ def test_the_clusters_of_a_flag_beat_both_variables(option: str) -> None:
     ids=str,
 )
 def test_the_last_value_of_an_option_is_found(words: list[str], value: str | None) -> None:
-    """As sbatch reads it, long and short, in one word or two."""
+    """sbatch accepts long and short options, in one word or two."""
     assert option_value(words, "--clusters", "-M") == value
 
 
@@ -125,8 +125,8 @@ def test_the_last_value_of_an_option_is_found(words: list[str], value: str | Non
         ({"SLURM_CLUSTERS": "c", "SBATCH_CLUSTERS": "b"}, ["-Ma"], "a"),
     ],
 )
-def test_flags_beat_variables_for_the_cluster(
+def test_flags_override_variables_for_the_cluster(
     environ: dict[str, str], options: list[str], clusters: str
 ) -> None:
-    """-M, then SBATCH_CLUSTERS, then SLURM_CLUSTERS."""
+    """The order is -M, SBATCH_CLUSTERS, SLURM_CLUSTERS."""
     assert clusters_asked_for(environ, options) == clusters

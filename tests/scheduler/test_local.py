@@ -1,4 +1,4 @@
-"""Jobs of this machine: an id of their own each, and no other process is taken for them."""
+"""Jobs on this machine: each has its own id and is never confused with another process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ JOB = Job("local-1", LOCAL)
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that somebody else started."""
+    """Yield a process that somebody else started."""
     running = subprocess.Popen(["sleep", "60"], start_new_session=True)
     yield running
     running.kill()
@@ -36,7 +36,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def start_ticks(pid: int) -> int:
-    """When a process began, as proc(5) counts it."""
+    """Return when a process began, as proc(5) counts it."""
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     return int(stat.rpartition(")")[2].split()[19])
 
@@ -46,7 +46,7 @@ Record = Callable[..., Path]
 
 @pytest.fixture
 def record(store: Store, process: subprocess.Popen[bytes]) -> Record:
-    """Write down `process` as the leader of `JOB`, with changes."""
+    """Return a function that records `process` as the leader of `JOB`, with changes."""
 
     def write(**changes: object) -> Path:
         folder = store.session_folder(LOCAL, JOB.job_id)
@@ -74,23 +74,23 @@ def state(local: Local) -> JobState:
 
 
 def test_the_cluster_of_local_sessions_is_this_machine(store: Store) -> None:
-    """A session's cluster `local` leads here, and any other to Slurm."""
+    """The cluster `local` leads here, and any other to Slurm."""
     assert isinstance(scheduler(LOCAL, store), Local)
     assert Local(store).cluster() == LOCAL
     assert not isinstance(scheduler("hpc", store), Local)
 
 
-def test_a_leader_that_lives_is_a_running_job(record: Record, local: Local) -> None:
-    """The job runs as long as its process does, until the time that was set for it."""
+def test_a_job_runs_while_its_leader_lives(record: Record, local: Local) -> None:
+    """Its end is the time that was set for it."""
     record(end_time="2026-11-23T14:00:00")
 
     assert state(local) == JobState(Phase.RUNNING, "RUNNING", end_time="2026-11-23T14:00:00")
 
 
-def test_a_leader_that_is_dead_is_an_ended_job(
+def test_a_job_ends_with_its_leader(
     record: Record, process: subprocess.Popen[bytes], local: Local
 ) -> None:
-    """A killed process has ended, also while its parent has not taken notice of it yet."""
+    """A killed process has ended even if its parent has not noticed yet."""
     record()
     os.kill(process.pid, signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie from here on
@@ -106,10 +106,10 @@ def test_a_leader_that_is_dead_is_an_ended_job(
     [{"start_ticks": 1}, {"start_ticks": 0}, {"boot_id": "00000000-0000-0000-0000-000000000000"}],
     ids=["reused pid", "never seen", "before the reboot"],
 )
-def test_another_process_of_the_same_id_is_not_the_job(
+def test_another_process_with_the_same_id_is_not_the_job(
     record: Record, process: subprocess.Popen[bytes], changes: dict[str, object], local: Local
 ) -> None:
-    """Process ids are used again; a stranger's is neither a running job nor ever killed."""
+    """Process ids are reused; an unrelated process is neither a running job nor ever killed."""
     record(**changes)
 
     assert state(local).phase is Phase.ENDED
@@ -117,10 +117,10 @@ def test_another_process_of_the_same_id_is_not_the_job(
     assert process.poll() is None
 
 
-def test_a_job_of_another_host_is_not_known_here(
+def test_a_job_of_another_host_has_an_unknown_state(
     record: Record, process: subprocess.Popen[bytes], local: Local
 ) -> None:
-    """With a shared home, a session of another machine is neither ended nor cancelled from here."""
+    """With a shared home, this machine neither ends nor cancels a session of another one."""
     record(host="elsewhere")
 
     assert state(local).phase is Phase.UNKNOWN
@@ -130,8 +130,8 @@ def test_a_job_of_another_host_is_not_known_here(
     assert process.poll() is None
 
 
-def test_a_job_that_was_never_started_has_ended(store: Store, local: Local) -> None:
-    """A claim that was cut short is over, and cancelling it is no error."""
+def test_a_job_that_never_started_has_ended(store: Store, local: Local) -> None:
+    """An interrupted claim is over, and cancelling it is not an error."""
     store.save(Session(job=JOB))
 
     assert state(local).phase is Phase.ENDED
@@ -139,8 +139,8 @@ def test_a_job_that_was_never_started_has_ended(store: Store, local: Local) -> N
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": 1}', "null"])
-def test_a_broken_record_is_not_known(record: Record, text: str, local: Local) -> None:
-    """One broken file keeps nobody from asking for the other jobs: states never raise."""
+def test_a_broken_record_gives_an_unknown_state(record: Record, text: str, local: Local) -> None:
+    """One broken file does not hide the other jobs: states() never raises."""
     record().write_text(text, encoding="utf-8")
 
     assert state(local).phase is Phase.UNKNOWN
@@ -149,7 +149,7 @@ def test_a_broken_record_is_not_known(record: Record, text: str, local: Local) -
 def test_cancelling_ends_the_leader(
     record: Record, process: subprocess.Popen[bytes], local: Local
 ) -> None:
-    """The job's own process is asked to end, and cancelling returns when it has."""
+    """The job's own process gets a signal, and cancel() returns when it has ended."""
     record()
     reaper = threading.Thread(target=process.wait)
     reaper.start()
@@ -161,8 +161,8 @@ def test_cancelling_ends_the_leader(
     assert process.returncode == -signal.SIGTERM
 
 
-def test_options_for_sbatch_have_no_place_here(store: Store, local: Local) -> None:
-    """Without Slurm nobody would read what follows `--`, so it is refused, and nothing starts."""
+def test_options_for_sbatch_are_rejected(store: Store, local: Local) -> None:
+    """Without Slurm nobody would read the options after `--`, so nothing starts."""
     spec = JobSpec(
         notebook_dir=Path("/"), python=Path("/usr/bin/python3"), sbatch_options=("--exclusive",)
     )
@@ -173,8 +173,8 @@ def test_options_for_sbatch_have_no_place_here(store: Store, local: Local) -> No
     assert store.all() == ([], [])
 
 
-def test_a_job_with_a_time_limit_is_told_its_end(tmp_path: Path, local: Local) -> None:
-    """As seconds since the epoch, after its id."""
+def test_a_job_with_a_time_limit_gets_its_end(tmp_path: Path, local: Local) -> None:
+    """It follows the id, in seconds since the epoch."""
     spec = JobSpec(notebook_dir=tmp_path, time="2:00:00")
     script = 'echo "$@" >told.new && mv told.new told'
 
@@ -191,10 +191,10 @@ def test_a_job_with_a_time_limit_is_told_its_end(tmp_path: Path, local: Local) -
     assert abs(int(end) - time.time() - 7200) < 60
 
 
-def test_a_job_that_cannot_be_noted_is_not_started(
+def test_a_job_that_cannot_be_recorded_does_not_start(
     spec: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local: Local
 ) -> None:
-    """Nobody would find it again; the note is written by the process that becomes the job."""
+    """Nobody would find it again; the process that becomes the job writes the record."""
 
     def refuse(store: Store, job: Job) -> Path:
         return store.session_folder(LOCAL, job.job_id) / "missing" / "process.json"

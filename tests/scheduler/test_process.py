@@ -1,4 +1,4 @@
-"""A process is known by more than its id."""
+"""A process is identified by more than its id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slurm_nb.scheduler.process import Process
 
 
 def test_this_process_lives() -> None:
-    """It is recognised while it runs, and here."""
+    """It is recognised on this host while it runs."""
     own = Process.here(os.getpid())
 
     assert own.alive()
@@ -18,7 +18,7 @@ def test_this_process_lives() -> None:
 
 
 def test_a_process_that_ended_does_not_live() -> None:
-    """Also before its parent has taken note, when it is a zombie still."""
+    """This is true even for a zombie that its parent has not reaped."""
     child = subprocess.Popen(["true"])
     process = Process.here(child.pid)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -29,8 +29,8 @@ def test_a_process_that_ended_does_not_live() -> None:
     assert not Process.here(child.pid).alive()
 
 
-def test_another_process_of_the_same_id_is_not_taken_for_it() -> None:
-    """It began at another time, or since another boot, or on another host."""
+def test_another_process_with_the_same_id_is_recognised() -> None:
+    """It began at another time, after another boot, or on another host."""
     own = Process.here(os.getpid())
 
     assert not replace(own, start_ticks=own.start_ticks + 1).alive()

@@ -1,4 +1,4 @@
-"""Programs are run for their answers, without a terminal and without surprises."""
+"""Programs run without a terminal, and their answers hold no surprises."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from slurm_nb.scheduler.run import Result, query_environ, run
 from tests.conftest import AddProgram
 
 
-def test_a_program_is_run_for_its_answer(program: AddProgram) -> None:
-    """Exit code and both outputs come back, whatever bytes they hold."""
+def test_a_program_returns_its_answer(program: AddProgram) -> None:
+    """Exit code and both outputs come back, whatever bytes they contain."""
     program("squeue", "printf 'out \\xff'; echo err >&2; exit 3")
 
     assert run(["squeue"], timeout_s=5) == Result(3, "out \ufffd", "err\n")
 
 
 @pytest.mark.usefixtures("program")
-def test_a_program_that_is_missing_is_named() -> None:
-    """The user learns which program is not there."""
+def test_a_missing_program_is_named() -> None:
+    """The user learns which program is missing."""
     with pytest.raises(SchedulerError, match="no-such-program is not on PATH"):
         run(["no-such-program"], timeout_s=5)
 
 
-def test_a_program_that_hangs_is_given_up(program: AddProgram) -> None:
-    """A controller that hangs does not hang slurm-nb."""
+def test_a_hanging_program_is_stopped(program: AddProgram) -> None:
+    """A hanging controller does not hang slurm-nb."""
     program("squeue", "exec /bin/sleep 60")
 
     with pytest.raises(SchedulerError, match=r"squeue did not respond within 0\.2 s"):
@@ -34,7 +34,7 @@ def test_a_program_that_hangs_is_given_up(program: AddProgram) -> None:
 
 
 def test_a_program_reads_nothing_and_is_out_of_reach_of_ctrl_c(program: AddProgram) -> None:
-    """It has no terminal to wait for, and a session of its own."""
+    """It has no terminal to wait for, and its own process session."""
     program("squeue", "cat; ps -o sid= -p $$")
 
     answer = run(["squeue"], timeout_s=5)
@@ -42,8 +42,8 @@ def test_a_program_reads_nothing_and_is_out_of_reach_of_ctrl_c(program: AddProgr
     assert int(answer.stdout) != os.getsid(0)
 
 
-def test_queries_do_not_inherit_formats_or_the_job_around_them() -> None:
-    """Variables that change what squeue prints stay behind; where Slurm is does not."""
+def test_queries_do_not_inherit_formats_or_the_surrounding_job() -> None:
+    """Variables that change squeue's output are removed; those that choose a Slurm stay."""
     environ = {
         "PATH": "/bin",
         "SLURM_CONF": "/etc/slurm.conf",
@@ -72,13 +72,13 @@ def test_queries_do_not_inherit_formats_or_the_job_around_them() -> None:
         (Result(3, "", "\n"), "exit code 3"),
     ],
 )
-def test_the_words_of_an_answer_are_one_line(answer: Result, words: str) -> None:
-    """A complaint of several lines becomes one, and silence is told by its exit code."""
+def test_the_message_of_an_answer_is_one_line(answer: Result, words: str) -> None:
+    """Several lines become one; if the program is silent, the exit code is the message."""
     assert answer.words == words
 
 
-def test_what_a_program_said_before_it_was_given_up_is_told(program: AddProgram) -> None:
-    """With a wrong SLURM_CONF scontrol tries for ever, and says so on stderr."""
+def test_output_from_before_the_timeout_is_reported(program: AddProgram) -> None:
+    """With a wrong SLURM_CONF, scontrol retries for ever and says so on stderr."""
     program("scontrol", "echo 'error: Unable to contact slurm controller' >&2; exec sleep 60")
 
     with pytest.raises(SchedulerError, match=r"0\.5 s: error: Unable to contact slurm controller"):

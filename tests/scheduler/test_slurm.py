@@ -1,4 +1,4 @@
-"""Slurm's words are read with care, and sbatch is given one script and asked for one job."""
+"""slurm-nb reads Slurm's answers carefully, and gives sbatch one script for one job."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ JOB_SCRIPT = "/home/alice/state/jobs/.submission_file_1.sh"
 
 
 def row(job_id: str, word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
-    """A line of squeue about a job that runs JOB_SCRIPT, if nothing else is said."""
+    """Return a line of squeue, by default about a job that runs JOB_SCRIPT."""
     return squeue_row(job_id, word, end, reason, **{"script": JOB_SCRIPT, **of}) + "\n"
 
 
 def as_asked(line: str) -> str:
-    """A recorded `%i|%T|%r|%N|%e|%S` in the columns that slurm-nb asks for."""
+    """Convert a recorded `%i|%T|%r|%N|%e|%S` into the columns that slurm-nb requests."""
     job_id, word, reason, node, end, start = line.split("|")
     return row(job_id, word, end, reason, node=node or "n/a", start=start)
 
 
-# --- Slurm's words ---
+# --- answers of Slurm's commands ---
 
 
 @pytest.mark.parametrize("line", recorded("squeue.txt"))
-def test_every_recorded_line_of_squeue_is_read(line: str) -> None:
-    """Word, reason, node and times are Slurm's own; its `None` and `N/A` are nothing."""
+def test_every_recorded_line_of_squeue_can_be_read(line: str) -> None:
+    """State, reason, node and times are kept; `None` and `N/A` become None."""
     job_id, word, reason, node, end, start = line.split("|")
 
     states = parse_squeue(as_asked(line))
@@ -84,8 +84,8 @@ def test_every_recorded_line_of_squeue_is_read(line: str) -> None:
     }
 
 
-def test_many_lines_of_squeue_are_read() -> None:
-    """One answer holds many jobs; the first line of a job holds."""
+def test_many_lines_of_squeue_can_be_read() -> None:
+    """One answer has many jobs; the first line about a job decides."""
     text = "".join(map(as_asked, reversed(recorded("squeue.txt"))))
 
     states = parse_squeue(text)
@@ -103,8 +103,8 @@ def test_many_lines_of_squeue_are_read() -> None:
     }
 
 
-def test_squeue_cut_off_anywhere_breaks_nothing() -> None:
-    """Half an answer is never a wrong ending: what is cut off is unknown or left out."""
+def test_squeue_output_truncated_anywhere_does_no_harm() -> None:
+    """Half an answer never means an end: a truncated line is unknown or left out."""
     whole = as_asked("162|RUNNING|None|c1|2026-11-23T22:50:00|2026-11-23T22:45:00")
 
     for length in range(len(whole)):
@@ -129,20 +129,20 @@ def test_squeue_cut_off_anywhere_breaks_nothing() -> None:
         "\0\x1b[2J\n",
     ],
 )
-def test_other_text_is_no_job(text: str) -> None:
-    """Nothing but a whole line with a job id says something of a job."""
+def test_other_text_is_not_a_job(text: str) -> None:
+    """Only a whole line with a job id says something about a job."""
     assert parse_squeue(text) == {}
 
 
-def test_a_reason_may_hold_anything() -> None:
-    """Admins write reasons with bars and blanks, and the job is still known by its script."""
+def test_a_reason_may_contain_anything() -> None:
+    """Admins write reasons with bars and blanks; the script still identifies the job."""
     state = parse_squeue(row("7", "PENDING", reason="(a|b) c"))["7"]
 
     assert (state.reason, state.script) == ("(a|b) c", JOB_SCRIPT)
 
 
-def test_a_path_cannot_add_a_line_of_its_own() -> None:
-    """Slurm prints the newline in a script's path: who has our old id now could say it is ours."""
+def test_a_path_cannot_forge_a_line() -> None:
+    """Slurm prints newlines in a script's path, so the owner of a reused id could claim ours."""
     forged = row("7", "RUNNING", node="c1")
     theirs = row("7", "RUNNING", user="mallory", script=f"/home/mallory/x\n{forged}".rstrip())
 
@@ -152,13 +152,13 @@ def test_a_path_cannot_add_a_line_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("shown", "node"), [("c1", "c1"), ("n/a", None), ("(null)", None), ("", None)]
 )
-def test_the_node_is_slurms_own(shown: str, node: str | None) -> None:
-    """A job that waits has no node, whichever way Slurm says so."""
+def test_only_a_real_node_is_a_node(shown: str, node: str | None) -> None:
+    """A pending job has none; Slurm says so in several ways."""
     assert parse_squeue(row("7", "RUNNING", node=shown))["7"].node == node
 
 
 def test_only_a_date_is_an_end_time() -> None:
-    """What squeue writes when there is no end is not shown as one."""
+    """squeue's placeholders for a missing end are not shown."""
     for end in ("N/A", "NONE", "Unknown", ""):
         assert parse_squeue(row("7", "RUNNING", end))["7"].end_time is None
 
@@ -194,22 +194,22 @@ def test_only_a_date_is_an_end_time() -> None:
         ("REVOKED", Phase.ENDED),
     ],
 )
-def test_every_word_of_slurm_has_its_phase(word: str, phase: Phase) -> None:
-    """The job state codes of squeue(1) are read for what they mean to somebody who waits."""
+def test_every_slurm_state_has_a_phase(word: str, phase: Phase) -> None:
+    """The job state codes of squeue(1) are mapped to what they mean for somebody who waits."""
     assert parse_squeue(row("7", word))["7"] == JobState(phase, word, script=JOB_SCRIPT, user=ME)
     assert parse_sacct(f"7|{word}\n")["7"] == JobState(phase, word)
 
 
-def test_a_word_that_is_not_known_is_no_ending() -> None:
-    """Slurm's next release may have new words; they are kept as they are."""
+def test_an_unknown_state_is_not_an_end() -> None:
+    """Slurm's next release may have new states; they are kept as they are."""
     state = parse_squeue(row("7", "HIBERNATING"))["7"]
 
     assert (state.phase, state.slurm_state) == (Phase.UNKNOWN, "HIBERNATING")
 
 
 @pytest.mark.parametrize("word", ["running", "", "RUNNING ", "\x1b[2J", "\x1b[32mRUNNING"])
-def test_a_word_that_is_none_of_slurms_makes_the_line_unreadable(word: str) -> None:
-    """Colours and blanks are those of a wrapper, which may have left out a job as well."""
+def test_a_malformed_state_makes_the_line_unreadable(word: str) -> None:
+    """Colours and blanks come from a wrapper, which may also have left out a job."""
     assert parse_squeue(row("7", word)) == {}
     assert unreadable_line(row("7", word)) is not None
 
@@ -232,7 +232,7 @@ def test_a_word_that_is_none_of_slurms_makes_the_line_unreadable(word: str) -> N
         ("7|HIBERNATING\n", JobState(Phase.UNKNOWN, "HIBERNATING")),
     ],
 )  # fmt: skip
-def test_sacct_is_read(text: str, state: JobState) -> None:
+def test_sacct_output_can_be_read(text: str, state: JobState) -> None:
     """The first word of sacct's state is the state."""
     assert parse_sacct(text)["7"] == state
 
@@ -240,8 +240,8 @@ def test_sacct_is_read(text: str, state: JobState) -> None:
 @pytest.mark.parametrize(
     "text", ["", "\n", "7\n", "7|\n", "7.batch|FAILED\n", "|FAILED\n", "x|y|z"]
 )
-def test_other_text_of_sacct_is_no_job(text: str) -> None:
-    """A job's steps and cut off lines say nothing of the job."""
+def test_other_sacct_output_is_not_a_job(text: str) -> None:
+    """A job's steps and truncated lines say nothing about the job."""
     assert parse_sacct(text) == {}
 
 
@@ -256,8 +256,8 @@ def test_other_text_of_sacct_is_no_job(text: str) -> None:
         ("slurm_load_jobs error: ...\n", None),
     ],
 )
-def test_the_place_in_the_queue_is_counted(text: str, place: tuple[int, int] | None) -> None:
-    """squeue lists the waiting jobs by priority; a job that is not among them has no place."""
+def test_the_place_in_the_queue_is_found(text: str, place: tuple[int, int] | None) -> None:
+    """squeue lists the pending jobs by priority; a job that is not in the list has no place."""
     assert parse_place(text, "7") == place
 
 
@@ -265,7 +265,7 @@ def test_the_place_in_the_queue_is_counted(text: str, place: tuple[int, int] | N
 
 
 class Answers:
-    """Stands for Slurm's commands: an answer or an error for each, and what was asked."""
+    """Slurm's commands: each returns an answer or an error, and the calls are recorded."""
 
     def __init__(self, **by_program: Result | SchedulerError) -> None:
         self.by_program = by_program
@@ -293,8 +293,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> GiveAnswers:
     return give
 
 
-def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
-    """One squeue knows them all, and sacct is not troubled."""
+def test_one_query_covers_all_jobs(answers: GiveAnswers) -> None:
+    """One squeue call is enough, and sacct does not run."""
     given = answers(squeue=Result(0, row("7", "RUNNING") + row("8", "PENDING"), ""))
 
     states = SLURM.states([SEVEN, EIGHT])
@@ -304,8 +304,8 @@ def test_all_jobs_are_asked_for_at_once(answers: GiveAnswers) -> None:
     assert "--me" in given.asked[0]
 
 
-def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
-    """A job that went to another cluster of the federation is looked for there."""
+def test_another_cluster_is_queried_by_name(answers: GiveAnswers) -> None:
+    """A job on another cluster of the federation is looked up there."""
     given = answers(squeue=Result(0, row("7", "RUNNING") + row("8", "RUNNING"), ""))
     there = Job("8", "big", needs_cluster_option=True)
 
@@ -315,15 +315,17 @@ def test_another_cluster_is_asked_by_name(answers: GiveAnswers) -> None:
     assert [("-M" in argv, "big" in argv) for argv in given.asked] == [(False, False), (True, True)]
 
 
-def test_a_job_that_squeue_forgot_is_in_accounting(answers: GiveAnswers) -> None:
-    """sacct says how a job ended that squeue no longer knows."""
+def test_a_job_unknown_to_squeue_is_in_accounting(answers: GiveAnswers) -> None:
+    """sacct says how it ended."""
     answers(squeue=GONE, sacct=Result(0, "7|TIMEOUT\n", ""))
 
     assert SLURM.states([SEVEN]) == {"7": JobState(Phase.ENDED, "TIMEOUT")}
 
 
-def test_only_the_jobs_that_are_gone_are_looked_up(answers: GiveAnswers) -> None:
-    """squeue leaves unknown ids out of a list (seen on 22.05); sacct is asked for those alone."""
+def test_accounting_is_queried_only_for_jobs_that_squeue_does_not_show(
+    answers: GiveAnswers,
+) -> None:
+    """squeue leaves unknown ids out of a list (seen on 22.05)."""
     given = answers(squeue=Result(0, row("8", "RUNNING"), ""), sacct=Result(0, "7|COMPLETED\n", ""))
 
     states = SLURM.states([SEVEN, EIGHT])
@@ -333,8 +335,8 @@ def test_only_the_jobs_that_are_gone_are_looked_up(answers: GiveAnswers) -> None
     assert given.asked[1][-1] == "7"
 
 
-def test_how_jobs_ended_is_learnt_in_one_question(answers: GiveAnswers) -> None:
-    """Sacct is asked once: for what squeue forgot, and for what ended and is not explained."""
+def test_one_query_finds_how_jobs_ended(answers: GiveAnswers) -> None:
+    """sacct runs once, for jobs that squeue no longer knows and for ended ones without a cause."""
     given = answers(
         squeue=Result(0, row("7", "CANCELLED") + row("8", "FAILED") + row("9", "RUNNING"), ""),
         sacct=Result(0, "7|CANCELLED by 0|0:15\n10|TIMEOUT|0:0\n", ""),
@@ -352,8 +354,8 @@ def test_how_jobs_ended_is_learnt_in_one_question(answers: GiveAnswers) -> None:
     assert (states["7"].by_uid, states["7"].exit_code) == (0, "0:15")
 
 
-def test_an_answer_of_accounting_that_is_behind_adds_nothing(answers: GiveAnswers) -> None:
-    """The database may still have a job running that squeue has seen end."""
+def test_an_outdated_answer_of_accounting_adds_nothing(answers: GiveAnswers) -> None:
+    """The database may still show a job as running after squeue has seen it end."""
     answers(squeue=Result(0, row("7", "FAILED"), ""), sacct=Result(0, "7|RUNNING|0:0\n", ""))
 
     state = SLURM.states([SEVEN], unexplained={"7"})["7"]
@@ -361,8 +363,8 @@ def test_an_answer_of_accounting_that_is_behind_adds_nothing(answers: GiveAnswer
     assert (state.slurm_state, state.exit_code) == ("FAILED", None)
 
 
-def test_accounting_that_knew_nothing_is_not_asked_again(answers: GiveAnswers) -> None:
-    """What neither squeue nor sacct knows has been asked for already."""
+def test_accounting_is_not_queried_twice_for_an_unknown_job(answers: GiveAnswers) -> None:
+    """The query for the state has already covered it."""
     given = answers(squeue=GONE, sacct=Result(0, "", ""))
     states = SLURM.states([SEVEN])
 
@@ -375,7 +377,7 @@ REUSED = "7 is the id of another job now"
 
 @pytest.mark.parametrize("word", ["RUNNING", "PENDING", "COMPLETED"])
 def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: str) -> None:
-    """Slurm numbers its jobs anew in time: whose job it is now is nobody's way in."""
+    """Slurm reuses job ids, and its new owner's job must not receive the token."""
     said = SHOWN.format(user="mallory", word=word, script="/x.sh")
     squeue = Result(0, row("7", word, user="mallory"), "")
     answers(squeue=squeue, sacct=NO_ACCOUNTING, scontrol=Result(0, f"{said}{HERE.stdout}", ""))
@@ -390,8 +392,8 @@ def test_a_job_of_another_user_is_not_the_session(answers: GiveAnswers, word: st
 @pytest.mark.parametrize(
     "script", ["/home/alice/other.sh", "", "(null)", JOB_SCRIPT + "x", "/x" + JOB_SCRIPT]
 )
-def test_a_job_of_another_script_is_not_the_session(answers: GiveAnswers, script: str) -> None:
-    """The user's own next job of the same number is not taken for the session either."""
+def test_a_job_with_another_script_is_not_the_session(answers: GiveAnswers, script: str) -> None:
+    """The user's own later job with the same id is not the session either."""
     squeue = Result(0, row("7", "RUNNING", script=script), "")
     answers(squeue=squeue, sacct=NO_ACCOUNTING)
 
@@ -410,24 +412,24 @@ def test_a_job_of_another_script_is_not_the_session(answers: GiveAnswers, script
         (JOB_SCRIPT, "(a|b) c"),
     ],
 )
-def test_a_job_of_the_same_script_is_the_session(
+def test_a_job_with_the_same_script_is_the_session(
     answers: GiveAnswers, script: str, reason: str
 ) -> None:
-    """Whatever stands in the path or in Slurm's reason, a job that runs is not taken for over."""
+    """A running job is never considered over, with any characters in path or reason."""
     answers(squeue=Result(0, row("7", "RUNNING", reason=reason, script=script), ""))
 
     assert SLURM.states([replace(SEVEN, script=script)])["7"].phase is Phase.RUNNING
 
 
-def test_a_session_that_knows_no_script_goes_by_the_user(answers: GiveAnswers) -> None:
-    """A script that was sbatched by hand has no path on record."""
+def test_without_a_script_the_user_identifies_the_session(answers: GiveAnswers) -> None:
+    """A script that the user submitted with sbatch has no path on record."""
     answers(squeue=Result(0, row("7", "RUNNING"), ""))
 
     assert SLURM.states([SEVEN])["7"].phase is Phase.RUNNING
 
 
-def test_a_user_is_shown_in_full(answers: GiveAnswers) -> None:
-    """squeue is asked for columns without a width, so no long name is cut off and mistaken."""
+def test_the_user_name_is_never_truncated(answers: GiveAnswers) -> None:
+    """squeue's columns have no width, so that two long names cannot look the same."""
     given = answers(squeue=Result(0, row("7", "RUNNING"), ""))
 
     SLURM.states([SEVEN])
@@ -440,10 +442,10 @@ def test_a_user_is_shown_in_full(answers: GiveAnswers) -> None:
     [NO_ACCOUNTING, Result(0, "", ""), SchedulerError("sacct is not on PATH")],
     ids=["disabled", "empty", "missing"],
 )
-def test_a_job_that_nobody_shows_is_missing_and_not_over(
+def test_a_job_that_nothing_shows_is_missing_and_not_over(
     answers: GiveAnswers, accounting: Result | SchedulerError
 ) -> None:
-    """Wrappers, caches and modules leave out jobs that run; nor is an empty answer a denial."""
+    """Wrappers, caches and modules hide running jobs, and an empty answer denies nothing."""
     answers(squeue=GONE, sacct=accounting)
 
     state = SLURM.states([SEVEN])["7"]
@@ -465,7 +467,7 @@ def test_a_job_that_nobody_shows_is_missing_and_not_over(
 def test_the_controller_of_the_jobs_cluster_can_deny_a_job(
     monkeypatch: pytest.MonkeyPatch, config: Result | SchedulerError, *, denied: bool
 ) -> None:
-    """scontrol tells "Invalid job id" from silence: a witness if it is the right cluster's."""
+    """scontrol's "Invalid job id" proves something if it comes from the right cluster."""
 
     def run(argv: list[str], **_: object) -> Result:
         if argv[:2] != ["scontrol", "show"] or argv[2] == "job":
@@ -495,8 +497,8 @@ SHOWN = """JobId=7 JobName=x JobState=FAILED
 
 
 @pytest.mark.parametrize("jobs", [GONE, Result(0, "", ""), Result(0, "\x1b[32mWelcome\n", "")])
-def test_a_job_that_squeue_hides_is_shown_by_scontrol(answers: GiveAnswers, jobs: Result) -> None:
-    """A wrapper around squeue does not hide a job that runs, nor how one ended."""
+def test_scontrol_shows_a_job_that_squeue_hides(answers: GiveAnswers, jobs: Result) -> None:
+    """A wrapper around squeue does not hide a running job, or how one ended."""
     said = SHOWN.format(user=ME, word="RUNNING", script=JOB_SCRIPT)
     answers(squeue=jobs, sacct=NO_ACCOUNTING, scontrol=Result(0, f"{said}ClusterName = hpc\n", ""))
 
@@ -508,8 +510,8 @@ def test_a_job_that_squeue_hides_is_shown_by_scontrol(answers: GiveAnswers, jobs
     )  # fmt: skip
 
 
-def test_a_job_that_scontrol_shows_under_another_script_is_another() -> None:
-    """Its id is somebody else's now; a part of what scontrol shows says nothing."""
+def test_a_job_that_scontrol_shows_with_another_script_is_another_job() -> None:
+    """Its id has been reused; a truncated answer of scontrol says nothing."""
     said = SHOWN.format(user="mallory", word="RUNNING", script="/x.sh")
     other = parse_scontrol(said, "7")
 
@@ -529,10 +531,10 @@ def test_a_job_that_scontrol_shows_under_another_script_is_another() -> None:
     ],
     ids=["frozen", "stopped", "timeout", "missing"],
 )
-def test_a_slurm_that_does_not_answer_ends_nothing(
+def test_without_an_answer_from_slurm_no_session_ends(
     answers: GiveAnswers, failure: Result | SchedulerError
 ) -> None:
-    """When squeue fails nothing is known, and the reason says what squeue said."""
+    """If squeue fails, the state is unknown, and the reason has squeue's message."""
     given = answers(squeue=failure)
 
     state = SLURM.states([SEVEN, EIGHT])["8"]
@@ -547,8 +549,10 @@ def test_a_slurm_that_does_not_answer_ends_nothing(
     [Result(1, "", ""), Result(127, "", "squeue: error while loading shared libraries")],
     ids=["silent", "broken"],
 )
-def test_of_a_squeue_that_is_broken_others_are_asked(answers: GiveAnswers, failure: Result) -> None:
-    """Accounting and the controller may answer; where they say nothing, nothing is known."""
+def test_if_squeue_is_broken_the_other_commands_are_queried(
+    answers: GiveAnswers, failure: Result
+) -> None:
+    """Accounting and the controller may answer; if neither does, the state is unknown."""
     given = answers(squeue=failure, sacct=Result(0, "7|TIMEOUT|0:0\n", ""))
 
     states = SLURM.states([SEVEN, EIGHT])
@@ -558,8 +562,8 @@ def test_of_a_squeue_that_is_broken_others_are_asked(answers: GiveAnswers, failu
 
 
 @pytest.mark.parametrize("jobs", [GONE, Result(0, "7|mallory|RUNNING|N/A|N/A|c1|None|/x.sh\n", "")])
-def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Result) -> None:
-    """Where modules set SLURM_CONF, it may be another cluster that is asked now."""
+def test_another_cluster_ends_no_session(answers: GiveAnswers, jobs: Result) -> None:
+    """If a module has set SLURM_CONF, the answer may come from another cluster."""
     answers(squeue=jobs, sacct=NO_ACCOUNTING, scontrol=Result(0, "ClusterName = other\n", ""))
 
     state = SLURM.states([SEVEN])["7"]
@@ -569,8 +573,8 @@ def test_another_cluster_ends_nothing(answers: GiveAnswers, jobs: Result) -> Non
 
 
 @pytest.mark.parametrize("strange", ["Welcome!\n", "\x00\xff\n", "7|alice|RUN\n"])
-def test_an_answer_that_can_not_be_read_ends_nothing(answers: GiveAnswers, strange: str) -> None:
-    """Other words than squeue's may hold the job; only accounting can say then that it is over."""
+def test_an_unreadable_answer_ends_no_session(answers: GiveAnswers, strange: str) -> None:
+    """The unreadable line may be the job's; only accounting can then say that it is over."""
     answers(squeue=Result(0, strange + row("8", "RUNNING"), ""), sacct=NO_ACCOUNTING)
 
     states = SLURM.states([SEVEN, EIGHT])
@@ -580,14 +584,14 @@ def test_an_answer_that_can_not_be_read_ends_nothing(answers: GiveAnswers, stran
     assert states["8"].phase is Phase.RUNNING
 
 
-def test_words_above_an_answer_do_not_matter(answers: GiveAnswers) -> None:
-    """A site's greeting, where all jobs that were asked for are there."""
+def test_text_above_an_answer_does_not_matter(answers: GiveAnswers) -> None:
+    """It is a site's greeting, and every requested job is in the answer."""
     answers(squeue=Result(0, "Welcome!\n" + row("7", "RUNNING"), ""))
 
     assert SLURM.states([SEVEN])["7"].phase is Phase.RUNNING
 
 
-def test_no_session_asks_nothing(answers: GiveAnswers) -> None:
+def test_without_sessions_nothing_is_queried(answers: GiveAnswers) -> None:
     """An empty `squeue -j` would list everybody's jobs."""
     given = answers()
 
@@ -600,8 +604,8 @@ def test_no_session_asks_nothing(answers: GiveAnswers) -> None:
     [SAID["scancel 99999"], SAID["scancel 166 (ended)"], GONE],
     ids=["unknown", "ended", "invalid id"],
 )
-def test_cancelling_a_job_that_is_over_is_no_error(answers: GiveAnswers, answer: Result) -> None:
-    """What is gone already need not be cancelled."""
+def test_cancelling_an_ended_job_is_not_an_error(answers: GiveAnswers, answer: Result) -> None:
+    """It is already gone."""
     given = answers(scancel=answer)
 
     SLURM.cancel(SEVEN)
@@ -609,8 +613,8 @@ def test_cancelling_a_job_that_is_over_is_no_error(answers: GiveAnswers, answer:
     assert given.asked == [["scancel", "7"]]
 
 
-def test_a_refused_cancel_is_told(answers: GiveAnswers) -> None:
-    """Slurm's words and the way to try again reach the user."""
+def test_a_refused_cancel_is_reported(answers: GiveAnswers) -> None:
+    """The error has Slurm's message and says how to try again."""
     answers(scancel=SAID["scancel 167 (somebody else's)"])
 
     with pytest.raises(SchedulerError, match="Access/permission denied") as caught:
@@ -633,7 +637,7 @@ def cluster(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
 
 
 def submitted(store: Store, spec: JobSpec) -> Job:
-    """Submit as the command does: a job whose answer was lost is looked for."""
+    """Submit as the command does, and search for a job if its answer was lost."""
     try:
         return Slurm(store).submit(
             SCRIPT,
@@ -665,7 +669,7 @@ def kept_files(store: Store) -> list[str]:
 def test_the_answer_of_sbatch_is_the_job(
     cluster: AddProgram, store: Store, spec: JobSpec, answer: str, job: Job
 ) -> None:
-    """sbatch's last line is the job's id and perhaps its cluster, whatever a site prints before."""
+    """Its last line has the job's id and perhaps its cluster; a site may print more before it."""
     cluster("sbatch", f"printf '%b\\n' '{answer}'")
 
     found = submitted(store, spec)
@@ -674,10 +678,10 @@ def test_the_answer_of_sbatch_is_the_job(
     assert re.fullmatch(rf"{store.folder}/jobs/[\w.]+\.sh", str(found.script))
 
 
-def test_the_script_is_submitted_as_it_is_and_kept(
+def test_the_script_is_submitted_unchanged_and_kept(
     cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
 ) -> None:
-    """sbatch reads the very text that was rendered, from a file of the user alone."""
+    """sbatch reads exactly the rendered text, from a file that only the user can read."""
     cluster(
         "sbatch",
         f'printf "%s\\0" "$@" >"{tmp_path}/argv"; cat "${{@: -1}}" >"{tmp_path}/seen";'
@@ -698,15 +702,15 @@ def test_the_script_is_submitted_as_it_is_and_kept(
 @pytest.mark.parametrize(
     "refusal", [Result(code, "", words) for _, code, words in recorded_json("sbatch-refusals.txt")]
 )
-def test_a_refusal_is_told_once_in_slurms_words(
+def test_a_rejection_is_reported_once(
     cluster: AddProgram,
     store: Store,
     spec: JobSpec,
     capfd: pytest.CaptureFixture[str],
     refusal: Result,
 ) -> None:
-    """What sbatch says against a job is one error, and leaves neither output nor files. Several
-    lines, as a site writes them, stay lines.
+    """sbatch's message becomes one error, without any output or file. If a site has written several
+    lines, they stay lines.
     """
     said = cluster("sbatch", f'cat "$0.words" >&2; exit {refusal.exit_code}')
     said.with_name("sbatch.words").write_text(refusal.stderr, encoding="utf-8")
@@ -723,10 +727,10 @@ def test_a_refusal_is_told_once_in_slurms_words(
     assert kept_files(store) == []
 
 
-def test_what_sbatch_says_while_it_tries_again_is_told_at_once(
+def test_messages_appear_while_sbatch_retries(
     cluster: AddProgram, store: Store, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With MaxJobCount reached sbatch tries for two minutes; in the end there is no job."""
+    """At MaxJobCount sbatch retries for two minutes; in the end there is no job."""
     monkeypatch.setattr("slurm_nb.scheduler.sbatch._TELL_AFTER_S", 0.05)
     retry = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
     said = cluster(
@@ -752,7 +756,7 @@ def test_what_sbatch_says_while_it_tries_again_is_told_at_once(
 
 
 def test_a_node_has_other_names(program: AddProgram) -> None:
-    """NodeName may be none that a resolver knows."""
+    """A resolver may not know NodeName."""
     shown = "NodeName=nid001 Arch=x86_64 NodeAddr=10.1.0.1 NodeHostName=n01 Version=22.05.8"
     program("scontrol", f'[ "$*" = "-o show node nid001" ] && echo "{shown}"')
 
@@ -761,10 +765,10 @@ def test_a_node_has_other_names(program: AddProgram) -> None:
     assert SLURM.hosts_of(SEVEN, "nid001") == []
 
 
-def test_a_job_that_sbatch_did_not_tell_of_is_found(
+def test_a_job_is_found_if_the_answer_of_sbatch_was_lost(
     cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
 ) -> None:
-    """When the answer was lost and the job runs, it is known by the path of its script."""
+    """The path of its script identifies it."""
     cluster(
         "sbatch",
         f'echo "${{@: -1}}" >"{tmp_path}/script"; echo "{FROZEN.stderr.strip()}" >&2; exit 1',
@@ -777,10 +781,10 @@ def test_a_job_that_sbatch_did_not_tell_of_is_found(
     assert submitted(store, spec).job_id == "42"
 
 
-def test_what_is_said_beside_the_answer_is_passed_on(
+def test_other_output_of_sbatch_is_passed_on(
     cluster: AddProgram, store: Store, spec: JobSpec, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A warning on stderr, in whatever encoding, is the user's to read; it prints nothing here."""
+    """A warning on stderr, in any encoding, is returned and not printed here."""
     cluster("sbatch", r"printf '5 h left\ngr\374n\n\n' >&2; printf '\374\n7\n'")
     beside: list[str] = []
 
@@ -800,7 +804,7 @@ def test_no_value_of_the_environment_is_an_argument(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What sbatch is given shows in no list of processes."""
+    """The list of processes does not show it."""
     monkeypatch.setenv("https_proxy", "http://alice:hunter2@proxy")
     cluster(
         "sbatch", f'ps -e -o args= >"{tmp_path}/seen"; echo "$https_proxy" | grep -q 2 && echo 7'
@@ -811,10 +815,10 @@ def test_no_value_of_the_environment_is_an_argument(
     assert "hunter2" not in (tmp_path / "seen").read_text(encoding="utf-8")
 
 
-def test_a_job_whose_answer_was_lost_is_looked_for_on_its_cluster(
+def test_a_lost_job_is_searched_on_its_cluster(
     cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
 ) -> None:
-    """With -M of several, squeue's titles tell on which of them the job is."""
+    """With several clusters in -M, squeue's titles say which one has the job."""
     cluster(
         "sbatch",
         f'echo "${{@: -1}}" >"{tmp_path}/script"; echo "{FROZEN.stderr.strip()}" >&2; exit 1',
@@ -831,10 +835,10 @@ def test_a_job_whose_answer_was_lost_is_looked_for_on_its_cluster(
     assert (tmp_path / "asked").read_text(encoding="utf-8").startswith("-M small,big --me")
 
 
-def test_the_hint_of_a_lost_answer_names_the_clusters(
+def test_the_hint_about_a_lost_answer_names_the_clusters(
     cluster: AddProgram, store: Store, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The user is told to look where the job was sent."""
+    """The user must search where the job was sent."""
     monkeypatch.setenv("SLURM_CLUSTERS", "big")
     cluster("sbatch", "exit 0")
 
@@ -847,7 +851,7 @@ def test_the_hint_of_a_lost_answer_names_the_clusters(
 def test_a_job_found_late_can_still_be_read(
     cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
 ) -> None:
-    """Slurm may list the job only at a later look, or not answer at the first."""
+    """Slurm may list the job only later, or not respond at first."""
     cluster(
         "sbatch",
         f'echo "${{@: -1}}" >"{tmp_path}/script"; echo "{FROZEN.stderr.strip()}" >&2; exit 1',
@@ -874,14 +878,14 @@ def test_a_job_found_late_can_still_be_read(
         "exit 137",
     ],
 )
-def test_a_lost_answer_tells_how_to_look(
+def test_a_lost_answer_comes_with_a_way_to_check(
     cluster: AddProgram,
     store: Store,
     spec: JobSpec,
     capfd: pytest.CaptureFixture[str],
     sbatch: str,
 ) -> None:
-    """When nobody knows whether there is a job, the user is told how to find out."""
+    """If it is unknown whether there is a job, the hint says how to find out."""
     cluster("sbatch", sbatch)
 
     with pytest.raises(SchedulerError) as caught:
@@ -894,10 +898,10 @@ def test_a_lost_answer_tells_how_to_look(
     assert capfd.readouterr() == ("", "")
 
 
-def test_without_sbatch_both_ways_out_are_named(
+def test_without_sbatch_both_alternatives_are_named(
     store: Store, spec: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No Slurm here: go to a login node, or say that this machine will do."""
+    """The user can go to a login node, or run on this machine."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(SchedulerError, match="sbatch is not on PATH") as caught:
@@ -907,10 +911,10 @@ def test_without_sbatch_both_ways_out_are_named(
     assert "slurm-nb submit --local" in caught.value.hint
 
 
-def test_a_slurm_that_cannot_be_reached_submits_nothing(
+def test_an_unreachable_slurm_gets_no_submission(
     cluster: AddProgram, store: Store, spec: JobSpec, tmp_path: Path
 ) -> None:
-    """When the cluster does not even say its name, sbatch is not tried."""
+    """If the cluster does not even give its name, sbatch does not run."""
     cluster("scontrol", "echo 'Unable to contact slurm controller' >&2; exit 1")
     cluster("sbatch", f"touch '{tmp_path}/tried'; echo 7")
 
@@ -920,14 +924,14 @@ def test_a_slurm_that_cannot_be_reached_submits_nothing(
     assert not (tmp_path / "tried").exists()
 
 
-# --- what crosses into sbatch ---
+# --- environment variables for sbatch ---
 
 
 @pytest.fixture
 def environ_of_sbatch(
     cluster: AddProgram, store: Store, tmp_path: Path
 ) -> Callable[[JobSpec], dict[str, str]]:
-    """Submit, and give the environment that sbatch had."""
+    """Return a function that submits and returns sbatch's environment."""
 
     def environ(spec: JobSpec) -> dict[str, str]:
         cluster("sbatch", f"env -0 >'{tmp_path}/environ'; echo 7")
@@ -950,10 +954,10 @@ def with_options(*, time: str | None = None, words: tuple[str, ...] = ()) -> Job
     )
 
 
-def test_a_job_around_this_one_does_not_leak_in(
+def test_a_surrounding_job_does_not_leak_into_the_new_job(
     environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A submit from inside a job tells the new job nothing of the old one's nodes and memory."""
+    """A submit from inside a job passes on nothing about that job's nodes and memory."""
     for line in recorded("job-environment.txt"):
         monkeypatch.setenv(*line.split("=", 1))
 
@@ -963,10 +967,10 @@ def test_a_job_around_this_one_does_not_leak_in(
     assert left <= {"SLURM_CONF", "SLURM_NB_HOME"}
 
 
-def test_where_the_sites_config_is_crosses(
+def test_the_location_of_the_sites_config_is_passed(
     environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A submit from the session's terminal keeps to the site's rules; one's own values stay out."""
+    """A submit from a session's terminal obeys the site's rules; other defaults stay out."""
     monkeypatch.setenv("SLURM_NB_SITE_CONFIG", "/sw/slurm-nb.toml")
     monkeypatch.setenv("SLURM_NB_SUBMIT_TIME", "5")
 
@@ -976,7 +980,7 @@ def test_where_the_sites_config_is_crosses(
     assert "SLURM_NB_SUBMIT_TIME" not in environ
 
 
-def test_where_slurm_is_crosses(
+def test_the_choice_of_slurm_is_passed(
     environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The user's choice of a Slurm reaches sbatch; variables of the shell do not."""
@@ -995,20 +999,20 @@ def test_where_slurm_is_crosses(
 @pytest.mark.parametrize(
     "name", ["SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_OPEN_MODE", "SBATCH_ARRAY_INX", "SBATCH_WAIT"]
 )
-def test_what_slurm_nb_stands_on_never_comes_from_the_environment(
+def test_the_environment_never_changes_what_slurm_nb_must_set(
     environ_of_sbatch: EnvironOfSbatch,
     spec: JobSpec,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    """A variable that beats the script's own --output would leave slurm-nb without a log."""
+    """A variable that overrides the script's --output would leave slurm-nb without a log."""
     monkeypatch.setenv(name, "1")
 
     assert name not in environ_of_sbatch(spec)
 
 
 @pytest.mark.parametrize(
-    ("spec", "crosses"),
+    ("spec", "passed"),
     [
         (with_options(), True),
         (with_options(time="5"), False),
@@ -1020,16 +1024,16 @@ def test_what_slurm_nb_stands_on_never_comes_from_the_environment(
     ],
     ids=["not given", "-t", "-- --time=5", "-- --time 5", "-- -t 5", "-- -t5", "-- -x c1"],
 )
-def test_a_flag_beats_the_variable_of_the_same_option(
+def test_a_flag_overrides_the_variable_of_the_same_option(
     environ_of_sbatch: EnvironOfSbatch,
     monkeypatch: pytest.MonkeyPatch,
     spec: JobSpec,
-    crosses: bool,  # noqa: FBT001  a column of the table
+    passed: bool,  # noqa: FBT001  a column of the table
 ) -> None:
-    """SBATCH_TIMELIMIT holds where the user gave no time, and only there."""
+    """SBATCH_TIMELIMIT applies only if the user gave no time."""
     monkeypatch.setenv("SBATCH_TIMELIMIT", "7")
 
-    assert ("SBATCH_TIMELIMIT" in environ_of_sbatch(spec)) is crosses
+    assert ("SBATCH_TIMELIMIT" in environ_of_sbatch(spec)) is passed
 
 
 @pytest.mark.parametrize(
@@ -1048,14 +1052,14 @@ def test_a_flag_beats_the_variable_of_the_same_option(
         ("clusters", "big", "SLURM_CLUSTERS"),
     ],
 )
-def test_every_option_beats_its_variable(
+def test_every_option_overrides_its_variable(
     environ_of_sbatch: EnvironOfSbatch,
     monkeypatch: pytest.MonkeyPatch,
     field: str,
     value: str,
     name: str,
 ) -> None:
-    """Each of slurm-nb's options wins over the variable that sbatch(1) names for it."""
+    """sbatch(1) names a variable for each of slurm-nb's options."""
     monkeypatch.setenv(name, "other")
     base = with_options()
     given = JobSpec(notebook_dir=base.notebook_dir, python=base.python, **{field: value})  # type: ignore[arg-type]
@@ -1067,7 +1071,7 @@ def test_every_option_beats_its_variable(
 # --- the contract with submitit ---
 
 
-def test_submitits_protected_methods_have_the_shape_that_is_overridden() -> None:
+def test_submitits_protected_methods_have_the_expected_signatures() -> None:
     """A release of submitit that changed one of them would break submission silently."""
 
     def parameters(name: str) -> list[str]:
@@ -1080,7 +1084,7 @@ def test_submitits_protected_methods_have_the_shape_that_is_overridden() -> None
     assert parameters("affinity") == []
 
 
-def test_submitit_is_pinned_to_the_release_that_was_read() -> None:
+def test_submitit_is_pinned_to_a_tested_release() -> None:
     """Protected methods are only as stable as the minor release."""
     (pin,) = [line for line in requires("slurm-nb") or [] if line.startswith("submitit")]
 
@@ -1089,10 +1093,10 @@ def test_submitit_is_pinned_to_the_release_that_was_read() -> None:
     assert version("submitit").startswith("1.5.")
 
 
-def test_submitit_is_not_asked_for_srun(
+def test_submitit_does_not_need_srun(
     cluster: AddProgram, store: Store, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some login nodes have sbatch and no srun; that is enough."""
+    """Some login nodes have sbatch and no srun."""
     folder = cluster("sbatch", "echo 7").parent
     for name in ("bash", "env", "timeout"):
         (folder / name).symlink_to(f"/usr/bin/{name}")

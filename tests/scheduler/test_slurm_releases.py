@@ -1,4 +1,4 @@
-"""What newer Slurms answer, and how it is read; the rest of the reading is in test_slurm.py."""
+"""Answers of newer Slurm releases can be read; test_slurm.py has all other cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WAITING = dict.fromkeys("45678", Phase.PENDING)
 
 
 def _answers(version: str, program: str) -> list[tuple[int, str, str]]:
-    """Exit code and both outputs of each recorded call of a program."""
+    """Return exit code and both outputs of each recorded call of a program."""
     return [
         (code, out, err)
         for each, command, code, out, err in SAID
@@ -25,14 +25,14 @@ def _answers(version: str, program: str) -> list[tuple[int, str, str]]:
 
 
 def as_asked(text: str) -> str:
-    """The recorded columns with that of `%S`, which was not asked for when they were recorded."""
+    """Return the recorded columns with `%S`, which was not requested at the time."""
     rows = [line.split("|") for line in text.splitlines()]
     return "".join("|".join([*row[:4], "N/A", *row[4:]]) + "\n" for row in rows)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_job_that_squeue_shows_is_read(version: str) -> None:
-    """Jobs that ran, wait, were cancelled or failed have the phase, node and script they had."""
+def test_every_job_that_squeue_shows_can_be_read(version: str) -> None:
+    """Running, pending, cancelled and failed jobs have their phase, node and script."""
     _, text, _ = _answers(version, "squeue")[0]
 
     states = parse_squeue(as_asked(text))
@@ -47,8 +47,8 @@ def test_every_job_that_squeue_shows_is_read(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_job_that_sacct_shows_is_read(version: str) -> None:
-    """The same jobs once squeue has lost those that ended."""
+def test_every_job_that_sacct_shows_can_be_read(version: str) -> None:
+    """These are the same jobs after squeue has dropped the ended ones."""
     _, text, _ = _answers(version, "sacct")[0]
 
     states = parse_sacct(text)
@@ -59,10 +59,10 @@ def test_every_job_that_sacct_shows_is_read(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_lost_job_and_a_silent_controller_have_the_words_that_are_looked_for(
+def test_a_lost_job_and_a_silent_controller_have_the_expected_messages(
     version: str,
 ) -> None:
-    """One id that squeue does not know fails; among several it is left out; silence is neither."""
+    """A single unknown id is an error; among several, squeue leaves it out; silence is neither."""
     _, lost, several, unknown, silent = _answers(version, "squeue")
 
     assert lost == unknown == (1, "", "slurm_load_jobs error: Invalid job id specified\n")

@@ -1,4 +1,4 @@
-"""What a submission that was killed has left in /tmp of the login node goes, and nothing else."""
+"""The login node's /tmp loses the leftovers of killed submissions, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def left(tmp: Path, name: str, *files: str, at: float = LONG_AGO) -> Path:
     return folder
 
 
-def test_an_old_directory_of_a_submission_goes(tmp: Path) -> None:
-    """sbatch was given up long ago."""
+def test_an_old_directory_of_a_submission_is_removed(tmp: Path) -> None:
+    """Its sbatch was given up long ago."""
     gone = left(tmp, "slurm-nb-a1b2", "stdout", "stderr")
 
     sweep_heard()
@@ -38,8 +38,8 @@ def test_an_old_directory_of_a_submission_goes(tmp: Path) -> None:
     assert not gone.exists()
 
 
-def test_what_may_be_in_use_or_is_something_else_stays(tmp: Path) -> None:
-    """A submission that goes on, a directory with other files, a link, another name."""
+def test_a_directory_that_may_be_in_use_or_is_not_a_submissions_stays(tmp: Path) -> None:
+    """It may be recent, hold other files, be a link or have another name."""
     young = left(tmp, "slurm-nb-young", "stdout", at=time.time())
     other = left(tmp, "slurm-nb-other", "data.csv")
     linked = left(tmp, "linked", "stdout")

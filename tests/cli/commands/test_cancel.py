@@ -15,7 +15,7 @@ from tests.fakes import GONE_WHEN_CANCELLED, OVER, Result, Run, calls, has_token
 
 @pytest.mark.usefixtures("store")
 def test_cancel_of_a_foreign_job_names_the_scancel_line(run: Run, slurm: AddProgram) -> None:
-    """A job that slurm-nb did not start is not touched."""
+    """slurm-nb never touches a job that it did not start."""
     result = run("cancel", "8")
 
     assert result.code == 1
@@ -26,7 +26,7 @@ def test_cancel_of_a_foreign_job_names_the_scancel_line(run: Run, slurm: AddProg
 def test_cancel_ends_the_job_and_removes_its_token(
     run: Run, slurm: AddProgram, store: Store
 ) -> None:
-    """scancel is called, and once the job is gone so is its token."""
+    """The command calls scancel, and removes the token once the job is gone."""
     running(store)
     slurm("squeue", GONE_WHEN_CANCELLED)
 
@@ -37,8 +37,8 @@ def test_cancel_ends_the_job_and_removes_its_token(
     assert not has_token(store)
 
 
-def test_cancel_of_an_ended_job_is_no_error(run: Run, slurm: AddProgram, store: Store) -> None:
-    """What is over is said, its token is removed, and scancel is not called."""
+def test_cancel_of_an_ended_job_is_not_an_error(run: Run, slurm: AddProgram, store: Store) -> None:
+    """The command says that the job has ended and removes its token, without scancel."""
     running(store, output=OVER)
     slurm("squeue", shown("TIMEOUT"))
 
@@ -52,7 +52,7 @@ def test_cancel_of_an_ended_job_is_no_error(run: Run, slurm: AddProgram, store: 
 
 @pytest.mark.usefixtures("slurm")
 def test_cancel_keeps_the_token_while_the_job_lives(run: Run, store: Store) -> None:
-    """A job that takes its time to end still needs its token; the user is told to look again."""
+    """A job that is slow to end still needs its token; the user learns how to check again."""
     running(store)
 
     result = run("cancel", "7")
@@ -62,8 +62,8 @@ def test_cancel_keeps_the_token_while_the_job_lives(run: Run, store: Store) -> N
     assert has_token(store)
 
 
-def test_cancel_goes_on_after_one_that_failed(run: Run, slurm: AddProgram, store: Store) -> None:
-    """One wrong id among several does not keep the others from being cancelled."""
+def test_cancel_continues_after_a_failure(run: Run, slurm: AddProgram, store: Store) -> None:
+    """One wrong id among several does not stop the others from being cancelled."""
     running(store)
     slurm("squeue", GONE_WHEN_CANCELLED)
 
@@ -74,8 +74,10 @@ def test_cancel_goes_on_after_one_that_failed(run: Run, slurm: AddProgram, store
     assert "Cancelled job 7" in result.err
 
 
-def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: Store) -> None:
-    """--all takes every session that has not ended, and is silent about the others."""
+def test_cancel_all_cancels_every_running_session(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """--all takes every session that has not ended and does not mention the others."""
     running(store)
     store.save(Session(job=Job("6", "hpc")))
     slurm("squeue", f"{GONE_WHEN_CANCELLED}; {shown('COMPLETED', job_id='6')}")
@@ -83,13 +85,13 @@ def test_cancel_all_cancels_what_still_runs(run: Run, slurm: AddProgram, store: 
     result = run("cancel", "--all")
 
     assert result == Result(0, "", "Cancelled job 7.\n")
-    assert calls(slurm, "scancel") == ["6", "7"]  # 6: nothing but this answer says that it is over
+    assert calls(slurm, "scancel") == ["6", "7"]  # only this answer says that 6 has ended
 
 
-def test_an_ending_that_one_answer_shows_is_made_true(
+def test_cancel_ends_a_job_that_a_single_answer_calls_ended(
     run: Run, slurm: AddProgram, store: Store
 ) -> None:
-    """The user wants it gone: it is cancelled all the same, and its token removed."""
+    """The user wants it gone, so scancel runs anyway and the token is removed."""
     running(store)
     slurm("squeue", shown("TIMEOUT"))
 
@@ -100,10 +102,10 @@ def test_an_ending_that_one_answer_shows_is_made_true(
     assert not has_token(store)
 
 
-def test_a_cancel_that_nobody_confirms_is_a_request(
+def test_an_unconfirmed_cancel_is_reported_as_a_request(
     run: Run, slurm: AddProgram, store: Store
 ) -> None:
-    """slurmctld took it, and has forgotten the job: whether it has ended is not known."""
+    """slurmctld accepted it and no longer knows the job, so nobody knows whether it has ended."""
     running(store)
     slurm("scancel", """cat >"${0%/*}/squeue" <<'END'\n#!/bin/bash\nEND""")
 
@@ -117,10 +119,10 @@ def test_a_cancel_that_nobody_confirms_is_a_request(
     assert has_token(store)
 
 
-def test_cancel_all_goes_on_past_a_session_that_cannot_be_read(
+def test_cancel_all_continues_after_an_unreadable_session(
     run: Run, slurm: AddProgram, store: Store
 ) -> None:
-    """A broken session file is told of, and the other sessions are cancelled all the same."""
+    """The command reports the broken session file and cancels the other sessions."""
     running(store)
     broken = store.session_folder("hpc", "6")
     broken.mkdir()
@@ -134,8 +136,8 @@ def test_cancel_all_goes_on_past_a_session_that_cannot_be_read(
     assert "scancel 6" in result.err
 
 
-def test_cancel_all_without_sessions(run: Run, slurm: AddProgram) -> None:
-    """Nothing to cancel is no error, and Slurm is not asked for everybody's jobs."""
+def test_cancel_all_without_sessions_succeeds(run: Run, slurm: AddProgram) -> None:
+    """The command must not query Slurm then, which would list everybody's jobs."""
     slurm("squeue", 'echo called >>"$0.calls"')
 
     assert run("cancel", "--all").code == 0
@@ -145,7 +147,7 @@ def test_cancel_all_without_sessions(run: Run, slurm: AddProgram) -> None:
 def test_a_cancel_that_slurm_refuses_keeps_the_token(
     run: Run, slurm: AddProgram, store: Store
 ) -> None:
-    """A job that goes on needs its token; Slurm's words and the code 3 tell of it."""
+    """The job still runs and needs its token; Slurm's message and exit code 3 say so."""
     running(store)
     slurm("scancel", "echo 'scancel: error: Access/permission denied' >&2; exit 210")
 
@@ -157,7 +159,7 @@ def test_a_cancel_that_slurm_refuses_keeps_the_token(
 
 
 def test_cancel_as_json(run: Run, slurm: AddProgram, store: Store) -> None:
-    """One object with the result for each session, even if one of them failed."""
+    """One object has the result for each session, even if one of them failed."""
     running(store)
     slurm("squeue", GONE_WHEN_CANCELLED)
 

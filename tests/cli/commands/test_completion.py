@@ -24,7 +24,7 @@ from slurm_nb.session.store import Store
 from tests.conftest import ROOT, AddProgram
 from tests.fakes import settle_as_proven
 
-# Notes what it is called with, unless it is asked for completions.
+# Saves its arguments, unless the shell wants completions.
 PROGRAM = """#!/bin/bash
 if [ -z "$_SLURM_NB_COMPLETE" ] && [ "$1" != completion ]; then
   printf '%s\\n' "$*" >"$CALLED"
@@ -46,7 +46,7 @@ NOT_FOUND = "the shell is not installed"
 
 @pytest.fixture
 def shell_environ(store: Store, tmp_path: Path) -> dict[str, str]:
-    """A shell's environment with this checkout's slurm-nb; sessions 4711 and 5 are saved."""
+    """Return a shell's environment with this checkout's slurm-nb and sessions 4711 and 5."""
     store.save(Session(job=Job("4711", "hpc")))
     store.save(Session(job=Job("5", "hpc")))
     folder = tmp_path / "bin"
@@ -67,7 +67,7 @@ def shell_environ(store: Store, tmp_path: Path) -> dict[str, str]:
 
 
 def typed(shell: str, line: str, environ: Mapping[str, str]) -> str:
-    """The words that slurm-nb is called with when `line`, with its tabs, is typed and entered."""
+    """Type `line` with its tabs and Enter; return the arguments that slurm-nb gets."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         START[shell],
@@ -92,7 +92,7 @@ def typed(shell: str, line: str, environ: Mapping[str, str]) -> str:
 
 
 def _read_until(master: int, text: str | None) -> None:
-    """Read what the terminal shows up to `text`; with None, until the shell is gone."""
+    """Read the terminal's output up to `text`; with None, until the shell has ended."""
     screen = ""
     deadline = time.monotonic() + 30
     while text is None or text not in screen.replace("\r", ""):
@@ -106,7 +106,7 @@ def _read_until(master: int, text: str | None) -> None:
 
 
 def completions(environ: Mapping[str, str], *words: str) -> list[str]:
-    """What bash is offered behind `slurm-nb WORDS`, the last of which is begun."""
+    """Return what bash offers for the last word of `slurm-nb WORDS`."""
     done = subprocess.run(
         [sys.executable, "-m", "slurm_nb"],
         env={
@@ -139,19 +139,19 @@ def completions(environ: Mapping[str, str], *words: str) -> list[str]:
     ],
 )
 def test_a_tab_completes(shell: str, line: str, words: str, shell_environ: dict[str, str]) -> None:
-    """Job ids, commands, options and their values, also files, as typed into a real shell."""
+    """Job ids, commands, options, their values and files work in a real shell."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell}: {NOT_FOUND}")
 
     wanted = words.format(home=shell_environ["HOME"])
-    # zsh takes the slash behind a directory away again.
+    # zsh removes the slash after a directory again.
     assert typed(shell, line, shell_environ).rstrip("/").split() == wanted.split()
 
 
 def test_zsh_loads_the_script_from_a_folder_of_functions(
     shell_environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a site installs it for all users: a file _slurm-nb on fpath, and no eval."""
+    """A site can install it for all users as a file _slurm-nb on fpath, without eval."""
     if shutil.which("zsh") is None:
         pytest.skip(f"zsh: {NOT_FOUND}")
     (tmp_path / "functions").mkdir()
@@ -165,7 +165,7 @@ def test_zsh_loads_the_script_from_a_folder_of_functions(
 
 
 def test_fish_completes(shell_environ: dict[str, str]) -> None:
-    """What fish itself says that it would offer."""
+    """fish itself says what it would offer."""
     if shutil.which("fish") is None:
         pytest.skip(f"fish: {NOT_FOUND}")
     script = "slurm-nb completion fish | source; complete -C 'slurm-nb cancel '"
@@ -178,7 +178,7 @@ def test_fish_completes(shell_environ: dict[str, str]) -> None:
         check=True,
     )
 
-    offered = {line.partition("\t")[0] for line in done.stdout.splitlines()}  # fish sorts itself
+    offered = {line.partition("\t")[0] for line in done.stdout.splitlines()}  # fish sorts by itself
     assert offered == {"4711", "5"}
 
 
@@ -186,7 +186,7 @@ def test_fish_completes(shell_environ: dict[str, str]) -> None:
 def test_the_script_for_each_shell_calls_slurm_nb(
     shell: str, shell_environ: dict[str, str]
 ) -> None:
-    """`completion SHELL` prints a script, and nothing else."""
+    """`completion SHELL` prints only the script."""
     done = subprocess.run(
         ["slurm-nb", "completion", shell],
         env=shell_environ,
@@ -199,10 +199,8 @@ def test_the_script_for_each_shell_calls_slurm_nb(
     assert done.stderr == ""
 
 
-def test_sessions_that_are_over_are_not_offered(
-    store: Store, shell_environ: dict[str, str]
-) -> None:
-    """The newest first; a session is over when it was seen to have ended."""
+def test_ended_sessions_are_not_offered(store: Store, shell_environ: dict[str, str]) -> None:
+    """The newest is offered before the others; only a confirmed end removes a session."""
     session = Session(job=Job("4712", "hpc"))
     store.save(session)
     ended = JobState(Phase.ENDED, "CANCELLED")
@@ -217,7 +215,7 @@ def test_sessions_that_are_over_are_not_offered(
     assert completions(shell_environ, "cancel", "") == ["local-6000", "4713", "4711", "5"]
 
 
-def test_an_id_that_stands_there_is_not_offered_again(shell_environ: dict[str, str]) -> None:
+def test_an_id_on_the_line_is_not_offered_again(shell_environ: dict[str, str]) -> None:
     """`cancel` takes several."""
     assert completions(shell_environ, "cancel", "4711", "") == ["5"]
 
@@ -225,7 +223,7 @@ def test_an_id_that_stands_there_is_not_offered_again(shell_environ: dict[str, s
 def test_profiles_are_completed_from_the_files(
     shell_environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """A broken file completes to nothing, and without a word."""
+    """A broken file gives no completions and no message."""
     path = tmp_path / "config/slurm-nb/config.toml"
     path.parent.mkdir(parents=True)
     path.write_text("[profiles.gpu]\n[profiles.long]\n", encoding="utf-8")
@@ -236,8 +234,8 @@ def test_profiles_are_completed_from_the_files(
     assert completions(shell_environ, "submit", "-P", "") == []
 
 
-def test_completing_asks_no_slurm_and_loads_little(shell_environ: dict[str, str]) -> None:
-    """No program is run, and what takes long to load is left alone."""
+def test_completion_runs_no_program_and_loads_little(shell_environ: dict[str, str]) -> None:
+    """It does not query Slurm or import slow modules."""
     code = (
         "import sys; from slurm_nb.cli.main import run\n"
         "try: run()\n"
@@ -270,7 +268,7 @@ def test_completing_asks_no_slurm_and_loads_little(shell_environ: dict[str, str]
 def test_names_that_slurm_offers_are_completed(
     shell_environ: dict[str, str], program: AddProgram, option: str, offered: list[str]
 ) -> None:
-    """Partitions, accounts and QOS; none if Slurm does not respond."""
+    """These are partitions, accounts and QOS, or nothing if Slurm does not respond."""
     program("sacctmgr", "printf 'project|normal,long\\n'")
     program("sinfo", "exit 1")
     folder = program("scontrol", "echo PartitionName=main").parent

@@ -16,8 +16,8 @@ from tests.fakes import NAMED, OVER, UNREACHABLE, Run, has_token, running, shown
 
 
 @pytest.mark.usefixtures("slurm")
-def test_list_shows_a_line_a_session(run: Run, store: Store) -> None:
-    """Job id, name, state, node, and how long nothing happened; the newest first."""
+def test_list_shows_one_line_for_each_session(run: Run, store: Store) -> None:
+    """It has job id, name, state, node and idle time; the newest session is at the top."""
     running(store, NAMED)
     record = {"active_at": int(time.time()) - 720, "kernels": 1}
     write_private(store.session_folder("hpc", "7") / "activity.json", json.dumps(record))
@@ -33,7 +33,7 @@ def test_list_shows_a_line_a_session(run: Run, store: Store) -> None:
 
 @pytest.mark.usefixtures("slurm")
 def test_list_without_sessions_says_how_to_start_one(run: Run) -> None:
-    """Nothing on stdout, for scripts."""
+    """stdout stays empty for scripts."""
     said = run("list")
 
     assert (said.code, said.out) == (0, "")
@@ -42,7 +42,7 @@ def test_list_without_sessions_says_how_to_start_one(run: Run) -> None:
 
 @pytest.mark.usefixtures("slurm")
 def test_list_as_json(run: Run, store: Store) -> None:
-    """One object with a list of them; times in seconds, and what is not known is null."""
+    """One object has a list of sessions; times are in seconds, and unknown values are null."""
     running(store, NAMED)
 
     (record,) = json.loads(run("list", "--json").out)["sessions"]
@@ -67,10 +67,10 @@ def test_list_as_json(run: Run, store: Store) -> None:
     }
 
 
-def test_list_without_a_controller_says_how_old_it_is(
+def test_without_a_controller_list_says_how_old_its_data_is(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
-    """What was known is shown, and the exit code is 0."""
+    """It shows the saved state, and the exit code is 0."""
     running(store, NAMED)
     run("list")
     slurm("squeue", UNREACHABLE)
@@ -84,7 +84,7 @@ def test_list_without_a_controller_says_how_old_it_is(
 
 
 def test_list_shows_why_a_session_ended(run: Run, store: Store, slurm: AddProgram) -> None:
-    """And its token is gone."""
+    """The session's token is gone."""
     running(store, NAMED, OVER)
     slurm("squeue", shown("TIMEOUT"))
 
@@ -92,8 +92,8 @@ def test_list_shows_why_a_session_ended(run: Run, store: Store, slurm: AddProgra
     assert not has_token(store)
 
 
-def test_pruning_forgets_what_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:
-    """Its files are gone, and it is not listed any more."""
+def test_prune_removes_ended_sessions(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Their files are gone, and they are no longer listed."""
     running(store, NAMED, OVER)
     slurm("squeue", shown("TIMEOUT"))
     run("list")
@@ -106,8 +106,8 @@ def test_pruning_forgets_what_has_ended(run: Run, store: Store, slurm: AddProgra
     assert list((store.folder / "jobs").glob("7_*")) == []
 
 
-def test_pruning_forgets_nothing_on_one_answer(run: Run, store: Store, slurm: AddProgram) -> None:
-    """Nothing but this answer says that it has ended."""
+def test_prune_needs_more_than_one_answer(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Only this one says that the session has ended."""
     running(store, NAMED)
     slurm("squeue", shown("TIMEOUT"))
 
@@ -118,10 +118,10 @@ def test_pruning_forgets_nothing_on_one_answer(run: Run, store: Store, slurm: Ad
     assert has_token(store)
 
 
-def test_a_name_cannot_forge_a_line_or_steer_the_terminal(
+def test_a_name_cannot_forge_a_line_or_control_the_terminal(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
-    """session.json may be written by code in a notebook."""
+    """Code in a notebook can write to session.json."""
     running(store, Session(job=Job("7", "hpc"), job_name="x\n8 y\x1b[2J"))
     slurm("squeue", shown("RUNNING"))
 

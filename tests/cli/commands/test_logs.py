@@ -12,7 +12,7 @@ from tests.fakes import NAMED, READY, Run, running, shown, told
 
 
 def test_logs_prints_the_output(run: Run, store: Store) -> None:
-    """Nothing in it can steer the terminal."""
+    """Nothing in it can control the terminal."""
     running(store, NAMED, "one\ntwo\x1b[2J\nthree\n")
 
     assert run("logs", "7").out == "one\ntwo\\x1b[2J\nthree\n"
@@ -20,8 +20,8 @@ def test_logs_prints_the_output(run: Run, store: Store) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store, *, there: bool) -> None:
-    """Exit code 5, and how to learn more; slurm-nb itself makes the file, empty."""
+def test_logs_of_a_job_that_has_not_started(run: Run, store: Store, *, there: bool) -> None:
+    """The exit code is 5 with a hint; slurm-nb has created the file, still empty."""
     store.save(NAMED)
     if not there:
         store.log_path("7").unlink()
@@ -34,8 +34,8 @@ def test_logs_of_a_job_that_has_not_begun(run: Run, store: Store, *, there: bool
     assert "slurm-nb status 7" in said.err
 
 
-def test_logs_of_a_job_that_ended_without_a_word(run: Run, store: Store, slurm: AddProgram) -> None:
-    """Why it ended is all there is to say, with the exit code of a job that has ended."""
+def test_logs_of_a_job_that_ended_without_output(run: Run, store: Store, slurm: AddProgram) -> None:
+    """The command says why the job ended, with the exit code for that."""
     store.save(NAMED)
     slurm("squeue", shown("CANCELLED", node="n/a"))
     run("list")
@@ -46,8 +46,10 @@ def test_logs_of_a_job_that_ended_without_a_word(run: Run, store: Store, slurm: 
     assert "the job was cancelled before it started" in said.err
 
 
-def test_logs_that_follow_nothing_say_so(run: Run, store: Store, slurm: AddProgram) -> None:
-    """An empty screen would look like a fault."""
+def test_logs_says_so_if_there_is_no_output_to_follow(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
+    """An empty screen would look like an error."""
     store.save(NAMED)
     slurm("squeue", shown("COMPLETED"))
 
@@ -58,7 +60,7 @@ def test_logs_that_follow_nothing_say_so(run: Run, store: Store, slurm: AddProgr
 
 
 def test_logs_follows_until_the_job_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:
-    """What comes is shown, and then it ends by itself."""
+    """New lines appear, and then the command ends by itself."""
     running(store, NAMED, "one\n")
     slurm("squeue", f'echo two >>"{store.log_path("7")}"; ' + shown("COMPLETED"))
 
@@ -73,8 +75,8 @@ zmq.error.ZMQError: Socket operation on non-socket
 """
 
 
-def test_logs_shows_the_lines_of_the_job_in_words(run: Run, store: Store) -> None:
-    """No JSON and no nonce, and no blank line of ours before them."""
+def test_logs_shows_the_jobs_own_lines_as_plain_sentences(run: Run, store: Store) -> None:
+    """There is no JSON, no nonce and no blank line before them."""
     output = told("started") + "a\n\nb\n" + READY + told("warning", kind="time", text="15 min left")
     running(store, NAMED, output + told("failed", text="no jupyter", cure="install it"))
 
@@ -89,7 +91,7 @@ def test_logs_shows_the_lines_of_the_job_in_words(run: Run, store: Store) -> Non
     ]
 
 
-def test_logs_leaves_out_the_tracebacks_of_a_normal_end(run: Run, store: Store) -> None:
+def test_logs_hides_the_tracebacks_of_a_normal_end(run: Run, store: Store) -> None:
     """A cancelled session does not look like a crash."""
     running(store, NAMED, "a\n" + _END + told("ended", exit_code=0))
 
@@ -102,22 +104,22 @@ def test_logs_leaves_out_the_tracebacks_of_a_normal_end(run: Run, store: Store) 
 
 
 @pytest.mark.parametrize("end", [told("ended", exit_code=1), ""])
-def test_logs_shows_the_tracebacks_of_another_end(run: Run, store: Store, end: str) -> None:
+def test_logs_shows_the_tracebacks_of_any_other_end(run: Run, store: Store, end: str) -> None:
     """They may be the cause."""
     running(store, NAMED, "a\n" + _END + end)
 
     assert "zmq.error.ZMQError" in run("logs", "7").out
 
 
-def test_logs_counts_the_lines_that_it_shows(run: Run, store: Store) -> None:
-    """The blank line before a line of the job is not one of them."""
+def test_logs_shows_as_many_lines_as_requested(run: Run, store: Store) -> None:
+    """The blank line before one of the job's own lines is not shown."""
     running(store, NAMED, "one\ntwo\n" + READY)
 
     assert run("logs", "7", "-n", "2").out == "two\nslurm-nb: Jupyter is ready on c1\n"
 
 
 def test_logs_as_json(run: Run, store: Store) -> None:
-    """The same lines in one object."""
+    """One object has the same lines."""
     running(store, NAMED, "one\ntwo\n")
 
     answer = json.loads(run("logs", "7", "-n", "1", "--json").out)

@@ -15,8 +15,8 @@ from tests.fakes import NAMED, READY, TOKEN, Run, running, settle_as_proven
 
 
 @pytest.mark.usefixtures("slurm")
-def test_a_job_on_a_node_is_not_opened_here(run: Run, store: Store) -> None:
-    """No browser of the login node reaches it."""
+def test_open_does_not_work_for_a_job_on_a_node(run: Run, store: Store) -> None:
+    """A browser on the login node cannot reach it."""
     running(store, NAMED)
 
     said = run("open", "7")
@@ -28,7 +28,7 @@ def test_a_job_on_a_node_is_not_opened_here(run: Run, store: Store) -> None:
 def test_open_keeps_the_token_out_of_the_browsers_arguments(
     run: Run, store: Store, program: AddProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is given a private page that leads there, and that goes with the token."""
+    """The browser opens a private page that redirects it; cleaning up removes page and token."""
     browser = program("browser", 'echo "$@" >"$0.calls"')
     monkeypatch.setenv("BROWSER", f"{browser} %s")
     session = Session(job=Job("local-1", "local"))

@@ -19,12 +19,12 @@ from slurm_nb.session.store import Store
 from tests.conftest import ROOT
 from tests.fakes import Run
 
-PASSWORD = "correct horse é"  # noqa: S105  of the tests alone
+PASSWORD = "correct horse é"  # noqa: S105  only for these tests
 
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Type these, one for each hidden prompt; what was asked is noted."""
+    """Return a function that answers hidden prompts and records them."""
 
     def type_in(*words: str) -> list[str]:
         left, prompts = list(words), list[str]()
@@ -44,10 +44,10 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 Typed = Callable[..., list[str]]
 
 
-def test_a_password_is_asked_for_twice_and_only_its_hash_is_kept(
+def test_password_prompts_twice_and_stores_only_the_hash(
     run: Run, store: Store, typed: Typed
 ) -> None:
-    """What is stored is what Jupyter compares with, in a file of the user's alone."""
+    """Jupyter can compare with the hash, and only the user can read the file."""
     from jupyter_server.auth.security import passwd_check  # noqa: PLC0415  slow to import
 
     prompts = typed(PASSWORD, PASSWORD)
@@ -66,8 +66,8 @@ def test_a_password_is_asked_for_twice_and_only_its_hash_is_kept(
     assert stat.S_IMODE(store.password_path.stat().st_mode) == 0o600
 
 
-def test_two_that_differ_are_asked_for_again(run: Run, store: Store, typed: Typed) -> None:
-    """A slip of the finger is not stored."""
+def test_password_prompts_again_if_the_two_differ(run: Run, store: Store, typed: Typed) -> None:
+    """A typing mistake is not stored."""
     prompts = typed(PASSWORD, PASSWORD + "x", PASSWORD, PASSWORD)
 
     result = run("password")
@@ -77,8 +77,10 @@ def test_two_that_differ_are_asked_for_again(run: Run, store: Store, typed: Type
     assert store.password_path.exists()
 
 
-def test_two_that_differ_to_the_end_store_nothing(run: Run, store: Store, typed: Typed) -> None:
-    """Who gives up has the password of before, or none."""
+def test_two_passwords_that_never_match_are_not_stored(
+    run: Run, store: Store, typed: Typed
+) -> None:
+    """If you give up, any earlier password stays."""
     typed(PASSWORD, PASSWORD + "x")
 
     result = run("password")
@@ -89,8 +91,8 @@ def test_two_that_differ_to_the_end_store_nothing(run: Run, store: Store, typed:
 
 
 @pytest.mark.parametrize("short", ["x", "1234567"])
-def test_a_short_password_is_refused(run: Run, store: Store, typed: Typed, short: str) -> None:
-    """Fewer than eight characters are no lock; what was stored before stays."""
+def test_a_short_password_is_rejected(run: Run, store: Store, typed: Typed, short: str) -> None:
+    """Fewer than eight characters protect nothing; an earlier password stays."""
     write_private(store.password_path, "argon2:before")
     typed(short, short)
 
@@ -104,23 +106,23 @@ def test_a_short_password_is_refused(run: Run, store: Store, typed: Typed, short
     assert store.password_path.read_text(encoding="ascii") == "argon2:before"
 
 
-def test_a_password_is_no_argument(run: Run) -> None:
-    """On a command line everybody could read it."""
+def test_the_password_is_never_an_argument(run: Run) -> None:
+    """On a command line every user could read it."""
     assert run("password", PASSWORD).code == 2
 
 
 def test_a_terminal_does_not_show_the_password(store: Store) -> None:
-    """On a real terminal nothing that is typed is echoed."""
+    """A real terminal echoes nothing that is typed."""
     argv = [sys.executable, "-m", "slurm_nb", "password"]
     environ = {**os.environ, "SLURM_NB_HOME": str(store.folder), "PYTHONPATH": str(ROOT)}
     child, terminal = pty.fork()
     if child == 0:
-        os.execve(argv[0], argv, environ)  # noqa: S606  with a terminal of its own
+        os.execve(argv[0], argv, environ)  # noqa: S606  with its own terminal
     seen = b""
     with contextlib.suppress(OSError):  # EIO: the other end is closed
         while more := os.read(terminal, 1024):
             seen += more
-            if seen.endswith(b": "):  # by then the terminal is silent
+            if seen.endswith(b": "):  # the terminal no longer echoes
                 os.write(terminal, f"{PASSWORD}\n".encode())
     _, status = os.waitpid(child, 0)
     os.close(terminal)
@@ -142,7 +144,7 @@ def _without_terminal(monkeypatch: pytest.MonkeyPatch, stdin: str) -> None:
 def test_without_a_terminal_and_stdin_the_error_says_what_to_do(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line instead of Python's warning that it may be echoed."""
+    """It is one line instead of Python's warning that the password may be echoed."""
     _without_terminal(monkeypatch, "")
 
     result = run("password")
@@ -159,7 +161,7 @@ def test_without_a_terminal_and_stdin_the_error_says_what_to_do(
 def test_a_script_passes_the_password_on_stdin(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch, stdin: str, code: int
 ) -> None:
-    """One line is enough; a second one must be the same."""
+    """One line is enough; a second one must repeat it."""
     _without_terminal(monkeypatch, stdin)
 
     result = run("password")

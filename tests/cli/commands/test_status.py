@@ -20,8 +20,8 @@ HAS = 'echo "main|project|normal|4|8G|gres:gpu:1"'
 
 
 @pytest.mark.usefixtures("slurm")
-def test_status_of_a_session_that_is_ready(run: Run, store: Store) -> None:
-    """Where it runs, when it ends, how to get there; and what the job warns of."""
+def test_status_of_a_ready_session(run: Run, store: Store) -> None:
+    """It shows the node, the end, how to connect, and the job's warnings."""
     warning = told("warning", kind="time", text="this session ends in 15 minutes")
     running(store, NAMED, READY + warning)
 
@@ -38,8 +38,8 @@ def test_status_of_a_session_that_is_ready(run: Run, store: Store) -> None:
     }
 
 
-def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -> None:
-    """Why, when Slurm expects it to start, and its place in the queue."""
+def test_status_of_a_pending_job(run: Run, store: Store, slurm: AddProgram) -> None:
+    """It shows the reason, the expected start and the place in the queue."""
     store.save(NAMED)
     waits = shown("PENDING", reason="Priority", start="2026-11-23T14:00:00")
     slurm(
@@ -56,10 +56,8 @@ def test_status_of_a_job_that_waits(run: Run, store: Store, slurm: AddProgram) -
     assert "number 2 of 3 pending jobs in the partition" in said
 
 
-def test_a_job_that_is_held_has_no_place_in_the_queue(
-    run: Run, store: Store, slurm: AddProgram
-) -> None:
-    """Held jobs have no priority; those of all users would be counted in the order of nothing."""
+def test_a_held_job_has_no_place_in_the_queue(run: Run, store: Store, slurm: AddProgram) -> None:
+    """Held jobs have no priority, so their order means nothing."""
     store.save(NAMED)
     waits = shown("PENDING", reason="JobHeldUser")
     slurm(
@@ -73,10 +71,10 @@ def test_a_job_that_is_held_has_no_place_in_the_queue(
     assert record["place_in_queue"] is None
 
 
-def test_an_idle_stop_that_the_time_limit_is_before_is_not_told(
+def test_status_hides_an_idle_stop_later_than_the_time_limit(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
-    """The session ends before it could stop for that."""
+    """The session ends before it could stop for idleness."""
     running(store, NAMED)
     now = int(time.time())
     path = store.session_folder("hpc", "7") / "activity.json"
@@ -93,8 +91,8 @@ def test_an_idle_stop_that_the_time_limit_is_before_is_not_told(
     assert "stops at" in line(7200)
 
 
-def test_status_of_a_session_that_ended(run: Run, store: Store, slurm: AddProgram) -> None:
-    """The cause, and the very command to try next."""
+def test_status_of_an_ended_session(run: Run, store: Store, slurm: AddProgram) -> None:
+    """It shows the cause and the command to try next."""
     running(store, NAMED)
     slurm("squeue", shown("TIMEOUT"))
 
@@ -104,10 +102,10 @@ def test_status_of_a_session_that_ended(run: Run, store: Store, slurm: AddProgra
     assert "slurm-nb submit --again 7 --time" in said
 
 
-def test_a_cure_can_be_typed_for_a_job_that_was_sbatched_by_hand(
+def test_the_cure_works_for_a_job_that_the_user_submitted_with_sbatch(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
-    """Its options are not known, and --again of it is an error."""
+    """slurm-nb does not know its options, so --again would be an error."""
     store.save(Session(job=Job("7", "hpc")))
     slurm("squeue", shown("CANCELLED", node="n/a"))
 
@@ -118,7 +116,7 @@ def test_a_cure_can_be_typed_for_a_job_that_was_sbatched_by_hand(
 
 @pytest.mark.usefixtures("slurm")
 def test_status_as_json(run: Run, store: Store) -> None:
-    """What list has, and more."""
+    """The object has everything that list has, and more."""
     running(store, NAMED)
 
     record = json.loads(run("status", "--last", "--json").out)
@@ -130,7 +128,7 @@ def test_status_as_json(run: Run, store: Store) -> None:
 def test_status_shows_the_resources_and_where_they_come_from(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
-    """CPUs, memory, GPUs, partition, account, QOS, directory and user interface."""
+    """These are CPUs, memory, GPUs, partition, account, QOS, directory and user interface."""
     running(store, replace(NAMED, options=("--notebook-dir=/home/alice", "--ui=lab")))
     slurm("squeue", f'case "$*" in *%P*) {HAS};; *) {shown("RUNNING")};; esac')
 
@@ -143,8 +141,8 @@ def test_status_shows_the_resources_and_where_they_come_from(
     assert (record["directory"], record["ui"]) == ("/home/alice", "lab")
 
 
-def test_status_of_a_job_that_is_completing(run: Run, store: Store, slurm: AddProgram) -> None:
-    """It names what happens, not the command that has just run."""
+def test_status_of_a_completing_job(run: Run, store: Store, slurm: AddProgram) -> None:
+    """It says what is happening and does not suggest the command that has just run."""
     running(store, NAMED)
     slurm("squeue", shown("COMPLETING"))
 

@@ -32,8 +32,8 @@ from tests.fakes import (
 )
 
 
-def test_the_options_of_submit_stand_in_groups(run: Run) -> None:
-    """Who looks for the memory or the tunnel reads one group of some 35 options."""
+def test_the_help_of_submit_has_groups_of_options(run: Run) -> None:
+    """To find the option for memory or the tunnel, you read one group of some 35 options."""
     parts = re.split(r"^(\w+):\n", run("submit", "--help").out, flags=re.MULTILINE)
     groups = dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -60,10 +60,10 @@ def test_the_name_that_local_had_in_older_sessions_is_still_understood(run: Run)
     )
 
 
-def test_a_dry_run_prints_the_script_and_touches_nothing(
+def test_a_dry_run_prints_the_script_and_changes_nothing(
     run: Run, slurm: AddProgram, store: Store, tmp_path: Path
 ) -> None:
-    """--dry-run is exactly the script: no session, no sbatch, no talk."""
+    """--dry-run prints only the script; there is no session, no sbatch and no message."""
     slurm("sbatch", 'echo called >>"$0.calls"; exit 1')
 
     result = run(
@@ -87,14 +87,14 @@ def test_a_dry_run_prints_the_script_and_touches_nothing(
     assert "export SLURM_NB_UI=lab" in lines
     assert f"slurm_nb_notebook_dir={tmp_path}" in lines
     assert f"slurm_nb_state_dir={store.folder}" in lines
-    assert is_sound(store.kits / digest())  # so that it can be sbatched
+    assert is_sound(store.kits / digest())  # so that the printed script can be submitted
     assert calls(slurm, "sbatch") == []
     assert store.all() == ([], [])
 
 
 @pytest.mark.usefixtures("slurm")
-def test_what_is_submitted_is_what_a_dry_run_prints(run: Run, store: Store) -> None:
-    """The script that sbatch gets is the one that was shown, but for what tells it from others."""
+def test_submit_sends_the_script_that_a_dry_run_prints(run: Run, store: Store) -> None:
+    """Only the submission's identifier differs."""
     shown = run("submit", "--dry-run", "--no-wait", "-t", "90").out
 
     run("submit", "-t", "90", "--no-wait")
@@ -107,8 +107,8 @@ def test_what_is_submitted_is_what_a_dry_run_prints(run: Run, store: Store) -> N
 
 
 @pytest.mark.usefixtures("slurm")
-def test_no_wait_returns_with_the_session_saved(run: Run, store: Store) -> None:
-    """The user is told the job's id and how to come back; stdout is left to answers."""
+def test_no_wait_returns_once_the_session_is_saved(run: Run, store: Store) -> None:
+    """stderr gives the job's id and how to connect later; stdout is empty."""
     result = run("submit", "--no-wait", "--login-host", "login:2222", "--local-port", "9999")
 
     assert (result.code, result.out) == (0, "")
@@ -128,7 +128,7 @@ def test_no_wait_returns_with_the_session_saved(run: Run, store: Store) -> None:
 
 @pytest.mark.usefixtures("slurm")
 def test_no_wait_as_json(run: Run) -> None:
-    """One object on stdout, with null for what is not known yet."""
+    """One object on stdout has null for unknown values."""
     record = json.loads(run("submit", "--no-wait", "--json", "--login-host", "login").out)
 
     assert record == {
@@ -148,8 +148,8 @@ def test_no_wait_as_json(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_submit_prints_the_way_in(run: Run, store: Store) -> None:
-    """When Jupyter is ready, stdout holds the ssh line and the URL, each on a line of its own."""
+def test_submit_prints_how_to_connect(run: Run, store: Store) -> None:
+    """When Jupyter is ready, stdout has the ssh line and the URL on separate lines."""
     running(store)
 
     result = run("submit", "--login-host", "login", "--local-port", "9999")
@@ -167,10 +167,10 @@ def test_submit_prints_the_way_in(run: Run, store: Store) -> None:
     assert TOKEN not in result.err
 
 
-def test_a_wait_that_times_out_says_how_to_come_back(
+def test_a_wait_that_times_out_says_how_to_connect_later(
     run: Run, slurm: AddProgram, store: Store
 ) -> None:
-    """After --wait-timeout the job goes on, the code is 5, and the way back is named."""
+    """After --wait-timeout the job keeps running, and the exit code is 5."""
     result = run("submit", "--wait-timeout", "0")
 
     assert (result.code, result.out) == (5, "")
@@ -180,8 +180,10 @@ def test_a_wait_that_times_out_says_how_to_come_back(
     assert store.load("7").job_id == "7"
 
 
-def test_a_refused_job_is_told_and_not_saved(run: Run, slurm: AddProgram, store: Store) -> None:
-    """Slurm's words, once, and the exit code 3."""
+def test_a_rejected_job_is_reported_and_not_saved(
+    run: Run, slurm: AddProgram, store: Store
+) -> None:
+    """Slurm's message appears once, and the exit code is 3."""
     slurm("sbatch", "echo 'sbatch: error: Batch job submission failed: no' >&2; exit 1")
 
     result = run("submit")
@@ -191,8 +193,8 @@ def test_a_refused_job_is_told_and_not_saved(run: Run, slurm: AddProgram, store:
     assert store.all() == ([], [])
 
 
-def test_what_a_filter_says_is_noted_once_the_job_is_saved(run: Run, slurm: AddProgram) -> None:
-    """First that there is a job, then what sbatch had to say of it, unable to steer a terminal."""
+def test_a_filters_message_appears_after_the_job_is_saved(run: Run, slurm: AddProgram) -> None:
+    """sbatch's message follows the job's id and cannot control the terminal."""
     slurm("sbatch", r"printf 'sbatch: 5 h left\n\033[2Jx\n' >&2; echo 7")
 
     result = run("submit", "--no-wait")
@@ -209,7 +211,7 @@ def test_what_a_filter_says_is_noted_once_the_job_is_saved(run: Run, slurm: AddP
 def test_a_job_that_could_not_be_saved_can_be_cancelled(
     run: Run, slurm: AddProgram, answer: str, cancel: str
 ) -> None:
-    """The line that is told ends this job, not one of the same id on another cluster."""
+    """The line on the screen cancels this job, not one with the same id on another cluster."""
     slurm("sbatch", f'rm -r "$SLURM_NB_HOME/sessions"; touch "$_"; echo "{answer}"')
 
     result = run("submit", "--no-wait")
@@ -228,7 +230,7 @@ def test_a_job_that_could_not_be_saved_can_be_cancelled(
     ],
 )
 def test_an_absurd_value_is_an_error_like_any_other(run: Run, words: list[str], what: str) -> None:
-    """One line that says what is wrong, with exit code 1."""
+    """One line says what is wrong, with exit code 1."""
     result = run("submit", "--dry-run", *words)
 
     assert result.code == 1
@@ -245,10 +247,10 @@ def test_an_absurd_value_is_an_error_like_any_other(run: Run, words: list[str], 
         (["--auth", "password"], "you have not set a password"),
     ],
 )
-def test_options_that_exclude_each_other_are_refused(
+def test_options_that_cannot_be_combined_are_rejected(
     run: Run, slurm: AddProgram, options: list[str], words: str
 ) -> None:
-    """What can't be had together is told before anything is submitted."""
+    """The error comes before anything is submitted."""
     result = run("submit", *options)
 
     assert (result.code, result.out) == (1, "")
@@ -258,9 +260,7 @@ def test_options_that_exclude_each_other_are_refused(
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"], ["--no-wait"]])
 @pytest.mark.usefixtures("slurm")
-def test_a_password_that_is_not_there_is_named_with_its_command(
-    run: Run, options: list[str]
-) -> None:
+def test_a_missing_password_is_reported_with_its_command(run: Run, options: list[str]) -> None:
     """--auth password says how to set one."""
     assert "slurm-nb password" in run("submit", "--auth", "password", *options).err
 
@@ -269,13 +269,13 @@ def test_a_password_that_is_not_there_is_named_with_its_command(
     "options",
     [["--listen", "pipe"], ["--route", "vpn"], ["--auth", "none"], ["--auth", ""], ["--no-auth"]],
 )
-def test_there_is_no_other_way_in(run: Run, options: list[str]) -> None:
-    """Nothing switches authentication off, and nothing listens anywhere else."""
+def test_there_is_no_other_mode_of_connection(run: Run, options: list[str]) -> None:
+    """No option turns authentication off or listens anywhere else."""
     assert run("submit", *options).code == 2
 
 
 def test_the_modes_reach_the_script(run: Run, store: Store) -> None:
-    """Every new option is in the script that is submitted."""
+    """Every option about the connection is in the submitted script."""
     store.password_path.write_text("argon2:x", encoding="ascii")
 
     script = run("submit", "--dry-run", "--listen", "socket", "--auth", "password").out
@@ -289,14 +289,14 @@ def test_the_modes_reach_the_script(run: Run, store: Store) -> None:
     assert "slurm_nb_make_certificate" in direct
 
 
-def test_the_debuggers_price_is_told_in_the_help(run: Run) -> None:
-    """Who allows the debugger reads what it opens."""
+def test_the_help_says_what_the_debugger_exposes(run: Run) -> None:
+    """You learn this before you allow it."""
     assert "any user of the node can run code as you" in " ".join(run("submit", "-h").out.split())
 
 
 @pytest.mark.usefixtures("slurm")
 def test_the_direct_route_says_what_it_exposes(run: Run, store: Store) -> None:
-    """The command goes to the address, and the user is told who else reaches it."""
+    """The ssh command goes to the address, and the output says who else can reach it."""
     running(store, output=DIRECT)
 
     out = run("submit", "--route", "direct", "--login-host", "login").out
@@ -308,8 +308,8 @@ def test_the_direct_route_says_what_it_exposes(run: Run, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_tls_shows_the_fingerprint_beside_the_url(run: Run, store: Store) -> None:
-    """The user can compare what the browser shows, and is not told of a leg in clear."""
+def test_tls_shows_the_fingerprint_with_the_url(run: Run, store: Store) -> None:
+    """You can compare it with the browser's; there is no warning about unencrypted traffic."""
     running(store, output=SECURED)
 
     out = run("submit", "--route", "direct", "--tls", "--login-host", "login").out
@@ -321,7 +321,7 @@ def test_tls_shows_the_fingerprint_beside_the_url(run: Run, store: Store) -> Non
 
 @pytest.mark.usefixtures("slurm")
 def test_with_a_password_no_secret_is_printed(run: Run, store: Store) -> None:
-    """Neither submit nor, later, tunnel-cmd shows the token."""
+    """Neither submit nor a later tunnel-cmd shows the token."""
     store.password_path.write_text("argon2:x", encoding="ascii")
     running(store)
 
@@ -336,8 +336,10 @@ def test_with_a_password_no_secret_is_printed(run: Run, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_notices_of_the_job_are_shown_and_steer_nothing(run: Run, store: Store) -> None:
-    """What the job has to say is told on stderr, its control characters spelt out."""
+def test_notices_of_the_job_are_shown_and_cannot_control_the_terminal(
+    run: Run, store: Store
+) -> None:
+    """They go to stderr with their control characters escaped."""
     texts = ["your setting was overruled", "a\x1b[2Jb\rc\x9b\x07"]
     running(store, output="".join(told("notice", text=text) for text in texts) + READY)
 
@@ -349,7 +351,7 @@ def test_notices_of_the_job_are_shown_and_steer_nothing(run: Run, store: Store) 
 
 @pytest.mark.usefixtures("slurm")
 def test_a_notice_is_one_line(run: Run, store: Store) -> None:
-    """A newline in it makes no line that looks like slurm-nb's own."""
+    """A newline in it cannot forge a line of slurm-nb's output."""
     running(store, output=told("notice", text="a\nJupyter is running on evil") + READY)
 
     err = run("submit", "--login-host", "login").err
@@ -357,8 +359,8 @@ def test_a_notice_is_one_line(run: Run, store: Store) -> None:
     assert "Jupyter is running on evil" not in err.splitlines()
 
 
-def test_a_template_is_taken_by_submit(run: Run, tmp_path: Path) -> None:
-    """`--template FILE` renders it, and a fault in it is one line with file and line number."""
+def test_submit_accepts_a_template(run: Run, tmp_path: Path) -> None:
+    """`--template FILE` renders it; an error in it is one line with file and line number."""
     good, bad = tmp_path / "good.sh.j2", tmp_path / "bad.sh.j2"
     good.write_text('{% extends "jupyter.sh.j2" %}{% block before_server %}# ours{% endblock %}')
     bad.write_text(
@@ -375,8 +377,8 @@ def test_a_template_is_taken_by_submit(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["modules", "conda", "container"])
-def test_the_worked_examples_are_there_by_name(run: Run, name: str) -> None:
-    """A site can look at what each would do before it copies one."""
+def test_submit_accepts_the_worked_examples_by_name(run: Run, name: str) -> None:
+    """A site can look at their scripts before it copies one."""
     assert run("submit", "--dry-run", "--template", name).code == 0
 
 
@@ -387,7 +389,7 @@ def test_the_worked_examples_are_there_by_name(run: Run, name: str) -> None:
 def test_submit_opens_a_notebook(  # noqa: PLR0913, PLR0917  fixtures and parameters
     run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ui: str, path: str
 ) -> None:
-    """`submit FILE.ipynb` leads the browser to it, and so do later commands."""
+    """`submit FILE.ipynb` and later commands send the browser to it."""
     (tmp_path / "my data.ipynb").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PWD", raising=False)
@@ -405,7 +407,7 @@ def test_submit_opens_a_notebook(  # noqa: PLR0913, PLR0917  fixtures and parame
 def test_submit_of_a_notebook_elsewhere_opens_its_directory(
     run: Run, store: Store, tmp_path: Path
 ) -> None:
-    """The notebook is in Jupyter's root, unless --notebook-dir says otherwise."""
+    """The notebook is in Jupyter's root, unless --notebook-dir names another."""
     (tmp_path / "a.ipynb").touch()
 
     run("submit", "--no-wait", str(tmp_path / "a.ipynb"))
@@ -432,7 +434,9 @@ def test_submit_of_a_notebook_elsewhere_opens_its_directory(
     ],
 )
 @pytest.mark.usefixtures("slurm")
-def test_a_time_limit_that_is_probably_too_short_is_noted(run: Run, time: str, note: str) -> None:
+def test_a_time_limit_that_is_probably_too_short_gets_a_note(
+    run: Run, time: str, note: str
+) -> None:
     """Slurm reads 2:00 as two minutes."""
     err = run("submit", "--no-wait", "-t", time).err
 
@@ -466,7 +470,7 @@ _REFUSED = "echo 'sbatch: error: Batch job submission failed: {}' >&2; exit 1"
 def test_a_rejected_job_is_explained_with_what_slurm_offers(
     run: Run, slurm: AddProgram, options: list[str], words: str, said: str
 ) -> None:
-    """One sentence, the names there are, and exit code 3."""
+    """One sentence gives the available names, with exit code 3."""
     slurm("sbatch", _REFUSED.format(words))
     slurm("sacctmgr", "printf 'project|normal,long\\n'")
     slurm("scontrol", "case $2 in config) echo 'ClusterName = hpc';; *)"
@@ -480,8 +484,8 @@ def test_a_rejected_job_is_explained_with_what_slurm_offers(
     assert result.err.endswith("  nothing was submitted\n")
 
 
-def test_a_job_that_no_node_can_run_is_noted_while_it_waits(run: Run, slurm: AddProgram) -> None:
-    """With the number that would work."""
+def test_a_pending_job_that_no_node_can_run_gets_a_note(run: Run, slurm: AddProgram) -> None:
+    """The note gives the number that would work."""
     slurm("squeue", shown("PENDING", reason="PartitionConfig"))
     slurm("sinfo", "printf '4|4000|(null)\\n'")
 
@@ -492,7 +496,7 @@ def test_a_job_that_no_node_can_run_is_noted_while_it_waits(run: Run, slurm: Add
 
 @pytest.mark.usefixtures("slurm")
 def test_the_block_after_submit_is_short(run: Run, store: Store) -> None:
-    """What to paste, what to open, when it ends; nothing else."""
+    """It says what to paste, what to open and when the session ends."""
     running(store)
 
     lines = run("submit", "--login-host", "login", "--local-port", "9999").out.splitlines()
@@ -503,10 +507,10 @@ def test_the_block_after_submit_is_short(run: Run, store: Store) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o777, 0o277, 0o022])
-def test_a_umask_that_takes_from_the_owner_does_no_harm(
+def test_a_umask_that_restricts_the_owner_does_no_harm(
     run: Run, slurm: AddProgram, umask: int
 ) -> None:
-    """What slurm-nb writes it can read; what the umask takes from others stays taken."""
+    """slurm-nb can read its own files, and the umask still restricts other users."""
     slurm("sbatch", 'umask >"$0.umask"; echo 7')
     old = os.umask(umask)
     try:

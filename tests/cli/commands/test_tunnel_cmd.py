@@ -29,7 +29,7 @@ from tests.fakes import (
 
 @pytest.mark.usefixtures("slurm")
 def test_tunnel_cmd_prints_one_line(run: Run, store: Store) -> None:
-    """stdout is the ssh command and nothing else; the URL is talk."""
+    """stdout has only the ssh command; the URL goes to stderr."""
     running(store)
 
     result = run("tunnel-cmd", "7", "--local-port", "9999")
@@ -43,7 +43,7 @@ def test_tunnel_cmd_prints_one_line(run: Run, store: Store) -> None:
 
 @pytest.mark.usefixtures("slurm")
 def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
-    """The object holds everything that a program needs."""
+    """The object has everything that a program needs."""
     running(store)
 
     record = json.loads(run("tunnel-cmd", "7", "--json", "--local-port", "9999").out)
@@ -75,10 +75,10 @@ def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
     ],
     ids=["pending", "failed"],
 )
-def test_tunnel_cmd_of_a_job_that_does_not_run(
+def test_tunnel_cmd_of_a_job_that_is_not_running(
     run: Run, slurm: AddProgram, store: Store, squeue: str, told: tuple[int, str]
 ) -> None:
-    """Pending and ended have exit codes of their own and Slurm's words."""
+    """Pending and ended jobs have their own exit codes, with the state that Slurm reports."""
     running(store, output=READY if told[0] == 5 else OVER)
     slurm("squeue", squeue)
 
@@ -92,7 +92,7 @@ def test_tunnel_cmd_of_a_job_that_does_not_run(
 
 @pytest.mark.usefixtures("slurm")
 def test_tunnel_cmd_before_jupyter_is_ready(run: Run, store: Store) -> None:
-    """A job that runs and has not said where is not ready."""
+    """A running job is not ready until its output says where Jupyter listens."""
     running(store)
     store.log_path("7").write_text("starting\n", encoding="utf-8")
 
@@ -101,8 +101,8 @@ def test_tunnel_cmd_before_jupyter_is_ready(run: Run, store: Store) -> None:
     assert (result.code, result.out) == (5, "")
 
 
-def test_tunnel_cmd_when_slurm_does_not_answer(run: Run, slurm: AddProgram, store: Store) -> None:
-    """What the output said is printed; that nobody knows whether it still holds is said."""
+def test_tunnel_cmd_without_an_answer_from_slurm(run: Run, slurm: AddProgram, store: Store) -> None:
+    """The command uses the job's output and warns that it may be out of date."""
     running(store)
     slurm("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
 
@@ -114,10 +114,10 @@ def test_tunnel_cmd_when_slurm_does_not_answer(run: Run, slurm: AddProgram, stor
 
 
 @pytest.mark.parametrize("arguments", [["tunnel-cmd", "7"], ["cancel", "7"], ["cancel", "--all"]])
-def test_a_job_of_another_user_leaves_the_token(
+def test_another_job_with_the_id_does_not_remove_the_token(
     run: Run, slurm: AddProgram, store: Store, arguments: list[str]
 ) -> None:
-    """That the id is another job's is no proof that this one is over: nothing is removed."""
+    """It does not prove that this job has ended."""
     running(store)
     slurm("squeue", shown("RUNNING", user="mallory"))
 
@@ -131,7 +131,7 @@ def test_a_job_of_another_user_leaves_the_token(
 
 @pytest.fixture
 def no_new_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An output that names another node is not waited on."""
+    """Do not wait for a new run if the output names another node."""
     monkeypatch.setattr("slurm_nb.operations.connect._NEW_RUN_S", 0.0)
 
 
@@ -140,10 +140,10 @@ def no_new_run(monkeypatch: pytest.MonkeyPatch) -> None:
     ["", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "echo; echo"],
     ids=["silent", "invalid", "blank"],
 )
-def test_a_job_that_slurm_does_not_show_is_reached_all_the_same(
+def test_a_job_that_slurm_does_not_show_can_still_be_reached(
     run: Run, slurm: AddProgram, store: Store, squeue: str
 ) -> None:
-    """That it is not shown proves nothing; the user is told."""
+    """The missing answer proves nothing; a warning says so."""
     running(store)
     slurm("squeue", squeue)
 
@@ -158,14 +158,14 @@ def test_a_job_that_slurm_does_not_show_is_reached_all_the_same(
 @pytest.mark.usefixtures("no_new_run")
 @pytest.mark.parametrize("arguments", [["tunnel-cmd", "7"], ["submit", "--login-host", "login"]])
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
-def test_a_node_that_slurm_does_not_name_is_no_way_in(
+def test_a_node_that_slurm_does_not_name_is_rejected(
     run: Run,
     slurm: AddProgram,
     store: Store,
     arguments: list[str],
     as_json: list[str],
 ) -> None:
-    """A ready line that leads away from the job's node is refused, and no token is printed."""
+    """If the ready line and Slurm disagree, neither token nor ssh command is printed."""
     running(store)
     slurm("squeue", shown("RUNNING", node="c2"))
 
@@ -177,8 +177,8 @@ def test_a_node_that_slurm_does_not_name_is_no_way_in(
     assert "ssh" not in result.out
 
 
-def test_a_job_that_is_completing_is_not_ready(run: Run, slurm: AddProgram, store: Store) -> None:
-    """Its Jupyter is gone; the job itself may come back, so the token stays."""
+def test_a_completing_job_is_not_ready(run: Run, slurm: AddProgram, store: Store) -> None:
+    """Its Jupyter is gone; the job itself may return, so the token stays."""
     running(store)
     slurm("squeue", shown("COMPLETING"))
 
@@ -189,10 +189,10 @@ def test_a_job_that_is_completing_is_not_ready(run: Run, slurm: AddProgram, stor
 
 
 @pytest.mark.usefixtures("slurm")
-def test_a_slow_slurm_is_said_to_be_slow(
+def test_tunnel_cmd_says_that_it_waits_for_slurm(
     run: Run, slurm: AddProgram, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits for an answer is told what for."""
+    """You know why nothing happens."""
     running(store)
     monkeypatch.setattr("slurm_nb.cli.console._SLOW_S", 0.01)
     slurm("squeue", "read -t 0.3 < <(:); exec 3<>/dev/ptmx; read -t 0.3 -u 3;"
@@ -205,8 +205,8 @@ def test_a_slow_slurm_is_said_to_be_slow(
 
 
 @pytest.mark.usefixtures("slurm")
-def test_a_saved_ready_is_used_when_the_log_is_gone(run: Run, store: Store) -> None:
-    """A user who removed the log can still connect to what was ready once."""
+def test_without_a_log_the_saved_ready_line_is_used(run: Run, store: Store) -> None:
+    """A user who removed the log can still connect."""
     running(store, Session(job=Job("7", "hpc"), ready=Ready("c1", 40123, "/tree")))
     store.log_path("7").unlink()
 
@@ -215,7 +215,7 @@ def test_a_saved_ready_is_used_when_the_log_is_gone(run: Run, store: Store) -> N
 
 @pytest.mark.usefixtures("slurm")
 def test_tunnel_cmd_shows_the_fingerprint_again(run: Run, store: Store) -> None:
-    """Who comes back with another browser needs it as much as the first time."""
+    """Another browser needs it as much as the first one."""
     running(store, output=SECURED)
 
     result = run("tunnel-cmd", "7")
@@ -226,8 +226,8 @@ def test_tunnel_cmd_shows_the_fingerprint_again(run: Run, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_tunnel_cmd_tells_what_the_job_has_to_say(run: Run, store: Store) -> None:
-    """Also what came up after submit had printed the way in; on stderr, without escapes."""
+def test_tunnel_cmd_shows_the_jobs_notices(run: Run, store: Store) -> None:
+    """Even those that came after submit had ended; they go to stderr, escaped."""
     who = json.dumps({"cluster": "hpc", "job_id": "7", "nonce": NONCE})[:-1]
     running(store, output=PRIVATE + f'\nslurm-nb notice: {who}, "text": "a kernel\\u001b[2J"}}\n')
 
@@ -247,10 +247,10 @@ def test_private_mode_prints_the_socket(run: Run, store: Store) -> None:
     assert (record["port"], record["socket"]) == (None, "/tmp/slurm-nb.x/jupyter.sock")
 
 
-def test_what_tunnel_cmd_says_of_a_job_that_could_not_start(
+def test_tunnel_cmd_says_why_a_job_could_not_start(
     run: Run, store: Store, slurm: AddProgram
 ) -> None:
-    """The job's own sentence and cure, also later."""
+    """The job's own sentence and cure are still available later."""
     text = told("failed", text="no x on c1", cure="install x") + told("ended", exit_code=1)
     running(store, output=text)
     slurm("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")

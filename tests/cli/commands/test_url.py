@@ -11,8 +11,8 @@ from tests.fakes import NAMED, TOKEN, Run, running
 
 
 @pytest.mark.usefixtures("slurm")
-def test_url_prints_the_url_alone(run: Run, store: Store) -> None:
-    """For a script, or a laptop that has the tunnel already."""
+def test_url_prints_only_the_url(run: Run, store: Store) -> None:
+    """This is for scripts and for laptops that already have the tunnel."""
     running(store, NAMED)
 
     said = run("url", "7", "--local-port", "9999")
@@ -22,7 +22,7 @@ def test_url_prints_the_url_alone(run: Run, store: Store) -> None:
 
 @pytest.mark.usefixtures("slurm")
 def test_url_as_json(run: Run, store: Store) -> None:
-    """The same object as from tunnel-cmd."""
+    """The object is the same as tunnel-cmd's."""
     running(store)
 
     assert json.loads(run("url", "7", "--json").out) == json.loads(

@@ -18,8 +18,8 @@ from tests.fakes import NAMED, TOKEN, Run, running, shown
 
 
 @pytest.mark.usefixtures("slurm")
-def test_wait_prints_the_way_in_again(run: Run, store: Store) -> None:
-    """As submit does."""
+def test_wait_prints_how_to_connect(run: Run, store: Store) -> None:
+    """The output is the same as submit's."""
     running(store, NAMED)
 
     said = run("wait", "7")
@@ -30,10 +30,10 @@ def test_wait_prints_the_way_in_again(run: Run, store: Store) -> None:
 
 
 @pytest.mark.parametrize(("left_s", "times"), [(3500, 0), (7200, 1)])
-def test_the_idle_stop_is_told_where_it_can_come_first(
+def test_wait_mentions_the_idle_stop_only_if_it_can_come_before_the_time_limit(
     run: Run, store: Store, slurm: AddProgram, left_s: int, times: int
 ) -> None:
-    """A time limit that comes sooner leaves nothing to be said of it."""
+    """An earlier time limit makes it irrelevant."""
     running(store, NAMED)
     end = datetime.fromtimestamp(time.time() + left_s)  # noqa: DTZ006  local
     slurm("squeue", shown("RUNNING", end.isoformat(timespec="seconds")))
@@ -42,7 +42,7 @@ def test_the_idle_stop_is_told_where_it_can_come_first(
 
 
 def test_wait_for_a_job_that_has_ended(run: Run, store: Store, slurm: AddProgram) -> None:
-    """Exit code 4 with the cause and the cure."""
+    """The exit code is 4, with the cause and the cure."""
     running(store, NAMED, "")
     slurm("squeue", shown("CANCELLED", node="n/a"))
 
@@ -53,7 +53,9 @@ def test_wait_for_a_job_that_has_ended(run: Run, store: Store, slurm: AddProgram
     assert "slurm-nb submit --again 7" in said.err
 
 
-def test_wait_does_not_take_an_earlier_runs_word(run: Run, store: Store, slurm: AddProgram) -> None:
+def test_wait_does_not_trust_the_ready_line_of_an_earlier_run(
+    run: Run, store: Store, slurm: AddProgram
+) -> None:
     """A job that is back in the queue is not ready, though its output says so."""
     running(store, NAMED)
     slurm("squeue", shown("PENDING", reason="BeginTime"))
@@ -64,8 +66,8 @@ def test_wait_does_not_take_an_earlier_runs_word(run: Run, store: Store, slurm: 
     assert "slurm-nb wait 7" in said.err
 
 
-def test_the_time_out_that_is_told_is_the_users(run: Run, store: Store, slurm: AddProgram) -> None:
-    """Not what was left of it after a look at an earlier run's word."""
+def test_the_timeout_in_the_message_is_the_users(run: Run, store: Store, slurm: AddProgram) -> None:
+    """It does not show the time that was left after reading an earlier run's output."""
     running(store, NAMED)
     slurm("squeue", shown("PENDING", reason="BeginTime"))
 
@@ -78,10 +80,10 @@ def test_the_time_out_that_is_told_is_the_users(run: Run, store: Store, slurm: A
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 )
-def test_a_signal_ends_the_wait_and_says_how_to_come_back(
+def test_a_signal_ends_the_wait_and_says_how_to_connect_later(
     run: Run, store: Store, slurm: AddProgram, number: int, code: int
 ) -> None:
-    """The job goes on; the exit code is the signal's."""
+    """The job keeps running, and the exit code is that of the signal."""
     store.save(NAMED)
     slurm("squeue", f"kill -{number} $PPID; " + shown("PENDING", reason="Priority"))
 
@@ -91,10 +93,8 @@ def test_a_signal_ends_the_wait_and_says_how_to_come_back(
     assert "Job 7 keeps running.\n  Wait again:  slurm-nb wait 7\n" in said.err
 
 
-def test_a_job_that_can_not_start_is_said_to_be_one(
-    run: Run, store: Store, slurm: AddProgram
-) -> None:
-    """Once, with what to do; whoever waits would wait for ever."""
+def test_wait_says_that_a_job_cannot_start(run: Run, store: Store, slurm: AddProgram) -> None:
+    """It says so once and what to do, because the wait would never end."""
     store.save(NAMED)
     slurm("squeue", shown("PENDING", reason="PartitionTimeLimit"))
 
@@ -106,10 +106,10 @@ def test_a_job_that_can_not_start_is_said_to_be_one(
 
 
 @pytest.mark.parametrize("command", ["wait", "tunnel-cmd", "url", "status"])
-def test_a_job_that_slurm_has_suspended_is_said_to_stand_still(
+def test_a_suspended_job_is_reported(
     run: Run, store: Store, slurm: AddProgram, command: str
 ) -> None:
-    """The way in is printed, but leads to a page that does not answer."""
+    """The commands print how to connect, but Jupyter does not respond."""
     running(store, NAMED)
     slurm("squeue", shown("SUSPENDED"))
 
@@ -120,8 +120,8 @@ def test_a_job_that_slurm_has_suspended_is_said_to_stand_still(
 
 
 @pytest.mark.usefixtures("slurm")
-def test_the_bell_rings_and_the_title_is_set_on_a_terminal(store: Store) -> None:
-    """With --notify, when it is ready, on stderr; never where that is no terminal."""
+def test_a_terminal_gets_a_bell_and_a_title(store: Store) -> None:
+    """With --notify they go to stderr when Jupyter is ready, and only to a terminal."""
     running(store, NAMED)
     shown_there, code = on_terminal(store, "wait", "7", "--notify")
     plain, _ = on_terminal(store, "wait", "7")
@@ -132,15 +132,15 @@ def test_the_bell_rings_and_the_title_is_set_on_a_terminal(store: Store) -> None
 
 
 @pytest.mark.usefixtures("slurm")
-def test_no_bell_in_a_file(run: Run, store: Store) -> None:
-    """A log of a batch job holds no control characters."""
+def test_a_file_gets_no_bell(run: Run, store: Store) -> None:
+    """The log of a batch job contains no control characters."""
     running(store, NAMED)
 
     assert "\a" not in run("wait", "7", "--notify").err
 
 
 def on_terminal(store: Store, *words: str) -> tuple[bytes, int]:
-    """What slurm-nb shows on a terminal, and its exit code."""
+    """Run slurm-nb on a terminal; return its output and exit code."""
     master, slave = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "slurm_nb", *words],

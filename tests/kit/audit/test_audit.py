@@ -1,4 +1,4 @@
-"""The part of the audit that looks from within the job."""
+"""The audit's checks that run inside the job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKEN = "ab" * 32
 
 @contextmanager
 def started(environ: dict[str, str], code: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that has printed its first line."""
+    """Start a Python process and yield it once it has printed its first line."""
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True
     )
@@ -42,7 +42,7 @@ def started(environ: dict[str, str], code: str) -> Iterator[subprocess.Popen[str
 CHILD = (
     "import pathlib, subprocess\n"
     "c = subprocess.Popen(['sleep', '60'], env={})\n"
-    "while not pathlib.Path(f'/proc/{c.pid}/cmdline').read_bytes(): pass\n"  # exec is under way
+    "while not pathlib.Path(f'/proc/{c.pid}/cmdline').read_bytes(): pass\n"  # exec has happened
     "print(1, flush=True); c.wait()"
 )
 
@@ -57,8 +57,10 @@ CHILD = (
         ({"SLURM_NB_SESSION": "audited/9", "SLURM_JOB_ID": "10"}, ("audited", "9"), 0),
     ],
 )
-def test_processes_of_the_job(environ: dict[str, str], asked: tuple[str, str], found: int) -> None:
-    """By mark or Slurm's job id, with children that emptied their environment; no other job's."""
+def test_the_audit_finds_the_jobs_processes(
+    environ: dict[str, str], asked: tuple[str, str], found: int
+) -> None:
+    """It knows them by the mark or Slurm's job id, also children that emptied their environment."""
     with started(environ, CHILD) as parent:
         found_processes = list(processes.of_session(*asked))
 
@@ -67,8 +69,8 @@ def test_processes_of_the_job(environ: dict[str, str], asked: tuple[str, str], f
         subprocess.run(["pkill", "-P", str(parent.pid)], check=False)
 
 
-def test_the_inbound_pipe_is_told_from_other_listeners() -> None:
-    """A socket that anything could come out of is not taken for ipykernel's."""
+def test_the_audit_recognises_the_inbound_pipe_among_listeners() -> None:
+    """A socket that sends anything is not ipykernel's inbound pipe."""
     context: Any = zmq.Context()
     with context.socket(zmq.PULL) as pull, context.socket(zmq.PUB) as publisher:
         ports = [each.bind_to_random_port("tcp://127.0.0.1") for each in (pull, publisher)]
@@ -81,18 +83,18 @@ def test_the_inbound_pipe_is_told_from_other_listeners() -> None:
 
 
 class Open(BaseHTTPRequestHandler):
-    """Lets everybody in."""
+    """A server that lets everybody in."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_words: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-def test_an_open_door_fails() -> None:
-    """403 for those without the token and for other Hosts, 200 with it; nothing else will do."""
+def test_an_open_server_fails_the_audit() -> None:
+    """It must answer 403 without the token and for other Hosts, and 200 with the token."""
     server = HTTPServer(("127.0.0.1", 0), Open)
     ready = asdict(Ready(node="c1", port=server.server_port, path="/tree"))
     server_process = processes.Process(51, [b"python"], [], set())
@@ -109,8 +111,8 @@ def test_an_open_door_fails() -> None:
 
 
 @pytest.mark.parametrize(("soft", "passed"), [("0", True), ("unlimited", False), ("1", False)])
-def test_core_dumps(monkeypatch: pytest.MonkeyPatch, soft: str, passed: bool) -> None:  # noqa: FBT001
-    """A core file would hold the token: the server's soft limit must be 0."""
+def test_core_dumps_must_be_off(monkeypatch: pytest.MonkeyPatch, soft: str, passed: bool) -> None:  # noqa: FBT001
+    """A core file would hold the token, so the server's soft limit must be 0."""
     limits = f"Limit  Soft Limit\nMax core file size        {soft}    unlimited   bytes\n"
     monkeypatch.setattr(processes, "read", lambda _path: limits.encode())
     server = processes.Process(51, [b"/opt/python", b"-m", b"notebook"], [], set())
@@ -122,8 +124,8 @@ def test_core_dumps(monkeypatch: pytest.MonkeyPatch, soft: str, passed: bool) ->
     assert evidence == f"limit {soft} bytes, process 51 (python -m notebook)"
 
 
-def test_the_node_names_its_checks_as_they_are_awaited() -> None:
-    """Both sides hold the same names."""
+def test_the_node_uses_the_check_names_that_the_login_node_expects() -> None:
+    """Both sides spell every name in the same way."""
     text = "".join(Path(str(part.__file__)).read_text("utf-8") for part in (node_part, listeners))
 
     assert [name for name in NODE_CHECKS if f'"{name}"' not in text] == []

@@ -1,4 +1,4 @@
-"""One message names everything that a Python lacks for Jupyter, with the cures that exist there."""
+"""One message names everything that a Python needs for Jupyter, with cures that work there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HAS: dict[str, str | None] = {
 
 
 def a_python(tool: str = "pip", **changes: str | None) -> dict[str, Any]:
-    """What `look` returns of an environment that has everything but for the changes."""
+    """Return what `look` reports for a complete environment, with the given changes."""
     return {
         "python": "/env/bin/python3",
         "version": [3, 11],
@@ -38,8 +38,8 @@ def cures(found: dict[str, Any], module: str = "notebook", named: str = "--env")
     return packages.cures(found, module, named=named, own=True)
 
 
-def test_everything_that_is_missing_is_in_one_message() -> None:
-    """Nobody learns of the second package in a second job."""
+def test_one_message_names_every_missing_package() -> None:
+    """The user does not need a second job to hear about the second package."""
     found = a_python(jupyter_server=None, notebook="6.4.12", ipykernel=None)
 
     lacks = packages.lacking(found, "notebook")
@@ -61,15 +61,15 @@ def test_everything_that_is_missing_is_in_one_message() -> None:
     ],
 )
 def test_the_cure_uses_the_tool_that_the_environment_has(tool: str, command: str) -> None:
-    """A cure that ends with `No module named pip` is none."""
+    """Advice that ends with `No module named pip` helps nobody."""
     told = cures(a_python(tool, notebook=None))
 
     assert command in told
     assert ("-m pip" in told) == (tool in {"pip", "ensurepip"})
 
 
-def test_the_other_page_is_offered_where_its_package_is_there() -> None:
-    """Lab 3.6.8 is enough, and nothing needs to be installed."""
+def test_the_other_user_interface_is_offered_if_its_package_is_installed() -> None:
+    """Lab 3.6.8 is enough, so there is nothing to install."""
     assert cures(a_python(notebook=None, jupyterlab="3.6.8")).startswith(
         "use --ui lab (it has jupyterlab 3.6.8); or "
     )
@@ -77,8 +77,8 @@ def test_the_other_page_is_offered_where_its_package_is_there() -> None:
     assert cures(a_python(jupyterlab=None), "jupyterlab").startswith("use --ui notebook (")
 
 
-def test_an_interpreter_with_a_kernel_can_be_one_of_slurm_nbs_own_jupyter() -> None:
-    """For --python this is a cure; --env does it by itself, or says how to add the kernel."""
+def test_an_interpreter_with_a_kernel_can_run_under_slurm_nbs_own_jupyter() -> None:
+    """With --python this is a cure; --env does it anyway, or says how to add the kernel."""
     lacking = a_python(notebook=None, jupyterlab=None)
     without = a_python(notebook=None, jupyterlab=None, ipykernel=None)
 
@@ -88,7 +88,7 @@ def test_an_interpreter_with_a_kernel_can_be_one_of_slurm_nbs_own_jupyter() -> N
 
 
 def test_old_packages_in_the_home_that_hide_newer_ones_are_named() -> None:
-    """`pip install --user` of years ago: the cure is not to install what is there."""
+    """`pip install --user` left them years ago; installing the package again would not help."""
     found = a_python(notebook="6.4.12")
     found.update(user_site="/home/a/.local/lib/python3.11/site-packages")
     found["behind"]["notebook"] = "7.5.6"
@@ -102,14 +102,14 @@ def test_old_packages_in_the_home_that_hide_newer_ones_are_named() -> None:
     )
 
 
-def test_a_real_environment_with_old_packages_in_the_home_is_looked_at(tmp_path: Path) -> None:
-    """A Python that is no virtual environment, as conda's, looks into ~/.local first."""
+def test_old_packages_are_found_in_a_real_environment(tmp_path: Path) -> None:
+    """A Python outside a virtual environment, such as conda's, searches ~/.local first."""
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     lib = tmp_path / "prefix/lib" / name
     lib.mkdir(parents=True)
     for path in Path(sysconfig.get_path("stdlib")).iterdir():
         lib.joinpath(path.name).symlink_to(path)
-    for folder in (lib, lib.with_name("python3")):  # the second one is Debian's
+    for folder in (lib, lib.with_name("python3")):  # the second one is for Debian
         folder.mkdir(exist_ok=True)
     user = tmp_path / f"user/lib/{name}/site-packages"
     places = [lib / "site-packages", lib.with_name("python3") / "dist-packages"]
@@ -142,7 +142,7 @@ def test_a_real_environment_with_old_packages_in_the_home_is_looked_at(tmp_path:
 
 
 def test_the_program_answers_the_login_node() -> None:
-    """Before the queue, by the environment's own interpreter."""
+    """The environment's own interpreter runs it, before the job is queued."""
     words = [sys.executable, "-m", "slurm_nb.kit.environment.packages", "notebook", "--env"]
 
     done = subprocess.run(words, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""How idle a session is stands in a small private file, which a slow disk makes nobody wait for."""
+"""The kit records how idle a session is in a small private file, and never waits for the disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Kept:
         self.file = ActivityFile(str(path), self.logged.append, lambda: self.now)
 
     def keep(self, **changes: Any) -> Any:
-        """Have it written; what stands there when the writer is done."""
+        """Keep a changed record; return the file's content once the writer is done."""
         self.file.keep({**RECORD, **changes})
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and thread.daemon:
@@ -45,7 +45,7 @@ def kept(tmp_path: Path) -> Kept:
 
 
 def test_the_first_record_is_written_at_once(kept: Kept) -> None:
-    """Whole, and for its owner alone."""
+    """The file is complete, and only its owner can read it."""
     assert kept.keep() == RECORD
     assert stat.S_IMODE(kept.path.stat().st_mode) == 0o600
     assert [path.name for path in kept.path.parent.iterdir()] == ["activity.json"]
@@ -64,16 +64,16 @@ def test_the_first_record_is_written_at_once(kept: Kept) -> None:
         ({"kernels": 1}, True),
     ],
 )
-def test_only_news_are_written(kept: Kept, changes: dict[str, Any], written: bool) -> None:  # noqa: FBT001
-    """The file system may be the whole cluster's."""
+def test_only_changes_are_written(kept: Kept, changes: dict[str, Any], written: bool) -> None:  # noqa: FBT001
+    """The whole cluster may share the file system."""
     kept.keep()
     kept.now = 61
 
     assert kept.keep(**changes) == {**RECORD, **(changes if written else {})}
 
 
-def test_it_is_written_once_a_minute_at_most(kept: Kept) -> None:
-    """What is new meanwhile is there a minute later."""
+def test_the_record_is_written_at_most_once_a_minute(kept: Kept) -> None:
+    """Changes made in between appear a minute later."""
     kept.keep()
     kept.now = 59
     assert kept.keep(kernels=5)["kernels"] == 2
@@ -82,8 +82,8 @@ def test_it_is_written_once_a_minute_at_most(kept: Kept) -> None:
     assert kept.keep(kernels=6)["kernels"] == 6
 
 
-def test_a_failed_write_is_told_once(kept: Kept) -> None:
-    """A full disk, or a directory that is gone, is no harm to the session."""
+def test_a_failed_write_is_logged_once(kept: Kept) -> None:
+    """A full disk or a missing directory does not harm the session."""
     folder = kept.path.parent / "gone"
     kept.file = ActivityFile(str(folder / "activity.json"), kept.logged.append, lambda: kept.now)
     for minute in range(3):
@@ -97,8 +97,8 @@ def test_a_failed_write_is_told_once(kept: Kept) -> None:
     assert json.loads((folder / "activity.json").read_text())["kernels"] == 9
 
 
-def test_what_a_crash_left_half_made_is_not_used(kept: Kept) -> None:
-    """Nor is a link followed that lies in its place."""
+def test_an_unfinished_file_from_a_crash_is_ignored(kept: Kept) -> None:
+    """The writer does not follow a link that has taken its place."""
     elsewhere = kept.path.with_name("elsewhere")
     elsewhere.write_text("untouched")
     kept.path.with_name("activity.json.new").symlink_to(elsewhere)
@@ -107,8 +107,8 @@ def test_what_a_crash_left_half_made_is_not_used(kept: Kept) -> None:
     assert elsewhere.read_text() == "untouched"
 
 
-def test_nobody_waits_for_a_disk_that_hangs(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One thread hangs with it, and no second one is started."""
+def test_a_hanging_disk_blocks_nobody(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread hangs with the disk; the kit starts no second one."""
     released, opened = threading.Event(), []
     original = os.open
 

@@ -1,4 +1,4 @@
-"""A session is idle when nothing runs, nobody is connected, and nothing was done for so long."""
+"""A session is idle when nothing has run and nobody has been connected for a given time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slurm_nb.kit.monitor.idle import Activity, Changes, Idle, activity
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that moves when the test says so."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -35,7 +35,7 @@ USED = Activity(in_use=True, kernels=1, marks=["a"])
 
 
 def pass_by(idle: Idle, clock: Clock, seconds: float, found: Activity = UNUSED) -> list[bool]:
-    """Look as often as the kit does; what each look says."""
+    """Look as often as the kit does; return what each look says."""
     said = []
     for _ in range(round(seconds / idle.period_s)):
         clock.now += idle.period_s
@@ -44,7 +44,7 @@ def pass_by(idle: Idle, clock: Clock, seconds: float, found: Activity = UNUSED) 
 
 
 def test_an_unused_session_is_over_at_the_timeout(clock: Clock) -> None:
-    """Not before it, and no more than a look after it."""
+    """It does not end earlier, and at most one look later."""
     idle = Idle(600, clock)
     idle.look(UNUSED)
 
@@ -53,7 +53,7 @@ def test_an_unused_session_is_over_at_the_timeout(clock: Clock) -> None:
 
 
 def test_a_session_in_use_is_never_idle(clock: Clock) -> None:
-    """A cell that runs for days holds it; the time begins when it has ended."""
+    """A cell can run for days; the timeout starts when the cell has ended."""
     idle = Idle(600, clock)
 
     assert not any(pass_by(idle, clock, 100_000, USED))
@@ -61,8 +61,8 @@ def test_a_session_in_use_is_never_idle(clock: Clock) -> None:
     assert any(pass_by(idle, clock, 10))
 
 
-def test_what_was_done_between_two_looks_counts(clock: Clock) -> None:
-    """A short cell changes the kernel's mark, and the time begins anew."""
+def test_activity_between_two_looks_is_noticed(clock: Clock) -> None:
+    """A short cell changes the kernel's mark and restarts the timeout."""
     idle = Idle(600, clock)
     pass_by(idle, clock, 595)
 
@@ -72,8 +72,8 @@ def test_what_was_done_between_two_looks_counts(clock: Clock) -> None:
     assert not idle.in_use
 
 
-def test_a_job_that_stood_still_was_not_idle(clock: Clock) -> None:
-    """After a suspension of hours its user still has the time to come back."""
+def test_a_suspended_job_was_not_idle(clock: Clock) -> None:
+    """After hours of suspension the user still has time to come back."""
     idle = Idle(600, clock)
     idle.look(UNUSED)
     clock.now += 50_000
@@ -82,8 +82,8 @@ def test_a_job_that_stood_still_was_not_idle(clock: Clock) -> None:
     assert idle.idle_s == 15
 
 
-def test_without_a_timeout_it_never_ends(clock: Clock) -> None:
-    """How long it has been idle is known all the same."""
+def test_without_a_timeout_a_session_never_ends(clock: Clock) -> None:
+    """The kit still knows how long it has been idle."""
     idle = Idle(None, clock)
     idle.look(UNUSED)
 
@@ -94,16 +94,18 @@ def test_without_a_timeout_it_never_ends(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("timeout_s", "period_s"), [(None, 5), (3600, 5), (60, 5), (20, 2), (5, 0.5), (1, 0.5)]
 )
-def test_a_short_timeout_is_looked_at_often(timeout_s: int | None, period_s: float) -> None:
-    """A look costs little, but none is needed more often than it can tell something."""
+def test_the_kit_looks_often_if_the_timeout_is_short(
+    timeout_s: int | None, period_s: float
+) -> None:
+    """A look is cheap, but looking more often would tell nothing new."""
     assert Idle(timeout_s).period_s == period_s
 
 
-# --- what is looked at ---
+# --- activity that the kit sees ---
 
 
 def server(terminals: Any = None, **kernels: Any) -> Any:
-    """As much of a ServerApp as is looked at."""
+    """Return the parts of a ServerApp that the kit reads."""
     models = {
         name: {
             "id": name,
@@ -126,7 +128,7 @@ def server(terminals: Any = None, **kernels: Any) -> Any:
 
 
 def test_without_kernels_and_terminals_nothing_is_in_use() -> None:
-    """Nor without the extension that has the terminals."""
+    """The same is true without the terminals extension."""
     assert activity(server()) == Activity(in_use=False, kernels=0, marks=[])
 
 
@@ -141,12 +143,12 @@ def test_a_running_cell_is_use(state: str, in_use: bool) -> None:  # noqa: FBT00
 
 
 def test_an_open_page_is_use() -> None:
-    """A websocket to a kernel is a notebook that is open somewhere."""
+    """A websocket to a kernel means that a notebook is open somewhere."""
     assert activity(server(a={"connections": 1})).in_use
 
 
 def test_the_marks_follow_the_kernels() -> None:
-    """Something was done when a kernel's last activity is another, or a kernel came or went."""
+    """They change when a kernel's last activity changes, or when a kernel starts or ends."""
     marks = [
         activity(app).marks
         for app in (server(), server(a={}), server(a={"last_activity": "2"}), server(b={}))
@@ -157,7 +159,7 @@ def test_the_marks_follow_the_kernels() -> None:
 
 @pytest.fixture
 def shell() -> Iterator[tuple[int, int]]:
-    """Pid and terminal of a shell as terminado starts it: leader of a session of its own."""
+    """Start a shell as terminado does, as leader of its own session; yield its pid and terminal."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         ["bash", "--norc", "-i"], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
@@ -175,8 +177,8 @@ def terminal(pid: int, *, clients: int = 0, last_activity: str = "1") -> Any:
     )
 
 
-def test_a_shell_that_waits_is_no_use(shell: tuple[int, int]) -> None:
-    """A terminal that was left open holds no session for ever."""
+def test_a_waiting_shell_is_not_use(shell: tuple[int, int]) -> None:
+    """A forgotten terminal does not keep a session alive for ever."""
     found = activity(server({"1": terminal(shell[0])}))
 
     assert not found.in_use
@@ -184,13 +186,13 @@ def test_a_shell_that_waits_is_no_use(shell: tuple[int, int]) -> None:
 
 
 def test_a_connected_terminal_is_use(shell: tuple[int, int]) -> None:
-    """Somebody looks at it."""
+    """Somebody is looking at it."""
     assert activity(server({"1": terminal(shell[0], clients=1)})).in_use
 
 
 @pytest.mark.parametrize("line", ["sleep 300", "sleep 300 &"])
 def test_a_program_in_a_terminal_is_use(shell: tuple[int, int], line: str) -> None:
-    """In the foreground or not, as long as it runs."""
+    """It may run in the foreground or in the background."""
     app = server({"1": terminal(shell[0])})
     os.write(shell[1], f"{line}\n".encode())
 
@@ -209,8 +211,8 @@ def test_a_program_in_a_terminal_is_use(shell: tuple[int, int], line: str) -> No
     [("PUT", 200, 1), ("POST", 201, 1), ("DELETE", 204, 1), ("PATCH", 200, 1), ("GET", 200, 0),
      ("HEAD", 200, 0), ("OPTIONS", 204, 0), ("PUT", 403, 0), ("POST", 500, 0)],
 )  # fmt: skip
-def test_a_file_that_is_saved_is_use(method: str, status: int, count: int) -> None:
-    """Requests that only read, as an open page makes by itself, or that are refused, are not."""
+def test_saving_a_file_is_use(method: str, status: int, count: int) -> None:
+    """Read requests, which an open page makes by itself, are not, and neither are refused ones."""
     app = server()
     logged: list[Any] = []
     app.web_app.settings["log_function"] = logged.append

@@ -1,4 +1,4 @@
-"""The token of a session that runs is there again soon after it was removed."""
+"""A running session soon writes its token again after somebody removed it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SUBMISSION = "c0" * 16
 
 
 @pytest.mark.parametrize("submission", [SUBMISSION, ""])
-def test_a_token_that_is_gone_is_written_again(tmp_path: Path, submission: str) -> None:
-    """A job that was submitted by hand has no submission."""
+def test_a_removed_token_is_written_again(tmp_path: Path, submission: str) -> None:
+    """A job that the user submitted with sbatch has no submission id."""
     if submission:
         (tmp_path / "submission").write_text(submission)
 
@@ -23,8 +23,8 @@ def test_a_token_that_is_gone_is_written_again(tmp_path: Path, submission: str) 
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_token_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    """It may be that of a later run, on another node."""
+def test_an_existing_token_is_never_changed(tmp_path: Path) -> None:
+    """It may belong to a later run on another node."""
     (tmp_path / "token").write_text("theirs")
 
     restore(str(tmp_path), "", "ab")
@@ -32,8 +32,8 @@ def test_a_token_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "token").read_text() == "theirs"
 
 
-def test_the_folder_of_another_submission_is_left_alone(tmp_path: Path) -> None:
-    """Slurm gives an id again."""
+def test_the_folder_of_another_submission_is_never_changed(tmp_path: Path) -> None:
+    """Slurm reuses job ids."""
     (tmp_path / "submission").write_text("d1" * 16)
 
     restore(str(tmp_path), SUBMISSION, "ab")
@@ -41,8 +41,8 @@ def test_the_folder_of_another_submission_is_left_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "token").exists()
 
 
-def test_a_folder_that_is_gone_stays_gone(tmp_path: Path) -> None:
-    """The session was forgotten."""
+def test_a_removed_folder_stays_removed(tmp_path: Path) -> None:
+    """The user removed the session."""
     restore(str(tmp_path / "gone"), "", "ab")
 
     assert list(tmp_path.iterdir()) == []

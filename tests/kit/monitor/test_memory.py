@@ -1,4 +1,4 @@
-"""The limit of a job's memory is found in either version of control groups, with what is used."""
+"""The kit finds the job's memory limit and use in both versions of control groups."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from slurm_nb.kit.monitor.memory import Levels, Memory, Usage, gibibytes, twice
 
 GIB = 1 << 30
-# As the kernel shows them: Slurm 22.05 with cgroup/v1 (the mounts of Debian 12, hybrid), and with
-# cgroup/v2; what is not of memory left out.
+# As the kernel shows them on Slurm 22.05 with cgroup/v1 (Debian 12's hybrid mounts) and with
+# cgroup/v2, without the lines that do not concern memory.
 V1_MOUNTS = """\
 402 401 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
 405 401 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
@@ -30,7 +30,7 @@ UNLIMITED_V1 = "9223372036854771712"
 
 
 class Machine:
-    """A file tree with 64 GiB of memory."""
+    """A file tree of a machine with 64 GiB of memory."""
 
     def __init__(self, root: Path, mounts: str, group: str) -> None:
         self.root = root
@@ -66,7 +66,7 @@ class Machine:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Machine:
-    """Version 1, with the job held to 4 GiB."""
+    """Return a machine with version 1 that limits the job to 4 GiB."""
     machine = Machine(tmp_path, V1_MOUNTS, V1_GROUP)
     job = "slurm/uid_1000/job_7"
     machine.v1(".", UNLIMITED_V1, 60 * GIB)
@@ -80,7 +80,7 @@ def old(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def new(tmp_path: Path) -> Machine:
-    """Version 2, with the job held to 4 GiB."""
+    """Return a machine with version 2 that limits the job to 4 GiB."""
     machine = Machine(tmp_path, V2_MOUNTS, V2_GROUP)
     scope = "system.slice/slurmstepd.scope"
     machine.v2("system.slice", "max", 50 * GIB)
@@ -93,30 +93,30 @@ def new(tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize("version", ["old", "new"])
-def test_the_jobs_limit_is_found(version: str, request: pytest.FixtureRequest) -> None:
-    """Above the process's own group; files that can be given up at once do not count as used."""
+def test_the_jobs_memory_limit_is_found(version: str, request: pytest.FixtureRequest) -> None:
+    """It is set above the process's own group; caches that the kernel can drop are not usage."""
     machine: Machine = request.getfixturevalue(version)
 
     assert machine.memory.usage() == Usage(4 * GIB, 2 * GIB)
     assert machine.memory.usage().fraction == 0.5  # type: ignore[union-attr]
 
 
-def test_the_group_that_is_nearest_to_its_limit_counts(old: Machine) -> None:
-    """All of a user's jobs together may have one."""
+def test_the_group_nearest_to_its_limit_decides(old: Machine) -> None:
+    """A site can limit all of a user's jobs together."""
     old.v1("slurm/uid_1000", 10 * GIB, 9 * GIB)
     assert old.memory.usage() == Usage(10 * GIB, 9 * GIB)
 
 
 def test_memory_high_is_a_limit(new: Machine) -> None:
-    """A process above it is slowed down until it hardly moves."""
+    """The kernel slows a process above it down until it hardly moves."""
     new.write("sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.high", f"{3 * GIB}\n")
 
     assert new.memory.usage() == Usage(3 * GIB, 2 * GIB)
 
 
 @pytest.mark.parametrize("limit", [UNLIMITED_V1, 64 * GIB, 100 * GIB, 0, "", "max", "x", -1])
-def test_a_limit_that_is_none_is_not_spoken_of(old: Machine, limit: object) -> None:
-    """No limit, or no less than the machine has."""
+def test_a_limit_that_limits_nothing_is_ignored(old: Machine, limit: object) -> None:
+    """It is missing, or not below the machine's memory."""
     old.v1("slurm/uid_1000/job_7", limit, GIB)
     old.v1("slurm/uid_1000/job_7/step_batch", limit, GIB)
 
@@ -134,32 +134,30 @@ def test_a_limit_that_is_none_is_not_spoken_of(old: Machine, limit: object) -> N
         (V2_MOUNTS, "0::/\n"),
     ],
 )
-def test_where_nothing_can_be_found_nothing_is_said(
-    tmp_path: Path, mounts: str, group: str
-) -> None:
-    """Whatever the files hold, or without them."""
+def test_without_readable_groups_there_is_no_usage(tmp_path: Path, mounts: str, group: str) -> None:
+    """The files may hold anything, or be missing."""
     memory = Machine(tmp_path, mounts, group).memory
 
     assert memory.usage() is None
     assert memory.kills() == 0
 
 
-def test_a_machine_without_any_of_the_files(tmp_path: Path) -> None:
-    """A kernel without control groups."""
+def test_a_machine_without_control_groups_has_no_usage(tmp_path: Path) -> None:
+    """Some kernels have none."""
     assert Memory(str(tmp_path)).usage() is None
 
 
 @pytest.mark.parametrize("path", ["/../../job_7", "/"])
-def test_in_a_namespace_the_mounted_group_is_taken(tmp_path: Path, path: str) -> None:
-    """What is above it can't be seen there."""
+def test_in_a_namespace_the_mounted_group_is_used(tmp_path: Path, path: str) -> None:
+    """The groups above it are invisible there."""
     machine = Machine(tmp_path, V2_MOUNTS, f"0::{path}\n")
     machine.v2(".", 2 * GIB, GIB)
 
     assert machine.memory.usage() == Usage(2 * GIB, GIB)
 
 
-def test_a_container_that_has_a_part_of_the_tree(tmp_path: Path) -> None:
-    """The mount is the group of the container, and the process's path begins with it."""
+def test_a_container_can_see_only_a_part_of_the_tree(tmp_path: Path) -> None:
+    """The mount shows the container's group, and the process's path begins with it."""
     mounts = V2_MOUNTS.replace(" / /sys", " /docker/abc /sys")
     machine = Machine(tmp_path, mounts, "0::/docker/abc/inner\n")
     machine.v2("inner", 2 * GIB, GIB)
@@ -167,16 +165,16 @@ def test_a_container_that_has_a_part_of_the_tree(tmp_path: Path) -> None:
     assert machine.memory.usage() == Usage(2 * GIB, GIB)
 
 
-def test_kills_are_counted(old: Machine) -> None:
-    """In the process's own group, where version 1 counts them."""
+def test_the_kit_counts_memory_kills(old: Machine) -> None:
+    """Version 1 counts them in the process's own group."""
     before = old.memory.kills()
     old.v1("slurm/uid_1000/job_7/step_batch/task_0", UNLIMITED_V1, GIB, kills=1)
 
     assert (before, old.memory.kills()) == (0, 1)
 
 
-def test_kills_of_other_jobs_are_not_counted(new: Machine) -> None:
-    """A group of version 2 counts those of all below it, and the scope holds every job."""
+def test_the_count_excludes_memory_kills_of_other_jobs(new: Machine) -> None:
+    """A version 2 group includes those of all groups below it, and the scope holds every job."""
     before = new.memory.kills()
     new.v2("system.slice/slurmstepd.scope", "max", 50 * GIB, kills=101)
     unchanged = new.memory.kills()
@@ -187,7 +185,7 @@ def test_kills_of_other_jobs_are_not_counted(new: Machine) -> None:
 
 
 def test_this_machines_own_groups_can_be_read() -> None:
-    """Whatever it has, nothing is raised and what is told is possible."""
+    """Reading them never fails, and the numbers make sense."""
     memory = Memory()
     usage = memory.usage()
 
@@ -200,8 +198,8 @@ def test_this_machines_own_groups_can_be_read() -> None:
 # --- when to warn, and how ---
 
 
-def test_each_level_is_told_once() -> None:
-    """At 80 and at 92 per cent; and again only after the use fell well below."""
+def test_each_memory_level_warns_once() -> None:
+    """They are 80 and 92 per cent; another warning needs usage to fall well below first."""
     levels = Levels()
     rising = [0.5, 0.79, 0.81, 0.85, 0.79, 0.82, 0.93, 0.99, 0.9, 0.93]
 
@@ -213,8 +211,8 @@ def test_each_level_is_told_once() -> None:
     assert [levels.due(each) for each in (0.6, 0.81)] == [False, True]
 
 
-def test_a_steep_rise_is_told_once() -> None:
-    """From little to much there is one warning, not two."""
+def test_a_steep_rise_warns_once() -> None:
+    """A rise past both levels at once gives one warning."""
     levels = Levels()
 
     assert [levels.due(each) for each in (0.1, 0.95, 0.96)] == [False, True, False]
@@ -225,8 +223,8 @@ def test_a_steep_rise_is_told_once() -> None:
     [(0, "0 MiB"), (700 << 20, "700 MiB"), (GIB, "1 GiB"), (4 * GIB, "4 GiB"),
      (int(3.94 * GIB), "3.9 GiB"), (1000 * GIB, "1000 GiB")],
 )  # fmt: skip
-def test_amounts_are_shown_as_people_read_them(amount: int, shown: str) -> None:
-    """With one decimal where it says something."""
+def test_amounts_of_memory_are_easy_to_read(amount: int, shown: str) -> None:
+    """They have one decimal only if it says something."""
     assert gibibytes(amount) == shown
 
 
@@ -240,6 +238,6 @@ def test_amounts_are_shown_as_people_read_them(amount: int, shown: str) -> None:
         (5 * GIB + 1, "11G"),
     ],
 )
-def test_what_to_ask_for_is_twice_as_much(limit: int, asked: str) -> None:
-    """As sbatch takes it, and never less."""
+def test_the_advice_is_to_ask_for_twice_as_much_memory(limit: int, asked: str) -> None:
+    """sbatch accepts the value, which is never rounded down."""
     assert twice(limit) == asked

@@ -1,4 +1,4 @@
-"""What the looks at a session find is said in its output, in its log and on its pages."""
+"""The monitor reports its findings in the job's output, in the server's log and on the pages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GIB = 1 << 30
 
 
 class FakeMemory:
-    """Stands for the control groups."""
+    """Memory that the test sets, in place of control groups."""
 
     def __init__(self) -> None:
         self.limit = 4 * GIB
@@ -47,7 +47,7 @@ class FakeMemory:
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that moves when the test says so."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -57,7 +57,7 @@ class Clock:
 
 
 class Server:
-    """As much of a ServerApp as is watched, and what was said of it."""
+    """The parts of a ServerApp that the monitor uses, and the messages it received."""
 
     base_url = "/"
 
@@ -106,7 +106,7 @@ class Server:
         return name
 
     def start(self, name: str) -> None:
-        """As the pages do it."""
+        """Start a kernel as the pages do."""
         assert asyncio.run(self.kernel_manager.start_kernel(name)) == name
 
     def register(self, name: str, callback: Callable[[], None], event: str) -> None:
@@ -123,7 +123,7 @@ class Server:
 
     @property
     def page(self) -> Page:
-        """The session as its pages see it."""
+        """Return the session as its pages see it."""
         ((_, _, values), *_) = self.handlers
         page: Page = values["page"]
         return page
@@ -132,7 +132,7 @@ class Server:
         self.lines.append(f"slurm-nb {what}: {json.dumps({**WHO, **record})}")
 
     def look(self, times: int = 1) -> None:
-        """As the event loop does it, every 5 seconds."""
+        """Look every 5 seconds, as the event loop does."""
         for _ in range(times):
             self.clock.now += 5
             assert self.next_look
@@ -149,7 +149,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def timers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What was asked for; in the tests' own process nothing of it happens."""
+    """Return the timers that were requested; in the tests' process none of them runs."""
     asked: list[tuple[Any, ...]] = []
 
     def timer(*words: Any) -> SimpleNamespace:
@@ -182,8 +182,8 @@ def watched(
     return notices
 
 
-def test_a_warning_of_the_time_is_said_everywhere(server: Server) -> None:
-    """In the job's output, in the server's log, and to the pages that ask."""
+def test_a_time_warning_appears_everywhere(server: Server) -> None:
+    """It is in the job's output, in the server's log and in the answer to the pages."""
     notices = watched(server)
     (server.folder / "end-time").write_text(str(round(time.time()) + 600))
 
@@ -197,8 +197,8 @@ def test_a_warning_of_the_time_is_said_everywhere(server: Server) -> None:
     assert notices.current() == [{"id": 1, "kind": "time", "text": warning.text, "age_s": 5}]
 
 
-def test_any_base_url_that_can_be_printed_has_the_session_below_it(server: Server) -> None:
-    """A handler's path is a pattern, and a plus sign repeats nothing."""
+def test_every_printable_base_url_has_the_session_page_below_it(server: Server) -> None:
+    """A handler's path is a pattern; a plus sign in the URL must repeat nothing."""
     server.base_url = "/user/al+ice/"
     watched(server)
 
@@ -212,8 +212,8 @@ def test_any_base_url_that_can_be_printed_has_the_session_below_it(server: Serve
     assert paths == [f"/user/al+ice/slurm-nb/session{end}" for end in ("", "/extend", "/end")]
 
 
-def test_memory_that_runs_short_is_said_before_it_is_used_up(server: Server) -> None:
-    """With how much there is."""
+def test_memory_running_short_is_reported_before_it_is_used_up(server: Server) -> None:
+    """The warning gives the numbers."""
     watched(server)
     for used in (3.0, 3.3, 3.35, 3.8):
         server.memory.used = int(used * GIB)
@@ -230,7 +230,7 @@ def test_memory_that_runs_short_is_said_before_it_is_used_up(server: Server) -> 
 
 
 def kill(server: Server, name: str = "5f0c1d2e-8a") -> None:
-    """The kernel's killer takes a kernel, and Jupyter finds it dead."""
+    """Kill a kernel as the out-of-memory killer does; Jupyter then finds it dead."""
     server.memory.count += 1
     server.callbacks[name, "restart"]()
 
@@ -243,10 +243,8 @@ USED_UP = "was killed: out of memory (4 GiB)"
     [("work/analysis.ipynb", "work/analysis.ipynb"), ("a\nb\x1b[2J", "a b [2J"),
      (None, "python3 (5f0c1d2e)")],
 )  # fmt: skip
-def test_a_kernel_that_was_killed_for_memory_is_named(
-    server: Server, path: str | None, name: str
-) -> None:
-    """By its notebook, with the command that asks for more."""
+def test_a_kernel_killed_for_memory_is_named(server: Server, path: str | None, name: str) -> None:
+    """The warning names its notebook and the command that asks for more."""
     server.memory.used = GIB
     if path:
         server.sessions = [{"kernel": None, "path": "x"},
@@ -260,8 +258,8 @@ def test_a_kernel_that_was_killed_for_memory_is_named(
     assert server.warnings == (SessionWarning("memory", expected),)
 
 
-def test_what_is_said_of_a_killed_kernel_fits_into_a_notification(server: Server) -> None:
-    """JupyterLab shows 140 characters; of a long path the end is what tells notebooks apart."""
+def test_the_message_about_a_killed_kernel_fits_into_a_notification(server: Server) -> None:
+    """JupyterLab shows 140 characters; of a long path the end identifies the notebook."""
     server.memory.used = GIB
     path = "projects/2026/some long name/analysis of everything.ipynb"
     server.sessions = [{"kernel": {"id": "k1"}, "path": path}]
@@ -276,8 +274,8 @@ def test_what_is_said_of_a_killed_kernel_fits_into_a_notification(server: Server
     assert text.endswith("--again 123456789 --mem 2047G")
 
 
-def test_a_kernel_whose_death_can_not_be_heard_of_starts(server: Server) -> None:
-    """A kernel manager of a site's own may know nothing of it."""
+def test_a_kernel_that_cannot_report_its_death_still_starts(server: Server) -> None:
+    """A site's own kernel manager may not support the callback."""
     server.kernel_manager.add_restart_callback = None
     watched(server)
     server.start("k1")
@@ -287,7 +285,7 @@ def test_a_kernel_whose_death_can_not_be_heard_of_starts(server: Server) -> None
     assert len(server.logged) == 1
 
 
-def test_without_slurm_no_command_of_slurms_is_advised(server: Server) -> None:
+def test_without_slurm_no_slurm_command_is_advised(server: Server) -> None:
     """`--mem` limits nothing there."""
     server.memory.used = GIB
     watched(server, cluster="local")
@@ -298,8 +296,8 @@ def test_without_slurm_no_command_of_slurms_is_advised(server: Server) -> None:
     assert server.warnings[0].text.endswith(USED_UP)
 
 
-def test_a_kernel_that_dies_in_another_way_is_not_told_of(server: Server) -> None:
-    """Jupyter itself says that it died; memory was not the cause."""
+def test_a_kernel_that_dies_for_another_reason_is_not_reported(server: Server) -> None:
+    """Memory was not the cause, and Jupyter itself says that the kernel died."""
     watched(server)
     server.start("k1")
     server.callbacks["k1", "restart"]()
@@ -308,8 +306,8 @@ def test_a_kernel_that_dies_in_another_way_is_not_told_of(server: Server) -> Non
     assert server.warnings == ()
 
 
-def test_a_killed_program_that_is_no_kernel_is_told_of_later(server: Server) -> None:
-    """When no kernel was found dead meanwhile; and once."""
+def test_a_killed_program_that_was_not_a_kernel_is_reported_later(server: Server) -> None:
+    """It is reported once, if no kernel died in the meantime."""
     server.memory.used = GIB
     watched(server)
     server.memory.count += 1
@@ -320,8 +318,8 @@ def test_a_killed_program_that_is_no_kernel_is_told_of_later(server: Server) -> 
     ]
 
 
-def test_a_killed_kernel_is_not_told_of_twice(server: Server) -> None:
-    """Two at once are both named, and no other program beside them."""
+def test_a_killed_kernel_is_not_reported_twice(server: Server) -> None:
+    """If two die at once, both are named, and no other program is."""
     watched(server)
     server.start("k1")
     server.start("k2")
@@ -335,7 +333,7 @@ def test_a_killed_kernel_is_not_told_of_twice(server: Server) -> None:
 
 
 def test_an_unused_session_stops_its_server(server: Server, timers: list[tuple[Any, ...]]) -> None:
-    """Once, as its own shutdown button does; should that hang, the process ends all the same."""
+    """It stops once, like the shutdown button; if that hangs, the process ends anyway."""
     watched(server, timeout_s=120)
     server.look(26)
 
@@ -346,8 +344,8 @@ def test_an_unused_session_stops_its_server(server: Server, timers: list[tuple[A
     assert timers == [(60.0, os._exit, (0,))]
 
 
-def test_how_idle_it_is_stands_in_the_sessions_directory(server: Server) -> None:
-    """From the first look on, for `slurm-nb list`."""
+def test_the_sessions_directory_records_how_idle_the_session_is(server: Server) -> None:
+    """`slurm-nb list` can read it from the first look on."""
     server.memory.used = GIB
     server.kernels.append("k1")
     watched(server)
@@ -368,14 +366,14 @@ def test_how_idle_it_is_stands_in_the_sessions_directory(server: Server) -> None
     ("in_use", "timeout_s", "known"),
     [(True, 3600, (False, False)), (True, None, (False, False)), (False, None, (True, False))],
 )
-def test_what_is_not_known_of_it_is_null(
+def test_unknown_activity_is_null(
     in_use: bool,  # noqa: FBT001  a column of the table
     timeout_s: int | None,
     known: tuple[bool, bool],
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A session in use has no time of its last use; and some never stop."""
+    """A session in use has no last use, and a session without a timeout has no stop."""
     monkeypatch.setattr(monitor, "activity", lambda _app: Activity(in_use, 0, []))
     watched(server, timeout_s=timeout_s)
     path = server.folder / "activity.json"
@@ -388,10 +386,10 @@ def test_what_is_not_known_of_it_is_null(
     assert record["memory_fraction"] is None
 
 
-def test_what_fails_is_told_once_and_the_rest_goes_on(
+def test_a_failing_look_is_logged_once_and_the_others_continue(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A session whose use can't be seen is never stopped for it."""
+    """A session is never stopped because its activity cannot be read."""
 
     def fail(_app: object) -> None:
         raise AttributeError("no such thing")
@@ -409,10 +407,10 @@ def test_what_fails_is_told_once_and_the_rest_goes_on(
     ]  # fmt: skip
 
 
-def test_a_full_disk_does_not_keep_an_idle_session(
+def test_a_full_disk_does_not_keep_an_idle_session_alive(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line can't be written, and the server stops."""
+    """The line cannot be written, and the server still stops."""
 
     def full(_what: str, _record: object) -> None:
         raise OSError(28, "No space left on device")
@@ -426,7 +424,7 @@ def test_a_full_disk_does_not_keep_an_idle_session(
 
 @pytest.fixture
 def handled() -> Iterator[list[int]]:
-    """The signals that Jupyter's own handler has had."""
+    """Yield the signals that Jupyter's own handler received."""
     numbers: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: numbers.append(number))
     yield numbers
@@ -434,7 +432,7 @@ def handled() -> Iterator[list[int]]:
 
 
 def test_the_server_is_stopped_once(server: Server, handled: list[int]) -> None:
-    """However many of Slurm and the job script tell it to."""
+    """Slurm and the job script may both signal it several times."""
     watched(server)
     for _ in range(3):
         signal.raise_signal(signal.SIGTERM)
@@ -442,11 +440,11 @@ def test_the_server_is_stopped_once(server: Server, handled: list[int]) -> None:
     assert handled == [signal.SIGTERM]
 
 
-# --- what the pages get ---
+# --- data for the pages ---
 
 
 def test_the_page_knows_its_job(server: Server) -> None:
-    """Node, job, time left and memory come from what the watch has seen, not from Slurm."""
+    """Node, job, time left and memory come from the monitor, not from Slurm."""
     server.memory.used = GIB
     (server.folder / "end-time").write_text(str(round(time.time()) + 7200))
     watched(server)
@@ -462,8 +460,8 @@ def test_the_page_knows_its_job(server: Server) -> None:
     }  # fmt: skip
 
 
-def test_the_page_shows_no_limit_that_is_not_known(server: Server) -> None:
-    """A job may have no time limit, and a node may limit no memory."""
+def test_the_page_shows_no_unknown_limit(server: Server) -> None:
+    """A job may have no time limit, and a node may not limit memory."""
     watched(server, timeout_s=None)
 
     shown = server.page.describe()
@@ -472,7 +470,7 @@ def test_the_page_shows_no_limit_that_is_not_known(server: Server) -> None:
 
 
 class Socket:
-    """Stands for a page's websocket."""
+    """A page's websocket, as far as the monitor uses it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -497,7 +495,7 @@ class Socket:
 def test_sigterm_tells_the_pages_why_before_jupyter_stops(
     left_s: int | None, cluster: str, why: str, server: Server, handled: list[int]
 ) -> None:
-    """A page has seconds to hear about it; nobody could tell it afterwards."""
+    """A page has seconds to hear about it; later nobody could tell it."""
     if left_s is not None:
         (server.folder / "end-time").write_text(str(round(time.time()) + left_s))
     watched(server, cluster=cluster)
@@ -511,7 +509,7 @@ def test_sigterm_tells_the_pages_why_before_jupyter_stops(
 
 
 def test_an_idle_session_tells_its_pages_why_it_stops(server: Server) -> None:
-    """A page in the background does not count as use, and is still there to say so."""
+    """A page in the background is not use, and can still show the reason."""
     watched(server, timeout_s=60)
     socket = Socket(server.page)
 
@@ -520,8 +518,8 @@ def test_an_idle_session_tells_its_pages_why_it_stops(server: Server) -> None:
     assert socket.sent == ["it was idle for 60 seconds (--idle-timeout)"]
 
 
-def test_a_session_that_a_page_shuts_down_tells_the_others(server: Server) -> None:
-    """Jupyter ends all kernels then, and only then; the reason that came first stays."""
+def test_a_session_shut_down_from_one_page_tells_the_others(server: Server) -> None:
+    """Only then does Jupyter end all kernels; the first reason given stays."""
     watched(server)
     socket = Socket(server.page)
 
@@ -531,8 +529,8 @@ def test_a_session_that_a_page_shuts_down_tells_the_others(server: Server) -> No
     assert socket.sent == ["it was shut down from its page"]
 
 
-def test_a_page_that_went_away_does_not_keep_the_server_from_stopping(server: Server) -> None:
-    """Whatever a websocket raises is logged, and Jupyter stops."""
+def test_a_closed_page_does_not_keep_the_server_from_stopping(server: Server) -> None:
+    """Any exception from a websocket is logged, and Jupyter stops."""
     watched(server, timeout_s=60)
     socket = Socket(server.page)
 
@@ -547,7 +545,7 @@ def test_a_page_that_went_away_does_not_keep_the_server_from_stopping(server: Se
     assert "ConnectionResetError" in server.logged[-1]
 
 
-def test_a_warning_about_time_goes_when_it_is_over(server: Server) -> None:
+def test_a_time_warning_disappears_when_it_is_over(server: Server) -> None:
     """The next warning replaces it, and an extended limit removes it."""
     notices = watched(server)
     end_time = server.folder / "end-time"
@@ -560,8 +558,8 @@ def test_a_warning_about_time_goes_when_it_is_over(server: Server) -> None:
     assert shown == [["this session ends in 13 minutes"], ["this session ends in 5 minutes"], []]
 
 
-def test_a_warning_about_memory_goes_when_it_is_over(server: Server) -> None:
-    """A sentence about a killed kernel stays: it says what happened."""
+def test_a_memory_warning_disappears_when_it_is_over(server: Server) -> None:
+    """The sentence about a killed kernel stays, because it says what happened."""
     server.memory.used = int(3.3 * GIB)
     notices = watched(server)
     server.start("k1")
@@ -574,8 +572,8 @@ def test_a_warning_about_memory_goes_when_it_is_over(server: Server) -> None:
     assert [each["kind"] for each in notices.current()] == ["memory"]
 
 
-def test_a_flood_of_notices_is_held_back() -> None:
-    """The last twenty, each with a number of its own."""
+def test_a_flood_of_notices_is_limited() -> None:
+    """The pages get the last twenty, each with its own number."""
     notices = Notices()
     for number in range(100):
         notices.add("notice", str(number))
@@ -584,7 +582,7 @@ def test_a_flood_of_notices_is_held_back() -> None:
 
 
 def test_pages_get_the_age_of_a_notice() -> None:
-    """A page that is opened hours later does not warn about what was true then."""
+    """A page opened hours later does not repeat an old warning."""
     clock = Clock()
     notices = Notices(clock)
     notices.add("memory", "early")
@@ -605,7 +603,7 @@ def extended(server: Server) -> dict[str, Any]:
 
 
 def test_slurm_extends_the_job(server: Server, program: AddProgram) -> None:
-    """By an hour; the page and the warnings know the new end at once."""
+    """It adds an hour; page and warnings know the new end at once."""
     end = round(time.time()) + 7200
     asked = server.folder / "asked"
     program("scontrol", f'echo "$*" >>{asked}')
@@ -634,7 +632,7 @@ def test_slurm_extends_the_job(server: Server, program: AddProgram) -> None:
 def test_the_page_shows_why_slurm_does_not_extend_the_job(
     body: str, text: str, server: Server, program: AddProgram
 ) -> None:
-    """Most sites let only operators do so."""
+    """Most sites allow only operators to do so."""
     program("scontrol", body)
     watched(server)
 
@@ -644,7 +642,7 @@ def test_the_page_shows_why_slurm_does_not_extend_the_job(
 def test_a_node_without_slurm_commands_says_so(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A container need not have them."""
+    """A container may not have them."""
     monkeypatch.setenv("PATH", str(server.folder))
     watched(server)
 
@@ -652,8 +650,8 @@ def test_a_node_without_slurm_commands_says_so(
     assert extended(server) == {"extended": False, "text": text}
 
 
-def test_a_session_without_slurm_is_not_extended(server: Server) -> None:
-    """Its end was set when it started."""
+def test_a_session_without_slurm_cannot_be_extended(server: Server) -> None:
+    """Its end was fixed when it started."""
     watched(server, cluster="local")
 
     text = "a session without Slurm cannot be extended"
@@ -664,15 +662,15 @@ def test_a_session_without_slurm_is_not_extended(server: Server) -> None:
 
 
 def kernel(code: str) -> subprocess.Popen[str]:
-    """A process that holds SIGTERM as kernels do, and then runs `code`."""
+    """Start a process that delays SIGTERM as kernels do and then runs `code`."""
     source = KERNEL.read_text(encoding="utf-8")
     hold = source[source.index("def _hold_term") : source.index('if __name__ == "__main__"')]
     text = f"import os, signal, sys, threading, time\n_HOLD_S = 1.0\n{hold}\n_hold_term()\n{code}"
     return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
 
 
-def test_a_kernel_has_the_time_to_be_asked_to_shut_down() -> None:
-    """SIGTERM alone ends it too, a little later, when nobody has asked."""
+def test_a_kernel_has_time_for_a_shutdown_request() -> None:
+    """Without a request SIGTERM ends it too, a little later."""
     process = kernel("print('up', flush=True)\nwhile True: time.sleep(0.05)")
     assert process.stdout
     process.stdout.readline()
@@ -684,7 +682,7 @@ def test_a_kernel_has_the_time_to_be_asked_to_shut_down() -> None:
 
 
 def test_a_second_signal_ends_a_kernel_at_once() -> None:
-    """It is the server's, whose request was not heard."""
+    """The server sends it if its request got no answer."""
     process = kernel(
         "print('up', flush=True)\n"
         "while signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL: time.sleep(0.01)\n"
@@ -709,8 +707,8 @@ def test_a_second_signal_ends_a_kernel_at_once() -> None:
     ],
     ids=["forked", "started"],
 )
-def test_children_of_a_kernel_are_ended_at_once(child: str) -> None:
-    """As multiprocessing's Pool.terminate does it, and whoever starts programs."""
+def test_children_of_a_kernel_end_at_once(child: str) -> None:
+    """multiprocessing's Pool.terminate signals them, as do programs that start others."""
     end = "began = time.monotonic()\nos.kill(pid, 15)\nstatus = os.waitpid(pid, 0)[1]"
     process = kernel(f"{child}\n{end}\nprint(status, time.monotonic() - began < 0.9)")
 

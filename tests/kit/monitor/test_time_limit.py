@@ -1,4 +1,4 @@
-"""The job warns when 15 and when 5 minutes are left, as long as its limit is what it was."""
+"""The job warns 15 and 5 minutes before its time limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOON = 1_795_694_400
 
 
 class End:
-    """The script's file, and the clock on the wall."""
+    """The script's file, and a wall clock."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "end-time"
@@ -22,7 +22,7 @@ class End:
         self.limit = TimeLimit(str(self.path), lambda: self.now)
 
     def said(self, left_s: float) -> str | None:
-        """What is said when so much is left."""
+        """Return the warning given with `left_s` seconds left."""
         self.now = int(self.path.read_text()) - left_s
         return self.limit.look()
 
@@ -38,13 +38,13 @@ def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[End]:
     time.tzset()
 
 
-def test_nothing_is_known_yet(tmp_path: Path) -> None:
-    """Until Slurm has signalled the script, there is no file."""
+def test_before_the_signal_the_end_is_unknown(tmp_path: Path) -> None:
+    """The script writes the file when Slurm signals it."""
     assert TimeLimit(str(tmp_path / "end-time")).look() is None
 
 
-def test_the_two_warnings(end: End) -> None:
-    """Each once, with the hour at which the session ends; a signal may come a minute early."""
+def test_there_are_two_warnings(end: End) -> None:
+    """Each comes once and names the hour of the end; a signal may come a minute early."""
     said = [end.said(left_s) for left_s in (950, 901, 899, 600, 301, 300, 299, 10, -5)]
 
     assert [each is not None for each in said] == [
@@ -60,8 +60,8 @@ def test_the_two_warnings(end: End) -> None:
 @pytest.mark.parametrize(
     ("left_s", "shown"), [(540, "9 minutes"), (200, "3 minutes"), (95, "2 minutes"), (39, "39 sec")]
 )
-def test_a_short_job_is_warned_once_of_what_is_left(end: End, left_s: int, shown: str) -> None:
-    """Also when that is less than both."""
+def test_a_short_job_gets_one_warning_with_the_time_left(end: End, left_s: int, shown: str) -> None:
+    """This is true even if less time is left than either warning needs."""
     first = end.said(left_s)
 
     assert first
@@ -69,8 +69,8 @@ def test_a_short_job_is_warned_once_of_what_is_left(end: End, left_s: int, shown
     assert end.said(left_s - 5) is None
 
 
-def test_an_extended_limit_is_warned_of_anew(end: End) -> None:
-    """The 5 minutes of the old end are no longer true, and the new end has its two warnings."""
+def test_an_extended_limit_has_warnings_of_its_own(end: End) -> None:
+    """The old end's 5 minutes are void; the new end has both warnings."""
     assert end.said(890)
     end.path.write_text(f"{NOON + 7200}\n")
 
@@ -79,16 +79,16 @@ def test_an_extended_limit_is_warned_of_anew(end: End) -> None:
     assert end.said(299)
 
 
-def test_an_end_that_moves_little_is_the_same_end(end: End) -> None:
-    """Slurm may tell it a second later each time it is asked."""
+def test_an_end_that_moves_by_seconds_is_the_same_end(end: End) -> None:
+    """Slurm may report it a second later each time."""
     assert end.said(890)
     end.path.write_text(f"{NOON + 2}\n")
 
     assert end.said(880) is None
 
 
-def test_a_limit_extended_within_the_last_minutes_keeps_its_5_minutes(end: End) -> None:
-    """Of 4 minutes it was told; with 10 more, it is told again when 5 are left."""
+def test_a_limit_extended_in_the_last_minutes_still_warns_5_minutes_before(end: End) -> None:
+    """The job warned at 4 minutes; extended by 10, it warns again when 5 are left."""
     assert end.said(240)
     end.path.write_text(f"{NOON + 600}\n")
 
@@ -97,8 +97,8 @@ def test_a_limit_extended_within_the_last_minutes_keeps_its_5_minutes(end: End) 
 
 
 @pytest.mark.parametrize("text", ["", "soon", "12.5", "1e9", "NONE"])
-def test_a_broken_file_is_an_error_and_no_warning(end: End, text: str) -> None:
-    """The watch tells of it once in the log."""
+def test_a_broken_file_is_an_error_and_not_a_warning(end: End, text: str) -> None:
+    """The monitor logs it once."""
     end.path.write_text(text)
 
     with pytest.raises(ValueError, match="invalid literal"):

@@ -1,4 +1,4 @@
-"""Classes as a user's configuration may name them, each letting everybody in as far as it can.
+"""Classes that a user's configuration may name; each opens the server as far as it can.
 
 `hostile.jupyter_server__auth__identity__IdentityProvider` is a subclass of that class.
 """
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
 
 class Leak(web.RequestHandler):
-    """A route as some packages open one: Jupyter is not asked."""
+    """A route as some packages open one, without Jupyter's authentication."""
 
     def get(self) -> None:
         self.write("CANARY of the leak")

@@ -1,7 +1,7 @@
-"""Starts Jupyter as the job does, once for each configuration, and tries its doors as another user.
+"""Start Jupyter as the job does, once per configuration, and probe it as another user.
 
-many_servers.py FOLDER KIT_DIR <cases >results. Jupyter is imported once and forked, which saves
-most of the time that a start takes.
+many_servers.py FOLDER KIT_DIR <cases >results. Forking after one import of Jupyter saves most of
+the time that a start takes.
 """
 
 # ruff: noqa: T201, BLE001  a program of the tests
@@ -29,7 +29,7 @@ WITHIN_S = 60.0
 AT_ONCE = 3
 READY = re.compile(r"^slurm-nb ready: (.*)$", re.MULTILINE)
 STOPPED = re.compile(r"^slurm-nb: Jupyter (?:was stopped|is not started).*$", re.MULTILINE)
-# What Jupyter itself ends with, for a value that it does not take.
+# Jupyter's own last line when it rejects a value.
 BY_JUPYTER = re.compile(r"^.*(?:\[[CE] |Bad config|TraitError|Error:).*$", re.MULTILINE)
 MORE = ("Accept: text/html\r\n", "Upgrade: websocket\r\nConnection: Upgrade\r\n")
 PUBLIC = {"/api", "/login", "/logout", "/favicon.ico"}
@@ -42,7 +42,7 @@ GUESSES = [
 
 
 def begin(case: dict[str, Any], number: int) -> dict[str, Any]:
-    """Fork a server; its output goes to a file."""
+    """Fork a server whose output goes to a file."""
     base = FOLDER / str(number)
     home, run = base / "home", base / "run"
     for folder in (
@@ -97,7 +97,7 @@ def begin(case: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def look(server: dict[str, Any]) -> dict[str, Any] | None:
-    """The result, once there is one."""
+    """Return the result, or None if the server has not started yet."""
     ended, _ = os.waitpid(server["pid"], os.WNOHANG)
     out = server["base"] / "out"
     said = out.read_text(errors="replace") if out.exists() else ""
@@ -111,7 +111,7 @@ def look(server: dict[str, Any]) -> dict[str, Any] | None:
         told = STOPPED.search(said) or BY_JUPYTER.search(said)
         result["why"] = told.group() if told else ""
     for listener in listeners:
-        result["open"] += knock(int(listener.rpartition(":")[2]), server["base"])
+        result["open"] += probe(int(listener.rpartition(":")[2]), server["base"])
     if not ended:
         os.kill(server["pid"], signal.SIGKILL)
         os.waitpid(server["pid"], 0)
@@ -119,7 +119,7 @@ def look(server: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def listening(pid: int) -> list[str]:
-    """`ADDRESS:PORT` of each TCP listener of a process."""
+    """Return `ADDRESS:PORT` of each TCP listener of a process."""
     held = set()
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -131,8 +131,8 @@ def listening(pid: int) -> list[str]:
     return sorted(at for inode, at in self_check.tcp_listeners().items() if inode in held)
 
 
-def knock(port: int, base: Path) -> list[str]:
-    """What another user is answered with success, but for what everybody may see."""
+def probe(port: int, base: Path) -> list[str]:
+    """Return every path that answers another user with success, except the public ones."""
     token = (base / "session/token").read_text()
     status, text = get(port, "/slurm-nb/audit", f"Authorization: token {token}\r\n")
     if status != 200:
@@ -163,7 +163,7 @@ def knock(port: int, base: Path) -> list[str]:
 
 
 def get(port: int, path: str, more: str) -> tuple[int, str]:
-    """Status and body of one request; 999 when nobody answers."""
+    """Return status and body of one request; the status is 999 if nobody answers."""
     try:
         with socket.create_connection(("127.0.0.1", port), 20) as link:
             head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{more or ''}"

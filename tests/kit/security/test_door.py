@@ -35,7 +35,7 @@ class Leak(web.RequestHandler):
 
 
 class Client(AsyncHTTPTestCase):
-    """A web application behind the door, and requests to it."""
+    """Requests to a web application behind the check."""
 
     shadowed = False
 
@@ -59,7 +59,7 @@ class Client(AsyncHTTPTestCase):
         return Door(app, TOKEN, self.logged.append)
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
-        """Header names with underscores for dashes."""
+        """Send a request; underscores in header names become dashes."""
         request = HTTPRequest(
             self.get_url(path), method, follow_redirects=False,
             headers={name.replace("_", "-"): value for name, value in headers.items()},
@@ -71,7 +71,7 @@ class Client(AsyncHTTPTestCase):
         return answer
 
     def runTest(self) -> None:  # noqa: N802  unittest's name
-        """Needed to make one."""
+        """Do nothing; unittest needs this method."""
 
 
 @pytest.fixture(params=[False, True], ids=["", "with rules before Jupyter's"])
@@ -92,7 +92,7 @@ def test_without_the_token_nothing_is_answered(client: Client, path: str, method
     assert b"leaked" not in (answer.body or b"")
 
 
-def test_a_websocket_is_not_opened(client: Client) -> None:
+def test_without_the_token_a_websocket_is_not_opened(client: Client) -> None:
     answer = client.ask(
         BASE + "leak", Upgrade="websocket", Connection="Upgrade", Accept="text/html"
     )
@@ -108,15 +108,15 @@ def test_a_websocket_is_not_opened(client: Client) -> None:
         (f"leak?token={TOKEN}", {}),
     ],
 )
-def test_the_token_opens(client: Client, path: str, headers: dict[str, str]) -> None:
-    """In a header, or in the address as websockets of pages send it."""
+def test_the_token_opens_the_server(client: Client, path: str, headers: dict[str, str]) -> None:
+    """It may be in a header or in the URL; the pages' websockets use the URL."""
     assert client.ask(BASE + path, **headers).body == b"leaked"
 
 
 @pytest.mark.parametrize(
     "header", [f"token {TOKEN[:-1]}", f"token {TOKEN}0", "token ", "token", "Basic " + TOKEN, "é"]
 )
-def test_another_token_does_not(client: Client, header: str) -> None:
+def test_a_wrong_token_does_not_open_the_server(client: Client, header: str) -> None:
     assert client.ask(BASE + "leak", Authorization=header).code == 403
 
 
@@ -128,17 +128,17 @@ def cookie(client: Client, secret: bytes) -> str:
     return f"{name}={web.create_signed_value(secret, name, user).decode()}"
 
 
-def test_the_cookie_of_a_login_opens(client: Client) -> None:
+def test_the_login_cookie_opens_the_server(client: Client) -> None:
     """With a password there is no token in the URL."""
     assert client.ask(BASE + "leak", Cookie=cookie(client, client.secret)).body == b"leaked"
 
 
-def test_a_cookie_that_another_secret_signs_does_not(client: Client) -> None:
+def test_a_cookie_signed_with_another_secret_does_not_open_the_server(client: Client) -> None:
     assert client.ask(BASE + "leak", Cookie=cookie(client, b"other")).code == 403
 
 
-def test_a_browser_is_led_to_the_login_page(client: Client) -> None:
-    """And from there to the page that it wanted, without a token that was wrong."""
+def test_a_browser_is_sent_to_the_login_page(client: Client) -> None:
+    """From there it returns to the page it wanted, without a wrong token."""
     answer = client.ask(BASE + "leak?a=1", Accept="text/html")
     wrong = client.ask(BASE + "leak?token=x", Accept="text/html")
 
@@ -149,14 +149,14 @@ def test_a_browser_is_led_to_the_login_page(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["api", "static/favicon.ico", "login"])
-def test_what_is_public_is_jupyters_own(client: Client, path: str) -> None:
-    """A package that puts a rule before Jupyter's is asked for the token, too."""
+def test_only_jupyters_own_pages_are_public(client: Client, path: str) -> None:
+    """A package whose rule precedes Jupyter's needs the token too."""
     answer = client.ask(BASE + path)
 
     if client.shadowed:
         assert answer.code == 403
     else:
-        assert answer.code in {200, 500}  # the login page needs more of Jupyter than is here
+        assert answer.code in {200, 500}  # the login page needs more of Jupyter than there is here
         assert path != "api" or "version" in json.loads(answer.body)
 
 
@@ -165,7 +165,7 @@ def test_nothing_else_is_public(client: Client, path: str) -> None:
     assert client.ask(BASE + path).code == 403
 
 
-def test_refusals_are_logged_without_what_was_sent(client: Client) -> None:
+def test_refusals_are_logged_without_the_token_that_was_sent(client: Client) -> None:
     client.ask(BASE + "leak?token=guess")
 
     assert client.logged == ["GET /mine/leak: refused, without token or login"]

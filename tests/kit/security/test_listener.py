@@ -1,4 +1,4 @@
-"""The listening socket serves whom it may, and not more than it can bear."""
+"""The listening socket serves only allowed users, and no more connections than it can handle."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ def test_the_sessions_user_is_served(rules: Rules, log: list[str]) -> None:
 
 @as_root
 def test_another_user_is_refused_and_named(log: list[str]) -> None:
-    """With what to set where the site's sshd is that user. The user is told of the first one, as
-    long as no tunnel has come through."""
+    """The log says what to set if the site's sshd runs as that user. The session's user sees the
+    first
+    such line, until a tunnel has connected.
+    """
     notices: list[str] = []
     rules = Rules({os.geteuid(), 0}, lambda: 0, log.append, notices.append)
     rules.begin()
@@ -55,8 +57,8 @@ def test_another_user_is_refused_and_named(log: list[str]) -> None:
 
 
 @as_root
-def test_once_a_tunnel_has_come_through_others_are_only_logged(log: list[str]) -> None:
-    """They are strangers, and the user is not to let them in for it."""
+def test_after_the_first_tunnel_other_users_are_only_logged(log: list[str]) -> None:
+    """They are strangers, so the user gets no advice on how to admit them."""
     notices: list[str] = []
     rules = Rules({os.geteuid(), 0}, lambda: 0, log.append, notices.append)
     rules.begin()
@@ -76,8 +78,10 @@ def test_without_a_rule_everybody_is_served(log: list[str]) -> None:
         listener.accept()[0].close()
 
 
-def test_who_is_not_known_is_refused(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where neither sock_diag nor /proc tells."""
+def test_a_connection_from_an_unknown_user_is_refused(
+    rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither sock_diag nor /proc names the user."""
 
     def unknown(_link: socket.socket) -> int:
         raise peers.Unknown
@@ -92,8 +96,8 @@ def test_who_is_not_known_is_refused(rules: Rules, monkeypatch: pytest.MonkeyPat
         assert client.recv(1) == b""
 
 
-def test_more_connections_than_can_be_borne_are_refused(log: list[str]) -> None:
-    """Without a traceback, and without waiting."""
+def test_connections_beyond_the_bound_are_refused(log: list[str]) -> None:
+    """There is no traceback and no delay."""
     rules = Rules(None, lambda: 10**6, log.append, log.append)
     with listening(rules) as listener:
         clients = [socket.create_connection(listener.getsockname()) for _ in range(50)]
@@ -108,7 +112,7 @@ def test_more_connections_than_can_be_borne_are_refused(log: list[str]) -> None:
 
 
 def test_without_a_free_file_descriptor_connections_are_closed(log: list[str]) -> None:
-    """Else each would wake the server again at once, with a traceback."""
+    """Otherwise each would wake the server again at once, with a traceback."""
     rules = Rules(None, lambda: 0, log.append, log.append)
     with listening(rules) as listener:
         clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Nobody fills the job's output by what they make the server say."""
+"""A client cannot fill the job's output by provoking log lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Clock:
 
 @pytest.fixture
 def heard() -> tuple[logging.Logger, list[str], Clock]:
-    """A logger with a limit, and what comes through."""
+    """Return a logger with a limit, its output and its clock."""
     clock, texts = Clock(), []
 
     class Handler(logging.Handler):
@@ -27,7 +27,7 @@ def heard() -> tuple[logging.Logger, list[str], Clock]:
 
     handler = Handler()
     handler.addFilter(Limit(clock))
-    logger = logging.Logger("test")  # noqa: LOG001  of this test alone
+    logger = logging.Logger("test")  # noqa: LOG001  private to this test
     logger.addHandler(handler)
     return logger, texts, clock
 
@@ -35,8 +35,8 @@ def heard() -> tuple[logging.Logger, list[str], Clock]:
 Heard = tuple[logging.Logger, list[str], Clock]
 
 
-def test_the_same_line_logs_at_most_so_often(heard: Heard) -> None:
-    """Whatever it says: a path that is another one each time, for instance."""
+def test_the_same_line_is_logged_a_limited_number_of_times(heard: Heard) -> None:
+    """Its arguments do not matter, such as a path that changes each time."""
     logger, texts, clock = heard
     for number in range(4000):
         logger.warning("GET /%d: refused", number)
@@ -49,7 +49,7 @@ def test_the_same_line_logs_at_most_so_often(heard: Heard) -> None:
     assert len(texts) == 22
 
 
-def test_how_many_were_left_out_is_told(heard: Heard) -> None:
+def test_the_log_says_how_many_lines_were_left_out(heard: Heard) -> None:
     logger, texts, clock = heard
     for number in range(50):
         if number == 40:
@@ -60,7 +60,7 @@ def test_how_many_were_left_out_is_told(heard: Heard) -> None:
     assert len(texts) == 30
 
 
-def test_tracebacks_are_fewer(heard: Heard) -> None:
+def test_tracebacks_are_limited_more_strictly(heard: Heard) -> None:
     logger, texts, _ = heard
     for _ in range(100):
         logger.error("Exception in callback", exc_info=OSError("Too many open files"))
@@ -68,7 +68,7 @@ def test_tracebacks_are_fewer(heard: Heard) -> None:
     assert len(texts) == 4
 
 
-def test_other_lines_still_log(heard: Heard) -> None:
+def test_other_lines_are_still_logged(heard: Heard) -> None:
     logger, texts, _ = heard
     for _ in range(100):
         logger.warning("flood")
@@ -77,8 +77,8 @@ def test_other_lines_still_log(heard: Heard) -> None:
     assert texts[-1] == "kernel died"
 
 
-def test_what_was_asked_for_is_not_limited(heard: Heard) -> None:
-    """Level DEBUG is the user's own wish."""
+def test_debug_lines_are_not_limited(heard: Heard) -> None:
+    """The user has asked for level DEBUG."""
     logger, texts, _ = heard
     for _ in range(100):
         logger.debug("detail")

@@ -1,4 +1,4 @@
-"""Who guesses passwords is slowed down."""
+"""The server slows down password guessing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Clock:
 
 
 def guess(throttle: Throttle, clock: Clock, peer: str, seconds: float) -> int:
-    """How many guesses of a peer that tries every 100 ms are looked at."""
+    """Return how many guesses are checked from a peer that tries every 100 ms."""
     looked_at = 0
     end = clock.now + seconds
     while clock.now < end:
@@ -33,14 +33,14 @@ def guess(throttle: Throttle, clock: Clock, peer: str, seconds: float) -> int:
 
 
 def test_guesses_of_one_peer_become_rare() -> None:
-    """Plain Jupyter looks at 8 a second; here at 12 in ten minutes."""
+    """Plain Jupyter checks 8 a second; slurm-nb checks 12 in ten minutes."""
     clock = Clock()
 
     assert guess(Throttle(clock), clock, "10.0.0.1", 600) <= 12
 
 
-def test_guesses_of_many_peers_are_bounded_together() -> None:
-    """Whoever has many addresses gets 30 a minute."""
+def test_guesses_of_many_peers_share_one_bound() -> None:
+    """An attacker with many addresses gets 30 guesses a minute."""
     clock = Clock()
     throttle = Throttle(clock)
     looked_at = 0
@@ -53,7 +53,7 @@ def test_guesses_of_many_peers_are_bounded_together() -> None:
     assert looked_at <= 330
 
 
-def test_who_types_wrong_three_times_does_not_wait() -> None:
+def test_three_typing_mistakes_cause_no_wait() -> None:
     throttle = Throttle(Clock())
     for _ in range(2):
         throttle.note("me", right=False)
@@ -61,7 +61,7 @@ def test_who_types_wrong_three_times_does_not_wait() -> None:
     assert throttle.wait_s("me") == 0
 
 
-def test_the_right_password_clears_what_was_wrong() -> None:
+def test_the_right_password_clears_the_wrong_ones() -> None:
     clock = Clock()
     throttle = Throttle(clock)
     for _ in range(5):
@@ -71,8 +71,8 @@ def test_the_right_password_clears_what_was_wrong() -> None:
     assert throttle.wait_s("me") == 0
 
 
-def test_peers_are_not_remembered_without_end() -> None:
-    """Their number is the attacker's."""
+def test_the_memory_for_peers_is_bounded() -> None:
+    """Otherwise attackers would decide how much is kept."""
     clock = Clock()
     throttle = Throttle(clock)
     for number in range(5000):
@@ -82,8 +82,8 @@ def test_peers_are_not_remembered_without_end() -> None:
     assert len(throttle._wrong) <= 1000  # noqa: SLF001
 
 
-def test_a_guess_that_comes_too_early_is_not_looked_at() -> None:
-    """429, with the time to wait; even the right one."""
+def test_a_guess_that_comes_too_early_is_not_checked() -> None:
+    """Even the right password gets 429, with the time to wait."""
     provider = SlurmNbIdentityProvider(
         token="t" * 64,
         hashed_password=passwd("right", algorithm="argon2"),  # type: ignore[no-untyped-call]

@@ -31,7 +31,7 @@ sys.stdin.readline()
 def connected(
     listener: socket.socket, *, uid: int | None = None, family: int | None = None
 ) -> Iterator[socket.socket]:
-    """The server's end of a connection that a process of this uid holds."""
+    """Yield the server's end of a connection that a process with this uid holds."""
     address = listener.getsockname()
     if family == socket.AF_INET6 and listener.family == socket.AF_INET:
         address = ("::ffff:127.0.0.1", address[1])
@@ -47,7 +47,7 @@ def connected(
 
 @pytest.fixture(params=["asked", "read"])
 def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """By sock_diag, and where that is forbidden by /proc/net."""
+    """Run the test with sock_diag, and with /proc/net where sock_diag is forbidden."""
     if request.param == "read":
 
         def forbidden(*_: object) -> None:
@@ -60,8 +60,8 @@ def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 @as_root
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 @pytest.mark.usefixtures("by")
-def test_another_user_is_told(family: int) -> None:
-    """Also one that reaches the IPv4 address by an IPv6 socket."""
+def test_another_users_connection_is_recognised(family: int) -> None:
+    """It may also reach the IPv4 address through an IPv6 socket."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         connected(listener, uid=OTHER_UID, family=family) as accepted,
@@ -70,8 +70,8 @@ def test_another_user_is_told(family: int) -> None:
 
 
 @pytest.mark.usefixtures("by")
-def test_ones_own_connection_is_told() -> None:
-    """The ready check comes through the listener as well."""
+def test_the_users_own_connection_is_recognised() -> None:
+    """The ready check passes through the listener as well."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         connected(listener) as accepted,
@@ -82,7 +82,7 @@ def test_ones_own_connection_is_told() -> None:
 
 @as_root
 @pytest.mark.usefixtures("by")
-def test_a_connection_by_ipv6_is_told() -> None:
+def test_an_ipv6_connection_is_recognised() -> None:
     with (
         socket.create_server(("::1", 0), family=socket.AF_INET6) as listener,
         connected(listener, uid=OTHER_UID) as accepted,
@@ -91,8 +91,8 @@ def test_a_connection_by_ipv6_is_told() -> None:
 
 
 @as_root
-def test_the_user_of_a_unix_socket_is_told(tmp_path: Path) -> None:
-    """By SO_PEERCRED."""
+def test_the_user_of_a_unix_socket_is_recognised(tmp_path: Path) -> None:
+    """SO_PEERCRED names them."""
     path = tmp_path / "s"
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
@@ -105,9 +105,11 @@ def test_the_user_of_a_unix_socket_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("by")
-def test_a_closed_socket_is_nobodys() -> None:
-    """The kernel shows uid 0 for it, and root would be served: a request sent before the close
-    waits to be read."""
+def test_a_closed_socket_belongs_to_nobody() -> None:
+    """The kernel reports uid 0 for it, and root is trusted. A request sent before the close is
+    still
+    there to be read.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -127,18 +129,20 @@ def test_a_closed_socket_is_nobodys() -> None:
     ],
     ids=["host", "rootless container", "fakeroot", "nobody on the host"],
 )
-def test_who_is_trusted(
+def test_the_sessions_user_and_root_are_trusted(
     uid_map: str, euid: int, expected: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The session's user and root, as this user namespace shows them."""
+    """Their uids are those that this user namespace shows."""
     _pretend(monkeypatch, uid_map, euid)
 
     assert peers.trusted() == expected
 
 
 def test_a_uid_that_stands_for_all_others_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container that maps one uid, everybody else looks like nobody; so must nobody not be
-    the session's user."""
+    """In a container that maps one uid, every other user looks like nobody, so a session run by
+    nobody
+    cannot trust its own uid.
+    """
     _pretend(monkeypatch, "65534 1000 1\n", 65534)
 
     with pytest.raises(peers.Unknown):
@@ -153,7 +157,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, uid_map: str, euid: int) -> None:
 
 
 def test_abstract_sockets_are_listed_with_their_owner() -> None:
-    """Anybody in the network namespace can connect to one."""
+    """Any user in the network namespace can connect to one."""
     name = f"slurm-nb-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0" + name)

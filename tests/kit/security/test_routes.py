@@ -1,4 +1,4 @@
-"""For each rule of a router there is a path that it answers."""
+"""Every rule of a router has a path that it answers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tornado import web
 from slurm_nb.kit.security import routes
 
 
-def test_a_path_for_every_rule() -> None:
-    """Of nested routers, too; named groups, classes, repetitions and choices."""
+def test_every_rule_gets_a_path() -> None:
+    """Nested routers, named groups, classes, repetitions and choices are included."""
     patterns = [
         r"/api/contents(?P<path>(?:(?:/[^/]+)+|/?))", r"/api/kernels/(?P<id>\w+-\w+)/channels",
         r"/api/terminals/(\w+)", r"/files/(.*)", r".*/", r"/(robots\.txt|favicon\.ico)",

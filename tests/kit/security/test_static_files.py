@@ -1,4 +1,4 @@
-"""Static files and templates come from Jupyter's and the environment's directories."""
+"""Static files and templates come only from the directories of Jupyter and the environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slurm_nb.kit.security import static_files
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home with the session's directory, and folders of files."""
+    """Return a home with the session's directory and folders with files."""
     for name in ("state/session", "private", ".local/share/jupyter/labextensions", ".jupyter"):
         (tmp_path / "home" / name).mkdir(parents=True)
     return tmp_path / "home"
@@ -39,8 +39,8 @@ def dropped(app: Any, home: Path) -> list[str]:
     return static_files.drop_others(app, ours=str(home / "run/page"), secret=secret)
 
 
-def test_jupyters_own_and_the_environments_stay(home: Path) -> None:
-    """Extensions that were installed with --user, too."""
+def test_the_directories_of_jupyter_and_the_environment_stay(home: Path) -> None:
+    """Extensions installed with --user stay too."""
     paths = [
         DEFAULT_STATIC_FILES_PATH, f"{sys.prefix}/share/jupyter/labextensions",
         str(home / ".local/share/jupyter/labextensions"), str(home / "run/page"),
@@ -55,7 +55,7 @@ def test_jupyters_own_and_the_environments_stay(home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["private", ".", "..", "state", "state/session", "../../.."])
 def test_another_directory_is_dropped(home: Path, name: str) -> None:
-    """Whether it is the home, lies in it, or holds it."""
+    """It may be the home, or a directory inside or above it."""
     folder = str(home / name)
     kwargs = {"path": [folder, DEFAULT_STATIC_FILES_PATH]}
     app = an_app(home, [("/static/(.*)", FileFindHandler, kwargs)], [folder])
@@ -65,7 +65,7 @@ def test_another_directory_is_dropped(home: Path, name: str) -> None:
     assert app.web_app.settings["jinja2_env"].loader.searchpath == []
 
 
-def test_a_link_in_a_good_place_that_leads_to_a_bad_one_is_dropped(home: Path) -> None:
+def test_a_link_from_a_good_directory_to_a_bad_one_is_dropped(home: Path) -> None:
     link = home / ".local/share/jupyter/themes"
     link.symlink_to(home)
     app = an_app(home, [("/themes/(.*)", FileFindHandler, {"path": [str(link)]})])
@@ -73,8 +73,8 @@ def test_a_link_in_a_good_place_that_leads_to_a_bad_one_is_dropped(home: Path) -
     assert dropped(app, home) == [str(link)]
 
 
-def test_a_handler_with_one_folder_finds_nothing(home: Path) -> None:
-    """Tornado's own handler takes one path, and needs one."""
+def test_a_handler_that_loses_its_only_folder_finds_nothing(home: Path) -> None:
+    """Tornado's own handler takes exactly one path."""
     folder = str(home / "private")
     app = an_app(home, [("/p/(.*)", web.StaticFileHandler, {"path": folder})])
 
@@ -83,7 +83,7 @@ def test_a_handler_with_one_folder_finds_nothing(home: Path) -> None:
 
 
 def test_the_files_of_the_notebook_directory_stay(home: Path) -> None:
-    """They are what /files is for, and ask for the token themselves."""
+    """/files serves them, and asks for the token itself."""
     app = an_app(home, [("/files/(.*)", FilesHandler, {"path": str(home)})])
 
     assert dropped(app, home) == []

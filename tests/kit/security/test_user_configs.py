@@ -1,7 +1,7 @@
-"""Whatever a user's configuration says, a second user of the node gets in nowhere.
+"""No user configuration gives a second user of the node access to the server.
 
 The settings are not listed by hand: every configurable trait of the installed Jupyter that takes
-a path, a class, an address or a switch gets a value that lets others in.
+a path, a class, an address or a switch gets a value that would open the server.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import traitlets
 from tests import time_limits
 
 HERE = Path(__file__).parent
-_ALL_S = 900.0  # 220 servers, half a second of CPU time each, on a machine that does more
+_ALL_S = 900.0  # 220 servers, half a second of CPU time each, on a busy machine
 HOME = "@HOME@"
-"""What stands for the user's home in a value."""
+"""The user's home in a value."""
 CLASSES = [
     "jupyter_server.serverapp.ServerApp",
     "jupyter_core.application.JupyterApp",
@@ -54,7 +54,7 @@ FILES = (
     "jupyter_server_config.py", "jupyter_config.json", "jupyter_config.py",
     "jupyter_server_config.json", "jupyter_notebook_config.py",
 )  # fmt: skip
-# With these it does something else than serving: it prints its configuration, or builds its pages.
+# With these, Jupyter does not serve: it prints its configuration or builds its pages.
 ENDING = {"generate_config", "show_config", "show_config_json", "watch"}
 X_PY = """
 c.ServerApp.ip = '0.0.0.0'
@@ -150,7 +150,7 @@ CODE: dict[str, str] = {
 
 
 def hostile_values(name: str, trait: traitlets.TraitType[Any, Any]) -> Iterator[Any]:  # noqa: C901  a table
-    """Values that let others in, by the kind of the trait and what its name says."""
+    """Yield values that would open the server, by the trait's type and name."""
     if isinstance(trait, traitlets.Union):
         for inner in trait.trait_types[:1]:
             yield from hostile_values(name, inner)
@@ -181,7 +181,7 @@ def _text(name: str) -> str:  # noqa: PLR0911  a table
     if "file" in name:
         return f"{HOME}/x.py"
     if name.endswith(("ip", "address", "host", "hostname", "hostnames")):
-        return "0.0.0.0"  # noqa: S104  the point
+        return "0.0.0.0"  # noqa: S104  the point of the test
     if "origin" in name:
         return "*"
     if "pat" in name:
@@ -192,7 +192,7 @@ def _text(name: str) -> str:  # noqa: PLR0911  a table
 
 
 def cases() -> list[dict[str, Any]]:
-    """One for each value of each trait: the file and the environment that carry it."""
+    """Return a case for each value of each trait: its file and environment."""
     found: list[dict[str, Any]] = []
     for path in CLASSES:
         module, _, name = path.rpartition(".")
@@ -216,7 +216,7 @@ def cases() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, kit_dir: Path) -> list[dict[str, Any]]:
-    """What came of each configuration: the real Jupyter was started with it, and knocked at."""
+    """Start and probe the real Jupyter with each configuration; return the results."""
     time_limits.allow(_ALL_S)
     folder = tmp_path_factory.mktemp("configs")
     done = subprocess.run(
@@ -233,19 +233,19 @@ def results(tmp_path_factory: pytest.TempPathFactory, kit_dir: Path) -> list[dic
 
 
 def test_there_are_enough_configurations() -> None:
-    """The traits of the installed Jupyter give many."""
+    """The traits of the installed Jupyter provide many."""
     assert len(cases()) >= 60
 
 
-def test_nobody_gets_in(results: list[dict[str, Any]]) -> None:
-    """Every route asks for the token, but for Jupyter's version, the login page and its looks."""
+def test_no_configuration_opens_the_server_to_another_user(results: list[dict[str, Any]]) -> None:
+    """Every route needs the token, except Jupyter's version, the login page and its style."""
     opened = {result["name"]: result["open"] for result in results if result["open"]}
 
     assert opened == {}
 
 
 def test_a_server_that_would_be_open_does_not_listen(results: list[dict[str, Any]]) -> None:
-    """It is on one address of the loopback, or on none."""
+    """A server listens on one loopback address or on none."""
     listened = {each["name"]: each["listeners"] for each in results if each["listeners"]}
     wrong = {
         name: listeners
@@ -256,8 +256,8 @@ def test_a_server_that_would_be_open_does_not_listen(results: list[dict[str, Any
     assert wrong == {}
 
 
-def test_a_server_that_is_refused_says_why_in_one_sentence(results: list[dict[str, Any]]) -> None:
-    """By slurm-nb, which names the setting, or by Jupyter itself; it never hangs."""
+def test_a_refused_server_says_why_in_one_sentence(results: list[dict[str, Any]]) -> None:
+    """Either slurm-nb names the setting, or Jupyter gives the reason; nothing hangs."""
     silent = {
         each["name"]: each["said"] for each in results if not each["ready"] and not each["why"]
     }
@@ -266,7 +266,7 @@ def test_a_server_that_is_refused_says_why_in_one_sentence(results: list[dict[st
 
 
 def test_most_configurations_still_start(results: list[dict[str, Any]]) -> None:
-    """What is wrong is overruled where that can be done."""
+    """slurm-nb overrides a harmful setting where it can."""
     started = [each["name"] for each in results if each["ready"]]
 
     assert len(started) > 0.8 * len(results), [e["why"] for e in results if not e["ready"]]
