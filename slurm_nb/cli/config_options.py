@@ -28,7 +28,7 @@ PREFIX = "SLURM_NB_SUBMIT_"
 _META = "slurm_nb.config.layers"
 # In --help a switch is shown without its opposite, and most help texts fit on one line.
 _NEGATION = re.compile(r" / --\S+")
-_NOISE = re.compile(r"\s*\[(?:default: (?:no-(?:\w|-)+|wait)|x>=0)\]$")
+_NOISE = re.compile(r"\s*\[(?:default: (?:no-(?:\w|-)+|wait|terminals)|x>=0)\]$")
 _TERM_WIDTH = 24
 
 

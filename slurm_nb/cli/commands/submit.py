@@ -73,6 +73,7 @@ from slurm_nb.session.session import Session
 @click.option("--reservation", metavar="NAME", help="Reservation.")
 @click.option("-M", "--clusters", metavar="NAMES", help="Clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
+@click.option("--comment", metavar="TEXT", help="Comment on the job; every user can read it.")
 @click.option("--cluster", type=click.Choice([LOCAL]), help="Run on this machine, without Slurm.")
 @click.option(
     "--python",
@@ -116,6 +117,11 @@ from slurm_nb.session.session import Session
     metavar="DIR",
     shell_complete=complete_folder,
     help="Jupyter's root. [default: the current directory]",
+)
+@click.option(
+    "--terminals/--no-terminals",
+    default=True,
+    help="Offer terminals on the page; off: --no-terminals.",
 )
 @click.option(
     "--allow-debugger",
