@@ -13,8 +13,8 @@ from slurm_nb.cli.completions import (
     complete_partition,
     complete_qos,
 )
-from slurm_nb.cli.config_options import Configured, profile_option
-from slurm_nb.cli.console import answer_json, complain, say, say_notices
+from slurm_nb.cli.config_options import Configured, config_of, profile_option
+from slurm_nb.cli.console import answer_json, complain, say, say_notices, visible
 from slurm_nb.cli.options import (
     UserContext,
     complete_file,
@@ -213,6 +213,8 @@ def command(
     if dry_run:
         click.echo(render(spec, template=template, store=user.store), nl=False)
         return
+    if notice := config_of(click.get_current_context()).site.notice:
+        say(f"Note from your site: {' '.join(visible(notice).split())}")
     session: Session | None = None
 
     def saved(new: Session) -> None:
