@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from slurm_nb.paths import template_folders, templates_folder
+from slurm_nb.session.store import Store
 from tests.fakes import Run
 
 EXAMPLES = templates_folder() / "sites"
 
 
 @pytest.fixture
-def own(run: Run) -> Path:
+def own(store: Store, tmp_path: Path) -> Path:
     """The user's directory of templates, which does not exist yet."""
     folder = template_folders(os.environ)[0]
+    assert store.folder.is_relative_to(tmp_path)
     assert not folder.exists()
     return folder
 
