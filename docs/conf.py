@@ -68,6 +68,7 @@ _NAVIGATION = {
         "admin/install",
         "admin/site-config",
         "admin/templates",
+        "admin/security-officer",
         "admin/controller-load",
         "admin/homes",
         "admin/upgrading",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 SITE_CONFIG = Path("/etc/slurm-nb/config.toml")
+TEMPLATE_SUFFIX = ".sh.j2"
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
@@ -28,11 +30,46 @@ def user_config_path(environ: Mapping[str, str]) -> Path:
     return base / "slurm-nb/config.toml"
 
 
+def site_config_path(environ: Mapping[str, str]) -> Path:
+    """Return the path of the site's config file; it need not exist.
+
+    SLURM_NB_SITE_CONFIG, else the one in /etc, else the one beside the installation.
+    """
+    if environ.get("SLURM_NB_SITE_CONFIG"):
+        return Path(environ["SLURM_NB_SITE_CONFIG"]).absolute()
+    beside = site_config_beside()
+    return beside if not _may_exist(SITE_CONFIG) and _may_exist(beside) else SITE_CONFIG
+
+
+def site_config_beside() -> Path:
+    """Return `/srv/slurm-nb/etc/slurm-nb/config.toml` for an environment `/srv/slurm-nb/0.1.0`."""
+    return Path(sys.prefix).parent / "etc/slurm-nb/config.toml"
+
+
+def _may_exist(path: Path) -> bool:
+    """Return whether there is something at a path, or an error keeps this user from knowing."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def template_folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the folders of named templates: the user's, the site's, the examples."""
-    site = Path(environ.get("SLURM_NB_SITE_CONFIG") or SITE_CONFIG).absolute()
-    configs = (user_config_path(environ), site)
+    configs = (user_config_path(environ), site_config_path(environ))
     return (*(path.parent / "templates" for path in configs), templates_folder() / "sites")
+
+
+def named_templates(folders: Iterable[Path]) -> dict[str, Path]:
+    """Return the templates in folders by name; an earlier folder takes precedence."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob(f"*{TEMPLATE_SUFFIX}")):
+            found.setdefault(path.name.removesuffix(TEMPLATE_SUFFIX), path)
+    return found
 
 
 def templates_folder() -> Path:

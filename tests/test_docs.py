@@ -27,6 +27,9 @@ from slurm_nb.scheduler import environment
 from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
+from tests.fakes import Run, run
+
+__all__ = ["run"]  # a fixture
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -76,6 +79,34 @@ def test_every_slurm_nb_command_of_the_docs_is_one(line: str, store: Store) -> N
 
     assert command is not None
     assert command.make_context(name, words, parent=group).info_name == name
+
+
+def _site_files() -> list[str]:
+    """Each example of a site's file, and all settings in a row of the security officer's page."""
+    page = (DOCS / "admin/site-config.md").read_text(encoding="utf-8")
+    officer = (DOCS / "admin/security-officer.md").read_text(encoding="utf-8")
+    settings = [re.findall(r"`([\w-]+ = [^`]+)`", line) for line in officer.splitlines()]
+    return [
+        *re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL),
+        *("\n".join(each) for each in settings if each),
+    ]
+
+
+@pytest.mark.parametrize("text", _site_files())
+def test_every_site_file_of_the_docs_is_one(
+    text: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`slurm-nb config` accepts it and shows what it locks."""
+    path = tmp_path / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("SLURM_NB_SITE_CONFIG", str(path))
+
+    said = run("config")
+
+    assert said.code == 0, said.err
+    (locked,) = re.findall(r"^locked = (.*)$", text, re.MULTILINE) or ["[]"]
+    for key in ast.literal_eval(locked):
+        assert re.search(rf"^{key} .*locked by {path}", said.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("line", _commands("make"))

@@ -294,7 +294,7 @@ def test_a_config_file(toml: str) -> None:
         path.write_text(toml, encoding="utf-8", errors="replace")
         path.chmod(0o600)
         environ = {"XDG_CONFIG_HOME": folder, "SLURM_NB_SITE_CONFIG": str(path)}
-        soon(load)(environ, [], site_path=path)
+        soon(load)(environ, [])
 
 
 names = st.sampled_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -113,3 +114,53 @@ def test_a_script_renders_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path)
     assert script.startswith("#!/bin/bash\n")
     assert f"kits/{Path(kit).name}\n" in script
     assert (Path(kit) / "slurm_nb_kit/functions.sh").exists()
+
+
+STAND_IN = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "slurm-nb"
+version = "0.1.0"
+dependencies = ["click"]
+[project.scripts]
+slurm-nb = "slurm_nb:main"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # two virtual environments and a few downloads
+def test_the_documented_way_without_internet(tmp_path: Path) -> None:
+    """The page's commands build wheels with hashes, and install nothing but those.
+
+    In place of slurm-nb stands a package with one requirement: its own 95 would take minutes.
+    """
+    page = (CHECKOUT / "docs/admin/install.md").read_text("utf-8")
+    section = page.partition("## Install without internet\n")[2].partition("\n## ")[0]
+    build, install = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    clone, cluster = tmp_path / "clone", tmp_path / "cluster"
+    (clone / "slurm_nb").mkdir(parents=True)
+    (clone / "slurm_nb/__init__.py").write_text("def main(): print('it runs')")
+    (clone / "pyproject.toml").write_text(STAND_IN)
+    cluster.mkdir()
+
+    def in_shell(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        here = commands.replace("/usr/bin/python3", sys.executable)
+        here = here.replace("/srv/slurm-nb", str(tmp_path / "srv"))
+        words = ["bash", "-ec", here]
+        return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+
+    built = in_shell(build, clone)
+    assert built.returncode == 0, built.stderr
+    (clone / "slurm-nb-wheelhouse.tar.gz").rename(cluster / "slurm-nb-wheelhouse.tar.gz")
+    installed = in_shell(install, cluster)
+    assert installed.returncode == 0, installed.stderr
+    program = tmp_path / "srv/0.1.0/bin/slurm-nb"
+    assert subprocess.run([program], capture_output=True, check=True).stdout == b"it runs\n"
+
+    (wheel,) = cluster.glob("wheelhouse/click-*.whl")
+    wheel.write_bytes(wheel.read_bytes() + b"\0")
+    *_, pip = install.splitlines()
+    changed = in_shell(f"version=0.1.0\n{pip} --force-reinstall", cluster)
+    assert "DO NOT MATCH THE HASHES" in changed.stderr

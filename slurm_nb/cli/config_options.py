@@ -21,14 +21,14 @@ from click.shell_completion import CompletionItem
 from slurm_nb.cli.again_option import AGAIN, key_of, with_earlier
 from slurm_nb.config.layers import Config, choose_profile, load
 from slurm_nb.config.site_rules import InForce, check_site, with_sbatch_variables
-from slurm_nb.config.toml_file import Key, Kind, Setting
+from slurm_nb.config.toml_file import Key, Kind, Place, Setting
 from slurm_nb.errors import SlurmNbError, UserError, did_you_mean
 
 PREFIX = "SLURM_NB_SUBMIT_"
 _META = "slurm_nb.config.layers"
 # In --help a switch is shown without its opposite, and most help texts fit on one line.
 _NEGATION = re.compile(r" / --\S+")
-_NOISE = re.compile(r"\s*\[(?:default: (?:no-(?:\w|-)+|wait)|x>=0)\]$")
+_NOISE = re.compile(r"\s*\[(?:default: (?:no-(?:\w|-)+|wait|terminals)|x>=0)\]$")
 _TERM_WIDTH = 24
 
 
@@ -269,16 +269,28 @@ def _blamed(ctx: click.Context, command: Configured) -> Iterator[None]:
     except UserError as error:
         if _META not in ctx.meta:  # a file is wrong
             raise
-        keys = command.keys()
+        keys, locked = command.keys(), config_of(ctx).site.locked
+        hint = _with_locks(error, locked)
         sources = [source_of(ctx, keys[key]) for key in error.options]
         places = [
             str(source.place) if isinstance(source, Setting) else str(source)
             for source in sources
             if isinstance(source, Setting) or str(source).startswith(PREFIX)
         ]
-        if not places:
+        if not places and hint == error.hint:
             raise
-        raise UserError(f"{', '.join(places)}: {error}", hint=error.hint) from error
+        blamed = f"{', '.join(places)}: " if places else ""
+        raise UserError(f"{blamed}{error}", hint=hint) from error
+
+
+def _with_locks(error: UserError, locked: Mapping[str, Place]) -> str:
+    """Return the hint of an error; it names the options that only the site can change."""
+    held = [f"{key} is locked by {locked[key]}" for key in error.options if key in locked]
+    if not held:
+        return error.hint
+    others = [key for key in error.options if key not in locked]
+    cure = f"leave out {' and '.join(others)}" if others else "contact your site"
+    return f"{'; '.join(held)}: {cure}"
 
 
 profile_option = click.option(

@@ -81,6 +81,14 @@ def complain(error: SlurmNbError) -> None:
         say(f"  {line}")
 
 
+def say_help() -> None:
+    """Print where to get help, if the site's config file says so."""
+    from slurm_nb.config.layers import find_help
+
+    if address := find_help(os.environ):
+        say(f"  Help: {on_a_line(address)}")
+
+
 def report_bug() -> None:
     """Print one line for the user; the traceback goes into a private file that it names."""
     try:

@@ -9,7 +9,14 @@ from importlib import import_module
 import click
 
 from slurm_nb import __version__
-from slurm_nb.errors import EXIT_BUG, EXIT_CODES, EXIT_INTERRUPTED, SlurmNbError
+from slurm_nb.errors import (
+    EXIT_BUG,
+    EXIT_CODES,
+    EXIT_INTERRUPTED,
+    NotReady,
+    SlurmNbError,
+    UsageError,
+)
 
 _PACKAGE = "slurm_nb.cli.commands"
 _MODULES = {"list": "list_", "open": "open_", "tunnel-cmd": "tunnel_cmd"}
@@ -18,7 +25,7 @@ GROUPS = {
     "Connect": ("tunnel-cmd", "url", "open"),
     "Look": ("list", "status", "logs", "audit"),
     "End": ("cancel",),
-    "Set up": ("config", "password", "completion"),
+    "Set up": ("config", "template", "password", "completion"),
 }
 """The commands, in the order of `slurm-nb --help`."""
 
@@ -115,17 +122,20 @@ def run() -> int:
         message = f"{error.strerror}: {error.filename or 'output'}"
         return _fail(SlurmNbError(message))
     except Exception:  # noqa: BLE001  the one catch-all: users see no traceback
-        from slurm_nb.cli.console import report_bug
+        from slurm_nb.cli.console import report_bug, say_help
 
         report_bug()
+        say_help()
         return _answered("internal error", hint="see stderr", exit_code=EXIT_BUG)
     return code if isinstance(code, int) else 0
 
 
 def _fail(error: SlurmNbError) -> int:
-    from slurm_nb.cli.console import complain
+    from slurm_nb.cli.console import complain, say_help
 
     complain(error)
+    if not isinstance(error, UsageError | NotReady):
+        say_help()
     return _answered(str(error), hint=error.hint, exit_code=error.exit_code, **error.record)
 
 

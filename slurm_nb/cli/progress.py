@@ -15,6 +15,7 @@ import click
 from slurm_nb.cli.console import answer_json, say_notices, visible
 from slurm_nb.cli.options import UserContext
 from slurm_nb.cli.views import connection_block, report
+from slurm_nb.config.layers import find_help
 from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts
 from slurm_nb.errors import JobEnded, NotReady
@@ -69,7 +70,7 @@ def wait_for_connection(
     if as_json:
         answer_json(report(reached.session, reached.state, tunnel=reached.tunnel, login=login))
     else:
-        click.echo(connection_block(reached))
+        click.echo(connection_block(reached, help_at=find_help(os.environ)))
     _notify(f"job {session.job_id} is ready", wanted=notify)
 
 

@@ -34,7 +34,7 @@ _OPTIONS = {
 }  # fmt: skip
 # Long options of sbatch that resemble ours but mean something else (sbatch(1), 24.11).
 _SBATCH = frozenset({
-    "--begin", "--chdir", "--comment", "--cores-per-socket", "--cpus-per-gpu", "--deadline",
+    "--begin", "--chdir", "--cores-per-socket", "--cpus-per-gpu", "--deadline",
     "--dependency", "--exclusive", "--export", "--gpus-per-node", "--gpus-per-task", "--hint",
     "--hold", "--licenses", "--mail-type", "--mail-user", "--mem-bind", "--mem-per-cpu",
     "--mem-per-gpu", "--mincpus", "--nice", "--no-requeue", "--nodes", "--ntasks-per-node",

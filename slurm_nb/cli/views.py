@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from slurm_nb.cli.console import bold, link
+from slurm_nb.cli.console import bold, link, on_a_line
 from slurm_nb.connection.connection import Connection
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import Tunnel
@@ -134,8 +134,11 @@ def report(
     }
 
 
-def connection_block(reached: Connection) -> str:
-    """Return the lines for stdout: the command, the URL, when the session ends, what to do next."""
+def connection_block(reached: Connection, *, help_at: str = "") -> str:
+    """Return the lines for stdout: the command, the URL, when the session ends, what to do next.
+
+    help_at: where the site's users get help.
+    """
     session, tunnel, job_id = reached.session, reached.tunnel, reached.session.job_id
     to_node = session.cluster != LOCAL and route_to(reached.ready.address).to_node
     return f"""
@@ -152,7 +155,11 @@ Open in your laptop's browser:
 Ends:        {_ends(session, reached.state)}
 Status:      slurm-nb status {job_id}
 Show again:  slurm-nb tunnel-cmd {job_id}
-Cancel:      slurm-nb cancel {job_id}"""
+Cancel:      slurm-nb cancel {job_id}{_help(help_at)}"""
+
+
+def _help(help_at: str) -> str:
+    return f"\nHelp:        {on_a_line(help_at)}" if help_at else ""
 
 
 def _ends(session: Session, state: JobState) -> str:

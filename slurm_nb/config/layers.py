@@ -1,20 +1,20 @@
 """Find, read, check and layer the config files. Their values are submit's options.
 
-Site: SLURM_NB_SITE_CONFIG, else /etc/slurm-nb/config.toml. User: $XDG_CONFIG_HOME/slurm-nb/
-config.toml, else ~/.config/slurm-nb/config.toml. docs/reference/config.md lists the keys.
+paths.py says where they are; docs/reference/config.md lists the keys.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_nb.config.toml_file import ConfigFile, Key, Setting, parse
+from slurm_nb.config.toml_file import ConfigFile, Key, Setting, help_in, parse
 from slurm_nb.errors import UserError, did_you_mean
 from slurm_nb.files import read_trusted
-from slurm_nb.paths import SITE_CONFIG, user_config_path
+from slurm_nb.paths import site_config_beside, site_config_path, user_config_path
 
 
 @dataclass(frozen=True)
@@ -50,28 +50,44 @@ class Config:
         return {} if self.profile is None else file.profiles.get(self.profile, {})
 
 
-def load(
-    environ: Mapping[str, str], keys: Collection[Key], *, site_path: Path = SITE_CONFIG
-) -> Config:
+def load(environ: Mapping[str, str], keys: Collection[Key]) -> Config:
     """Read both files that `environ` names; no profile is chosen yet.
 
     Raises `UserError`, naming file and line, for an error in either.
     """
-    named = environ.get("SLURM_NB_SITE_CONFIG")
-    owners = {0, os.geteuid()}
-    site_path = Path(named) if named else site_path
-    site = read_trusted(site_path, owners if named else {0})
-    if named and site is None:
+    site_path, site = _read_site(environ)
+    user_path = user_config_path(environ)
+    user = read_trusted(user_path, {0, os.geteuid()})
+    return Config(
+        site=parse(site_path, site, keys, is_site=True),
+        user=parse(user_path, user or "", keys, is_site=False),
+        profile=None,
+    )
+
+
+def find_help(environ: Mapping[str, str]) -> str:
+    """Return where the site's users get help, if its file says so and can be read; else empty."""
+    try:
+        return help_in(_read_site(environ)[1])
+    except UserError:
+        return ""
+
+
+def _read_site(environ: Mapping[str, str]) -> tuple[Path, str]:
+    """Return the path of the site's file and its text."""
+    path, named = site_config_path(environ), environ.get("SLURM_NB_SITE_CONFIG")
+    owners = {0}
+    if named:
+        owners.add(os.geteuid())
+    elif path == site_config_beside():
+        owners.add(Path(sys.prefix).stat().st_uid)  # who can change the program too
+    text = read_trusted(path, owners)
+    if named and text is None:
         raise UserError(
             f"SLURM_NB_SITE_CONFIG {named!r}: there is no such file",
             hint="contact your site, or run: unset SLURM_NB_SITE_CONFIG",
         )
-    user_path = user_config_path(environ)
-    return Config(
-        site=parse(site_path, site or "", keys, is_site=True),
-        user=parse(user_path, read_trusted(user_path, owners) or "", keys, is_site=False),
-        profile=None,
-    )
+    return path, text or ""
 
 
 def choose_profile(config: Config, asked: str | None) -> Config:

@@ -22,6 +22,9 @@ _WANTED: dict[Kind, str] = {
     "switch": "true or false: {key} = true",
     "list": 'a list of strings: {key} = ["..."]',
 }
+_OF_SITE: dict[str, Any] = {"locked": [], "maximum": {}, "notice": "", "help": ""}
+"""The keys that only a site's file may have, with their defaults."""
+_EXAMPLES = {"locked": '["..."]', "notice": 'notice = "..."', "help": 'help = "..."'}
 _LIST = "list the keys with: slurm-nb config --all"
 _LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 
@@ -68,6 +71,17 @@ class ConfigFile:
     profiles: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     locked: Mapping[str, Place] = field(default_factory=dict)
     maximum: Mapping[str, Setting] = field(default_factory=dict)
+    notice: str = ""
+    """What the site tells its users at each submission."""
+
+
+def help_in(text: str) -> str:
+    """Return the value of `help` in a site's file; empty without one, or if it is not TOML."""
+    try:
+        address = tomllib.loads(text).get("help")
+    except (ValueError, RecursionError):
+        return ""
+    return address if isinstance(address, str) else ""
 
 
 def parse(path: Path, text: str, keys: Collection[Key], *, is_site: bool) -> ConfigFile:
@@ -100,10 +114,9 @@ class _File:
         apart = {name: tables.pop(name, default) for name, default in self._apart().items()}
         for name, default in self._apart().items():
             if not isinstance(apart[name], type(default)):
-                wanted = '["..."]' if name == "locked" else f"[{name}]"
                 raise UserError(
                     f"{self._place(lines, name)}: {name} must be a {_of_toml(default)}",
-                    hint=f"write {wanted}",
+                    hint=f"write {_EXAMPLES.get(name, f'[{name}]')}",
                 )
         profiles = {}
         for name, table in apart["profiles"].items():
@@ -119,12 +132,12 @@ class _File:
             profiles=profiles,
             locked=self._locked(apart.get("locked", []), self._place(lines, "locked")),
             maximum=self._maximum(apart.get("maximum", {}), lines),
+            notice=apart.get("notice", ""),
         )
 
     def _apart(self) -> dict[str, Any]:
         """Return the keys that are not options, with their defaults."""
-        site: dict[str, Any] = {"locked": [], "maximum": {}} if self.is_site else {}
-        return {"profiles": {}, **site}
+        return {"profiles": {}, **(_OF_SITE if self.is_site else {})}
 
     def _place(self, lines: Mapping[tuple[str, ...], int], *names: str) -> Place:
         """Return the line of the innermost of `names` that has one; inline tables have only one."""
@@ -147,7 +160,7 @@ class _File:
         known = {key.name: key for key in self.keys if not inside or key.name != "profile"}
         if name in known:
             return known[name]
-        if name in {"locked", "maximum", "profiles", "profile"}:
+        if name in {*_OF_SITE, "profiles", "profile"}:
             where = "must be at the top of the file, outside of profiles"
             if not inside:
                 where = "is only allowed in the site's file"

@@ -64,6 +64,8 @@ class JobSpec:
     reservation: str | None = None
     clusters: str | None = None
     """One name, or several with commas: Slurm chooses the one that starts the job first."""
+    comment: str | None = None
+    """Shown by squeue to every user of the cluster."""
     sbatch_options: tuple[str, ...] = ()
     """More options for sbatch, as words of a command line: `("--exclusive",)`."""
     ui: Ui = "notebook"
@@ -77,6 +79,8 @@ class JobSpec:
     """Whose processes on the node may connect, in addition to root's: `user` (yours) or `any`. The
     direct route accepts any, because its connections come from another machine."""
     auth: Auth = "token"
+    terminals: bool = True
+    """Offer terminals on Jupyter's pages. A cell of a notebook can run the same programs."""
     allow_debugger: bool = False
     """Let kernels start a debugger, which listens on a loopback port without a secret."""
     notebook_dir: Path
@@ -137,7 +141,7 @@ class JobSpec:
         """Return the unquoted `#SBATCH` options: `["--job-name=slurm-nb", "--time=90"]`."""
         names = [
             "job_name", "account", "time", "partition", "qos", "cpus_per_task", "mem", "gpus",
-            "gres", "constraint", "nodelist", "exclude", "reservation", "clusters",
+            "gres", "constraint", "nodelist", "exclude", "reservation", "clusters", "comment",
         ]  # fmt: skip
         values = ((name, getattr(self, name)) for name in names)
         return [f"--{_option(name)}={value}" for name, value in values if value is not None]

@@ -19,12 +19,11 @@ from jinja2.runtime import BlockReference, Context
 from slurm_nb.errors import SlurmNbError, UserError, did_you_mean
 from slurm_nb.files import check_only_owner_can_write, read_small
 from slurm_nb.job.quoting import Quoted, leave_raw, quote, quote_directive, quote_sh
-from slurm_nb.paths import templates_folder
+from slurm_nb.paths import TEMPLATE_SUFFIX, templates_folder
 
-BASE = "jupyter.sh.j2"
-_SUFFIX = ".sh.j2"
+BASE = f"jupyter{TEMPLATE_SUFFIX}"
 _LONGEST_BYTES = 4 << 20
-_BASE_NAMES = (BASE, BASE.removesuffix(_SUFFIX))
+_BASE_NAMES = (BASE, BASE.removesuffix(TEMPLATE_SUFFIX))
 _DIRECTIVE = re.compile(r"\s*#SBATCH\b")
 
 
@@ -148,7 +147,7 @@ def _find(template: str, folders: Sequence[Path]) -> Path:
         places = ", ".join(str(folder) for folder in folders)
         raise UserError(
             f"--template {template!r}: there is no template with this name",
-            hint=f"slurm-nb searched for {template}{_SUFFIX} in {places}; for a file write"
+            hint=f"slurm-nb searched for {template}{TEMPLATE_SUFFIX} in {places}; for a file write"
             f" ./{template}",
             options=("template",),
         )
@@ -156,7 +155,7 @@ def _find(template: str, folders: Sequence[Path]) -> Path:
 
 
 def _look_up(name: str, folders: Sequence[Path]) -> Path | None:
-    names = (name, name + _SUFFIX)
+    names = (name, name + TEMPLATE_SUFFIX)
     paths = (folder / each for folder in folders for each in names)
     return next((path for path in paths if path.is_file()), None)
 

@@ -56,7 +56,8 @@ def configure(c: Config) -> None:
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
     _JOB.update(cluster=cluster, job_id=job_id, mark="SLURM_NB_SESSION=%s/%s" % (cluster, job_id))
     for name in (
-        "ui", "listen", "route", "peers", "auth", "debugger", "run_dir", "nonce", "idle_timeout_s",
+        "ui", "listen", "route", "peers", "auth", "debugger", "terminals", "run_dir", "nonce",
+        "idle_timeout_s",
     ):  # fmt: skip
         _JOB[name] = os.environ.pop("SLURM_NB_" + name.upper())
     _JOB["submission"] = os.environ.pop("SLURM_NB_SUBMISSION", "")
@@ -139,7 +140,12 @@ def _set_lock(c: Config) -> None:
     token_file = os.environ.pop("SLURM_NB_TOKEN_FILE")
     _JOB["session_dir"] = os.path.dirname(token_file)
     password = _password(os.environ.pop("SLURM_NB_PASSWORD_FILE"))
-    lock = Lock(secrets.token_hex(32), password, allow_debugger=_JOB["debugger"] == "yes")
+    lock = Lock(
+        secrets.token_hex(32),
+        password,
+        allow_debugger=_JOB["debugger"] == "yes",
+        terminals=_JOB["terminals"] == "yes",
+    )
     _LOCK[:] = [lock]
     write_private(token_file, lock.token)
     _keep_out_of_logs(lock.token, password)

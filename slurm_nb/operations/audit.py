@@ -27,9 +27,9 @@ NODE_CHECKS = (
     "node-local directories", "node-local files", "TCP listeners", "bind address", "UDP sockets",
     "UNIX sockets", "processes that hide", "token in arguments", "token in environments",
     "door: no token", "door: wrong token", "door: the token", "door: another Host",
-    "authentication", "guards against other sites", "settings in effect", "kernel transport",
-    "debugger",
-    "server's own address", "who may connect", "versions", "routes without a token", "core dumps",
+    "terminals", "authentication", "guards against other sites", "settings in effect",
+    "kernel transport", "debugger", "server's own address", "who may connect", "versions",
+    "routes without a token", "core dumps",
 )  # fmt: skip
 LISTENER = "notebook's listener"
 """The node's only check if no process of the job listens at the session's address."""
@@ -72,6 +72,7 @@ def ask_node(session: Session, ready: Ready, store: Store) -> str:
         "cluster": session.cluster,
         "job_id": session.job_id,
         "auth": session.auth,
+        "terminals": "--no-terminals" not in session.options,
         "token_file": str(store.token_path(session)),
         "ready": asdict(ready),
     }

@@ -44,7 +44,7 @@ def test_the_hint_is_the_corrected_line(run: Run, slurm: AddProgram, line: str, 
 
 def test_a_value_with_blanks_is_quoted_in_the_corrected_line(run: Run) -> None:
     """A shell reads the same arguments again."""
-    assert "submit -- '--comment=a b'" in run("submit", "--comment=a b").err
+    assert "submit -- '--wckey=a b'" in run("submit", "--wckey=a b").err
 
 
 @pytest.mark.parametrize(

@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
 
+from slurm_nb import paths
 from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.config.layers import choose_profile, load
 from slurm_nb.config.toml_file import Key
 from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
-from slurm_nb.paths import user_config_path
+from slurm_nb.operations.installation import closed_to_others
+from slurm_nb.paths import site_config_path, template_folders, user_config_path
 from slurm_nb.scheduler.job import Job
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from tests.conftest import NONCE, AddProgram
-from tests.fakes import Run, run
+from tests.fakes import Run, run, running, slurm
 
-__all__ = ["run"]  # a fixture
+__all__ = ["run", "slurm"]  # fixtures
 
 KEYS = [Key("partition", "text"), Key("profile", "text")]
 
@@ -65,9 +69,12 @@ def test_the_users_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> No
     assert user_config_path({"XDG_CONFIG_HOME": "x"}) == user_config_path({}) == at_home
 
 
-def test_without_files_there_are_no_settings(tmp_path: Path) -> None:
+def test_without_files_there_are_no_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both files are optional."""
-    config = load({"XDG_CONFIG_HOME": str(tmp_path)}, KEYS, site_path=tmp_path / "none")
+    monkeypatch.setattr("slurm_nb.paths.SITE_CONFIG", tmp_path / "none")
+    config = load({"XDG_CONFIG_HOME": str(tmp_path)}, KEYS)
 
     assert config.in_force == {}
 
@@ -76,6 +83,70 @@ def test_a_site_file_named_by_a_variable_must_exist(tmp_path: Path) -> None:
     """It may have the site's locks, so its absence is an error."""
     with pytest.raises(UserError, match=r"SLURM_NB_SITE_CONFIG '.*none': there is no such file"):
         load({"SLURM_NB_SITE_CONFIG": str(tmp_path / "none")}, KEYS)
+
+
+@pytest.fixture
+def beside(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Path:
+    """The path of a site's file beside an installation; nothing is there or in /etc."""
+    assert store.folder.is_relative_to(tmp_path)
+    prefix = tmp_path / "srv/slurm-nb/0.1.0"
+    prefix.mkdir(parents=True)
+    clean_environ.setattr("sys.prefix", str(prefix))
+    clean_environ.setattr("slurm_nb.paths.SITE_CONFIG", tmp_path / "etc/config.toml")
+    path = prefix.parent / "etc/slurm-nb/config.toml"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_a_site_file_may_stand_beside_the_installation(beside: Path, run: Run) -> None:
+    """All versions in the same directory share it, with the templates next to it."""
+    beside.write_text('partition = "beside"\n')
+
+    assert run("submit", "--dry-run").directives == ["--partition=beside"]
+    assert template_folders(os.environ)[1] == beside.parent / "templates"
+
+
+def test_the_file_in_etc_goes_before_the_one_beside_the_installation(
+    beside: Path, run: Run, tmp_path: Path
+) -> None:
+    """And the one that the variable names before both."""
+    beside.write_text('partition = "beside"\n')
+    for folder in ("etc", "named"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.toml").write_text(f'partition = "{folder}"\n')
+
+    assert run("submit", "--dry-run").directives == ["--partition=etc"]
+    named = {"SLURM_NB_SITE_CONFIG": str(tmp_path / "named/config.toml")}
+    assert site_config_path(named) == tmp_path / "named/config.toml"
+
+
+def test_a_file_in_etc_that_cannot_be_looked_at_is_not_passed_over(
+    beside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks would be lost without a word."""
+    beside.write_text("")
+
+    def refuse(_path: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "lstat", refuse)
+
+    assert site_config_path({}) == paths.SITE_CONFIG
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to give a file away")
+def test_a_file_beside_the_installation_belongs_to_root_or_its_owner(
+    beside: Path, run: Run
+) -> None:
+    """Who installed the program may say how it runs, and nobody else."""
+    beside.write_text('partition = "beside"\n')
+    os.chown(beside, 65534, 65534)
+    refused = run("submit", "--dry-run")
+    os.chown(sys.prefix, 65534, 65534)
+
+    assert refused.code == 1
+    assert f"{beside} belongs to nobody" in refused.err
+    assert run("submit", "--dry-run").directives == ["--partition=beside"]
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o602])
@@ -625,3 +696,135 @@ def test_config_as_json_is_one_object_even_if_a_rule_is_violated(files: Files, r
     answer = json.loads(result.out)
     assert (answer["exit_code"], result.code) == (1, 1)
     assert answer["values"]
+
+
+# --- what else a site's file says ---
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_site_tells_its_users_a_notice_and_where_to_get_help(
+    files: Files, run: Run, store: Store
+) -> None:
+    """At each submission, and beside the answer; control characters are escaped."""
+    files.site('notice = "down on\\n Monday\\u001b[2J"\nhelp = "help@hpc.test"\n')
+    running(store)
+
+    said = run("submit", "--login-host", "login")
+
+    assert "Note from your site: down on Monday\\x1b[2J\n" in said.err
+    assert said.out.endswith("\nHelp:        help@hpc.test\n")
+
+
+def test_an_error_says_where_to_get_help(
+    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of slurm-nb, one of Slurm, and an internal one; not a mistyped option."""
+    files.site('help = "help@hpc.test"\n')
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    for words in (["submit", "--mem", "x"], ["submit"], ["status", "999"]):
+        assert run(*words).err.endswith("\n  Help: help@hpc.test\n")
+    assert "help@hpc.test" not in run("submit", "--nonsense").err
+    monkeypatch.setattr("slurm_nb.cli.commands.submit.JobSpec", None)
+    assert run("submit").err.endswith("\n  Help: help@hpc.test\n")
+
+
+@pytest.mark.parametrize("site", ["help = 1", "help = ", "locked = 1\nhelp = 'x'"])
+def test_a_broken_site_file_breaks_no_error(files: Files, run: Run, site: str) -> None:
+    """The error says what is wrong, with or without a place to get help."""
+    files.site(site)
+
+    said = run("submit")
+
+    assert said.code == 1
+    assert str(files.site_path) in said.err
+    assert said.err.count("\n") <= 3
+
+
+@pytest.mark.parametrize(
+    ("site", "words", "hint"),
+    [
+        (
+            'listen = "socket"\nlocked = ["listen"]',
+            ["--route", "direct"],
+            "listen is locked by {path}:2: leave out route",
+        ),
+        ('locked = ["route"]', ["--tls"], "route is locked by {path}:1: leave out tls"),
+        (
+            'env = "/e"\ncontainer = "/c"\nlocked = ["env", "container"]',
+            [],
+            "env is locked by {path}:3; container is locked by {path}:3: contact your site",
+        ),
+    ],
+)
+def test_a_conflict_with_a_locked_option_says_that_it_is_locked(
+    files: Files, run: Run, site: str, words: list[str], hint: str
+) -> None:
+    """And by which file: only the other option can be left out."""
+    files.site(site)
+
+    said = run("submit", "--dry-run", *words)
+
+    assert said.code == 1
+    assert said.err.splitlines()[1] == f"  {hint.format(path=files.site_path)}"
+
+
+def test_a_site_locks_terminals_off(files: Files, run: Run) -> None:
+    """`terminals = false` reaches the job script, and no option turns them on again."""
+    files.site('terminals = false\nlocked = ["terminals"]\n')
+
+    assert " SLURM_NB_TERMINALS=no\n" in run("submit", "--dry-run").out
+    refused = run("submit", "--dry-run", "--terminals")
+    assert f"terminals is locked to false by {files.site_path}:2" in refused.err
+
+
+def test_a_site_marks_its_jobs_with_a_comment(files: Files, run: Run) -> None:
+    """The user's own comes later and so counts for sbatch, unless the site locks it."""
+    files.site('comment = "slurm-nb"\n')
+
+    assert run("submit", "--dry-run").directives == ["--comment=slurm-nb"]
+    assert run("submit", "--dry-run", "--comment", "mine").directives == ["--comment=mine"]
+    passed_on = run("submit", "--dry-run", "--", "--comment=mine").directives
+    assert passed_on == ["--comment=slurm-nb", "--comment=mine"]
+
+    files.site('comment = "slurm-nb"\nlocked = ["comment"]\n')
+
+    for words in (["--comment", "mine"], ["--", "--comm=mine"]):
+        assert run("submit", "--dry-run", *words).code == 1
+
+
+def test_only_a_site_has_a_notice(files: Files, run: Run) -> None:
+    """In a user's file it is a mistake."""
+    files.user('notice = "hello"')
+
+    assert "notice is only allowed in the site's file" in run("submit", "--dry-run").err
+
+
+# --- an installation that only root can run ---
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to act as another user")
+def test_root_is_told_that_other_users_cannot_run_the_installation(
+    files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a venv whose Python is below /root: `config` names that Python."""
+    assert files.site_path.exists()
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    python = closed / "python3"
+    python.symlink_to(shutil.copy(os.path.realpath(sys.executable), closed / "python-real"))
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    said = run("config")
+
+    assert said.code == 0
+    assert "other users cannot run this installation" in said.err
+    assert "Permission denied" in said.err
+    assert f"Its Python is {closed}/python-real." in said.err
+
+
+def test_other_users_are_told_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cannot try it, and it runs for them."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+
+    assert closed_to_others() == ""

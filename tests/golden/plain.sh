@@ -97,7 +97,7 @@ slurm_nb_leave_environment # and finds the interpreter
 export SLURM_NB_IDLE_TIMEOUT_S=3600
 export SLURM_NB_UI=notebook
 export SLURM_NB_LISTEN=port SLURM_NB_ROUTE=jump
-export SLURM_NB_PEERS=user
+export SLURM_NB_PEERS=user SLURM_NB_TERMINALS=yes
 export SLURM_NB_AUTH=token SLURM_NB_DEBUGGER=no
 slurm_nb_hand_over
 

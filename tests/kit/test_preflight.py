@@ -369,7 +369,7 @@ def test_a_class_from_another_environment_is_named(
     config.write_text('c.ServerApp.contents_manager_class = "no_such_package.Manager"\n')
     (tmp_path / "run/runtime").mkdir(mode=0o700)
     values = {
-        **dict.fromkeys(("UI", "LISTEN", "ROUTE", "AUTH", "DEBUGGER"), "x"),
+        **dict.fromkeys(("UI", "LISTEN", "ROUTE", "AUTH", "DEBUGGER", "TERMINALS"), "x"),
         "IDLE_TIMEOUT_S": "0",
         "PASSWORD_FILE": "/none",
     }

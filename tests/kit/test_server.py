@@ -50,6 +50,7 @@ def hand_over(environ: pytest.MonkeyPatch, folder: Path, **changes: str) -> None
         "PEERS": "user",
         "AUTH": "token",
         "DEBUGGER": "no",
+        "TERMINALS": "yes",
         "NONCE": NONCE,
         "IDLE_TIMEOUT_S": "3600",
         "TOKEN_FILE": str(folder / "session" / "token"),

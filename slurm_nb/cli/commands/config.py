@@ -17,13 +17,14 @@ from slurm_nb.cli.config_options import (
     submit_context,
     values_in_force,
 )
-from slurm_nb.cli.console import answer_json, say, table
+from slurm_nb.cli.console import answer_json, say, say_notices, table
 from slurm_nb.cli.options import json_option
 from slurm_nb.config.layers import Config
 from slurm_nb.config.sample import SampleEntry, config_text
 from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.config.toml_file import ConfigFile, Setting
 from slurm_nb.errors import UserError
+from slurm_nb.operations.installation import closed_to_others
 from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler.accounts import Access, find_access
 
@@ -62,6 +63,8 @@ def command(ctx: click.Context, profile: str | None, *, show_all: bool, as_json:
     files = {"site_file": str(config.site.path), "user_file": str(config.user.path)}
     records = [_record(option, config.site) for option in values.values()]
     record = {**files, "profile": config.profile, "values": records}
+    if closed := closed_to_others():
+        say_notices([closed])
     if not as_json:
         _show(config, [each for each in values.values() if show_all or _is_set(each, config.site)])
     try:

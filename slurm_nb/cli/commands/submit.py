@@ -13,8 +13,8 @@ from slurm_nb.cli.completions import (
     complete_partition,
     complete_qos,
 )
-from slurm_nb.cli.config_options import Configured, profile_option
-from slurm_nb.cli.console import answer_json, complain, say, say_notices
+from slurm_nb.cli.config_options import Configured, config_of, profile_option
+from slurm_nb.cli.console import answer_json, complain, say, say_notices, visible
 from slurm_nb.cli.options import (
     UserContext,
     complete_file,
@@ -73,6 +73,7 @@ from slurm_nb.session.session import Session
 @click.option("--reservation", metavar="NAME", help="Reservation.")
 @click.option("-M", "--clusters", metavar="NAMES", help="Clusters to choose from.")
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
+@click.option("--comment", metavar="TEXT", help="Comment on the job; every user can read it.")
 @click.option("--local", is_flag=True, help="Run on this machine, without Slurm.")
 @click.option("--cluster", type=click.Choice([LOCAL]), hidden=True)  # --local in 0.1.0
 @click.option(
@@ -117,6 +118,11 @@ from slurm_nb.session.session import Session
     metavar="DIR",
     shell_complete=complete_folder,
     help="Jupyter's root. [default: the current directory]",
+)
+@click.option(
+    "--terminals/--no-terminals",
+    default=True,
+    help="Offer terminals on the page; off: --no-terminals.",
 )
 @click.option(
     "--allow-debugger",
@@ -209,6 +215,8 @@ def command(
     if dry_run:
         click.echo(render(spec, template=template, store=user.store), nl=False)
         return
+    if notice := config_of(click.get_current_context()).site.notice:
+        say(f"Note from your site: {' '.join(visible(notice).split())}")
     session: Session | None = None
 
     def saved(new: Session) -> None:

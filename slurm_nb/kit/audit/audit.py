@@ -38,10 +38,12 @@ class Job(NamedTuple):
     auth: str
     """`token` or `password`."""
     token: str
+    terminals: bool
+    """Whether the session was submitted with terminals."""
 
 
 def main(asked: Dict[str, Any]) -> None:
-    """Print what is found for `asked`: cluster, job_id, auth, token_file and ready (see `Job`)."""
+    """Print what is found for `asked`: cluster, job_id, auth, terminals, token_file and ready."""
     with open(asked["token_file"], encoding="ascii") as file:
         token = file.read()
     found = list(processes.of_session(asked["cluster"], asked["job_id"]))
@@ -67,7 +69,15 @@ def _job(those: List[Process], asked: Dict[str, Any], token: str) -> Job:
     for process in those:
         runtime = process.variable("JUPYTER_RUNTIME_DIR")
         if process.inodes & inodes and runtime:
-            return Job(those, process, os.path.dirname(runtime), ready, asked["auth"], token)
+            return Job(
+                those,
+                process,
+                os.path.dirname(runtime),
+                ready,
+                asked["auth"],
+                token,
+                asked["terminals"],
+            )
     raise LookupError("no process of the job listens at " + where)
 
 
@@ -132,6 +142,17 @@ def _door(job: Job) -> Iterator[Check]:
             yield name, False, "no answer: %s" % error
         else:
             yield name, status == expected, "Host: %s -> %d" % (host, status)
+
+
+def _terminals(job: Job) -> Iterator[Check]:
+    name, path = "terminals", probe.base_of(job.ready) + "/api/terminals"
+    try:
+        status, _ = probe.get(job.ready, path, "localhost", job.token)
+    except (OSError, ValueError) as error:
+        yield name, False, "no answer: %s" % error
+    else:
+        told = "%s: GET %s -> %d" % ("on" if status == 200 else "off", path, status)
+        yield name, status == 404 or (status == 200 and job.terminals), told
 
 
 def _report(job: Job) -> Iterator[Check]:
@@ -225,5 +246,5 @@ def _mode(found: os.stat_result) -> str:
 
 _PARTS = (
     _folders, _files, listeners.tcp, listeners.udp, listeners.unix, listeners.hidden, _secrets,
-    _door, _report, _core,
+    _door, _terminals, _report, _core,
 )  # fmt: skip

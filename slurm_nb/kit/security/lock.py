@@ -21,11 +21,12 @@ _NOT_COMPARED = (
 class Lock:
     """The lock of one run."""
 
-    def __init__(self, token: str, password: str, *, allow_debugger: bool) -> None:
+    def __init__(self, token: str, password: str, *, allow_debugger: bool, terminals: bool) -> None:
         """password: its hash, or empty."""
         self.token = token
         self._password = password
         self._allow_debugger = allow_debugger
+        self._terminals = terminals
         self._server: Dict[str, Any] = {}
 
     def configure(self, c: Any) -> None:
@@ -39,6 +40,8 @@ class Lock:
         server.disable_check_xsrf = False
         server.trust_xheaders = False
         server.authenticate_prometheus = True
+        if not self._terminals:
+            server.terminals_enabled = False
         server.ssl_options = {}
         server.identity_provider_class = SlurmNbIdentityProvider
         server.authorizer_class = AllowAllAuthorizer
@@ -94,6 +97,9 @@ class Lock:
         for name, expected in overrides.in_force(app).items():
             yield from _differs("tornado_settings[%r]" % name, settings.get(name), expected)
         yield from self._kernel_flaws(app)
+        # jupyter_server_terminals, or what stands in for it, puts its manager there.
+        if not self._terminals and "terminal_manager" in settings:
+            yield "ServerApp.terminals_enabled is False, and yet an extension offers terminals"
 
     def _provider(self) -> Dict[str, Any]:
         return {

@@ -98,16 +98,18 @@ def test_an_open_server_fails_the_audit() -> None:
     server = HTTPServer(("127.0.0.1", 0), Open)
     ready = asdict(Ready(node="c1", port=server.server_port, path="/tree"))
     server_process = processes.Process(51, [b"python"], [], set())
-    job = node_part.Job([], server_process, "/tmp", ready, "token", TOKEN)
+    job = node_part.Job([], server_process, "/tmp", ready, "token", TOKEN, terminals=False)
     with server:
         Thread(target=server.serve_forever, daemon=True).start()
         opened = list(node_part._door(job))  # noqa: SLF001  it runs as a program
+        (terminals,) = node_part._terminals(job)  # noqa: SLF001
         server.shutdown()
     shut = list(node_part._door(job))  # noqa: SLF001  it runs as a program
 
     assert [passed for _, passed, _ in opened] == [False, False, True, False]
     assert not any(passed for _, passed, _ in shut)
     assert opened[3][2] == "Host: evil.example -> 200"
+    assert terminals == ("terminals", False, "on: GET /api/terminals -> 200")
 
 
 @pytest.mark.parametrize(("soft", "passed"), [("0", True), ("unlimited", False), ("1", False)])
@@ -116,7 +118,7 @@ def test_core_dumps_must_be_off(monkeypatch: pytest.MonkeyPatch, soft: str, pass
     limits = f"Limit  Soft Limit\nMax core file size        {soft}    unlimited   bytes\n"
     monkeypatch.setattr(processes, "read", lambda _path: limits.encode())
     server = processes.Process(51, [b"/opt/python", b"-m", b"notebook"], [], set())
-    job = node_part.Job([server], server, "/tmp", {}, "token", TOKEN)
+    job = node_part.Job([server], server, "/tmp", {}, "token", TOKEN, terminals=True)
 
     ((name, verdict, evidence),) = node_part._core(job)  # noqa: SLF001  it runs as a program
 

@@ -67,7 +67,8 @@ def begin(case: dict[str, Any], number: int) -> dict[str, Any]:
         "SLURM_NB_TOKEN_FILE": str(base / "session/token"),
         "SLURM_NB_PASSWORD_FILE": str(base / "password"), "SLURM_NB_UI": "notebook",
         "SLURM_NB_LISTEN": "port", "SLURM_NB_ROUTE": "jump", "SLURM_NB_AUTH": "token",
-        "SLURM_NB_PEERS": "any", "SLURM_NB_DEBUGGER": "no", "SLURM_NB_IDLE_TIMEOUT_S": "0",
+        "SLURM_NB_PEERS": "any", "SLURM_NB_DEBUGGER": "no", "SLURM_NB_TERMINALS": "yes",
+        "SLURM_NB_IDLE_TIMEOUT_S": "0",
         "JUPYTER_CONFIG_PATH": str(KIT / "slurm_nb_kit"), "SLURMD_NODENAME": "c1",
         "JUPYTER_RUNTIME_DIR": str(run / "runtime"),
     }  # fmt: skip
@@ -106,12 +107,15 @@ def look(server: dict[str, Any]) -> dict[str, Any] | None:
     if not ended and not ready and time.monotonic() < server["until"]:
         return None
     result: dict[str, Any] = {"name": server["name"], "ready": bool(ready), "open": [],
-              "listeners": listeners, "said": said[-1500:], "why": ""}  # fmt: skip
+              "listeners": listeners, "said": said[-1500:], "why": "", "terminals": 0}  # fmt: skip
     if ended and not ready:
         told = STOPPED.search(said) or BY_JUPYTER.search(said)
         result["why"] = told.group() if told else ""
     for listener in listeners:
-        result["open"] += probe(int(listener.rpartition(":")[2]), server["base"])
+        port = int(listener.rpartition(":")[2])
+        token = (server["base"] / "session/token").read_text()
+        result["terminals"], _ = get(port, "/api/terminals", f"Authorization: token {token}\r\n")
+        result["open"] += probe(port, server["base"])
     if not ended:
         os.kill(server["pid"], signal.SIGKILL)
         os.waitpid(server["pid"], 0)
