@@ -29,7 +29,8 @@ NODE_CHECKS = (
     "door: no token", "door: wrong token", "door: the token", "door: another Host",
     "authentication", "guards against other sites", "settings in effect", "kernel transport",
     "debugger",
-    "server's own address", "who may connect", "versions", "routes without a token", "core dumps",
+    "server's own address", "users allowed to connect", "versions", "routes without a token",
+    "core dumps",
 )  # fmt: skip
 LISTENER = "notebook's listener"
 """The node's only check if no process of the job listens at the session's address."""
