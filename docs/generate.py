@@ -85,7 +85,7 @@ class _Sections(click.HelpFormatter):
 
 @dataclass(frozen=True)
 class Help:
-    """What `--help` shows of one command."""
+    """The `--help` text of one command."""
 
     path: str
     """The command with its group: `slurm-nb config init`."""

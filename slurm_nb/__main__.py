@@ -42,7 +42,7 @@ def main() -> None:
 
 
 class _Lossy(io.FileIO):
-    """Standard error; what cannot be written to it is lost, and the answer is not lost with it."""
+    """Standard error that drops text it cannot write, so that the command can still answer."""
 
     def write(self, data: Any) -> int:  # noqa: ANN401  any buffer
         try:

@@ -184,7 +184,7 @@ class WaitingLine:
             )
 
     def note(self, text: str) -> None:
-        """A line beside the live one."""
+        """Print a line above the live one."""
         self.clear()
         self._shown = None
         say_notices([text])

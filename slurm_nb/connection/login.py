@@ -73,9 +73,9 @@ def find_login(environ: Mapping[str, str]) -> Login:
 
 
 def login_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return this host's IPv4 addresses, the one that the user came in by last.
+    """Return this host's IPv4 addresses; the address of the user's SSH connection is the last.
 
-    A compute node reaches one of them even if it does not know this host's name.
+    A compute node reaches one of them even if it cannot resolve this host's name.
     """
     import socket  # noqa: PLC0415  few commands need it
 
@@ -90,7 +90,7 @@ _SIOCGIFADDR = 0x8915  # netdevice(7)
 
 
 def _address_of(interface: str) -> str:
-    """Return an interface's IPv4 address; empty where it has none."""
+    """Return an interface's IPv4 address; empty if it does not have one."""
     import socket  # noqa: PLC0415  few commands need it
 
     request = struct.pack("256s", interface.encode()[:15])

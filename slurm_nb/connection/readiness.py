@@ -25,7 +25,7 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
     job_id, state = session.job_id, verdict.state
     if state.phase is Phase.ENDED:
         raise job_ended(store, session, settle(store, session, verdict).outcome)
-    if state.missing and state.id_reused:  # nor is that proven
+    if state.missing and state.id_reused:  # this does not prove the end of the job either
         raise NotReady(
             f"squeue does not show job {job_id}: {state.reason}",
             hint=f"show its status: slurm-nb status {job_id}",
@@ -47,7 +47,7 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
             f"Jupyter in job {job_id} has ended, and the job is {state}",
             hint=f"Slurm may requeue it; wait for it: slurm-nb wait {job_id}\noutput: {log.path}",
         )
-    if progress.failure or progress.exit_code is not None:  # and Slurm does not answer
+    if progress.failure or progress.exit_code is not None:  # Slurm does not answer
         raise job_ended(store, session, settle(store, session, verdict).outcome)
     if ready is None or state.slurm_state == "COMPLETING" or is_of_earlier_run(state, log):
         hint = f"wait for it: slurm-nb wait {job_id}\noutput: {log.path}"
@@ -61,18 +61,18 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
 
 
 def last_ready(session: Session, log: JobLog) -> Ready | None:
-    """Return what the job, as read so far, has last said of where Jupyter listens.
+    """Return the last address of Jupyter in the output read so far.
 
-    Of an output that is gone, what was read of it before.
+    If the output is gone, return the address that slurm-nb saved earlier.
     """
     return log.progress.ready or (None if log.progress.started else session.ready)
 
 
 def is_of_earlier_run(state: JobState, log: JobLog) -> bool:
-    """Return whether the output is that of a run before the one that Slurm shows running.
+    """Return whether the output comes from an earlier run than the one that Slurm shows.
 
-    After a requeue the new run has written nothing yet: it is in its prolog, or the file system is
-    late.
+    After a requeue the output of the new run may be missing: it is in its prolog, or the file
+    system is late.
     """
     if state.phase is not Phase.RUNNING or log.progress.began_at is None:
         return False

@@ -18,9 +18,9 @@ _LINE_BYTES = 4096
 class JobLog:
     """The output of one job so far.
 
-    Reads only new lines and keeps only the last few, so that a log of any size needs little memory.
-    The nonce identifies the lines of the job, and so does the `submission`, if there is one: an
-    earlier job of the same id may have written to the same file.
+    It reads only new lines and keeps only the last few, so that a log of any size needs little
+    memory. The nonce identifies the lines of the job. If there is a `submission`, they must contain
+    it too, because an earlier job with the same id may have written to the same file.
     """
 
     def __init__(  # noqa: PLR0913  all but the first are by name

@@ -1,5 +1,6 @@
-"""What runs on the compute node, as `slurm_nb_kit`; it imports nothing else of slurm_nb.
+"""Code that runs on the compute node, as `slurm_nb_kit`. It imports no other part of slurm_nb.
 
-Standard library, jupyter_server, tornado and traitlets only, Python 3.8 and later. A kernel's own
-interpreter, of any age, runs kernel_launcher.py, with pyzmq and ipykernel.
+It needs Python 3.8 or later and uses only the standard library, jupyter_server, tornado and
+traitlets. kernel_launcher.py is the exception: a kernel's interpreter, which may be older, runs it
+with pyzmq and ipykernel.
 """

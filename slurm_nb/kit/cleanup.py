@@ -1,7 +1,7 @@
-"""Runs inside the Jupyter server: removes the node-local directory where the job script can't.
+"""Removes the node-local directory from the Jupyter server when the job script cannot.
 
-A script that was killed (SIGKILL) has cleaned nothing up. The token is left to slurm-nb on the
-login node: the job may run elsewhere already, with a token of its own in that file.
+A script that was killed with SIGKILL does not clean up. This process leaves the token to slurm-nb
+on the login node: the job may already run on another node and have written its own token there.
 """
 
 import atexit
@@ -10,11 +10,11 @@ import shutil
 
 
 def clean_up_in_place_of_the_script(run_dir: str) -> None:
-    """Have this process, when it ends without its parent, remove `run_dir`."""
+    """Have this process remove `run_dir` when it ends and its parent has already died."""
     atexit.register(_clean_up, os.getpid(), os.getppid(), run_dir)
 
 
 def _clean_up(server: int, script: int, run_dir: str) -> None:
-    """`server`: a fork inherits what is registered, and is not meant."""
+    """Do nothing in a fork of `server`, which inherits the registration."""
     if os.getpid() == server and os.getppid() != script:
         shutil.rmtree(run_dir, ignore_errors=True)

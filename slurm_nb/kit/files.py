@@ -1,4 +1,4 @@
-"""Files of the session: private, and complete or not at all."""
+"""Private files of the session, which are complete or do not exist."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def write_private(path: str, text: str) -> None:
-    """Write a 0600 file in one step; never into one that was there before. Raises OSError."""
+    """Write a 0600 file in one step, never into an existing file. Raises OSError."""
     fresh = path + ".new"
     if os.path.lexists(fresh):
         os.unlink(fresh)

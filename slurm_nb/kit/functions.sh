@@ -1,31 +1,31 @@
 # shellcheck shell=bash
-# The functions of the job script, which sources this file after checking the kit's sums.
+# The functions of the job script, which sources this file after verifying the kit's checksums.
 #
-# Plain bash; needs coreutils, findutils and grep. slurm-nb's names begin with slurm_nb_, so that
-# the user's lines (--setup, --module, --env, a site's template) can use any other name.
+# Needs bash, coreutils, findutils and grep. slurm-nb's names begin with slurm_nb_, so that the
+# user's lines (--setup, --module, --env, a site's template) can use any other name.
 # For templates: fail, find_module, load_module, use_env, use_container.
 #
-# From the script: python, inside; slurm_nb_ cluster, job_id, submission, node, nonce, state_dir,
+# The script defines: python, inside; slurm_nb_ cluster, job_id, submission, node, nonce, state_dir,
 # session_dir, kit_dir, notebook_dir, own_python, brought_by, signalled; the function slurm_nb_tell.
 
-# shellcheck disable=SC2154  # these
+# shellcheck disable=SC2154  # the script defines those
 # shellcheck disable=SC2317,SC2329  # traps and the script call functions
-# shellcheck disable=SC1090,SC1091  # modules and environments are the node's own
+# shellcheck disable=SC1090,SC1091  # the node has its own modules and environments
 
-slurm_nb_run_dir=  # of this job, on this node
-slurm_nb_clock=    # the process that queries when the job ends
-slurm_nb_yours=    # yes: the user's lines run
+slurm_nb_run_dir=  # the job's directory on this node
+slurm_nb_clock=    # the process that queries Slurm for the end of the job
+slurm_nb_yours=    # yes: the user's lines are running
 slurm_nb_server=   # the process that becomes Jupyter
-slurm_nb_stopping= # yes: this script has ended it
-slurm_nb_woken=    # yes: a signal came
+slurm_nb_stopping= # yes: this script is stopping the server
+slurm_nb_woken=    # yes: a signal arrived
 slurm_nb_before=   # the Python and Jupyter on PATH before the first module
-# A site's template may be older than these two.
+# A site's older template may not set these two.
 slurm_nb_own_python=${slurm_nb_own_python:-$python}
 slurm_nb_brought_by=${slurm_nb_brought_by:-}
 
 # --- lines for the login node ---
 
-slurm_nb_json() { # slurm_nb_json TEXT: as a JSON string, on one line
+slurm_nb_json() { # slurm_nb_json TEXT: print it as a JSON string on one line
   local text=${1//\\/\\\\}
   text=${text//\"/\\\"}
   printf '"%s"' "${text//[[:cntrl:]]/ }"
@@ -39,7 +39,7 @@ slurm_nb_tell_failed() {
 
 slurm_nb_notice() { slurm_nb_tell notice ", \"text\": $(slurm_nb_json "$1")"; }
 
-slurm_nb_fail() { # slurm_nb_fail TEXT CURE: a sentence each, which slurm-nb shows to the user
+slurm_nb_fail() { # slurm_nb_fail TEXT CURE: slurm-nb shows both sentences to the user
   slurm_nb_tell_failed "$@"
   [ "$BASHPID" != $$ ] || slurm_nb_set_traps # the user's lines may have set others
   exit 1
@@ -55,13 +55,13 @@ slurm_nb_set_traps() {
   trap slurm_nb_time_is_short USR1
 }
 
-# Makes the job's directory on this node, and notes when the job ends.
-slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, if Slurm does not say it
+# Creates the job's directory on this node, and stores the end of the job.
+slurm_nb_begin() { # slurm_nb_begin [END]: in seconds since the epoch, in a job without Slurm
   local base
   slurm_nb_set_traps
   [ "$slurm_nb_cluster" = local ] || slurm_nb_raise_limits
   [ -z "$slurm_nb_signalled" ] || slurm_nb_woken=yes
-  # Every process of this session carries this mark in its environment.
+  # Every process of this session has this mark in its environment.
   export SLURM_NB_SESSION=$slurm_nb_cluster/$slurm_nb_job_id
   # slurm-nb keeps the kit for as long as this session.
   (umask 077 && printf '%s\n' "${slurm_nb_kit_dir##*/}" >"$slurm_nb_session_dir/kit")
@@ -98,24 +98,24 @@ slurm_nb_raise_limits() {
   done
 }
 
-# Node-local and private (mktemp makes it 0700): sockets and connection files. A signal waits until
-# the name is known, so that no directory remains.
+# Creates the private node-local directory for sockets and connection files (mktemp makes it 0700).
+# Signals wait until the script knows its name, so that no directory is left behind.
 slurm_nb_make_dir() { (trap '' TERM INT HUP && mktemp -d "$1/slurm-nb.XXXXXXXX"); }
 
-# Whose directory it is: session, job, and where its processes can be seen.
+# Prints the owner of the directory: session, job, boot and process namespace.
 slurm_nb_name_run() {
   printf '%s %s %s %s\n' "$SLURM_NB_SESSION" "${SLURM_JOB_ID:-local}" \
     "$(cat /proc/sys/kernel/random/boot_id)" "$(readlink /proc/self/ns/pid)"
 }
 
-# Removes directories of jobs of yours whose script was killed: they have no process left here.
+# Removes directories that the user's killed jobs left: they have no process here any more.
 slurm_nb_sweep() { # slurm_nb_sweep DIRECTORY
   local folder mark id boot space
   for folder in "$1"/slurm-nb.*; do
     [ -O "$folder" ] && [ -d "$folder" ] && [ ! -L "$folder" ] && [ "$folder" != "$slurm_nb_run_dir" ] || continue
     read -r mark id boot space 2>/dev/null <"$folder/owner" || continue
     if [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
-      [ "$space" = "$(readlink /proc/self/ns/pid)" ] || continue # it may run where this sees nothing
+      [ "$space" = "$(readlink /proc/self/ns/pid)" ] || continue # its processes are invisible here
       ! grep -qzxF "SLURM_NB_SESSION=$mark" /proc/[0-9]*/environ 2>/dev/null || continue
       [ "$id" = local ] ||
         ! grep -qzxF "SLURM_JOB_ID=$id" /proc/[0-9]*/environ 2>/dev/null || continue
@@ -124,9 +124,9 @@ slurm_nb_sweep() { # slurm_nb_sweep DIRECTORY
   done
 }
 
-# TMPDIR, or /tmp where TMPDIR is unsuitable. A UNIX socket's path can have 107 bytes, of which a
-# kernel's takes 79 from here on. Another user who can change a directory above a private one can
-# move that one away and replace it.
+# Prints TMPDIR, or /tmp if TMPDIR is unsuitable. The path of a UNIX socket has at most 107 bytes,
+# and a kernel's socket needs 79 of them below this directory. A user who can change a directory
+# above a private one can replace the private one.
 slurm_nb_find_base() {
   local base folder
   local -a trusted=(-uid 0 -perm -1000 -o -uid 0 ! -perm /022 -o -uid "$(id -u)" ! -perm /022)
@@ -142,13 +142,13 @@ slurm_nb_find_base() {
   printf %s "$base"
 }
 
-# Ids of this session's processes, except this shell. A job submitted from a notebook inherits the
-# mark and has its own Slurm job id. Root reads other users' marks as well.
+# Prints the ids of this session's processes, except this shell. A job submitted from a notebook
+# inherits the mark and has its own Slurm job id. Root can read other users' marks as well.
 slurm_nb_processes() {
   local environs file
   environs=$(grep -lzxF "SLURM_NB_SESSION=$SLURM_NB_SESSION" /proc/[0-9]*/environ 2>/dev/null)
   if [ "$slurm_nb_cluster" != local ] && [ -n "$environs" ]; then
-    # shellcheck disable=SC2086  # one word per process: the names hold no blanks
+    # shellcheck disable=SC2086  # one word per process: the names contain no blanks
     environs=$(grep -lzxF "SLURM_JOB_ID=$slurm_nb_job_id" $environs 2>/dev/null)
   fi
   for file in $environs; do
@@ -167,7 +167,7 @@ slurm_nb_clean_up() {
       "the lines of --setup, --module or --env ended the job script on $slurm_nb_node: exit code $code" \
       "they run in the script's own shell: do not call exit or leave set -e on"
   fi
-  # First the process that can start another program during the search.
+  # End this process first: it could start another program during the search.
   [ -z "$slurm_nb_clock" ] || kill -KILL "$slurm_nb_clock" 2>/dev/null
   for pid in $(slurm_nb_processes); do
     kill -KILL "$pid" 2>/dev/null
@@ -180,20 +180,21 @@ slurm_nb_clean_up() {
 
 # --- when the job ends ---
 
-slurm_nb_put_end() { # in seconds since the epoch; the kit shows it on the page
+slurm_nb_put_end() { # slurm_nb_put_end END: in seconds since the epoch; the page shows it
   printf '%s\n' "$1" >"$slurm_nb_run_dir/end-time.new" &&
     mv "$slurm_nb_run_dir/end-time.new" "$slurm_nb_run_dir/end-time"
 }
 
-# Queries Slurm for the end: now, and during the last quarter of an hour, because the limit can be
-# extended. A job without a limit has no end, unless Slurm has signalled it.
-slurm_nb_sleep() { # slurm_nb_sleep SECONDS: in a subshell; a job script that is killed ends it
+slurm_nb_sleep() { # slurm_nb_sleep SECONDS: in a subshell, which ends if the job script is killed
   local until=$((SECONDS + $1))
   while [ "$SECONDS" -lt "$until" ]; do
     kill -0 $$ 2>/dev/null || exit
     sleep $((until - SECONDS < 10 ? until - SECONDS : 10))
   done
 }
+
+# Queries Slurm for the end of the job, now and during the last 15 minutes, because an admin can
+# extend the limit. A job without a limit has no end, unless Slurm has signalled it.
 slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
   local end left signalled=${1:-}
   while :; do
@@ -205,14 +206,14 @@ slurm_nb_watch_end() { # slurm_nb_watch_end [SIGNALLED]
     slurm_nb_put_end "$end" || return
     left=$((end - $(date +%s)))
     if [ "$left" -gt 960 ]; then
-      slurm_nb_sleep $((left - 930)) # the kit warns at 900 and must know an extended limit by then
+      slurm_nb_sleep $((left - 930)) # the kit warns at 900 s and needs the current limit then
     else
-      slurm_nb_sleep 120 # the warning leaves the page soon after the limit was extended
+      slurm_nb_sleep 120 # the page removes its warning soon after the limit was extended
     fi
   done 2>/dev/null
 }
 
-slurm_nb_time_is_short() { # Slurm has signalled that the end is near
+slurm_nb_time_is_short() { # Slurm's signal calls it, shortly before the end
   slurm_nb_woken=yes
   [ -n "$slurm_nb_run_dir" ] || return
   [ -z "$slurm_nb_clock" ] || kill -KILL "$slurm_nb_clock" 2>/dev/null
@@ -227,7 +228,7 @@ slurm_nb_start_clock() {
 
 # --- environments ---
 
-# The user's and the site's lines may not work with -u.
+# Lines of the user and the site may fail under -u.
 slurm_nb_enter_environment() {
   slurm_nb_yours=yes
   set +u
@@ -243,7 +244,7 @@ slurm_nb_leave_environment() {
   slurm_nb_find_python
 }
 
-# Variables that stop another Python from starting, or Jupyter from ending.
+# Unsets variables that keep another Python from starting, or Jupyter from ending.
 slurm_nb_clean_python() {
   local name
   for name in PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH; do
@@ -252,9 +253,9 @@ slurm_nb_clean_python() {
   done
 }
 
-find_module() { # defines `module`, which may exist in login shells only
+find_module() { # defines `module`, which may only exist in login shells
   local slurm_nb_file IFS=$' \t\n'
-  # Such as 00-modulepath.sh, lmod.sh, z00_lmod.sh, modules.sh; then the files of packages.
+  # First 00-modulepath.sh, lmod.sh, z00_lmod.sh, modules.sh or the like; then files of packages.
   for slurm_nb_file in $(set +f && grep -liE 'module|lmod' /etc/profile.d/*.sh 2>/dev/null) /etc/profile \
     "${LMOD_PKG:-/usr/share/lmod/lmod}/init/bash" "${MODULESHOME:-/usr/share/modules}/init/bash" \
     /usr/share/Modules/init/bash; do
@@ -264,7 +265,7 @@ find_module() { # defines `module`, which may exist in login shells only
   type module >/dev/null 2>&1
 }
 
-load_module() { # load_module NAME: of Lmod or Environment Modules
+load_module() { # load_module NAME: with Lmod or Environment Modules
   local slurm_nb_said=$slurm_nb_run_dir/said
   find_module || slurm_nb_fail "there is no command \`module\` on $slurm_nb_node" \
     "leave out --module, or define it with --setup"
@@ -279,7 +280,7 @@ load_module() { # load_module NAME: of Lmod or Environment Modules
   cat "$slurm_nb_said" >&2
 }
 
-slurm_nb_find_env() { # slurm_nb_find_env NAME: the directory of a conda environment, found as conda finds it
+slurm_nb_find_env() { # slurm_nb_find_env NAME: print the directory of a conda environment, as conda finds it
   local name=$1 folder IFS=$' \t\n'
   local -a roots=("$HOME/.conda" "$HOME"/{miniforge3,mambaforge,miniconda3,anaconda3,micromamba} /opt/conda)
   local -a folders
@@ -294,7 +295,7 @@ slurm_nb_find_env() { # slurm_nb_find_env NAME: the directory of a conda environ
       return
     fi
   done
-  # Where conda notes every environment it creates.
+  # Conda lists every environment it creates in this file.
   while read -r folder; do
     if [ "${folder##*/}" = "$name" ] && [ -d "$folder/conda-meta" ]; then
       printf %s "$folder"
@@ -318,14 +319,14 @@ use_env() { # use_env PATH_OR_NAME
     "create it on a file system that login and compute nodes share"
   [ -x "$slurm_nb_env/bin/python3" ] ||
     slurm_nb_fail "the environment $slurm_nb_env has no bin/python3 on $slurm_nb_node" \
-      "create it with an interpreter that the nodes have as well, or use another: --env DIR"
+      "create it with an interpreter that the nodes have too, or use another environment: --env DIR"
   export PATH="$slurm_nb_env/bin:$PATH"
   unset PYTHONHOME
   if [ ! -d "$slurm_nb_env/conda-meta" ]; then
     export VIRTUAL_ENV=$slurm_nb_env
     return
   fi
-  # As `conda activate`, which takes a second and needs conda on the node.
+  # Do what `conda activate` does, which takes a second and needs conda on the node.
   export CONDA_PREFIX=$slurm_nb_env CONDA_DEFAULT_ENV=$1 CONDA_SHLVL=1
   if [ -s "$slurm_nb_env/conda-meta/state" ]; then # conda env config vars set
     eval "$("$slurm_nb_env/bin/python3" -I -c 'import json, shlex, sys
@@ -348,7 +349,7 @@ use_container() { # use_container IMAGE
   inside=("$program" exec --pwd "$slurm_nb_kit_dir")
   for folder in "$slurm_nb_run_dir" "$slurm_nb_state_dir" "$slurm_nb_notebook_dir"; do
     [[ $folder != *[,:]* ]] ||
-      slurm_nb_fail "the container cannot bind $folder, which holds a comma or a colon" \
+      slurm_nb_fail "the container cannot bind $folder, because the name contains a comma or a colon" \
         "use a directory without them"
     inside+=(--bind "$folder")
   done
@@ -358,7 +359,7 @@ use_container() { # use_container IMAGE
   inside+=("$1")
 }
 
-# Libraries with threads would use all CPUs of the node.
+# Limits multithreaded libraries, which would use all CPUs of the node.
 slurm_nb_limit_threads() {
   local name cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-}}
   [ -n "$cpus" ] || return 0
@@ -371,7 +372,7 @@ slurm_nb_limit_threads() {
 # Prints the Python and Jupyter on PATH, which modules can change.
 slurm_nb_on_path() { printf '%s\n' "$(type -P python3)" "${PYTHONPATH:-}" "$(type -P jupyter)" end; }
 
-# Prints the Python that the modules bring; fails where they bring none.
+# Prints the Python that the modules bring; fails if they bring none.
 slurm_nb_module_python() {
   local program line IFS=$' \t\n'
   local -a before now
@@ -408,7 +409,7 @@ slurm_nb_find_python() {
 # A certificate for this job only; slurm-nb prints its fingerprint next to the URL.
 slurm_nb_make_certificate() {
   local log=$slurm_nb_run_dir/openssl.log
-  # Not the node's configuration, which may add its own extensions.
+  # Ignore the node's configuration, which may add its own extensions.
   (umask 077 && openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost \
     -config <(printf '[req]\ndistinguished_name = name\n[name]\n') \
     -addext 'subjectKeyIdentifier = hash' \
@@ -423,7 +424,7 @@ slurm_nb_make_certificate() {
   }
 }
 
-# Passes values to the kit's Python in SLURM_NB_* variables, which kernels do not see.
+# Passes values to the kit's Python code in SLURM_NB_* variables, which kernels do not see.
 slurm_nb_hand_over() {
   export SLURM_NB_RUN_DIR=$slurm_nb_run_dir SLURM_NB_NONCE=$slurm_nb_nonce
   export SLURM_NB_SUBMISSION=$slurm_nb_submission
@@ -443,7 +444,7 @@ slurm_nb_hand_over() {
   unset JUPYTER_NO_CONFIG
 }
 
-# Waits for Jupyter, stops it when the job must end, and exits with its exit code.
+# Waits for Jupyter, stops it when the job ends, and exits with its exit code.
 slurm_nb_wait_for() { # slurm_nb_wait_for PID
   local code
   slurm_nb_server=$1
@@ -455,7 +456,7 @@ slurm_nb_wait_for() { # slurm_nb_wait_for PID
     slurm_nb_woken=
     wait "$slurm_nb_server"
     code=$?
-    [ -n "$slurm_nb_woken" ] || break # a signal ends the wait, not the server
+    [ -n "$slurm_nb_woken" ] || break # a signal ends `wait`, not the server
   done
   if [ ! -e "$slurm_nb_run_dir/python-started" ] && [ -z "$slurm_nb_stopping" ]; then
     slurm_nb_fail \
@@ -481,7 +482,7 @@ slurm_nb_say_if_time_is_up() {
   local end reason
   read -r end 2>/dev/null <"$slurm_nb_run_dir/end-time" || end=${SLURM_JOB_END_TIME:-}
   [[ $end =~ ^[0-9]+$ ]] && [ "$(date +%s)" -ge $((end - 5)) ] || return # clocks differ a little
-  # The job may have been extended since, and cancelled.
+  # An admin may have extended the job, and somebody may have cancelled it.
   [ "$slurm_nb_cluster" = local ] ||
     reason=$(timeout 2 squeue -h -t all -j "$slurm_nb_job_id" -o %r 2>/dev/null)
   case ${reason:-TimeLimit} in

@@ -1,16 +1,16 @@
 """Starts ipykernel with its inbound pipe on a UNIX socket.
 
-ipykernel takes the output of forked children from a PULL socket, which it binds to a TCP port of
-the loopback interface (ipykernel 6 and 7, iostream.py, IOPubThread): any user of the node could
-push text of his own there. Run in place of `python -m ipykernel_launcher`, by the kernel's own
-interpreter, which may be an old one: standard library, pyzmq and ipykernel only, no annotations.
+ipykernel receives the output of forked children on a PULL socket, which it binds to a TCP port on
+the loopback interface (ipykernel 6 and 7, iostream.py, IOPubThread). Any user on the node could
+push text to it. The kernel's interpreter runs this file instead of `python -m ipykernel_launcher`.
+The interpreter may be old: standard library, pyzmq and ipykernel only, no annotations.
 """
 
 import os
 import sys
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-# Run by its path, it finds the kit's files first: what is imported here is the user's.
+# Python would find the kit's files first, but the imports below must be the user's packages.
 sys.path[:] = [path for path in sys.path if path != _HERE]
 
 import contextlib  # noqa: E402
@@ -23,11 +23,11 @@ import zmq  # noqa: E402
 from ipykernel import iostream, kernelapp  # noqa: E402
 
 _HOLD_S = 5.0
-_PORT = 1  # what ipykernel takes for the port; nothing listens there
+_PORT = 1  # ipykernel believes that this is the port; nothing listens on it
 
 
 def _pipe_path():
-    """Beside the connection file, in a directory that is 0700, with a path that is short enough."""
+    """Return a short path next to the connection file, in a 0700 directory."""
     given = [word for flag, word in zip(sys.argv, sys.argv[1:]) if flag == "-f"]
     folder = os.path.dirname(os.path.abspath(given[0])) if given else tempfile.mkdtemp()
     return os.path.join(folder, "kernel-pipe-%d" % os.getpid())
@@ -70,8 +70,11 @@ def _pipe_to_socket():
 
 
 def _history_to_node(folder):
-    """Unless the user's configuration says where it goes (IPython 7 to 9, core/history.py)."""
-    from IPython.core.history import HistoryManager  # noqa: PLC0415  another kernel may lack it
+    """Keep the history in `folder`, unless the user's configuration names a file.
+
+    IPython 7 to 9, core/history.py.
+    """
+    from IPython.core.history import HistoryManager  # noqa: PLC0415  not every kernel has it
 
     def name(_self, _profile=None):
         return pathlib.Path(folder, "history.sqlite")
@@ -80,10 +83,11 @@ def _history_to_node(folder):
 
 
 def _hold_term():
-    """Leave the server the time to ask for a clean shutdown, which runs what atexit holds.
+    """Give the server time to request a clean shutdown, which runs the atexit handlers.
 
-    At the time limit, and when a job is cancelled, Slurm sends SIGTERM to every process of it, so
-    a kernel would be dead before it is asked. A second one ends it, as the first would have.
+    At the time limit, and when a job is cancelled, Slurm sends SIGTERM to every process of the
+    job, so a kernel would be dead before the server's request arrives. A second SIGTERM ends the
+    kernel at once.
     """
     if not hasattr(os, "register_at_fork"):  # Python before 3.7
         return
@@ -95,8 +99,8 @@ def _hold_term():
         late.daemon = True
         late.start()
 
-    # A child is ended as ever: multiprocessing's workers, by Pool.terminate. Until it has forgotten
-    # the handler the signal waits; Python would drop it.
+    # SIGTERM still ends a child at once: Pool.terminate of multiprocessing relies on it. The signal
+    # is blocked until the child has removed the handler, because Python would drop it.
     def block():
         here.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
@@ -118,6 +122,6 @@ if __name__ == "__main__":
         _history_to_node(os.environ["SLURM_NB_HISTORY_DIR"])
     try:
         _pipe_to_socket()
-    except AttributeError:  # an ipykernel that does it in another way
+    except AttributeError:  # this ipykernel has another pipe
         pass
     kernelapp.launch_new_instance()

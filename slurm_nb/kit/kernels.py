@@ -1,4 +1,4 @@
-"""Runs inside the Jupyter server: kernels on UNIX sockets, without a debugger."""
+"""Makes the Jupyter server run kernels on UNIX sockets and without a debugger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernel_lau
 
 
 def configure(c: Any, *, allow_debugger: bool) -> None:
-    """Put kernels on UNIX sockets, and allow no debugger without --allow-debugger."""
+    """Put kernels on UNIX sockets, and block the debugger unless --allow-debugger is given."""
     for name in KERNEL_MANAGERS:
         c[name].transport = "ipc"
     if not allow_debugger:
@@ -34,7 +34,7 @@ def configure(c: Any, *, allow_debugger: bool) -> None:
 
 
 def _change_specs(manager: Any, *, allow_debugger: bool) -> None:
-    """Start ipykernel with the kit's launcher, and offer no debugger that gets no answer."""
+    """Start ipykernel with the kit's launcher, and hide the debugger if it is blocked."""
     get_kernel_spec = manager.get_kernel_spec
     get_all_specs = manager.get_all_specs
 
@@ -58,7 +58,7 @@ def _change_specs(manager: Any, *, allow_debugger: bool) -> None:
 def _launched_by_kit(argv: List[str]) -> List[str]:
     """Return `python -m ipykernel_launcher ...` with the kit's launcher; other commands unchanged.
 
-    Not in a container, which does not see the kit.
+    A command that starts a container is one of those: the container does not contain the kit.
     """
     python = bool(argv) and os.path.basename(argv[0]).startswith("python")
     for at in range(1, min(len(argv) - 1, 4)):
@@ -68,7 +68,7 @@ def _launched_by_kit(argv: List[str]) -> List[str]:
 
 
 def offer(app: Any, folder: str) -> None:
-    """Offer the kernels in `folder` before all others: see preflight.py."""
+    """Make the kernels in `folder` override others of the same name; see preflight.py."""
     if os.path.isdir(folder):
         specs = app.kernel_spec_manager
         specs.kernel_dirs = [folder, *specs.kernel_dirs]
@@ -78,7 +78,7 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
     """Report a kernel that does not listen on the UNIX sockets that Jupyter gave it."""
     _change_specs(app.kernel_spec_manager, allow_debugger=allow_debugger)
     manager = app.kernel_manager
-    for name in KERNEL_MANAGERS:  # with ipc, the beginning of the sockets' path
+    for name in KERNEL_MANAGERS:  # with ipc, `ip` is the first part of the sockets' path
         for config in (app.config, manager.config):
             if name in config:
                 config[name].pop("ip", None)
@@ -89,12 +89,14 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
         kernel = manager.get_kernel(kernel_id)
         if kernel.transport != "ipc":
             await manager.shutdown_kernel(kernel_id, now=True)
-            raise RuntimeError("slurm-nb: other users could open this kernel: it cannot do ipc")
+            raise RuntimeError(
+                "slurm-nb: other users could access this kernel: it does not support ipc"
+            )
         if os.path.dirname(os.path.abspath(kernel.ip)) != os.path.abspath(app.runtime_dir):
             await manager.shutdown_kernel(kernel_id, now=True)
-            raise RuntimeError("slurm-nb: other users could open this kernel's sockets")
+            raise RuntimeError("slurm-nb: other users could access this kernel's sockets")
         app.io_loop.call_later(_KERNEL_BINDS_WITHIN_S, _check, app, kernel_id, notice)
-        # Jupyter gives up a kernel that ends again and again.
+        # Jupyter gives up on a kernel that keeps dying.
         manager.add_restart_callback(kernel_id, lambda: _report(app, kernel, notice), "dead")
         return kernel_id
 
@@ -107,7 +109,7 @@ def _check(app: Any, kernel_id: str, notice: Callable[[str], None]) -> None:
 
 
 def _report(app: Any, kernel: Any, notice: Callable[[str], None]) -> None:
-    """Say which kernel has no UNIX socket, why, and what to do."""
+    """Report a kernel that has no UNIX socket, and say what to do."""
     if os.path.exists("%s-%d" % (kernel.ip, kernel.shell_port)):
         return
     argv = app.kernel_spec_manager.get_kernel_spec(kernel.kernel_name).argv
@@ -115,10 +117,10 @@ def _report(app: Any, kernel: Any, notice: Callable[[str], None]) -> None:
     text = "kernel %s does not listen on its UNIX sockets" % kernel.kernel_name
     if programs:
         folder = os.path.dirname(os.path.abspath(kernel.ip))
-        text += "; %s must show it %s, for example with --bind" % (min(programs), folder)
+        text += "; make %s visible inside %s, for example with --bind" % (folder, min(programs))
     else:
         text += (
-            "; slurm-nb allows no TCP, which other users of the node could connect to: use a kernel"
-            " that supports ZeroMQ's ipc, or read in the log why it ended"
+            "; slurm-nb allows no TCP, because other users on the node could connect to it: use a"
+            " kernel that supports ZeroMQ's ipc, or check in the log why the kernel ended"
         )
     notice(text)

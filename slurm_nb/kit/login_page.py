@@ -1,7 +1,7 @@
-"""Runs inside the Jupyter server: the login page, which says what to enter and where to find it.
+"""The login page, which says what to enter and where to find it.
 
-Jupyter's own page explains tokens of servers that the user started. This one is the same form:
-Jupyter's handler checks what is sent.
+Jupyter's own page explains how to find the token of a server that you started yourself. This page
+has the same form, and Jupyter's handler checks the answer.
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ _WITH_PASSWORD = {
     "@TEXT@": """\
 <p>Enter the password that you set with <code>slurm-nb password</code> on the login node.
 It is not your cluster password.</p>
-<p>If you have forgotten it, run <code>slurm-nb password</code> again.
+<p>If you have forgotten it, run <code>slurm-nb password</code> to set a new one.
 Sessions that are already running keep the old password.</p>""",
 }
 _WITH_TOKEN = {
     "@LABEL@": "Token",
     "@WRONG@": "Wrong token.",
     "@TEXT@": """\
-<p>Open the complete URL that slurm-nb printed: it holds the token. To print it again, run
+<p>Open the complete URL that slurm-nb printed: it contains the token. To print it again, run
 <code>slurm-nb url @JOB_ID@</code> on the login node.</p>""",
 }
 
 
 def configure(c: Any, run_dir: str, job_id: str, *, password: bool) -> None:
-    """Have the server, configured by `c`, show the page in place of Jupyter's."""
+    """Replace Jupyter's login page, in the configuration `c`."""
     text = _TEMPLATE
     for name, value in (_WITH_PASSWORD if password else _WITH_TOKEN).items():
         text = text.replace(name, value)
-    folder = os.path.join(run_dir, "page", "templates")  # where the pages of slurm-nb are
+    folder = os.path.join(run_dir, "page", "templates")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     with open(os.path.join(folder, "login.html"), "w", encoding="utf-8") as file:
         file.write(text.replace("@JOB_ID@", html.escape(job_id)))

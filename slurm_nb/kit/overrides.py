@@ -1,4 +1,4 @@
-"""Runs inside the Jupyter server: which of the user's own settings slurm-nb did not let stand."""
+"""Overrides the user's Jupyter settings that would give others access, and reports them."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ _SERVER: Dict[str, Callable[[Any], bool]] = {
     "identity_provider_class": bool,
     "authorizer_class": bool,
 }
-# Jupyter would read another file in place of the kit's.
+# Jupyter would read another file instead of the kit's.
 _FILES: Dict[str, Callable[[Any], bool]] = {
     "config_file": bool,
     "config_file_name": lambda value: value not in ("", "jupyter_server_config"),
 }
-# With ipc, `ip` is the beginning of the path of a kernel's sockets.
+# With ipc, `ip` is the first part of the path of a kernel's sockets.
 _KERNELS: Dict[str, Callable[[Any], bool]] = {
     "transport": lambda value: value == "tcp",
     "ip": bool,
 }
-# Of tornado_settings, which beat every other setting.
+# Keys of tornado_settings, which override every other setting.
 _HARMLESS = (
     "websocket_max_message_size", "websocket_ping_interval", "websocket_ping_timeout",
     "websocket_compression_options",
 )  # fmt: skip
-# Section: setting: whether a value of it lets others in. NotebookApp is what notebook 6 said.
+# Section: setting: whether a value gives others access. NotebookApp is the section of notebook 6.
 _DISARM: Dict[str, Dict[str, Callable[[Any], bool]]] = {
     "ServerApp": {**_SERVER, **_FILES},
     "JupyterApp": _FILES,
@@ -72,8 +72,8 @@ _NAMES = (
 def describe(app: Any) -> List[str]:
     """Return a sentence for each of the user's settings that has no effect.
 
-    It would have opened the server, or belongs to Notebook 6: notebook_shim passes on only the
-    settings that ServerApp knows.
+    The setting would give others access, or belongs to Notebook 6: notebook_shim passes on only
+    the settings that ServerApp has.
     """
     known = {*ServerApp.class_trait_names(config=True), *_DISARM["NotebookApp"]}
     unread = [
@@ -83,21 +83,21 @@ def describe(app: Any) -> List[str]:
         if name not in known
     ]
     return unread + [
-        "your Jupyter configuration (%s) sets %s, which could let others in: %s"
+        "your Jupyter configuration (%s) sets %s, which could give other users access: %s"
         % (where, setting, what)
         for where, config in _own_configs(app)
         for setting, what in [
-            *((each, "overruled") for each in _disarming(config)),
-            *((each, "its kernels cannot start") for each in _stopping(config)),
+            *((each, "slurm-nb overrides it") for each in _disarming(config)),
+            *((each, "kernels of this kind cannot start") for each in _stopping(config)),
         ]
     ]
 
 
 def enforce(app: Any) -> None:
-    """Put the lock in force, whatever reached the web application, and give back the rest.
+    """Put the lock into effect in the web application, and restore the user's harmless settings.
 
-    Of the user's `tornado_settings`, those that open nothing; of headers, not those that would
-    let other pages frame this one or read its answers.
+    Those are the harmless keys of `tornado_settings`, and all headers except those that would let
+    other pages frame this one or read its answers.
     """
     settings = app.web_app.settings
     for config in (config for _, config in _own_configs(app)):
@@ -110,7 +110,7 @@ def enforce(app: Any) -> None:
 
 
 def in_force(app: Any) -> Dict[str, Any]:
-    """Return the settings of the web application that are the lock."""
+    """Return the settings of the web application that make up the lock."""
     return {
         "allow_remote_access": False,
         "local_hostnames": ["localhost"],
@@ -143,7 +143,7 @@ def _disarming(config: Dict[str, Any]) -> List[str]:
         for values in [config.get(section)]
         if isinstance(values, dict)
         for name, opens in names.items()
-        # What was only looked at, and not set, is a LazyConfigValue.
+        # A LazyConfigValue is a setting that the file read but did not set.
         if name in values and not isinstance(values[name], LazyConfigValue) and opens(values[name])
     ]
     settings = _tornado_settings(config)
@@ -163,7 +163,7 @@ def _disarming(config: Dict[str, Any]) -> List[str]:
 
 
 def _stopping(config: Dict[str, Any]) -> List[str]:
-    """Of kernel managers that slurm-nb does not know, and so cannot overrule."""
+    """Return settings of kernel managers that slurm-nb does not know and cannot override."""
     return [
         "%s.transport = 'tcp'" % section
         for section, values in config.items()
@@ -173,8 +173,8 @@ def _stopping(config: Dict[str, Any]) -> List[str]:
 
 
 def _own_configs(app: Any) -> List[Any]:
-    """(file, config) of every configuration file that Jupyter loaded, but for the kit's own."""
-    # Python found the kit by its real path; the job script may have named a link (a home is one).
+    """Return (file, config) of every configuration file that Jupyter loaded, except the kit's."""
+    # Python knows the kit's real path; the job script may have used a link, such as a home.
     kit = os.path.dirname(os.path.realpath(__file__))
     folders = [path for path in app.config_file_paths if os.path.realpath(path) != kit]
     configs = []
@@ -191,5 +191,5 @@ def _load(folder: str, name: str) -> List[Any]:
     loader = PyFileConfigLoader if name.endswith(".py") else JSONFileConfigLoader
     try:
         return [loader(name, path=folder).load_config()]
-    except Exception:  # Jupyter has said what is wrong with it
+    except Exception:  # Jupyter has reported the error
         return []

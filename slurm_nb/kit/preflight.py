@@ -1,8 +1,9 @@
-"""Start Jupyter if the node has everything it needs; otherwise report all that is missing.
+"""Starts Jupyter if the node has everything it needs; otherwise reports all that is missing.
 
-Run by the interpreter that is to run Jupyter, as `-m slurm_nb_kit.preflight notebook --no-browser`:
-the process that looks is the one that becomes Jupyter. An environment without a usable Jupyter
-becomes a kernel of slurm-nb's own. Python 3.5 can read this file, to report that it is too old.
+Jupyter's interpreter runs it as `-m slurm_nb_kit.preflight notebook --no-browser`: the process that
+runs the checks then becomes Jupyter. If the environment has no usable Jupyter, slurm-nb's own one
+starts and offers the environment as a kernel. Python 3.5 can parse this file, to report that it is
+too old.
 """
 
 import errno
@@ -27,11 +28,11 @@ _MISPLACED = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EROFS)
 
 
 class Failed(Exception):
-    """Jupyter cannot start; text and cure, a sentence each."""
+    """Jupyter cannot start; the arguments are text and cure, a sentence each."""
 
 
 def main() -> None:
-    """Look, then become `python -m MODULE ...`, the words of the command line."""
+    """Run the checks, then become `python -m MODULE ...` with the words of the command line."""
     end_with_parent()
     open(os.path.join(os.environ["SLURM_NB_RUN_DIR"], "python-started"), "w").close()
     try:
@@ -41,7 +42,7 @@ def main() -> None:
         sys.exit(1)
     module = sys.argv[1]
     sys.argv = sys.argv[1:]
-    from .security import guard  # noqa: PLC0415  needs what was looked at
+    from .security import guard  # noqa: PLC0415  needs the packages that check() requires
 
     guard.install()
     try:
@@ -55,14 +56,15 @@ def main() -> None:
 
 
 def end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the job script dies, as a killed script cannot.
+    """Have the kernel send SIGTERM to this process when the job script dies.
 
-    Without cgroups Slurm does not find what the script has started then (proctrack/linuxproc, seen
-    on 22.05). PR_SET_PDEATHSIG of prctl(2); a container's runtime may be the parent instead.
+    A killed script cannot do it, and without cgroups Slurm does not find the script's children
+    (proctrack/linuxproc, seen on 22.05). See PR_SET_PDEATHSIG in prctl(2). In a container, the
+    parent may be its runtime.
     """
     parent = os.getppid()
     try:
-        import ctypes  # noqa: PLC0415  not every Python was built with it
+        import ctypes  # noqa: PLC0415  some Pythons do not have it
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     except (ImportError, OSError, AttributeError):
@@ -72,7 +74,7 @@ def end_with_parent() -> None:
 
 
 def check(module: str) -> None:
-    """Raise `Failed` with everything that is not as Jupyter needs it."""
+    """Raise `Failed` with every problem that would stop Jupyter."""
     found = packages.look()
     _check_packages(found, module)
     session_dir = os.path.dirname(os.environ["SLURM_NB_TOKEN_FILE"])
@@ -96,14 +98,14 @@ def check(module: str) -> None:
 
 
 def _check_packages(found: Dict[str, Any], module: str) -> None:
-    """Raise `Failed`, or become slurm-nb's own Jupyter where this interpreter's is not usable."""
+    """Raise `Failed`, or become slurm-nb's own Jupyter, if this interpreter's is not usable."""
     own = os.environ.pop("SLURM_NB_OWN_PYTHON", "")
     brought_by = os.environ.pop("SLURM_NB_BROUGHT_BY", "")
     inside = bool(os.environ.pop("SLURM_NB_INSIDE", ""))
     lacks = packages.lacking(found, module)
     if not lacks:
         if brought_by.startswith("the module "):
-            tell("notice", text="Jupyter runs in %s of %s" % (sys.executable, brought_by))
+            tell("notice", text="Jupyter runs in %s from %s" % (sys.executable, brought_by))
         return
     has_kernel = packages.has_kernel(found)
     named = "--module" if brought_by else "--python"
@@ -126,14 +128,14 @@ def _check_packages(found: Dict[str, Any], module: str) -> None:
 
 
 def _is_same(own: str, this: str) -> bool:
-    """Return whether both are one environment; two of them may link to one interpreter."""
+    """Return whether both are in one environment. Two environments may share an interpreter."""
     return os.path.realpath(os.path.dirname(own)) == os.path.realpath(os.path.dirname(this))
 
 
 def _offer_kernel(found: Dict[str, Any]) -> None:
-    """Write the kernel that takes the place of slurm-nb's own; server.py shows it to Jupyter.
+    """Write a kernel that replaces slurm-nb's own; server.py offers it to Jupyter.
 
-    It has the usual name, so that notebooks open elsewhere.
+    It has the usual name, so that its notebooks work in other installations.
     """
     folder = os.path.join(os.environ["SLURM_NB_RUN_DIR"], "kernels", "python3")
     os.makedirs(folder, mode=0o700)
@@ -149,7 +151,7 @@ def _offer_kernel(found: Dict[str, Any]) -> None:
 
 
 def _check_import(found: Dict[str, Any], name: str) -> None:
-    """Raise `Failed` where a package is there but lacks what it needs, or does not fit the node."""
+    """Raise `Failed` if a package is incomplete or does not run on this node."""
     try:
         importlib.import_module(_APPS[name])
     except Exception as error:  # a broken package can raise anything
@@ -196,7 +198,7 @@ def _memory_limit() -> str:
 
 
 def check_notebook_dir(folder: str) -> None:
-    """Raise `Failed` where notebooks cannot be opened; one that cannot be written is a notice."""
+    """Raise `Failed` if Jupyter cannot read the directory; only warn if it cannot write to it."""
     if not os.path.isdir(folder):
         raise Failed(
             "the notebook directory %s does not exist on %s" % (folder, _node()),
@@ -205,20 +207,20 @@ def check_notebook_dir(folder: str) -> None:
     if not os.access(folder, os.R_OK | os.X_OK):
         raise Failed(
             "cannot read the notebook directory %s on %s" % (folder, _node()),
-            "use another one: --notebook-dir DIR",
+            "use another directory: --notebook-dir DIR",
         )
     if not os.access(folder, os.W_OK):
         tell("notice", text="you cannot write to %s, so save notebooks elsewhere" % folder)
 
 
 def _data_dir() -> str:
-    """Return where Jupyter keeps what saving needs, as jupyter_core 5 finds it (paths.py)."""
+    """Return Jupyter's data directory, needed to save notebooks (jupyter_core 5, paths.py)."""
     share = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     return os.environ.get("JUPYTER_DATA_DIR") or os.path.join(share, "jupyter")
 
 
 def _check_data_dir(folder: str) -> None:
-    """Raise `Failed` where Jupyter cannot sign a notebook, so that it saves none."""
+    """Raise `Failed` if Jupyter cannot sign notebooks, because then it cannot save them."""
     what = "Jupyter's data directory"
     there = folder
     while not os.path.lexists(there):
@@ -237,21 +239,21 @@ def _check_data_dir(folder: str) -> None:
         if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK):
             raise Failed(
                 "cannot write to %s, which Jupyter needs to save notebooks" % path,
-                "remove it, and Jupyter creates another",
+                "remove it; Jupyter creates a new one",
             )
 
 
 def _check_writable(what: str, folder: str) -> None:
-    """Raise `Failed` where a file cannot be written; only writing shows a full quota."""
+    """Raise `Failed` if this process cannot write a file: only writing shows a full quota."""
     path = os.path.join(folder, ".slurm-nb-probe-%s-%d" % (_node(), os.getpid()))
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             left = _PROBE_BYTES
-            while left:  # a disk with a little room takes a part, and says so
+            while left:  # an almost full disk accepts only a part
                 left -= os.write(handle, bytes(left))
         finally:
-            os.close(handle)  # NFS says only here that the disk is full
+            os.close(handle)  # NFS reports a full disk only here
             os.unlink(path)
     except OSError as error:
         raise Failed(
@@ -262,7 +264,7 @@ def _check_writable(what: str, folder: str) -> None:
 
 
 def _home_cure() -> str:
-    """Return a cure if HOME is not the user's home directory, else an empty text."""
+    """Return a cure if HOME is not the user's home directory, else an empty string."""
     try:
         home = pwd.getpwuid(os.geteuid()).pw_dir
     except KeyError:
@@ -282,7 +284,7 @@ def _check_space(folder: str) -> None:
     if free < _FREE_BYTES:
         raise Failed(
             "%s on %s has only %d MiB free" % (os.path.dirname(folder), _node(), free >> 20),
-            "use another node (--exclude %s), or a directory with room:"
+            "use another node (--exclude %s), or a directory with more space:"
             " --setup 'export TMPDIR=DIR'" % _node(),
         )
 
@@ -293,7 +295,7 @@ def _explain_configuration() -> None:
         from .environment import user_config  # noqa: PLC0415  needs traitlets
 
         missing = user_config.missing_class()
-    except Exception:  # the log has Jupyter's own message
+    except Exception:  # Jupyter's own message is in the log
         return
     if not missing:
         return
@@ -327,7 +329,7 @@ def _node() -> str:
     return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 
-# server.py takes them out of the environment
+# server.py removes them from the environment
 _NONCE = os.environ.get("SLURM_NB_NONCE", "")
 _SUBMISSION = os.environ.get("SLURM_NB_SUBMISSION", "")
 

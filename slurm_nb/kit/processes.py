@@ -1,4 +1,4 @@
-"""What /proc tells of a session's job: processes, sockets, mounts. See proc(5)."""
+"""Processes, sockets and mounts of a session's job, read from /proc. See proc(5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Process(NamedTuple):
     inodes: Set[int]
 
     def variable(self, name: str) -> str:
-        """Of the environment that it was started with; empty when it is not there."""
+        """Return a variable of its initial environment; empty if it is not set."""
         start = name.encode() + b"="
         values = [word[len(start) :] for word in self.environ if word.startswith(start)]
         return os.fsdecode(values[0]) if values else ""
@@ -28,12 +28,13 @@ class Process(NamedTuple):
 
 
 def of_session(cluster: str, job_id: str) -> Iterator[Process]:
-    """Those of the session's job, by their environment, and children that hide theirs.
+    """Yield the processes of the session's job, and children that hide their environment.
 
-    Without Slurm (`local`) by the session's mark alone.
+    The session's mark and the job id in the environment identify them; without Slurm (`local`)
+    only the mark.
     """
     mark = ("SLURM_NB_SESSION=%s/%s" % (cluster, job_id)).encode()
-    # A job submitted from a notebook inherits the mark, and has an id of its own.
+    # A job submitted from a notebook inherits the mark and has its own id.
     slurm_id = b"" if cluster == "local" else ("SLURM_JOB_ID=" + job_id).encode()
     ours: Dict[int, bool] = {os.getpid(): False}
     environs = _environs()
@@ -57,15 +58,15 @@ def of_session(cluster: str, job_id: str) -> Iterator[Process]:
 
 
 def marked_inodes(mark: str) -> Set[int]:
-    """Inodes of the sockets that processes with `NAME=VALUE` in their environment hold."""
+    """Return the inodes of sockets held by processes with `NAME=VALUE` in their environment."""
     pids = [pid for pid, environ in _environs().items() if mark.encode() in environ]
     return set().union(*map(_inodes, pids))
 
 
 def _environs() -> Dict[int, List[bytes]]:
-    """The environment of each process; empty for another user's, which root could read.
+    """Return the environment of each process; empty if it belongs to another user.
 
-    They may have a session of the same id.
+    Root could read those as well, and another user's session may have the same id.
     """
     pids = map(int, filter(str.isdigit, os.listdir("/proc")))
     return {pid: read("/proc/%d/environ" % pid).split(b"\0") if _own(pid) else [] for pid in pids}
@@ -76,7 +77,7 @@ def _own(pid: int) -> bool:
 
 
 def _uid(pid: int) -> Optional[int]:
-    """The real uid; the owner of /proc/PID is root for a process that is not dumpable."""
+    """Return the real uid. Root owns the /proc/PID of a process that is not dumpable."""
     for line in read("/proc/%d/status" % pid).splitlines():
         if line.startswith(b"Uid:"):
             return int(line.split()[1])
@@ -84,7 +85,7 @@ def _uid(pid: int) -> Optional[int]:
 
 
 def of_user() -> Dict[int, Optional[Set[int]]]:
-    """The inodes of the sockets of each process of this user; None: it hides them."""
+    """Return the socket inodes of each process of this user; None if the process hides them."""
     found: Dict[int, Optional[Set[int]]] = {}
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         if _own(pid):
@@ -99,7 +100,7 @@ def of_user() -> Dict[int, Optional[Set[int]]]:
 
 
 def name_of(pid: int) -> str:
-    """`ssh-agent`, as everybody may see it."""
+    """Return the name that every user can see, such as `ssh-agent`."""
     return os.fsdecode(read("/proc/%d/comm" % pid).strip())
 
 
@@ -111,12 +112,12 @@ def _inodes(pid: int) -> Set[int]:
             if link.startswith("socket:["):
                 inodes.add(int(link[8:-1]))
     except OSError:
-        pass  # it has ended, or closes what it has
+        pass  # the process has ended or closed the file
     return inodes
 
 
 def read(path: str) -> bytes:
-    """What a file holds; nothing when it can't be read."""
+    """Return the content of a file; empty if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -128,16 +129,16 @@ class Mount(NamedTuple):
     """A line of mountinfo."""
 
     root: str
-    """What of the file system is mounted."""
+    """The mounted directory of the file system."""
     point: str
     kind: str
     """`nfs4`"""
     options: List[str]
-    """Of the file system."""
+    """Options of the file system."""
 
 
 def mounts(text: str) -> Iterator[Mount]:
-    """Those in the text of /proc/self/mountinfo, as far as it can be understood."""
+    """Yield the mounts in the text of /proc/self/mountinfo; skip malformed lines."""
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
@@ -150,16 +151,16 @@ def mounts(text: str) -> Iterator[Mount]:
 
 
 def is_private(folder: str, here: str, outside: str) -> bool:
-    """Return whether other processes of the node see another file system at `folder`.
+    """Return whether other processes on the node see another file system at `folder`.
 
-    here, outside: the texts of mountinfo of this process and of process 1; False if one is empty.
+    here, outside: mountinfo of this process and of process 1; False if one is empty.
     """
     seen = [_covering(folder, text) for text in (here, outside)]
     return None not in seen and seen[0] != seen[1]
 
 
 def _covering(folder: str, text: str) -> Optional[Tuple[str, str]]:
-    """Return the device and root of the mount that holds `folder`: the last of the longest."""
+    """Return the device and root of the mount that contains `folder`: the last of the longest."""
     found: Tuple[int, Optional[Tuple[str, str]]] = (-1, None)
     for line in text.splitlines():
         for mount in mounts(line):

@@ -1,6 +1,6 @@
-"""Runs inside the Jupyter server: what listens, and whether it lets strangers in.
+"""Checks, inside the Jupyter server, its own sockets and its answers to strangers.
 
-/proc is proc(5).
+For /proc see proc(5).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LISTEN = "0A"
 
 
 class Refused(Exception):
-    """The server must not be announced; the text says why."""
+    """slurm-nb must not announce the server; the text says why."""
 
 
 def check_one(listeners: List[socket.socket]) -> None:
@@ -30,10 +30,10 @@ def check_one(listeners: List[socket.socket]) -> None:
 
 
 def check_own(listener: socket.socket) -> None:
-    """Raise `Refused` unless `listener` is a socket that this process alone was given.
+    """Raise `Refused` unless `listener` belongs to this process only.
 
-    For TCP, the kernel's table must show its inode, at its address, for this user; for a
-    UNIX socket, the path must be ours alone and who answers there must be this process.
+    For TCP, the kernel's table must show its inode at its address for this user. For a UNIX
+    socket, the path must be private, and this process must answer there.
     """
     if listener.family == socket.AF_UNIX:
         _check_own_path(listener.getsockname())
@@ -50,13 +50,13 @@ def check_alone(listener: socket.socket, mark: str) -> None:
     held = processes.marked_inodes(mark) - {own}
     others = [address for inode, address in tcp_listeners().items() if inode in held]
     if others:
-        raise Refused("something else of this job listens on TCP: %s" % ", ".join(others))
+        raise Refused("another program in this job listens on TCP: %s" % ", ".join(others))
 
 
 async def check_door(listener: socket.socket, path: str, token: str, tls: Optional[str]) -> None:
     """Raise `Refused` unless `path` answers 403 without the token and 200 with it.
 
-    And 403 with it to a browser that was led here by another name (DNS rebinding).
+    With the token it must also answer 403 if the Host is another name (DNS rebinding).
     tls: the certificate's file, or None.
     """
     without = await _status(listener, path, None, tls)
@@ -67,7 +67,7 @@ async def check_door(listener: socket.socket, path: str, token: str, tls: Option
         raise Refused("with the token the server answers %d, not 200" % with_token)
     rebound = await _status(listener, path, token, tls, host="other.invalid")
     if rebound != 403:
-        raise Refused("to another Host the server answers %d, not 403" % rebound)
+        raise Refused("for another Host the server answers %d, not 403" % rebound)
 
 
 class InetSocket(NamedTuple):
@@ -76,18 +76,18 @@ class InetSocket(NamedTuple):
     address: str
     """`ADDRESS:PORT`"""
     state: str
-    """In hexadecimal, as in linux/tcp_states.h."""
+    """The state in hexadecimal, as in linux/tcp_states.h."""
     uid: int
 
 
 def tcp_listeners() -> Dict[int, str]:
-    """Inode: `ADDRESS:PORT` of every TCP socket that listens in this network namespace."""
+    """Return `ADDRESS:PORT` by inode, of every listening TCP socket in this network namespace."""
     rows = inet_sockets("tcp").items()
     return {inode: row.address for inode, row in rows if row.state == _LISTEN}
 
 
 def inet_sockets(protocol: str) -> Dict[int, InetSocket]:
-    """Every socket of `tcp` or `udp` in this network namespace, by inode."""
+    """Return every socket of `tcp` or `udp` in this network namespace, by inode."""
     found = {}
     families = ((protocol, socket.AF_INET, 1), (protocol + "6", socket.AF_INET6, 4))
     for name, family, words in families:
@@ -98,7 +98,7 @@ def inet_sockets(protocol: str) -> Dict[int, InetSocket]:
             continue
         for row in rows:
             address, _, port = row[1].partition(":")
-            # Words of 32 bits in the machine's own byte order.
+            # Words of 32 bits in the machine's byte order.
             packed = bytes.fromhex(address)
             raw = struct.pack("=%dI" % words, *struct.unpack(">%dI" % words, packed))
             at = "%s:%d" % (socket.inet_ntop(family, raw), int(port, 16))
@@ -113,7 +113,7 @@ def _check_own_path(path: str) -> None:
     if not stat.S_ISDIR(folder.st_mode) or stat.S_IMODE(folder.st_mode) != 0o700:
         raise Refused("%s is not in a directory of mode 0700" % path)
     if {found.st_uid, folder.st_uid} != {os.geteuid()}:
-        raise Refused("%s belongs to somebody else" % path)
+        raise Refused("%s belongs to another user" % path)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
         size = struct.calcsize("3i")
@@ -121,7 +121,7 @@ def _check_own_path(path: str) -> None:
             "3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         )
     if pid != os.getpid():
-        raise Refused("%s is answered by process %d, not by the server" % (path, pid))
+        raise Refused("process %d answers at %s, not the server" % (pid, path))
 
 
 async def _status(
@@ -131,7 +131,7 @@ async def _status(
     tls: Optional[str],
     host: str = "localhost",
 ) -> int:
-    """The status of a GET as a browser on the laptop sends it."""
+    """Return the status of a GET like that of a browser on the laptop."""
     context = None
     if tls:
         context = ssl.create_default_context(cafile=tls)
@@ -150,4 +150,4 @@ async def _status(
     try:
         return probe.status_of(answer)
     except ValueError:
-        raise Refused("it does not answer as a web server does") from None
+        raise Refused("the server's answer is not HTTP") from None

@@ -1,6 +1,6 @@
-"""Runs inside the Jupyter server: its settings, and the line that says where it listens.
+"""Configures the Jupyter server, and prints the line that says where it listens.
 
-The job script hands over its values in SLURM_NB_* variables, which kernels do not get to see.
+The job script passes its values in SLURM_NB_* variables, which kernels do not see.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from .monitor import notices
 
 _UI_PATHS = {"notebook": "tree", "lab": "lab"}
-# What ready.py takes for a path: it needs no quoting, neither in a URL nor in a shell.
+# slurm_nb/joblog/events.py accepts these paths: they need no quoting in a URL or a shell.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~@%+-]+)+/?")
-# Each may carry the user's root_dir and preferred_dir.
+# The user can set root_dir and preferred_dir on each of these.
 _CONTENTS = (
     "FileContentsManager", "AsyncFileContentsManager", "LargeFileManager", "AsyncLargeFileManager",
 )  # fmt: skip
@@ -46,11 +46,11 @@ _RULES: List[Rules] = []
 
 
 def configure(c: Config) -> None:
-    """Set what slurm-nb stands on in `c`, the traitlets Config of jupyter_server_config.py."""
+    """Set slurm-nb's options in `c`, the traitlets Config of jupyter_server_config.py."""
     if int(jupyter_server.__version__.partition(".")[0]) < 2:
-        # It would make a token of its own and write it to the log.
+        # It would create its own token and write it to the log.
         raise RuntimeError(
-            "jupyter_server %s is too old; 2.0 or later is needed, in the environment of --python"
+            "jupyter_server %s is too old: update it to 2.0 or later in the environment of --python"
             % jupyter_server.__version__
         )
     cluster, _, job_id = os.environ["SLURM_NB_SESSION"].partition("/")
@@ -64,7 +64,7 @@ def configure(c: Config) -> None:
     server = c.ServerApp
     server.open_browser = False
     server.root_dir = server.preferred_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
-    server.file_to_run = ""  # which Jupyter refuses outside of root_dir, as a preferred_dir
+    server.file_to_run = ""  # Jupyter rejects one outside root_dir, and a preferred_dir too
     for name in _CONTENTS:
         c[name].root_dir, c[name].preferred_dir = server.root_dir, ""
     server.allow_root = os.geteuid() == 0
@@ -76,17 +76,17 @@ def configure(c: Config) -> None:
         labextension.configure(c, _JOB["run_dir"])
         with_password = _JOB["auth"] == "password"
         login_page.configure(c, _JOB["run_dir"], job_id, password=with_password)
-    except Exception as error:  # the pages are then Jupyter's own
+    except Exception as error:  # Jupyter then shows its own pages
         print("slurm-nb: cannot extend Jupyter's pages: %s" % error, flush=True)
     _LOCK[0].seal(c)
     guard.State.prove, guard.State.wrap = _prove, _wrap
-    # Until the server is announced: its own files. Kernels and terminals get the user's back.
+    # These protect the server's own files. Kernels and terminals get the user's umask back.
     _JOB["umask"] = "%o" % os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _set_listener(server: Any) -> None:
-    server.port = 0  # the kernel chooses a free one: nothing to race for
+    server.port = 0  # the kernel chooses a free one, so there is no race
     server.port_retries = 0
     server.sock = ""
     server.sock_mode = "0600"
@@ -94,7 +94,7 @@ def _set_listener(server: Any) -> None:
     server.certfile = server.keyfile = server.client_ca = ""
     if _JOB["listen"] == "socket":
         server.sock = os.path.join(_JOB["run_dir"], "jupyter.sock")
-        # Jupyter refuses any other one beside a socket, and does not open it.
+        # With a socket, Jupyter accepts only this port, and does not open it.
         server.port = jupyter_server.DEFAULT_JUPYTER_SERVER_PORT
     elif _JOB["route"] == "direct":
         server.ip = _JOB["address"] = _address_towards_login()
@@ -105,10 +105,10 @@ def _set_listener(server: Any) -> None:
 
 
 def _address_towards_login() -> str:
-    """Return this node's address on the way to the login node; no packet is sent.
+    """Return this node's address that faces the login node, without sending a packet.
 
-    Slurm's name of that host takes precedence over the addresses that it had at submission; of
-    those, one that does not lead over the default route.
+    Try Slurm's name of that host first, then the addresses that it had at submission. Of those,
+    prefer one that does not use the default route.
     """
     told = os.environ.pop("SLURM_NB_LOGIN_ADDRESSES", "").split()
     submit_host = os.environ.get("SLURM_SUBMIT_HOST") or "localhost"
@@ -121,12 +121,12 @@ def _address_towards_login() -> str:
             "%s cannot find an address of the login node (%s); use --route jump"
             % (socket.gethostname(), ", ".join([submit_host, *told]))
         )
-    default = _address_towards("198.51.100.1")  # of RFC 5737: no network has it
+    default = _address_towards("198.51.100.1")  # RFC 5737: no network has this address
     return next((address for address in found if address != default), found[0])
 
 
 def _address_towards(host: str) -> str:
-    """Return this node's address on the way to a host; empty where there is none."""
+    """Return this node's address that faces a host; empty if there is no route."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((host, 9))
@@ -153,18 +153,18 @@ def _set_lock(c: Config) -> None:
 
 
 def _password(path: str) -> str:
-    """The argon2 hash that `slurm-nb password` stored, with --auth password; else none."""
+    """Return the argon2 hash that `slurm-nb password` stored; empty without --auth password."""
     if _JOB["auth"] != "password":
         return ""
     with open(path, encoding="ascii") as file:
         hashed = file.read().strip()
     if not hashed.startswith("argon2:"):
-        raise RuntimeError("%s holds no password: run `slurm-nb password`" % path)
+        raise RuntimeError("%s does not contain a password: run `slurm-nb password`" % path)
     return hashed
 
 
 def _keep_out_of_logs(*texts: str) -> None:
-    """Jupyter logs its whole configuration when the user asks for log level DEBUG."""
+    """Hide secrets from the log: at level DEBUG, Jupyter logs its whole configuration."""
 
     class Record(logging.LogRecord):
         def getMessage(self) -> str:  # noqa: N802  logging's own name
@@ -189,11 +189,11 @@ def _load_jupyter_server_extension(app: ServerApp) -> None:
 
 
 def _prove(app: Any) -> None:
-    """Put the lock in force, and raise `Refused` unless it is. Called before each bind."""
+    """Put the lock into effect, and raise `Refused` if that fails. Called before each bind."""
     lock = _LOCK[0]
     if "loaded" not in _JOB:
         raise self_check.Refused(
-            "slurm-nb's extension was not loaded (ServerApp.jpserver_extensions)"
+            "Jupyter did not load slurm-nb's extension (ServerApp.jpserver_extensions)"
         )
     if not hasattr(app, "_http_server"):
         lock.enforce(app)
@@ -203,13 +203,13 @@ def _prove(app: Any) -> None:
 
 
 def _flaws(app: Any) -> Iterator[str]:
-    """Yield what is not as slurm-nb set it up; once there is an HTTP server, of this one too."""
+    """Yield deviations from slurm-nb's setup, including the HTTP server once it exists."""
     yield from _LOCK[0].flaws(app)
     server = getattr(app, "_http_server", None)
     if server is not None and type(server.request_callback) is not Door:
         yield "slurm-nb's door is not in front of the web application"
     if server is not None and not all(type(each) is Listener for each in server._sockets.values()):
-        yield "a socket of the server serves whom it should not"
+        yield "a socket of the server does not check which user connects"
 
 
 def _drop_static_files(app: Any) -> None:
@@ -217,11 +217,11 @@ def _drop_static_files(app: Any) -> None:
     secret = [_JOB["run_dir"], _JOB["session_dir"], os.path.expanduser("~")]
     dropped = static_files.drop_others(app, ours=ours, secret=secret)
     if dropped:
-        notice("Jupyter serves no static files or templates of %s" % ", ".join(dropped[:5]))
+        notice("Jupyter serves no static files or templates from %s" % ", ".join(dropped[:5]))
 
 
 def _wrap(app: Any) -> None:
-    """Stand in front of the web application, and at the socket that will listen."""
+    """Put the door in front of the web application, and the listener around its socket."""
     log_limit.install(app)
 
     def log(text: str) -> None:
@@ -229,7 +229,7 @@ def _wrap(app: Any) -> None:
 
     server = app.http_server
     server.request_callback = Door(app, _LOCK[0].token, log)
-    # At an address on the network the other end is on another machine.
+    # At a network address, clients are on other machines and have no local uid.
     only_user = "address" not in _JOB and _JOB["peers"] == "user"
     trusted = peers.trusted() if only_user else None
     rules = Rules(trusted, lambda: len(server._connections), log, notice)
@@ -239,7 +239,7 @@ def _wrap(app: Any) -> None:
 
 
 def _announce(app: Any) -> None:
-    """Check the door once the server's socket listens (it is bound by the event loop)."""
+    """Check the door once the server's socket listens (the event loop binds it)."""
     sockets = list(app.http_server._sockets.values())
     if not sockets:
         app.io_loop.call_later(0.01, _announce, app)
@@ -257,23 +257,23 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
         await self_check.check_door(sockets[0], door, _LOCK[0].token, _JOB.get("certificate"))
         report.serve(app, lambda: _settings(app))
         for text in versions.old():
-            notice("the environment of --python holds %s" % text)
+            notice("Jupyter's environment: %s" % text)
         for text in overrides.describe(app):
             notice(text)
         if _JOB["debugger"] == "yes":
-            notice("while a notebook's debugger is on, any user of this node can run code as you")
+            notice("while a notebook's debugger is on, any user on this node can run code as you")
         if _JOB["listen"] == "socket" and processes.is_private(
             _JOB["run_dir"],
             *(os.fsdecode(processes.read("/proc/%s/mountinfo" % pid)) for pid in ("self", "1")),
         ):
             notice(
                 "%s is private to this job, so ssh may answer `open failed`: if it does, submit"
-                " with --listen port, or set TMPDIR to a directory of the node that is not private"
+                " with --listen port, or set TMPDIR to a directory on the node that is not private"
                 % os.path.dirname(_JOB["run_dir"])
             )
         _give_back(app)
         ready = _ready(app, sockets[0])
-    except Exception as error:  # whatever it is, nobody has seen that the server is safe
+    except Exception as error:  # any error means that the server is not proven safe
         why = str(error) or type(error).__name__
         guard.stop(why)
     guard.announced()
@@ -284,10 +284,10 @@ async def _check_then_tell(app: Any, sockets: List[socket.socket]) -> None:
 
 
 def _watch(app: Any) -> None:
-    """Look after the session from now on; it goes on without, whatever is wrong."""
+    """Start the monitor; if it cannot start, the session runs without it."""
     keep_token.keep(_JOB["session_dir"], _JOB["submission"], _LOCK[0].token)
     try:
-        from .monitor import monitor  # noqa: PLC0415  a module that it needs may be missing
+        from .monitor import monitor  # noqa: PLC0415  a module that it imports may be missing
 
         job = monitor.Job(
             _JOB["cluster"],
@@ -299,11 +299,11 @@ def _watch(app: Any) -> None:
         )
         _PAGES.append(monitor.start(app, job, _tell))
     except Exception as error:
-        app.log.warning("slurm-nb: this session is not watched: %s", error)
+        app.log.warning("slurm-nb: cannot monitor this session: %s", error)
 
 
 def _settings(app: Any) -> Dict[str, Any]:
-    """What `slurm-nb audit` compares with what is safe, as it is in force; no secrets."""
+    """Return the settings in effect, without secrets, for the checks of `slurm-nb audit`."""
     provider, manager, in_force = app.identity_provider, app.kernel_manager, app.web_app.settings
     pattern = in_force.get("allow_origin_pat") or ""
     messages = manager.allowed_message_types
@@ -328,11 +328,11 @@ def _settings(app: Any) -> Dict[str, Any]:
 
 
 def _give_back(app: Any) -> None:
-    """From here on the user's own: what kernels and terminals inherit."""
+    """Restore the user's umask, directory and variables, which kernels and terminals inherit."""
     os.umask(int(_JOB["umask"], 8))
-    # Started in the kit's directory; kernels that name no directory of their own inherit it.
+    # The server started in the kit's directory, which kernels without their own would inherit.
     os.chdir(app.root_dir)
-    # `jupyter lab` in a terminal, or in a job that is sent from there, is not this session.
+    # `jupyter lab` in a terminal, or in a job submitted from there, is not this session.
     for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_RUNTIME_DIR"):
         original = os.environ.pop("SLURM_NB_" + name, "")
         if original:
@@ -347,7 +347,7 @@ def _ready(app: Any, listener: socket.socket) -> Dict[str, Any]:
         "path": app.base_url + _UI_PATHS[_JOB["ui"]],
     }
     if not _PATH.fullmatch(ready["path"]):
-        raise self_check.Refused("no URL can be printed for base_url %r" % app.base_url)
+        raise self_check.Refused("slurm-nb cannot print a URL for base_url %r" % app.base_url)
     if listener.family == socket.AF_UNIX:
         ready["socket"] = listener.getsockname()
     else:
@@ -366,7 +366,7 @@ def _node() -> str:
 
 
 def _fingerprint(certificate: Optional[str]) -> Optional[str]:
-    """SHA-256 as browsers show it: `AB:CD:...`."""
+    """Return the SHA-256 fingerprint as browsers show it: `AB:CD:...`."""
     if certificate is None:
         return None
     with open(certificate, encoding="ascii") as file:
@@ -375,7 +375,7 @@ def _fingerprint(certificate: Optional[str]) -> Optional[str]:
 
 
 def notice(text: str) -> None:
-    """A line for the user, that slurm-nb shows; once there are pages, they show it too."""
+    """Have slurm-nb show a text to the user, and the pages too once they exist."""
     _tell("notice", {"text": text})
     for page in _PAGES:
         page.add("notice", text)

@@ -28,7 +28,7 @@ NODE_CHECKS = (
     "UNIX sockets", "processes that hide", "token in arguments", "token in environments",
     "door: no token", "door: wrong token", "door: the token", "door: another Host",
     "terminals", "authentication", "guards against other sites", "settings in effect",
-    "kernel transport", "debugger", "server's own address", "who may connect", "versions",
+    "kernel transport", "debugger", "server's own address", "users allowed to connect", "versions",
     "routes without a token", "core dumps",
 )  # fmt: skip
 LISTENER = "notebook's listener"

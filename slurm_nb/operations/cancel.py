@@ -69,7 +69,7 @@ def _cancel(jobs: Scheduler, sessions: list[Session], store: Store) -> Iterator[
 
 
 def _await_end(jobs: Scheduler, lasting: list[Session], store: Store) -> Iterator[Cancelled]:
-    """Look whether cancelled jobs are gone, for a minute; not so long for what nobody shows."""
+    """Check for a minute whether cancelled jobs are gone, less long if Slurm shows none of them."""
     states: dict[str, JobState] = {}
     for looks, pause_s in enumerate((0.0, *_LOOK_AFTER_S)):
         if not lasting or (looks >= _LOOKS_AT_MISSING and _all_missing(states, lasting)):

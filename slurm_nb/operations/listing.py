@@ -167,20 +167,20 @@ def _entry(
 
 
 def _is_open(outcome: Outcome | None, now_s: float) -> bool:
-    """Return whether to ask how, and whether, a session ended."""
+    """Return whether to query Slurm for the end of a session."""
     if outcome is None or not outcome.proven:
         return True
     return outcome.slurm_state != FORGOTTEN and not is_certain(outcome, now_s)
 
 
 def _is_just_witnessed(store: Store, session: Session, now_s: float) -> bool:
-    """Return whether an answer would be no second witness: others have their turn."""
+    """Return whether it is too early for a second witness; other sessions have their turn."""
     witness = store.witness(session)
     return witness is not None and 0 <= now_s - witness.at < APART_S
 
 
 def _is_news(verdict: Verdict, outcome: Outcome | None, now_s: float) -> bool:
-    """Return whether the job ended, and nobody knew, or it was requeued since."""
+    """Return whether the job's end is new, or the job was requeued since it ended."""
     state = verdict.state
     if state.phase is not Phase.ENDED:
         return False

@@ -41,9 +41,9 @@ _LOOK_AGAIN_S = 2.0
 _LOOK_TIMEOUT_S = 10.0
 _SHOWN_CHARS = 60
 _HEARD_KEPT_S = 600
-# One request to the controller each; the others have their turn at the next look.
+# Each costs the controller a request; the other jobs have their turn at the next query.
 _SCONTROL_ASKS = 10
-# Of what squeue says where there is no controller, seen on 22.05; and of `run`.
+# Parts of squeue's message when it cannot reach the controller (seen on 22.05), and of `run`'s.
 _OUT_OF_REACH = ("contact", "timed out", "did not answer", "not on PATH")
 
 
@@ -278,21 +278,21 @@ def _of(job: Job, state: JobState) -> JobState:
     ):
         return state
     if job.script and state.script and job.script.startswith(state.script):
-        return replace(_missing(job.job_id), reason="Slurm's answer is cut off")
+        return replace(_missing(job.job_id), reason="Slurm's answer is truncated")
     reason = f"{job.job_id} is the id of another job now"
     return JobState(Phase.ENDED, "ENDED", reason, id_reused=True)
 
 
 def _is_wanting(job: Job, states: Mapping[str, JobState]) -> bool:
-    """Whether others than squeue may know more of a job."""
+    """Return whether another command than squeue may know more about a job."""
     state = states[job.job_id]
-    if state.slurm_state == "UNKNOWN":  # squeue has just learnt whether anybody answers
+    if state.slurm_state == "UNKNOWN":  # squeue shows whether the controller responds
         return state.missing or not any(word in state.reason for word in _OUT_OF_REACH)
     return state.phase is Phase.ENDED and not state.id_reused
 
 
 def _lacks(state: JobState) -> bool:
-    """Return whether accounting may know more about the end of a job, and was not queried yet."""
+    """Return whether accounting may know more about the end of a job."""
     return state.exit_code is None and state.slurm_state not in {"ENDED", "UNKNOWN"}
 
 
@@ -306,8 +306,8 @@ def _with(state: JobState, said: JobState | None) -> JobState:
 def _ask_squeue(jobs: list[Job]) -> dict[str, JobState]:
     """Return the state of each job; `missing` if squeue does not show it.
 
-    In an answer with a line that slurm-nb cannot parse (from a site's wrapper, for example), only
-    this very script counts, in the queue or running.
+    If slurm-nb cannot parse a line of the answer (from a site's wrapper, for example), it believes
+    only a pending or running job with this very script.
     """
     job_ids = [job.job_id for job in jobs]
     # For a list of ids the controller sends all of its jobs; for --me only those of this user.
@@ -326,7 +326,7 @@ def _ask_squeue(jobs: list[Job]) -> dict[str, JobState]:
         job.job_id: _of(job, found[job.job_id]) if job.job_id in found else _missing(job.job_id)
         for job in jobs
     }
-    # Only the controller itself is believed that an id is another job's: a wrapper may cut a path.
+    # Only the controller's own answer proves that an id is another job's: wrappers truncate paths.
     states |= {
         job_id: replace(_missing(job_id), reason=state.reason, id_reused=True)
         for job_id, state in states.items()
@@ -345,7 +345,7 @@ def _ask_squeue(jobs: list[Job]) -> dict[str, JobState]:
 
 
 def _ask_scontrol(job: Job) -> JobState | None:
-    """Return what the controller says of one job; None where it says nothing that can be read."""
+    """Return the controller's answer about one job; None if slurm-nb cannot parse it."""
     argv = ["scontrol", *cluster_option(job), "show", "job", job.job_id]
     try:
         answer = run(argv, timeout_s=QUERY_TIMEOUT_S)

@@ -1,23 +1,24 @@
-"""Whether a session has ended: the one place that decides it.
+"""Decides whether a session has ended. No other module does.
 
-What follows from an ending cannot be undone (the token goes, the session may be forgotten), and
-Slurm's commands answer wrongly at times: wrappers print nothing, colour or cut their lines or say
-"Invalid job id" of everything, caches lag, modules lead to another cluster. So an ending is proven
-by one of these, and by nothing else:
+slurm-nb cannot undo the consequences of an end: it removes the token, and may remove the session.
+Slurm's commands are sometimes wrong: wrappers print nothing, colour or truncate their lines, or say
+"Invalid job id" for every job; caches lag; modules point to another cluster. So slurm-nb accepts
+only these proofs of an end:
 
-1. The job has written its `ended` line, with its nonce, and no `started` line after it; and Slurm
+1. The job has written its `ended` line, with its nonce, and no `started` line after it, and Slurm
    does not show it in the queue or running.
-2. Two answers, at least `APART_S` apart and with none between that shows the job, are witnesses.
-   A witness is an answer of squeue, sacct or scontrol that shows this very job (by the path of its
-   script, which no other job has) as ended, or another job under its id; or scontrol's "Invalid
-   job id", if the controller is the job's cluster's own. The first is kept in the session's folder,
-   so that two commands make two witnesses.
-3. Slurm answers without showing the job, and the end that Slurm had given it is an hour past.
-4. The user has just had slurm-nb cancel the job, and Slurm shows this very job as ended.
-5. Without Slurm: the job's process, as /proc has it, is gone.
+2. There are two witnesses, at least `APART_S` apart, and no answer between them shows the job.
+   A witness is an answer of squeue, sacct or scontrol that shows this very job as ended (by the
+   path of its script, which no other job has), or another job under its id; or scontrol's "Invalid
+   job id" from the job's own controller. slurm-nb keeps the first witness in the session's folder,
+   so the second may come from another command.
+3. Slurm answers without showing the job, an hour after the end that Slurm gave for it.
+4. The user has just cancelled the job with slurm-nb, and Slurm shows this very job as ended.
+5. Without Slurm: according to /proc, the job's process is gone.
 
-That Slurm does not show a job proves nothing by itself, nor does an answer that cannot be read:
-until there is a proof the session is UNKNOWN, or as Slurm says, and its token stays.
+An answer that does not show the job proves nothing by itself, and an unreadable answer does not
+either. Until there is a proof, the session is UNKNOWN or in the state that Slurm reports, and its
+token stays.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ _CLOCKS_DIFFER_S = 120
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to think of a session."""
+    """The decision about a session."""
 
     state: JobState
-    """As Slurm has it; ENDED also where nothing but a proof says so."""
+    """Slurm's state, or ENDED if there is a proof."""
     proven: bool = False
-    """Whether it has ended, for certain."""
+    """Whether the end is certain."""
 
 
 def judge(
     store: Store, session: Session, state: JobState, now_s: float, *, cancelled: bool = False
 ) -> Verdict:
-    """Return whether a session has ended, and note what this answer of Slurm's says of it.
+    """Decide whether a session has ended, and save this answer if it is a witness.
 
-    state: Slurm's answer. cancelled: whether slurm-nb has just had the job cancelled.
+    state: Slurm's answer. cancelled: whether slurm-nb has just cancelled the job.
     """
     if state.phase in {Phase.PENDING, Phase.RUNNING}:
         store.save_witness(session, None)
@@ -75,7 +76,7 @@ def judge(
 
 
 def _is_known(earlier: Outcome | None, state: JobState) -> bool:
-    """Return whether this very ending was proven before."""
+    """Return whether an earlier proof covers this ending."""
     if earlier is None or not earlier.proven:
         return False
     same = (earlier.slurm_state, earlier.end_time) == (state.slurm_state, state.end_time)
@@ -99,7 +100,7 @@ def _is_past_its_end(state: JobState, now_s: float) -> bool:
 
 
 def _is_older_job(session: Session, state: JobState) -> bool:
-    """Return whether accounting, which shows no script, has an earlier job of the same id."""
+    """Return whether accounting, which shows no script, has an earlier job with the same id."""
     if state.phase is not Phase.ENDED or state.script is not None or state.id_reused:
         return False
     if session.submitted_at is None:
@@ -109,7 +110,7 @@ def _is_older_job(session: Session, state: JobState) -> bool:
 
 
 def as_saved(state: JobState, seen: JobState | None) -> JobState:
-    """Return a state in which a job that Slurm no longer shows keeps the end that it had given."""
+    """Return `state`; if Slurm no longer shows the job, with the end that it gave earlier."""
     if seen is None or not state.missing:
         return state
     return replace(state, end_time=seen.end_time, node=seen.node)

@@ -87,7 +87,7 @@ def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[P
     unresolved = []
     for pending in lost:
         job = found.get(pending.script)
-        # Two clusters may share a home, and this may be the other one.
+        # Two clusters may share a home, and this host may belong to the other one.
         here = bool(clusters) or pending.session.cluster == own
         if job is None and not (here and time.time() - pending.began_at >= _SETTLED_S):
             unresolved.append(pending)
@@ -110,9 +110,9 @@ def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[P
 def adopt(store: Store, pending: PendingSubmission, job: Job) -> Session:
     """Save the session of the job that a submission has become. Raise `UserError`.
 
-    Slurm that has lost its state gives an id again. What an earlier job of this id has written is
-    older than the note of this submission, by the clock of the same file system: in the output it
-    is passed over, and the job itself removes the rest when it starts.
+    Slurm reuses ids after it has lost its state. Files of an earlier job with this id are older
+    than the note of this submission, by the clock of the same file system. slurm-nb skips its
+    output, and the new job removes its other files when it starts.
     """
     session = replace(pending.session, job=job)
     with suppress(OSError):

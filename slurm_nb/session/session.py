@@ -47,10 +47,10 @@ class Session:
     submitted_at: int | None = None
     """Seconds since the epoch."""
     submission: str | None = field(default=None, metadata={"later": True})
-    """What the script, its lines in the output and its files carry, and those of no other job of
-    the same id; None: submitted by hand, or by an older version."""
+    """A random text in the script, its output and its files, to distinguish jobs with the same id;
+    None: you ran sbatch yourself, or an older version did."""
     output_start: int = field(default=0, metadata={"later": True})
-    """Where in the output the job's own part begins: an earlier job of the same id wrote before."""
+    """The offset of the job's own output, after that of an earlier job with the same id."""
     options: tuple[str, ...] = ()
     """The words of a command line that resubmits the session: `("--time=90",)`."""
     ready: Ready | None = None

@@ -64,7 +64,7 @@ _LONGEST_SECRET = 1024
 
 @dataclass(frozen=True)
 class Witness:
-    """The first of the answers in a row by which a session is over."""
+    """The first of several consecutive answers that show a session as ended."""
 
     at: int
     """Seconds since the epoch."""
@@ -220,9 +220,9 @@ class Store:
         return nonce if _NONCE.fullmatch(nonce) else None
 
     def _is_of(self, session: Session) -> bool:
-        """Whether what the job keeps in the session's folder is this job's, by its submission.
+        """Return whether the files in the session's folder belong to this submission.
 
-        The job writes this before anything else, once it has removed an earlier job's files.
+        The job removes an earlier job's files first, and then writes its submission there.
         """
         if session.submission is None:
             return True

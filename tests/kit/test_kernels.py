@@ -234,7 +234,7 @@ def test_a_kernel_that_is_not_on_unix_sockets_is_stopped(tmp_path: Path, transpo
     """If a site's own kernel manager stays on TCP, no kernel starts, and the error says why."""
     app = watched(server(tmp_path, transport=transport))
 
-    with pytest.raises(RuntimeError, match="slurm-nb: other users could open this kernel: "):
+    with pytest.raises(RuntimeError, match="slurm-nb: other users could access this kernel: "):
         start(app)
 
     assert app.stopped == [("k1", {"now": True})]
@@ -247,7 +247,7 @@ def test_a_kernel_whose_sockets_are_elsewhere_is_stopped(tmp_path: Path, path: s
     app = watched(server(tmp_path))
     app.kernels["k1"].ip = path
 
-    with pytest.raises(RuntimeError, match="other users could open this kernel's sockets"):
+    with pytest.raises(RuntimeError, match="other users could access this kernel's sockets"):
         start(app)
 
     assert app.stopped == [("k1", {"now": True})]
@@ -306,7 +306,7 @@ def test_a_kernel_that_binds_no_socket_is_reported(
     ("argv", "cure"),
     [
         ("their-kernel --connect {c}", "use a kernel that supports ZeroMQ's ipc"),
-        ("/usr/bin/apptainer exec x.sif kernel {c}", "apptainer must show it {folder}"),
+        ("/usr/bin/apptainer exec x.sif kernel {c}", "make {folder} visible inside apptainer"),
     ],
 )
 def test_a_kernel_that_keeps_dying_is_named_with_its_cure(

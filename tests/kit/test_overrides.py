@@ -95,7 +95,7 @@ def test_a_setting_that_opens_the_server_is_reported(
 
     assert f"({path})" in sentence
     assert f"{section}.{setting} = {value!r}" in sentence
-    assert "overruled" in sentence
+    assert "slurm-nb overrides it" in sentence
 
 
 @pytest.mark.parametrize("write", [write_py, write_json])
@@ -106,7 +106,7 @@ def test_a_kernel_manager_that_cannot_be_overridden_is_reported(tmp_path: Path, 
     (sentence,) = found(tmp_path)
 
     assert "sets TheirKernelManager.transport = 'tcp'," in sentence
-    assert sentence.endswith(": its kernels cannot start")
+    assert sentence.endswith(": kernels of this kind cannot start")
 
 
 @pytest.mark.parametrize("write", [write_py, write_json])

@@ -440,4 +440,4 @@ def test_a_module_that_brings_jupyter_is_named(environ: dict[str, str]) -> None:
 
     notices = read_progress(start(environ).stdout.splitlines(), who=WHO).notices
 
-    assert notices == (f"Jupyter runs in {sys.executable} of the module jupyter/1.0",)
+    assert notices == (f"Jupyter runs in {sys.executable} from the module jupyter/1.0",)

@@ -443,7 +443,7 @@ def test_an_unsafe_server_is_stopped(
         kit_server._load_jupyter_server_extension(FakeServer(listener))  # type: ignore[arg-type]  # noqa: SLF001
 
     out = capsys.readouterr().out
-    assert out == f"slurm-nb: Jupyter was stopped, for it is not safe: {problem}\n"
+    assert out == f"slurm-nb: Jupyter was stopped because a security check failed: {problem}\n"
     assert read_progress(out.splitlines(), who=WHO) == Progress()
 
 
@@ -509,7 +509,7 @@ def test_a_failing_monitor_does_not_stop_the_session(
     configured()
 
     assert announce().ready
-    assert caplog.messages == ["slurm-nb: this session is not watched: no such thing"]
+    assert caplog.messages == ["slurm-nb: cannot monitor this session: no such thing"]
 
 
 # --- the page ---
@@ -765,7 +765,7 @@ def test_an_unknown_login_node_ends_the_job(
     done = load_config_file(kit_dir)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+    assert done.stderr.startswith("slurm-nb: Jupyter cannot start: ")
 
 
 @pytest.mark.usefixtures("token_file")
@@ -954,7 +954,7 @@ def test_without_a_valid_hash_jupyter_does_not_start(
     done = load_config_file(kit_dir)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+    assert done.stderr.startswith("slurm-nb: Jupyter cannot start: ")
     assert "correct horse" not in done.stderr
 
 
@@ -1006,7 +1006,7 @@ def test_without_a_token_jupyter_does_not_start(token_file: Path, kit_dir: Path)
     done = load_config_file(kit_dir)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("slurm-nb: Jupyter is not started: ")
+    assert done.stderr.startswith("slurm-nb: Jupyter cannot start: ")
     assert done.stdout == ""
 
 

@@ -20,7 +20,7 @@ from slurm_nb.kit import versions
 )
 def test_old_versions_are_recognised(found: dict[str, str], old: list[str]) -> None:
     """Numbers are compared as numbers, and anything else counts as old."""
-    assert [text.partition(" (")[0] for text in versions.old(found)] == old
+    assert [text.partition(" has")[0] for text in versions.old(found)] == old
 
 
 def test_the_installed_versions_can_be_read() -> None:

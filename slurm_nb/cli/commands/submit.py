@@ -156,7 +156,7 @@ from slurm_nb.session.session import Session
     "--peers",
     type=click.Choice(PEERS),
     default="user",
-    help="Who may connect on the node: only you and root, or any, where ssh runs as another user.",
+    help="Allowed users on the node: you and root, or any user if ssh runs as another user there.",
 )
 @click.option(
     "--auth",

@@ -1,1 +1,1 @@
-"""The part of `slurm-nb audit` that looks from within the job."""
+"""The part of `slurm-nb audit` that runs inside the job."""

@@ -1,4 +1,4 @@
-"""Run as `python -m slurm_nb_kit.audit`, with what is asked, as JSON, on stdin."""
+"""Runs the audit as `python -m slurm_nb_kit.audit`, with its input as JSON on stdin."""
 
 import json
 import sys

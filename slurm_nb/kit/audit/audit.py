@@ -1,7 +1,7 @@
-"""Runs inside a session's job, beside the server: how private it is, as seen from there.
+"""Checks from inside the job how private a session is.
 
-Prints one JSON list of `[name, passed, evidence]`. The token is read from its file and never
-printed. /proc is proc(5).
+Prints one JSON list of `[name, passed, evidence]`. It reads the token from its file and never
+prints it. For /proc see proc(5).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 Check = Tuple[str, bool, str]
 _PROVIDER = "slurm_nb_kit.security.login.SlurmNbIdentityProvider"
-# What everybody may see; see security/door.py.
+# These need no login; see security/door.py.
 _PUBLIC = ("/api", "/login", "/logout", "/favicon.ico")
 
 _REFUSES_WITHIN_S = 5.0
 
 
 class Job(NamedTuple):
-    """What the checks look at."""
+    """The session to check."""
 
     processes: List[Process]
     server: Process
-    """The one that holds the socket of the ready line."""
+    """The process that holds the socket of the ready line."""
     run_dir: str
     ready: Dict[str, Any]
-    """As slurm_nb.ready.Ready, with its names."""
+    """The fields of slurm_nb.joblog.events.Ready."""
     auth: str
     """`token` or `password`."""
     token: str
@@ -43,7 +43,7 @@ class Job(NamedTuple):
 
 
 def main(asked: Dict[str, Any]) -> None:
-    """Print what is found for `asked`: cluster, job_id, auth, terminals, token_file and ready."""
+    """Print the results for `asked`: cluster, job_id, auth, terminals, token_file and ready."""
     with open(asked["token_file"], encoding="ascii") as file:
         token = file.read()
     found = list(processes.of_session(asked["cluster"], asked["job_id"]))
@@ -64,7 +64,7 @@ def _job(those: List[Process], asked: Dict[str, Any], token: str) -> Job:
     else:
         where = "%s:%d" % (ready["address"] or "127.0.0.1", ready["port"])
         found = self_check.tcp_listeners().items()
-        # Also at another address, to tell of it.
+        # Find it even at another address, so that the bind address check can report it.
         inodes = {inode for inode, at in found if at.rpartition(":")[2] == str(ready["port"])}
     for process in those:
         runtime = process.variable("JUPYTER_RUNTIME_DIR")
@@ -85,7 +85,7 @@ def _folders(job: Job) -> List[Check]:
     told, passed = [], True
     for path in (job.run_dir, os.path.join(job.run_dir, "runtime")):
         found = os.lstat(path)
-        # Jupyter makes it sticky (01700), which opens it to nobody.
+        # Jupyter makes it sticky (01700), which gives nobody access.
         sound = stat.S_ISDIR(found.st_mode) and found.st_mode & 0o777 == 0o700
         passed = passed and sound and found.st_uid == os.geteuid()
         told.append("%s %s" % (path, _mode(found)))
@@ -125,7 +125,7 @@ def _secrets(job: Job) -> Iterator[Check]:
         holding = [
             str(each) for each in job.processes if needle in b"\0".join(getattr(each, words))
         ]
-        told = "in none of the job's %d processes" % len(job.processes)
+        told = "not in the job's %d processes" % len(job.processes)
         yield name, not holding, ", ".join(holding) or told
 
 
@@ -156,14 +156,14 @@ def _terminals(job: Job) -> Iterator[Check]:
 
 
 def _report(job: Job) -> Iterator[Check]:
-    """What the running server says of itself when it is asked now, and its routes tried."""
+    """Check the settings that the running server reports, and request each of its routes."""
     path = probe.base_of(job.ready) + "/slurm-nb/audit"
     says: Any = {}
     why = ""
     try:
         status, body = probe.get(job.ready, path, "localhost", job.token)
         says = json.loads(body) if status == 200 else {}
-        why = "" if says else "the server answers %d to the audit: an older slurm-nb's?" % status
+        why = "" if says else "the server answers %d: did an older slurm-nb start it?" % status
     except (OSError, ValueError) as error:
         why = "no answer: %s" % error
     yield from _settings(job, says.get("settings") or {})
@@ -183,7 +183,7 @@ def _routes(job: Job, routes: List[str], why: str) -> Check:
         else:
             if status < 400 and path not in public:
                 opened.append("%s -> %d" % (path, status))
-    told = "%d routes ask for it, all but %s" % (len(routes), ", ".join(sorted(public)))
+    told = "%d routes need it, except %s" % (len(routes), ", ".join(sorted(public)))
     return name, bool(routes) and not opened, why or ", ".join(opened) or told
 
 
@@ -215,17 +215,17 @@ def _settings(job: Job, says: Dict[str, Any]) -> Iterator[Check]:
             {"ip": job.ready["address"] or "127.0.0.1", "sock": job.ready["socket"] or ""},
         ),
     ):
-        told = ["%s %s" % (key, json.dumps(says.get(key, "not told"))) for key in safe]
+        told = ["%s %s" % (key, json.dumps(says.get(key, "not reported"))) for key in safe]
         yield name, all(says.get(key) == value for key, value in safe.items()), ", ".join(told)
     yield _connections(says)
     said = says.get("versions", {})
     old = versions.old(said)
-    told = ["%s %s" % item for item in sorted(said.items())] or ["not told"]
+    told = ["%s %s" % item for item in sorted(said.items())] or ["not reported"]
     yield "versions", bool(said) and not old, ", ".join(old or told)
 
 
 def _connections(says: Dict[str, Any]) -> Check:
-    name, told = "who may connect", says.get("serves", "not told")
+    name, told = "users allowed to connect", says.get("serves", "not reported")
     if told == "any":
         return name, True, "any user (--peers any, or --route direct)"
     passed = isinstance(told, list) and set(told) <= {os.geteuid(), 0}

@@ -1,7 +1,7 @@
-"""Runs inside a session's job: what listens there, or is held by a process that hides it.
+"""Finds the sockets of a session's job, even those that a process hides.
 
-Sockets are judged by the uid that the kernel's tables give them, not only by who is seen to hold
-them: a process may keep others from looking (prctl(2), PR_SET_DUMPABLE).
+The audit judges a socket by its uid in the kernel's tables too, because a process can hide which
+sockets it holds (prctl(2), PR_SET_DUMPABLE).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Check = Tuple[str, bool, str]
 _LISTENS = "0A"
 _CONNECTED = "01"
-_AUTOBOUND = re.compile("@[0-9a-f]{5}")  # a client's name by unix(7), which nobody knows before
+_AUTOBOUND = re.compile("@[0-9a-f]{5}")  # a client's random name, see unix(7)
 
 
 def tcp(job: Job) -> List[Check]:
-    """Nothing of the job listens but the notebook, on the one address that it should have."""
+    """Check that only the notebook listens, and only at its own address."""
     expected = "%s:%s" % (job.ready["address"] or "127.0.0.1", job.ready["port"])
     own, bound, told, wrong = None, [], [], []
     found = self_check.inet_sockets("tcp")
@@ -42,11 +42,11 @@ def tcp(job: Job) -> List[Check]:
                 bound.append(shown)
             elif _is_kernel(job, process) and not pipes and probe.is_pull(address):
                 pipes += 1
-                told.append("%s: ipykernel's inbound pipe (nothing comes out)" % shown)
+                told.append("%s: ipykernel's inbound pipe (it sends nothing)" % shown)
             else:
                 wrong.append("%s: not the notebook's" % shown)
     wrong += _unheld(job, listening)
-    text = "; ".join(wrong or bound + told) or "nothing of the job listens on TCP"
+    text = "; ".join(wrong or bound + told) or "no process of the job listens on TCP"
     checks = [("TCP listeners", not wrong, text)]
     if job.ready["socket"]:
         return [*checks, ("bind address", own is None, own or "none: " + job.ready["socket"])]
@@ -55,7 +55,7 @@ def tcp(job: Job) -> List[Check]:
 
 
 def udp(job: Job) -> List[Check]:
-    """Nothing of the job receives from anybody; a connected socket hears its peer alone."""
+    """Check that no UDP socket of the job receives from everyone, as an unconnected one does."""
     found = self_check.inet_sockets("udp")
     waiting = {inode: row for inode, row in found.items() if row.state != _CONNECTED}
     wrong = [
@@ -64,12 +64,12 @@ def udp(job: Job) -> List[Check]:
         for inode in sorted(process.inodes & set(waiting))
     ]
     wrong += _unheld(job, waiting)
-    text = "; ".join(wrong) or "nothing of the job receives on UDP"
+    text = "; ".join(wrong) or "no process of the job receives on UDP"
     return [("UDP sockets", not wrong, text)]
 
 
 def unix(job: Job) -> List[Check]:
-    """Every UNIX socket of the job lies in a private directory; none has an abstract name."""
+    """Check that the job's UNIX sockets are in private directories, none with an abstract name."""
     holders = {inode: process for process in job.processes for inode in process.inodes}
     elsewhere = _held_elsewhere(job)
     told: Dict[str, int] = {}
@@ -83,7 +83,7 @@ def unix(job: Job) -> List[Check]:
         if process is None:
             ours = each.uid == os.geteuid() and each.inode not in elsewhere
             if ours and (abstract or _lock(None, each.name) is None):
-                wrong.append("%s inode %d, held by a process that hides it" % each[1::-1])
+                wrong.append("%s inode %d, in a process that hides its files" % each[1::-1])
             continue
         lock = None if abstract else _lock(process, each.name)
         if lock is None:
@@ -91,32 +91,32 @@ def unix(job: Job) -> List[Check]:
         else:
             told[lock] = told.get(lock, 0) + 1
     text = ["%d in %s 0700" % (number, folder) for folder, number in sorted(told.items())]
-    text = text or ["nothing of the job has a named UNIX socket"]
+    text = text or ["no process of the job has a named UNIX socket"]
     return [("UNIX sockets", not wrong, "; ".join(wrong or text))]
 
 
 def hidden(job: Job) -> List[Check]:
-    """No process of the job hides what it holds. One of another job is not the audit's matter."""
+    """Check that no process of the job hides its files. Other jobs do not matter here."""
     pids = {each.pid for each in job.processes}
     hiding = [pid for pid, inodes in processes.of_user().items() if inodes is None]
     wrong = ["process %d (%s)" % (pid, processes.name_of(pid)) for pid in hiding if pid in pids]
     others = len(hiding) - len(wrong)
-    told = "none of the job's %d" % len(pids) + (", %d of yours elsewhere" % others) * bool(others)
+    told = "none of the job's %d" % len(pids) + (", %d outside the job" % others) * bool(others)
     return [("processes that hide", not wrong, ", ".join(wrong) or told)]
 
 
 def _unheld(job: Job, rows: Dict[int, self_check.InetSocket]) -> List[str]:
-    """Those of this user that no process which can be looked at holds."""
+    """Return the user's sockets that no visible process holds."""
     seen = _held_elsewhere(job).union(*(process.inodes for process in job.processes))
     return [
-        "%s inode %d, held by a process that hides it" % (row.address, inode)
+        "%s inode %d, in a process that hides its files" % (row.address, inode)
         for inode, row in sorted(rows.items())
         if row.uid == os.geteuid() and inode and inode not in seen
     ]
 
 
 def _held_elsewhere(job: Job) -> Set[int]:
-    """Inodes that this user's processes outside of the job are seen to hold."""
+    """Return the inodes of sockets held by the user's visible processes outside the job."""
     pids = {each.pid for each in job.processes}
     found = processes.of_user().items()
     return set().union(*(inodes for pid, inodes in found if inodes and pid not in pids))
@@ -128,14 +128,14 @@ def _is_kernel(job: Job, process: Process) -> bool:
 
 
 def _lock(process: Optional[Process], path: str) -> Optional[str]:
-    """The nearest folder above `path` that is the user's and 0700; None without one."""
+    """Return the nearest folder above `path` that is the user's and 0700, or None."""
     base = os.path.realpath("/proc/%d/cwd" % process.pid) if process else "/"
     folder = os.path.realpath(os.path.dirname(os.path.join(base, path)))
     while folder != "/":
         try:
             found = os.lstat(folder)
         except FileNotFoundError:
-            return "a directory that is gone"  # and so is the way to the socket
+            return "a removed directory"  # nobody can reach the socket
         except OSError:
             return None
         if found.st_uid == os.geteuid() and found.st_mode & 0o777 == 0o700:

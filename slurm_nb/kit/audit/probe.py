@@ -1,4 +1,4 @@
-"""Runs inside a session's job: who answers at an address, and what."""
+"""Sends requests to the server's address, and reads the answers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _MOST_BYTES = 4 << 20
 
 
 def status(ready: Dict[str, Any], host: str, token: str) -> int:
-    """The HTTP status of GET api/status; `token` empty: none is sent.
+    """Return the HTTP status of GET api/status, sent without a token if `token` is empty.
 
-    ready: as slurm_nb.ready.Ready, with its names. Raises OSError when nobody answers, or, with
-    TLS, when the certificate is not the announced one; ValueError for no HTTP.
+    ready: the fields of slurm_nb.joblog.events.Ready. Raises OSError if nothing answers, or with
+    TLS if the certificate is not the announced one; ValueError if the answer is not HTTP.
     """
     return get(ready, base_of(ready) + "/api/status", host, token)[0]
 
 
 def base_of(ready: Dict[str, Any]) -> str:
-    """The server's base_url without the last slash, from the path of its page."""
+    """Return the server's base_url without the last slash, from the path of its page."""
     base: str = ready["path"].rpartition("/")[0]
     return base
 
@@ -32,7 +32,7 @@ def base_of(ready: Dict[str, Any]) -> str:
 def get(
     ready: Dict[str, Any], path: str, host: str, token: str, timeout_s: float = _TIMEOUT_S
 ) -> Tuple[int, bytes]:
-    """Status and body of a GET; raises as `status` does."""
+    """Return the status and body of a GET; raises as `status` does."""
     with _connected(ready) as peer:
         peer.settimeout(timeout_s)
         peer.sendall(request(path, host, token))
@@ -46,7 +46,7 @@ def get(
 
 
 def request(path: str, host: str, token: str) -> bytes:
-    """A GET as a browser on the laptop sends it."""
+    """Return a GET request like that of a browser on the laptop."""
     lines = ["GET %s HTTP/1.0" % path, "Host: " + host]
     if token:
         lines.append("Authorization: token " + token)
@@ -54,10 +54,10 @@ def request(path: str, host: str, token: str) -> bytes:
 
 
 def status_of(answer: bytes) -> int:
-    """The status in the first line of an answer; raises ValueError for no HTTP."""
+    """Return the status in the first line of an answer; raises ValueError if it is not HTTP."""
     words = answer.split(None, 2)
     if len(words) < 2 or not words[1].isdigit():
-        raise ValueError("it does not answer as a web server does")
+        raise ValueError("the answer is not HTTP")
     return int(words[1])
 
 
@@ -71,18 +71,18 @@ def _connected(ready: Dict[str, Any]) -> socket.socket:
     if not ready["fingerprint"]:
         return peer
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # the fingerprint says more
+    context.check_hostname = False  # the fingerprint proves more
     context.verify_mode = ssl.CERT_NONE
     secured = context.wrap_socket(peer)
     digest = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
     if digest.upper() != ready["fingerprint"].replace(":", ""):
         secured.close()
-        raise OSError("the certificate is not the one that was announced")
+        raise OSError("the certificate is not the announced one")
     return secured
 
 
 def is_pull(address: str) -> bool:
-    """Whether who listens there is a ZMQ socket of the kind that only takes in."""
+    """Return whether a ZMQ socket that only receives listens at `address`."""
     host, _, port = address.rpartition(":")
     if host != "127.0.0.1":
         return False

@@ -1,7 +1,7 @@
-"""Which Jupyter packages a Python interpreter has, what it lacks, and how to add it.
+"""Finds the Jupyter packages of a Python interpreter, what is missing, and how to install it.
 
-Run by that interpreter: in the job by preflight.py, on the login node as
-`-m slurm_nb_kit.environment.packages MODULE OPTION`. Python 3.5 can read it.
+The interpreter itself runs this file: in the job through preflight.py, on the login node as
+`-m slurm_nb_kit.environment.packages MODULE OPTION`. Python 3.5 can parse it.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ import sysconfig
 from typing import Any, Dict, List, Optional
 
 PYTHON = (3, 8)
-# The oldest versions that slurm-nb works with; versions.py has those without known holes.
+# The oldest versions that slurm-nb supports; versions.py lists those without security holes.
 # Notebook 6 does not read jupyter_server's configuration, so it would run without slurm-nb's lock.
 NEEDED = {"jupyter_server": (2, 0), "notebook": (7, 0), "jupyterlab": (3, 6)}
 PAGES = {"notebook": "Notebook", "jupyterlab": "Lab"}
@@ -24,9 +24,9 @@ _KERNEL = "ipykernel"
 
 
 def look() -> Dict[str, Any]:
-    """Return what this interpreter is and has; see `lacking` and `cures` for its meaning.
+    """Return facts about this interpreter, for `lacking` and `cures`.
 
-    packages: versions, "" for one of unknown version, None for one that is missing.
+    packages: versions; "" if unknown, None if the package is missing.
     behind: versions in the environment that packages in ~/.local hide.
     """
     names = [*NEEDED, _KERNEL]
@@ -42,7 +42,7 @@ def look() -> Dict[str, Any]:
 
 
 def lacking(found: Dict[str, Any], module: str) -> List[str]:
-    """Return what keeps an interpreter from running `module`: `["it does not have notebook"]`."""
+    """Return why an interpreter cannot run `module`: `["it does not have notebook"]`."""
     if tuple(found["version"]) < PYTHON:
         return [
             "it is Python %s, and %s or later is needed"
@@ -66,7 +66,7 @@ def has_kernel(found: Dict[str, Any]) -> bool:
 
 
 def text(found: Dict[str, Any], lacks: List[str], module: str, node: str = "") -> str:
-    """Return one sentence with everything that is missing."""
+    """Return one sentence that names everything that is missing."""
     where = " on %s" % node if node else ""
     return "%s%s cannot run Jupyter %s: %s" % (
         found["python"],
@@ -77,7 +77,7 @@ def text(found: Dict[str, Any], lacks: List[str], module: str, node: str = "") -
 
 
 def shadows(found: Dict[str, Any], module: str) -> List[str]:
-    """Return which packages in ~/.local hide ones that would do."""
+    """Return the packages in ~/.local that hide usable ones."""
     return [
         "%s hides its %s %s" % (found["user_site"], name, found["behind"][name])
         for name in ("jupyter_server", module)
@@ -89,10 +89,10 @@ def shadows(found: Dict[str, Any], module: str) -> List[str]:
 def cures(
     found: Dict[str, Any], module: str, *, named: str, own: bool, inside: bool = False
 ) -> str:
-    """Return every cure that exists for this interpreter, the shortest first.
+    """Return every cure for this interpreter, the shortest first.
 
     named: the option that chose it. own: slurm-nb's own Jupyter can run it as a kernel.
-    inside: it is in a container, where nothing can be installed.
+    inside: it is in a container, where you cannot install packages.
     """
     ways = []
     if shadows(found, module):
@@ -119,7 +119,7 @@ def cures(
 
 
 def install(found: Dict[str, Any], wanted: List[str]) -> List[str]:
-    """Return the command that adds packages with the tool that the environment has, if any."""
+    """Return the command that installs packages with the environment's tool, if it has one."""
     python, prefix = shlex.quote(found["python"]), shlex.quote(found["prefix"])
     words = " ".join(shlex.quote(each) for each in wanted)
     pip = "%s -m pip install %s" % (python, words)
@@ -133,7 +133,7 @@ def install(found: Dict[str, Any], wanted: List[str]) -> List[str]:
 
 
 def user_site() -> str:
-    """Return the directory of `pip install --user` where this interpreter looks in it, else ""."""
+    """Return the directory of `pip install --user` if this interpreter uses it, else ""."""
     if not site.ENABLE_USER_SITE:
         return ""
     folder = site.getusersitepackages()
@@ -145,12 +145,12 @@ def _version(name: str) -> Optional[str]:
         if importlib.util.find_spec(name) is None:
             return None
     except (ImportError, ValueError):
-        return ""  # there, but broken: to be imported, which says why
+        return ""  # it is broken: importing it later says why
     return _version_in(name, sys.path) or ""
 
 
 def _version_behind(name: str) -> Optional[str]:
-    """Return the version of another copy, if one in ~/.local hides it."""
+    """Return the version of a copy that one in ~/.local hides, or None."""
     user = user_site()
     if not user:
         return None
@@ -170,7 +170,7 @@ def _version_in(name: str, paths: List[str]) -> Optional[str]:
 
 
 def _tool() -> str:
-    """Return what installs packages here; "" where the user cannot."""
+    """Return the tool that installs packages here; "" if the user cannot install any."""
     packages = sysconfig.get_path("purelib") or sys.prefix
     own = sys.prefix != getattr(sys, "base_prefix", sys.prefix)
     if os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
@@ -196,7 +196,7 @@ def _made_by_uv() -> bool:
 
 
 def _is_enough(name: str, version: str) -> bool:
-    from .. import versions  # noqa: PLC0415  which needs Python 3.8
+    from .. import versions  # noqa: PLC0415  needs Python 3.8
 
     return not version or versions.numbers(version) >= NEEDED[name]
 
@@ -206,7 +206,7 @@ def _dotted(version: Any) -> str:
 
 
 def main() -> None:
-    """Print as JSON what keeps this interpreter from running Jupyter: MODULE, OPTION."""
+    """Print as JSON why this interpreter cannot run Jupyter. Arguments: MODULE, OPTION."""
     module, named = sys.argv[1:]
     found = look()
     lacks = lacking(found, module)

@@ -1,4 +1,4 @@
-"""Classes that the user's Jupyter configuration names and this Python does not have."""
+"""Finds classes that the user's Jupyter configuration names and this Python does not have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMES = (
 
 
 def missing_class() -> Optional[Tuple[str, str]]:
-    """Return the package of the first such class, and the words `(FILE) sets NAME = 'CLASS'`."""
+    """Return the package of the first such class, and `(FILE) sets NAME = 'CLASS'`."""
     for path, section, name, value in _classes():
         package = value.partition(".")[0]
         try:
@@ -26,7 +26,7 @@ def missing_class() -> Optional[Tuple[str, str]]:
 
 
 def _classes() -> Iterator[Tuple[str, str, str, str]]:
-    """Return path, section, name and value of each setting that names a class with its module."""
+    """Yield path, section, name and value of each setting that names a class and its module."""
     kit = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     for folder in ServerApp().config_file_paths:
         if os.path.realpath(folder) == kit:
@@ -46,6 +46,6 @@ def _load(loader: Any, path: str) -> Dict[str, Any]:
     folder, name = os.path.split(path)
     try:
         config: Dict[str, Any] = loader(name, path=folder).load_config()
-    except Exception:  # Jupyter has said what is wrong with it
+    except Exception:  # Jupyter has reported the error
         return {}
     return config

@@ -1,1 +1,1 @@
-"""Watches a session from within the Jupyter server, and tells its user."""
+"""Monitors a session from inside the Jupyter server, and warns its user."""

@@ -1,7 +1,7 @@
-"""Runs inside the Jupyter server: keeps a small file that `slurm-nb list` reads.
+"""Keeps a small file up to date that `slurm-nb list` reads.
 
-The file is in the session's directory, on a file system that the login node shares. It may be slow,
-full or gone, so a thread writes the file, and nobody waits for it.
+The file is in the session's directory, on a file system that the login node shares. That file
+system may be slow, full or gone, so a thread writes the file, and the server does not wait for it.
 
     {"active_at": 1795667137, "idle_stop_at": 1795670737, "memory_fraction": 0.42, "kernels": 2}
 """
@@ -21,7 +21,7 @@ _NEAR = {"active_at": 5, "idle_stop_at": 5, "memory_fraction": 0.02, "kernels": 
 
 
 class ActivityFile:
-    """The file; it is written when something has changed, and at most once a minute."""
+    """The file, which is written when something has changed, at most once a minute."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class ActivityFile:
         self._writer: Optional[threading.Thread] = None
 
     def keep(self, record: Dict[str, Any]) -> None:
-        """Write `record` in a thread, unless it is too early or the last one is not yet done."""
+        """Write `record` in a thread, unless it is too early or the last thread is still busy."""
         now = self._clock()
         if self._written is not None:
             if now - self._written_at < _APART_S or not _differs(record, self._written):

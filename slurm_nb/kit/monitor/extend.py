@@ -1,4 +1,4 @@
-"""Runs inside the Jupyter server: extend the job's time limit, where Slurm allows it."""
+"""Extends the job's time limit, if Slurm allows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from typing import List
 
 _WITHIN_S = 20
-# The reason that Slurm reports: `slurm_update error: Access/permission denied`.
+# The reason that Slurm gives, such as `slurm_update error: Access/permission denied`.
 _WORDS_CHARS = 200
 
 
@@ -19,12 +19,13 @@ class NotExtended(Exception):
 def extend(job_id: str, minutes: int, end_file: str) -> int:
     """Extend a job's time limit and return its new end, in seconds since the epoch.
 
-    end_file: where the job script keeps the end. Takes up to 40 s. Raises `NotExtended`.
+    end_file: the file in which the job script keeps the end. This takes up to 40 s. Raises
+    `NotExtended`.
     """
     _run(["scontrol", "update", "JobId=%s" % job_id, "TimeLimit=+%d" % minutes])
     end = _run(["squeue", "-h", "-j", job_id, "-o", "%e"])
     if not end.isdigit():
-        raise NotExtended("Slurm extended the job but does not say until when")
+        raise NotExtended("Slurm extended the job but does not report its new end")
     fresh = end_file + ".extended"
     with open(fresh, "w", encoding="ascii") as file:
         file.write(end + "\n")

@@ -1,4 +1,4 @@
-"""Runs inside the Jupyter server: whether the session is in use, and for how long it was not."""
+"""Measures whether the session is in use, and how long it has been idle."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from typing import Any, Callable, List, NamedTuple, Optional, Set
 
 _PERIOD_S = (0.5, 5.0)
-# A late look counts for no more than this: while Slurm had suspended the job, or the node stood
-# still, the session was not idle.
+# A late check adds at most this many periods: the session was not idle while Slurm had suspended
+# the job or the node was frozen.
 _LATE_LOOKS = 3
 _READING = ("GET", "HEAD", "OPTIONS")
 
@@ -17,14 +17,14 @@ class Activity(NamedTuple):
     """The use of a session at one moment."""
 
     in_use: bool
-    """A cell runs, a page is connected, or a terminal has a program running."""
+    """A cell is running, a page is connected, or a program runs in a terminal."""
     kernels: int
     marks: List[Any]
-    """Values of any kind; they differ from the last ones when somebody did something."""
+    """Values that change whenever somebody does something."""
 
 
 class Idle:
-    """How long a session has been idle. `timeout_s` None: it may be idle for ever."""
+    """The idle time of a session. `timeout_s` None: there is no limit."""
 
     def __init__(
         self, timeout_s: Optional[int], clock: Callable[[], float] = time.monotonic
@@ -32,16 +32,16 @@ class Idle:
         self.timeout_s = timeout_s
         shortest, longest = _PERIOD_S
         self.period_s = min(longest, max(shortest, timeout_s / 10)) if timeout_s else longest
-        """Time between two looks."""
+        """Time between two checks."""
         self.idle_s = 0.0
-        """Time since the session was last in use, on a clock that nobody sets."""
+        """Time since the session was last in use, on a monotonic clock."""
         self.in_use = True
         self._clock = clock
         self._looked_at = clock()
         self._marks: Optional[List[Any]] = None
 
     def look(self, found: Activity) -> bool:
-        """Note the use of the session; return whether it has been idle for too long."""
+        """Record the use of the session; return whether it has been idle for too long."""
         now = self._clock()
         waited_s, self._looked_at = now - self._looked_at, now
         used = found.in_use or found.marks != self._marks
@@ -52,7 +52,7 @@ class Idle:
 
 
 class Changes:
-    """Counts requests that change something, such as a saved file; they need no kernel."""
+    """Counts requests that change something, even without a kernel, such as saving a file."""
 
     def __init__(self, app: Any) -> None:
         self.count = 0
@@ -68,7 +68,7 @@ class Changes:
 
 
 def activity(app: Any) -> Activity:
-    """Return how the server `app`, a ServerApp, is used right now."""
+    """Return the current use of the server `app`, a ServerApp."""
     manager = app.kernel_manager
     kernels = [manager.kernel_model(kernel_id) for kernel_id in manager.list_kernel_ids()]
     busy = any(each["execution_state"] == "busy" or each["connections"] > 0 for each in kernels)

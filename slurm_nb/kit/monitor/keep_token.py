@@ -1,7 +1,7 @@
-"""Runs inside the Jupyter server: writes the session's token again when its file is gone.
+"""Writes the session's token again if its file is missing.
 
-A login node that took the session for ended, or a hand, may have removed it, and nobody could
-connect any more. The file system may be slow or gone, so a thread looks.
+Without the file nobody could connect. A login node that considered the session ended may have
+removed it, or the user did. The file system may be slow or gone, so a thread checks it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PERIOD_S = 30.0
 
 
 def keep(session_dir: str, submission: str, token: str) -> None:
-    """Look now and then, as long as this process lives, whether the token is there."""
+    """Check regularly, as long as this process runs, that the token's file exists."""
 
     def watch() -> None:
         while True:
@@ -27,17 +27,17 @@ def keep(session_dir: str, submission: str, token: str) -> None:
 
 
 def restore(session_dir: str, submission: str, token: str) -> None:
-    """Write the token if its file is missing, and the directory is this submission's still."""
+    """Write the token if its file is missing and the directory still belongs to `submission`."""
     path = os.path.join(session_dir, "token")
     try:
         if not os.path.lexists(path) and _submission(session_dir) == submission:
             write_private(path, token)
     except OSError:
-        return  # the directory is gone, or the disk refuses: it is tried again
+        return  # the directory is gone or the disk is full: the thread tries again
 
 
 def _submission(session_dir: str) -> str:
-    """Return what the job script has noted; nothing for one that was submitted by hand."""
+    """Return the submission that the job script recorded; empty if you ran sbatch yourself."""
     path = os.path.join(session_dir, "submission")
     if not os.path.exists(path):
         return ""

@@ -13,7 +13,7 @@
   const OLD_S = 600; // a page that has just been opened skips older notices
   const NOTIFY = 'apputils:notify'; // cuts a text off at 140 characters
   const DISMISS = 'apputils:dismiss-notification';
-  const BESIDE_THE_MENU = 10001; // Notebook 7 puts ranks above 10000 at the right end of the bar
+  const AT_THE_RIGHT = 10001; // Notebook 7 puts ranks above 10000 at the right end of the bar
 
   const STYLE = `
     .slurm-nb-item { border: 0; background: none; cursor: pointer; padding: 0 8px; margin: 0;
@@ -156,9 +156,9 @@
       try {
         const widget = new Widget({ node: this.item });
         widget.id = NAME + '-item';
-        this.app.shell.add(widget, 'top', { rank: BESIDE_THE_MENU });
+        this.app.shell.add(widget, 'top', { rank: AT_THE_RIGHT });
       } catch (error) {
-        console.warn('slurm-nb: no item in the bar:', error);
+        console.warn('slurm-nb: cannot add its item to the bar:', error);
       }
     }
 
@@ -329,7 +329,7 @@
             'On the login node: ', this.command('url')]];
       }
       return [`Session ${this.session.job_id} ended: ${this.why}.`,
-        this.another('For another one'),
+        this.another('To start another'),
         ['For details: ', this.command('status')]];
     }
 
@@ -340,18 +340,18 @@
 
     lostTexts() {
       const { job_id, cluster } = this.session;
-      const another = this.another('If the session has ended, for another one');
+      const another = this.another('If the session has ended, to start another');
       if (this.overtime) {
         return [`Session ${job_id} has reached its time limit.`,
-          this.another('For another one')];
+          this.another('To start another')];
       }
       if (cluster === 'local') {
         return [`This page cannot reach session ${job_id}.`,
-          ['It waits for the connection. For details: ', this.command('status')], another];
+          ['It keeps trying to connect. For details: ', this.command('status')], another];
       }
       return [`This page has lost the connection to session ${job_id}.`,
         ['Is the ssh command on your laptop still running? If not, start it again.'],
-        ['On the login node, this prints it: ', this.command('tunnel-cmd')],
+        ['To print it again, run on the login node: ', this.command('tunnel-cmd')],
         ['The page reconnects by itself. Cells keep running.'], another];
     }
 
@@ -362,7 +362,7 @@
       }
       const { job_id, node, memory, kernels, idle_timeout_s, cluster } = this.session;
       const rows = [['Node', node], ['Cluster', cluster]];
-      rows.push(['Time left', this.endsAt === null ? 'no limit known'
+      rows.push(['Time left', this.endsAt === null ? 'no known limit'
         : `${duration((this.endsAt - Date.now()) / 1000)}, until ${clock(this.endsAt)}`]);
       rows.push(['Memory', memory ? `${gibibytes(memory.used)} of ${gibibytes(memory.limit)} in use`
         : 'no limit']);
@@ -423,7 +423,7 @@
         if (!answer.ok) throw new Error(answer.status);
         this.end('it was shut down from its page');
       } catch (error) {
-        if (this.state === 'ended') return; // the server was quicker than its answer
+        if (this.state === 'ended') return; // the server ended before it could answer
         said.replaceChildren('Jupyter did not shut down. Run on the login node: ',
           this.command('cancel'));
         buttons.replaceChildren(button('Close', () => this.dialog.close()));
@@ -436,7 +436,7 @@
   let shared = {};
   let page = null;
 
-  // Returns a module of the page's own, or {}.
+  // Returns a module that the page has loaded, or {}.
   async function load(name) {
     try {
       const [version] = Object.values(shared[name]);
@@ -458,7 +458,7 @@
         });
       }
     };
-    // In place of JupyterLab's dialog "Check your network connection": the banner says more.
+    // The banner replaces JupyterLab's dialog "Check your network connection" and says more.
     const lost = {
       id: NAME + ':connection-lost',
       autoStart: true,

@@ -1,8 +1,8 @@
-"""Configures the pages of Notebook 7 and Lab: adds slurm-nb's extension, turns off the news prompt.
+"""Adds slurm-nb's extension to the pages of Notebook 7 and Lab, and turns off the news prompt.
 
 A prebuilt ("federated") extension is a directory with a package.json that names a script
-(JupyterLab's documentation, "Prebuilt extensions"). The script is labextension.js, written by hand,
-so there is nothing to build.
+(JupyterLab's documentation, "Prebuilt extensions"). The script is labextension.js, which is written
+by hand and needs no build.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NEWS_SCHEMA = "notification.json"
 
 
 def configure(c: Any, run_dir: str) -> None:
-    """Have the pages, configured by `c`, load the extension; the user's own ones stay."""
+    """Make the pages load the extension, in the configuration `c`; keep the user's extensions."""
     folder = os.path.join(run_dir, "page")
     package = os.path.join(folder, _PACKAGE["name"])
     os.makedirs(os.path.join(package, os.path.dirname(_ENTRY)), mode=0o700, exist_ok=True)
@@ -41,9 +41,9 @@ def configure(c: Any, run_dir: str) -> None:
 
 
 def _turn_off_news(folder: str) -> None:
-    """Make "no" the default of Lab's question about news; settings of the user and site win.
+    """Make "no" the default of Lab's news prompt; settings of the user and the site override it.
 
-    Lab looks for the schema of a setting among the extensions first (jupyterlab_server,
+    Lab first searches the extensions for the schema of a setting (jupyterlab_server,
     settings_utils.py).
     """
     for path in jupyter_path("lab", "schemas"):
@@ -52,7 +52,7 @@ def _turn_off_news(folder: str) -> None:
                 schema = json.load(file)
             schema["properties"]["fetchNews"]["default"] = "false"
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # an older Lab, which does not ask
+            continue  # an older Lab, which has no prompt
         target = os.path.join(folder, _NEWS, "schemas", _NEWS)
         os.makedirs(target, mode=0o700, exist_ok=True)
         with open(os.path.join(target, _NEWS_SCHEMA), "w", encoding="utf-8") as file:

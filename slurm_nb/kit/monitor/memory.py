@@ -1,7 +1,7 @@
-"""Runs inside a session's job: its memory, the limit, and the processes that Linux killed.
+"""Reads the job's memory, its limit, and the number of processes that Linux killed.
 
-Control groups are cgroups(7). Version 1 is Documentation/admin-guide/cgroup-v1/memory.rst of Linux,
-version 2 is cgroup-v2.rst.
+For control groups see cgroups(7) and Linux's Documentation/admin-guide: cgroup-v1/memory.rst for
+version 1, cgroup-v2.rst for version 2.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _WELL_BELOW = 0.15
 
 
 class Usage(NamedTuple):
-    """Memory of the control group that is nearest to its limit."""
+    """Memory of the control group closest to its limit."""
 
     limit: int
     """Bytes."""
     used: int
-    """Bytes, without the cache of files that Linux can give up at once."""
+    """Bytes, without the file cache that Linux can free at once."""
 
     @property
     def fraction(self) -> float:
@@ -43,9 +43,9 @@ _V2 = _Version(("memory.max", "memory.high"), "memory.current", "inactive_file",
 
 
 class Memory:
-    """The control groups of this process, from its own up to the one that is mounted.
+    """The control groups of this process, from its own up to the mounted one.
 
-    root: where the machine's files are; tests have another one.
+    root: the directory with the machine's files; tests use another one.
     """
 
     def __init__(self, root: str = "/") -> None:
@@ -54,7 +54,7 @@ class Memory:
         self._machine = meminfo.get("MemTotal", 0) * 1024
 
     def usage(self) -> Optional[Usage]:
-        """Return the usage; None when only the machine limits this process."""
+        """Return the usage; None if only the machine limits this process."""
         found = []
         for folder, version in self._groups:
             limit = self._limit(folder, version)
@@ -66,10 +66,10 @@ class Memory:
         return max(found, key=lambda each: each.fraction, default=None)
 
     def kills(self) -> int:
-        """Return how many processes Linux killed for memory; the number never falls.
+        """Return the number of processes that Linux killed for memory, which never decreases.
 
-        A group of version 1 counts its own processes. A group of version 2 counts those below it as
-        well; one without a limit would count the processes of other jobs.
+        A group of version 1 reports its own processes. A group of version 2 includes the groups
+        below it, so one without a limit would include the processes of other jobs.
         """
         count = 0
         for folder, version in self._groups:
@@ -79,14 +79,14 @@ class Memory:
         return count
 
     def _limit(self, folder: str, version: _Version) -> Optional[int]:
-        """Return the limit; None when the machine has no more memory than that."""
+        """Return the limit; None if it is not below the machine's memory."""
         limits = [_number(os.path.join(folder, name)) for name in version.limits]
         limit = min((each for each in limits if each is not None), default=0)
         return limit if 0 < limit < (self._machine or limit + 1) else None
 
 
 class Levels:
-    """Warnings about rising memory: each once, until memory has fallen well below its level."""
+    """Warnings about rising memory, each once until memory has fallen well below its level."""
 
     def __init__(self) -> None:
         self._reached: Set[float] = set()
@@ -129,7 +129,7 @@ def _groups(root: str) -> List[Tuple[str, _Version]]:
         if version not in mounted:
             continue
         point, inner = mounted[version]
-        # A namespace, or a container that has a part of the tree, sees another path.
+        # In a namespace, or a container that sees only a part of the tree, the path is different.
         if path == inner or path.startswith(inner.rstrip("/") + "/"):
             path = path[len(inner.rstrip("/")) :]
         parts = [part for part in path.split("/") if part]
@@ -142,7 +142,7 @@ def _groups(root: str) -> List[Tuple[str, _Version]]:
 
 
 def _mounts(root: str) -> Dict[_Version, Tuple[str, str]]:
-    """Return the mount point of each version, and the part of the tree that is mounted there."""
+    """Return the mount point of each version, and the part of the tree mounted there."""
     found: Dict[_Version, Tuple[str, str]] = {}
     for mount in mounts(_read(os.path.join(root, "proc/self/mountinfo"))):
         if mount.kind == "cgroup2":
@@ -157,7 +157,7 @@ def _read(path: str) -> str:
 
 
 def _number(path: str) -> Optional[int]:
-    """Return the number; None for a file that does not exist or says `max`."""
+    """Return the number in a file; None if the file does not exist or contains `max`."""
     text = _read(path).strip()
     return int(text) if text.isdigit() else None
 

@@ -1,6 +1,6 @@
-"""Runs inside the Jupyter server: watches the session, and tells its user and its pages.
+"""Monitors the session from inside the Jupyter server, and warns its user and its pages.
 
-An error in here is logged once, and the session keeps running.
+It logs each of its own errors once, and the session keeps running.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .time_limit import TimeLimit, in_words
 # Jupyter checks every 3 seconds whether a kernel is alive.
 _KERNEL_DIES_WITHIN_S = 20.0
 _SERVER_STOPS_WITHIN_S = 60.0
-# With this much of its name, the sentence about a killed kernel fits into a notification.
+# The sentence about a killed kernel fits into a notification with a name of this length.
 _NAME_CHARS = 24
 _EXTEND_BY_MINUTES = 60
 
 
 class Job(NamedTuple):
-    """The session to watch."""
+    """The session to monitor."""
 
     cluster: str
     job_id: str
@@ -43,7 +43,7 @@ Tell = Callable[[str, Dict[str, Any]], None]
 
 
 class Watch:
-    """The watch over one session."""
+    """The monitor of one session."""
 
     def __init__(self, app: Any, job: Job, tell: Tell, clock: Callable[[], float]) -> None:
         self.notices = Notices(clock)
@@ -65,7 +65,7 @@ class Watch:
         self._failed: Set[str] = set()
 
     def start(self) -> None:
-        """Look from now on, and have the pages show the session."""
+        """Start the checks, and have the pages show the session."""
         serve(self._app, self.page)
         self._follow_kernels()
         self._follow_shutdown()
@@ -89,7 +89,7 @@ class Watch:
         manager.start_kernel = start
 
     def _follow_shutdown(self) -> None:
-        """Tell the pages when one of them shuts the server down; Jupyter then ends all kernels."""
+        """Tell the pages when one of them shuts the server down, before the kernels end."""
         manager = self._app.kernel_manager
         shutdown_all = manager.shutdown_all
 
@@ -107,7 +107,7 @@ class Watch:
             self._log_once("end", error)
 
     def signalled(self) -> None:
-        """Tell the pages why Slurm, or the user, stops the job: this is called for SIGTERM."""
+        """Tell the pages why Slurm or the user stops the job. SIGTERM calls this."""
         if self._time_limit.is_over:
             self.end("it reached its time limit")
         elif self._job.cluster == "local":
@@ -148,7 +148,7 @@ class Watch:
         self._app.io_loop.call_later(self._idle.period_s, self._look)
 
     def _warn(self, kind: str, text: str, notice: str = "") -> None:
-        """Warn in the job's output, in the log and on the pages, there as a kind of notice."""
+        """Warn in the job's output, in the log, and with a notice on the pages."""
         self.notices.add(notice or kind, text)
         self._log(text)
         self._tell("warning", {"kind": kind, "text": text})
@@ -194,7 +194,7 @@ class Watch:
                 self._warn("memory", "a program of this session was killed: " + self._cure())
 
     def _died(self, kernel_id: str) -> None:
-        """Note that Jupyter found a kernel dead."""
+        """Record that Jupyter found a kernel dead."""
         self._look_at_kills()
         if self._killed_at is not None:
             self._kernel_was_killed = True
@@ -253,7 +253,7 @@ class Watch:
         )
 
     def _stop(self) -> None:
-        """Stop the server as its page does: kernels shut down cleanly."""
+        """Stop the server as its page would, so that kernels shut down cleanly."""
         hurry = threading.Timer(_SERVER_STOPS_WITHIN_S, os._exit, (0,))
         hurry.daemon = True
         hurry.start()
@@ -268,10 +268,10 @@ class Watch:
 
 
 def _stop_once(app: Any, first: Callable[[], None]) -> None:
-    """Have Jupyter handle SIGTERM once, and call `first` before.
+    """Make Jupyter handle SIGTERM once, and call `first` before.
 
     Slurm sends it to every process of the job, and the job script sends it to the server. Jupyter
-    would stop twice at once, and close sockets that it still uses (jupyter_server 2.21).
+    would stop twice, and close sockets that it still uses (jupyter_server 2.21).
     """
     stop = signal.getsignal(signal.SIGTERM)
     if not callable(stop):
@@ -286,7 +286,7 @@ def _stop_once(app: Any, first: Callable[[], None]) -> None:
 
 
 def start(app: Any, job: Job, tell: Tell, clock: Callable[[], float] = time.monotonic) -> Notices:
-    """Watch `app`, a ServerApp that is announced; the pages show the notices.
+    """Monitor `app`, an announced ServerApp, and return the notices that its pages show.
 
     tell: writes a line to the job's output.
     """

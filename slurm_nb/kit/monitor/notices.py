@@ -1,4 +1,4 @@
-"""Runs inside the Jupyter server: the notices that its pages show."""
+"""The notices that the server's pages show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Notice(NamedTuple):
 
 
 class Notices:
-    """The notices of a session; a page removes those that are no longer here."""
+    """The notices of a session; a page removes those that are no longer in the list."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,17 +24,17 @@ class Notices:
         self._count = 0
 
     def add(self, kind: str, text: str) -> None:
-        """Have the pages show a sentence."""
+        """Make the pages show a sentence."""
         self._count += 1
         self._notices.append(_Notice(self._count, kind, text, self._clock()))
         del self._notices[:-_KEPT]
 
     def withdraw(self, kind: str) -> None:
-        """Have the pages remove the notices of this kind: they are no longer true."""
+        """Make the pages remove the notices of this kind, which are no longer true."""
         self._notices = [each for each in self._notices if each.kind != kind]
 
     def current(self) -> List[Dict[str, Any]]:
-        """Return the notices; a page that has just been opened skips those with a great age."""
+        """Return the notices with their age; a new page skips old ones."""
         now = self._clock()
         return [
             {"id": each.id, "kind": each.kind, "text": each.text, "age_s": round(now - each.at)}

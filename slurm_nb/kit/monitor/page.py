@@ -1,10 +1,10 @@
-"""Runs inside the Jupyter server: what its pages show of the session (labextension.js).
+"""Serves the data that the pages show about the session (labextension.js).
 
     GET  BASE_URL/slurm-nb/session         -> {"job_id": "7", "seconds_left": 7140, ...}
     POST BASE_URL/slurm-nb/session/extend  -> {"extended": true, "text": "..."}
     BASE_URL/slurm-nb/session/end          a websocket: {"ended": "..."} when the session ends
 
-Each one needs the session's token, or the cookie that the login sets.
+Each request needs the session's token, or the cookie that the login sets.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Page:
         self.sockets: Set[_EndHandler] = set()
 
     def describe(self) -> Dict[str, Any]:
-        """Return what a page shows now."""
+        """Return the data for a page."""
         return {**self._describe(), "ended": self.ended}
 
     async def extend(self) -> Dict[str, Any]:
-        """Have Slurm extend the job, in a thread: it may take a while to respond."""
+        """Extend the job in a thread, because Slurm may respond slowly."""
         return await asyncio.get_event_loop().run_in_executor(None, self._extend)
 
     def end(self, why: str) -> None:
-        """Tell all pages, while they can still be reached, that the session ends and why."""
+        """Tell all pages why the session ends, while the server can still reach them."""
         if self.ended is None:
             self.ended = why
             for socket in list(self.sockets):
@@ -91,22 +91,22 @@ class _EndHandler(JupyterHandler, websocket.WebSocketHandler):
             self.send_end()
 
     def send_end(self) -> None:
-        """Say that the session ends; a page that has gone does not matter."""
+        """Tell the page that the session ends; ignore a closed page."""
         try:
             self.write_message(json.dumps({"ended": self._page.ended}))
         except websocket.WebSocketClosedError:
             self._page.sockets.discard(self)
 
     def on_message(self, message: Any) -> None:
-        """Ignore it: a page has nothing to say here."""
+        """Ignore messages from the page."""
 
     def on_close(self) -> None:
-        """Forget the page."""
+        """Remove the page from the list."""
         self._page.sockets.discard(self)
 
 
 def serve(app: Any, page: Page) -> None:
-    """Answer the pages; 403 without the token."""
+    """Add the handlers for the pages, which answer 403 without the token."""
     base = re.escape(app.base_url) + _PATH
     values = {"page": page}
     app.web_app.add_handlers(

@@ -1,7 +1,7 @@
-"""Runs inside the Jupyter server: how much time the job has left.
+"""Warns before the job reaches its time limit.
 
-The job script queries Slurm when the session starts and again near the end, because the limit may
-have been extended. It leaves the answer in a file, in seconds since the epoch.
+The job script queries Slurm when the session starts and again near the end, because somebody may
+have extended the limit. It stores the end in a file, in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _OVER_S = 5
 
 
 class TimeLimit:
-    """The end of a job; `path` is the script's file, which need not exist."""
+    """The end of a job; `path` is the script's file, which may not exist."""
 
     def __init__(self, path: str, now: Callable[[], float] = time.time) -> None:
         self._path = path
@@ -26,7 +26,7 @@ class TimeLimit:
 
     @property
     def left_s(self) -> Optional[int]:
-        """Seconds until the end as of the last look; None: no limit is known."""
+        """Seconds until the end, from the last `look`; None: no known limit."""
         return None if self._end is None else max(0, round(self._end - self._now()))
 
     @property
@@ -36,11 +36,11 @@ class TimeLimit:
 
     @property
     def is_short(self) -> bool:
-        """Whether a warning about the time that is left is true now."""
+        """Whether a warning about the remaining time is still true."""
         return self._end is not None and self._end - self._now() <= max(_WARN_AT_S)
 
     def look(self) -> Optional[str]:
-        """Return the warning that is due: when 15 and when 5 minutes are left, or less.
+        """Return the warning that is due when 15 or 5 minutes are left.
 
         Raises OSError or ValueError when the file cannot be read.
         """
@@ -52,14 +52,14 @@ class TimeLimit:
         left_s = end - self._now()
         due = {limit_s for limit_s in _WARN_AT_S if left_s <= limit_s}
         if self._end is not None and end > self._end + _EXTENDED_S:
-            self._warned &= due  # the earlier warnings named an end that has moved
+            self._warned &= due  # earlier warnings named the old end
         self._end = end
         fresh = due - self._warned
         self._warned |= due
         if not fresh or left_s <= 0:
             return None
         at = time.strftime("%H:%M", time.localtime(end))
-        return "this session ends in %s, at %s, when its time limit is reached: save your work" % (
+        return "this session ends in %s, at %s (time limit): save your work" % (
             in_words(left_s),
             at,
         )

@@ -1,1 +1,1 @@
-"""What keeps others out: the lock and its proof, the door, and who may connect at all."""
+"""Access control: the lock and its proof, the door, and the users allowed to connect."""

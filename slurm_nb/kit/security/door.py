@@ -1,6 +1,6 @@
-"""In front of every handler: without the token or the login cookie, next to nothing is answered.
+"""Rejects requests without the token or the login cookie, before they reach any handler.
 
-Whatever an extension's handler asks or does not ask, and however it was added.
+It protects the handlers of extensions too, even those that do not check the login.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ICON = "favicon.ico"
 
 
 class Door(httputil.HTTPServerConnectionDelegate):
-    """What the HTTP server calls in place of the web application."""
+    """The delegate that the HTTP server calls instead of the web application."""
 
     def __init__(self, app: Any, token: str, log: Callable[[str], None]) -> None:
         self.web_app = app.web_app
@@ -35,11 +35,11 @@ class Door(httputil.HTTPServerConnectionDelegate):
         self._log = log
 
     def start_request(self, server_conn: object, request_conn: Any) -> _Knock:
-        """Return what receives a request: called by tornado for each one."""
+        """Return the receiver of one request. Tornado calls this for each request."""
         return _Knock(self, server_conn, request_conn)
 
     def has_key(self, request: httputil.HTTPServerRequest) -> bool:
-        """Return whether a request carries the token, or a cookie that this run has signed."""
+        """Return whether a request carries the token or a cookie signed by this server."""
         tokens = [text.decode("latin-1") for text in request.query_arguments.get("token", [])]
         header = _TOKEN.match(request.headers.get("Authorization", ""))
         if header:
@@ -53,9 +53,9 @@ class Door(httputil.HTTPServerConnectionDelegate):
         return web.decode_signed_value(self._secret, name, cookie.value) is not None
 
     def is_public(self, request: httputil.HTTPServerRequest, handler: Any) -> bool:
-        """Return whether Jupyter's own handler answers this to anybody.
+        """Return whether Jupyter's own handler answers this request without a login.
 
-        handler: what the router found. An extension may have put one of its own before Jupyter's.
+        handler: the router's choice. An extension may have added its own before Jupyter's.
         """
         kind = getattr(handler, "handler_class", None)
         path, base = request.path, self._base
@@ -77,7 +77,7 @@ class Door(httputil.HTTPServerConnectionDelegate):
 
     def refusal(self, request: httputil.HTTPServerRequest) -> _Refusal:
         """Return the answer to a request without the key: 403, or the login page to a browser."""
-        self._log("%s %s: refused, without token or login" % (request.method, request.path))
+        self._log("rejected %s %s: no token or login" % (request.method, request.path))
         wants_page = "text/html" in request.headers.get("Accept", "")
         if request.method not in ("GET", "HEAD") or not wants_page or self._is_api(request):
             return _Refusal(request, 403)
@@ -90,7 +90,7 @@ class Door(httputil.HTTPServerConnectionDelegate):
 
 
 class _Knock(httputil.HTTPMessageDelegate):
-    """One request: to its handler, or refused."""
+    """One request, which goes to its handler or is refused."""
 
     def __init__(self, door: Door, server_conn: object, request_conn: Any) -> None:
         self._door = door
@@ -125,7 +125,7 @@ class _Knock(httputil.HTTPMessageDelegate):
 
 
 class _Refusal(httputil.HTTPMessageDelegate):
-    """Answers when the request is read; what came with it is thrown away."""
+    """The answer to a refused request: it discards the body."""
 
     def __init__(
         self, request: httputil.HTTPServerRequest, status: int, location: str = ""
@@ -153,6 +153,6 @@ class _Refusal(httputil.HTTPMessageDelegate):
 
 
 def _is_own(name: str) -> bool:
-    """Return whether Jupyter itself brings a static file of this name."""
+    """Return whether Jupyter ships a static file of this name."""
     found = os.path.realpath(os.path.join(_STATIC, name))
     return found.startswith(_STATIC + os.sep) and os.path.isfile(found)

@@ -1,7 +1,7 @@
-"""Nothing listens before the lock is proven, in the process that would listen.
+"""Lets the server listen only after it has proven that the lock is in effect.
 
-Jupyter's configuration is code and its extensions are anybody's, so that settings are proven on the
-live server, right before it binds.
+Jupyter's configuration is code, and anybody can write an extension. So slurm-nb proves the settings
+on the live server, right before it binds.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
 
 from ..self_check import Refused
 
-STOPPED = "slurm-nb: Jupyter was stopped, for it is not safe: %s"
+STOPPED = "slurm-nb: Jupyter was stopped because a security check failed: %s"
 _HIJACKS = ("config_file", "config_file_name")
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 class State:
-    """How far this process has come."""
+    """The progress of this process towards a safe server."""
 
     prove: Optional[Callable[[Any], None]] = None
-    """Raises `Refused` unless the lock is in force; None: slurm-nb's settings were not read."""
+    """Raises `Refused` unless the lock is in effect; None: Jupyter did not read our settings."""
     wrap: Optional[Callable[[Any], None]] = None
-    """Puts door and listener around the HTTP server, before it binds."""
+    """Puts the door and the listener around the HTTP server, before it binds."""
     allowed: Optional[Tuple[str, int]] = None
-    """Where it may bind now."""
+    """The address that it may bind now."""
     server: Any = None
     """Jupyter's own HTTP server."""
     announced = False
 
 
 def install() -> None:
-    """Stand between Jupyter's server and its socket."""
+    """Check Jupyter's server before it opens its socket."""
     from jupyter_server.serverapp import ServerApp  # noqa: PLC0415  slow, and checked before
     from tornado.tcpserver import TCPServer  # noqa: PLC0415
 
@@ -44,15 +44,15 @@ def install() -> None:
 
 
 def check_that_it_listened() -> None:
-    """Say so when Jupyter has ended with success, and never came to listen."""
+    """Stop with a message if Jupyter ended successfully without ever listening."""
     error = sys.exc_info()[1]
     failed = error is not None and not (isinstance(error, SystemExit) and not error.code)
     if State.allowed is None and not failed:
-        stop("it ended before it listened")
+        stop("it ended before it started to listen")
 
 
 def announced() -> None:
-    """Let extensions open what they like: from now on the session's ready line stands."""
+    """Let extensions open any port from now on: the ready line has been printed."""
     State.announced = True
 
 
@@ -76,7 +76,7 @@ def _around(
             original(*args)
             if after:
                 after(*args)
-        except Exception as error:  # whatever it is, nobody has seen that the server is safe
+        except Exception as error:  # any error means that the server is not proven safe
             stop(str(error) or type(error).__name__)
 
     setattr(kind, name, guarded)
@@ -84,7 +84,7 @@ def _around(
 
 def _before_http_server(app: Any) -> None:
     _prove(app)
-    # Jupyter tries the port before it takes one.
+    # Jupyter tests the port before it binds one.
     State.allowed = (app.ip, app.port)
 
 
@@ -101,7 +101,7 @@ def _before_bind(app: Any) -> None:
 
 def _prove(app: Any) -> None:
     if State.prove is None:
-        raise Refused("slurm-nb's settings were not read: %s" % _culprit(app))
+        raise Refused("Jupyter did not read slurm-nb's settings: %s" % _culprit(app))
     State.prove(app)
 
 
@@ -119,13 +119,13 @@ def _culprit(app: Any) -> str:
 def _on_event(event: str, args: Tuple[Any, ...]) -> None:
     """End the process when a web server binds another address (sys.addaudithook).
 
-    Python calls this whatever an extension has put in place of Jupyter's methods.
+    Python calls this even if an extension has replaced Jupyter's methods.
     """
     if event != "socket.bind" or State.announced:
         return
     listener, address = args
     if listener.family in _INTERNET and tuple(address[:2]) != State.allowed and _is_of_tornado():
-        stop("%s:%s was to be opened without slurm-nb's lock" % tuple(address[:2]))
+        stop("a web server tried to listen on %s:%s without slurm-nb's lock" % tuple(address[:2]))
 
 
 def _is_of_tornado() -> bool:
@@ -139,4 +139,4 @@ def _is_of_tornado() -> bool:
 
 def _before_sockets(server: Any, _sockets: Any) -> None:
     if not State.announced and server is not State.server:
-        stop("an extension opens a web server of its own: %s" % type(server).__module__)
+        stop("an extension opens its own web server: %s" % type(server).__module__)

@@ -1,4 +1,4 @@
-"""The server's listening socket: serves only whom it may, and not more than it can bear."""
+"""The server's listening socket, which serves only allowed users and limits connections."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from . import peers
 
 _MOST_CONNECTIONS = 512
 _FEWEST_CONNECTIONS = 16
-_FILES_PER_CONNECTION = 8  # of the limit on open files, most is for kernels and what they use
+_FILES_PER_CONNECTION = 8  # kernels need most of the files that the limit allows
 _TAKEN_AT_ONCE = 128
 
 
 class Listener(socket.socket):
-    """A listening socket that closes what it may not serve, in the moment it connects."""
+    """A listening socket that closes a connection at once if it must not serve it."""
 
     def __init__(self, listening: socket.socket, rules: Rules) -> None:
         super().__init__(fileno=listening.detach())
@@ -27,10 +27,10 @@ class Listener(socket.socket):
         self._rules = rules
 
     def accept(self) -> Tuple[socket.socket, Any]:
-        """Return the next connection that may be served. Raise BlockingIOError when there is none.
+        """Return the next connection to serve. Raise BlockingIOError if nobody is waiting.
 
-        Tornado calls this until it raises. The number of looks is bounded so that a flood does
-        not keep the server from its work.
+        Tornado calls this until it raises. One call accepts a limited number of connections, so
+        that a flood cannot block the server.
         """
         for _ in range(_TAKEN_AT_ONCE):
             try:
@@ -48,7 +48,7 @@ class Listener(socket.socket):
 
 
 class Rules:
-    """Who is served, and how many at once."""
+    """The users to serve, and the maximum number of connections."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Rules:
     ) -> None:
         """trusted: the uids to serve; None: all. open_now: counts the open connections.
 
-        notice: tells the user.
+        notice: shows the user a text.
         """
         self.trusted = trusted
         self.most = _bound()
@@ -76,35 +76,35 @@ class Rules:
             try:
                 uid = peers.uid_of(connection)
             except (OSError, peers.Unknown):
-                return False  # it is gone, or nobody's
+                return False  # it is closed, or its owner is unknown
             if uid not in self.trusted:
                 self._refuse(uid)
                 return False
         if self._open_now() >= self.most:
-            self._log("%d connections are open, and no more are served" % self.most)
+            self._log("%d connections are open, which is the maximum" % self.most)
             return False
         self.served += 1
         return True
 
     def _refuse(self, uid: int) -> None:
         text = (
-            "a connection from %s was refused; if ssh on this node forwards as that user, submit"
-            " with --peers any" % name_of(uid)
+            "slurm-nb refused a connection from %s; if ssh on this node forwards as that user,"
+            " submit with --peers any" % name_of(uid)
         )
         self._log(text)
         if not self.served and not self._refused:
-            self._notice(text)  # perhaps the tunnel; once it has come through, it is not
+            self._notice(text)  # it may be the tunnel, as long as the server has served nobody
         self._refused = True
 
     def begin(self) -> None:
-        """Count from now on: the session is announced."""
+        """Forget earlier connections, because the session is announced now."""
         self.served, self._refused = 0, False
 
     def drop_without_files(self, listener: socket.socket) -> bool:
-        """Close one connection though no file may be opened, by the one kept for this.
+        """Close one waiting connection at the limit on open files, using a spare file.
 
-        Else it would stay in the queue, and wake the server at once again. Return whether there
-        was one.
+        It would otherwise stay in the queue and wake the server again at once. Return whether a
+        connection was waiting.
         """
         with contextlib.suppress(OSError):  # a thread may have taken it
             os.close(self._spare)
@@ -116,12 +116,12 @@ class Rules:
             self._spare = -1
             with contextlib.suppress(OSError):
                 self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._log("the limit on open files is reached: a connection was refused")
+        self._log("refused a connection: the limit on open files is reached")
         return True
 
 
 def name_of(uid: int) -> str:
-    """`mallory (uid 1002)`, or `uid 1002`."""
+    """Return `mallory (uid 1002)`, or `uid 1002` if the user is unknown."""
     try:
         return "%s (uid %d)" % (pwd.getpwuid(uid).pw_name, uid)
     except KeyError:

@@ -1,4 +1,4 @@
-"""The settings that keep others out: set, put in force, and proven on the server that runs."""
+"""The settings that deny access to others: set, enforced, and proven on the running server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jupyter_server.auth.logout import LogoutHandler
 from .. import kernels, overrides
 from .login import SlurmNbIdentityProvider
 
-# What Jupyter changes by itself afterwards.
+# Jupyter changes these by itself afterwards.
 _NOT_COMPARED = (
     "tornado_settings", "jpserver_extensions", "port", "open_browser", "root_dir", "ssl_options",
 )  # fmt: skip
@@ -32,7 +32,7 @@ class Lock:
     def configure(self, c: Any) -> None:
         """Set it in `c`, a traitlets Config."""
         server = c.ServerApp
-        # The way here is ssh, so the browser always says localhost.
+        # The browser connects through ssh, so its Host is always localhost.
         server.allow_remote_access = False
         server.local_hostnames = ["localhost"]
         server.allow_origin = server.allow_origin_pat = ""
@@ -45,10 +45,10 @@ class Lock:
         server.ssl_options = {}
         server.identity_provider_class = SlurmNbIdentityProvider
         server.authorizer_class = AllowAllAuthorizer
-        # A secret of the user's may be one that others know, or have seen in an earlier session.
+        # Others may know the user's secret, or have seen it in an earlier session.
         server.cookie_secret = secrets.token_bytes(32)
-        server.tornado_settings = {}  # they beat all of the above; harmless ones are given back
-        # Named for each class that may carry it: a user's setting on a subclass would win.
+        server.tornado_settings = {}  # they override all of the above; enforce() restores some
+        # Set it on each class: a user's setting on a subclass would override it.
         for section in (c.IdentityProvider, c.PasswordIdentityProvider, c.SlurmNbIdentityProvider):
             section.update(self._provider())
         c.SlurmNbIdentityProvider.update(
@@ -60,19 +60,19 @@ class Lock:
         )
 
     def seal(self, c: Any) -> None:
-        """Take what `c` says of the server now for what must be in force."""
+        """Remember the server's settings in `c`, which must be in effect later."""
         self._server = {
             name: value for name, value in c.ServerApp.items() if name not in _NOT_COMPARED
         }
 
     def enforce(self, app: Any) -> None:
-        """Put it in force, whatever reached the web application or an object of the server's."""
+        """Put it into effect in the web application and in the server's objects."""
         overrides.enforce(app)
         if not self._allow_debugger:
             app.kernel_manager.allowed_message_types = list(kernels.MESSAGES_BUT_DEBUG)
 
     def flaws(self, app: Any) -> Iterator[str]:
-        """Yield a sentence for each setting that is not in force."""
+        """Yield a sentence for each setting that is not in effect."""
         for name, expected in self._server.items():
             if app.has_trait(name):
                 yield from _differs("ServerApp." + name, getattr(app, name), expected)
@@ -122,7 +122,7 @@ class Lock:
 
 
 def kernel_parts(app: Any) -> List[Tuple[str, str]]:
-    """Return what would carry kernels' messages in another way: (setting, what it is)."""
+    """Return unexpected classes that carry the messages of kernels: (setting, class)."""
     from jupyter_server.services.kernels.connection.channels import (  # noqa: PLC0415
         ZMQChannelsWebsocketConnection,
     )

@@ -1,4 +1,4 @@
-"""Keeps anybody who makes the server complain from filling the job's output."""
+"""Keeps clients that cause warnings from filling the job's output."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Place = Tuple[str, int]
 
 
 class Limit(logging.Filter):
-    """Lets the same line of code log at most so often a minute, and says how often it did not.
+    """Limits how often a line of code may log per minute, and logs how much it left out.
 
-    Debugging messages pass: only the user's own configuration asks for them.
+    Debug messages pass, because only the user's own configuration enables them.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._seen: Dict[Place, List[float]] = {}  # when the minute began, logged, left out
+        self._seen: Dict[Place, List[float]] = {}  # start of the minute, logged, left out
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log a record."""
@@ -32,7 +32,7 @@ class Limit(logging.Filter):
         seen = self._seen.setdefault((record.pathname, record.lineno), [now, 0, 0])
         if now - seen[0] >= _WINDOW_S:
             if seen[2]:
-                record.msg = "%s (and %d more like this before)" % (record.getMessage(), seen[2])
+                record.msg = "%s (left out %d similar lines)" % (record.getMessage(), seen[2])
                 record.args = None
             seen[:] = [now, 0, 0]
         most = _TRACEBACKS_PER_MINUTE if record.exc_info else _PER_MINUTE

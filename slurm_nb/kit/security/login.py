@@ -1,4 +1,4 @@
-"""Slows down who guesses passwords."""
+"""Slows down clients that guess passwords."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PEERS = 1000
 
 
 class Throttle:
-    """How long a peer has to wait for its next guess: twice as long after each wrong one."""
+    """The wait before a peer's next guess, which doubles after each wrong one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._wrong: Dict[str, Tuple[int, float]] = {}  # how many in a row, and the last
+        self._wrong: Dict[str, Tuple[int, float]] = {}  # number in a row, time of the last
         self._lately: List[float] = []
 
     def wait_s(self, peer: str) -> float:
-        """Return the seconds until a guess of this peer will be looked at; 0: at once."""
+        """Return the seconds until the server checks this peer's next guess; 0: at once."""
         now = self._clock()
         self._lately = [at for at in self._lately if now - at < 60]
         wait = 60 - (now - self._lately[0]) if len(self._lately) >= _GUESSES_PER_MINUTE else 0.0
@@ -34,7 +34,7 @@ class Throttle:
         return max(0.0, wait)
 
     def note(self, peer: str, *, right: bool) -> None:
-        """Note a guess that was looked at."""
+        """Record a guess that the server has checked."""
         if right:
             self._wrong.pop(peer, None)
             return
@@ -47,10 +47,10 @@ class Throttle:
 
 
 class SlurmNbIdentityProvider(PasswordIdentityProvider):  # type: ignore[misc, unused-ignore]
-    """Jupyter's own way of logging in, with a throttle.
+    """Jupyter's own login, with a throttle.
 
-    A class of its own: what the user sets on Jupyter's classes does not reach what slurm-nb sets
-    on this one, and `ServerApp.login_handler_class` does not replace it.
+    It is a separate class: the user's settings on Jupyter's classes do not override those that
+    slurm-nb makes on this one, and `ServerApp.login_handler_class` does not replace it.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -58,7 +58,7 @@ class SlurmNbIdentityProvider(PasswordIdentityProvider):  # type: ignore[misc, u
         self._throttle = Throttle()
 
     def process_login_form(self, handler: Any) -> Any:
-        """Return the user when the password is right; else None."""
+        """Return the user if the password is right, else None."""
         peer = str(handler.request.remote_ip)
         wait = self._throttle.wait_s(peer)
         if wait:

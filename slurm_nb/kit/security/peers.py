@@ -1,4 +1,7 @@
-"""Which user holds the other end of a connection. See sock_diag(7), unix(7), user_namespaces(7)."""
+"""Finds the user at the other end of a connection.
+
+See sock_diag(7), unix(7), user_namespaces(7).
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ _UNIX_DIAG_NAME, _UNIX_DIAG_UID = 0, 7  # attributes, of linux/unix_diag.h
 _UDIAG_SHOW_NAME, _UDIAG_SHOW_UID = 1, 64
 _OVERFLOW_UID = 65534
 _ALL_IDS = 2**32 - 1
-_SYN_SENT = 2  # somebody's next attempt from the same port: not who is connected
+_SYN_SENT = 2  # a new attempt from the same port, not the connected socket
 
 Address = Tuple[str, int]
 
 
 class Unknown(Exception):
-    """The kernel does not say who is there; the text says why."""
+    """The kernel does not report the user; the text says why."""
 
 
 class UnixSocket(NamedTuple):
@@ -38,28 +41,28 @@ class UnixSocket(NamedTuple):
     """`socket.SOCK_STREAM` and so on."""
     listens: bool
     uid: Optional[int]
-    """None: the kernel does not tell (before Linux 5.3)."""
+    """None: the kernel does not report it (before Linux 5.3)."""
 
 
 def trusted() -> Set[int]:
-    """Return the uids that may connect: this process's own, and root.
+    """Return the uids that may connect: the uid of this process, and root.
 
-    In a user namespace, as a rootless container has it, every uid without a mapping looks like the
-    overflow uid, so that one is nobody in particular. Raise `Unknown` when it is also ours.
+    In a user namespace, such as a rootless container, every uid without a mapping looks like the
+    overflow uid, which therefore identifies nobody. Raise `Unknown` if it is also ours.
     """
     uids = {os.geteuid(), 0}
     if not _sees_all_uids():
         if os.geteuid() == _overflow_uid():
-            raise Unknown("in this container your uid cannot be told from others")
+            raise Unknown("in this container slurm-nb cannot distinguish your uid from others")
         uids -= {_overflow_uid()}
     return uids
 
 
 def uid_of(connection: socket.socket) -> int:
-    """Return the uid that holds the other end of an accepted connection.
+    """Return the uid at the other end of an accepted connection.
 
-    Raise `Unknown` when nobody does any more: a closed socket has no owner, and the kernel shows
-    uid 0 for it.
+    Raise `Unknown` if that end is closed: a closed socket has no owner, and the kernel shows uid 0
+    for it.
     """
     if connection.family == socket.AF_UNIX:
         size = struct.calcsize("3i")
@@ -123,7 +126,7 @@ def _overflow_uid() -> int:
 
 
 def _ask_kernel(family: int, source: Address, target: Address) -> Optional[Tuple[int, int]]:
-    """(uid, inode) of the TCP socket that is at `source` and connected to `target`."""
+    """Return (uid, inode) of the TCP socket at `source` that is connected to `target`."""
     addresses = b"".join(
         socket.inet_pton(family, host.partition("%")[0]).ljust(16, b"\0")
         for host, _ in (source, target)
@@ -139,7 +142,7 @@ def _ask_kernel(family: int, source: Address, target: Address) -> Optional[Tuple
 
 
 def _diagnose(request: bytes, flags: int) -> Iterator[bytes]:
-    """Yield what the kernel answers to one request of sock_diag."""
+    """Yield the kernel's answers to one sock_diag request."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as link:
         link.settimeout(5)
         size = _HEADER.size + len(request)
@@ -172,7 +175,7 @@ def _attributes(data: bytes) -> Iterator[Tuple[int, bytes]]:
 
 
 def _read_table(source: Address, target: Address) -> Optional[Tuple[int, int]]:
-    """The same from /proc/net; a program may reach an IPv4 address by an IPv6 socket."""
+    """Return the same from /proc/net, even if an IPv6 socket has an IPv4 address."""
     wanted = {_in_table(source) + _in_table(target)}
     if ":" not in source[0]:
         mapped = [("::ffff:" + host, port) for host, port in (source, target)]
@@ -189,12 +192,12 @@ def _read_table(source: Address, target: Address) -> Optional[Tuple[int, int]]:
             if row[1] + row[2] in wanted and int(row[3], 16) != _SYN_SENT:
                 return int(row[7]), int(row[9])
     if not read:
-        raise Unknown("neither sock_diag nor /proc/net can be asked here")
+        raise Unknown("neither sock_diag nor /proc/net is available here")
     return None
 
 
 def _in_table(address: Address) -> str:
-    """`0100007F:1F90`: words of 32 bits in the machine's own byte order."""
+    """Return `0100007F:1F90`: words of 32 bits in the machine's byte order."""
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     packed = socket.inet_pton(family, host.partition("%")[0])

@@ -1,4 +1,4 @@
-"""What `slurm-nb audit` asks the running server, behind the same lock as everything else.
+"""Answers `slurm-nb audit` from the running server, behind the same lock as everything else.
 
 GET BASE_URL/slurm-nb/audit -> {"settings": {...}, "routes": ["/api/contents", ...]}
 """
@@ -30,6 +30,6 @@ class _Handler(APIHandler):
 
 
 def serve(app: Any, settings: Callable[[], Dict[str, Any]]) -> None:
-    """Answer at slurm-nb/audit. settings: what is in force at this moment; no secrets."""
+    """Answer at slurm-nb/audit. settings: returns those in effect now, without secrets."""
     path = re.escape(app.base_url) + "slurm-nb/audit"
     app.web_app.add_handlers(".*$", [(path, _Handler, {"settings": settings})])

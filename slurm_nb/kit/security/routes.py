@@ -1,4 +1,4 @@
-"""What the server's router knows: each rule, and a path that it answers."""
+"""Lists the rules of the server's router, and an example path for each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rules(router: Any) -> Iterator[Any]:
 
 
 def paths(web_app: Any) -> List[str]:
-    """Return one path for each rule, one that it matches."""
+    """Return one matching path for each rule."""
     found = set()
     for rule in rules(web_app):
         regex = getattr(rule.matcher, "regex", None)
@@ -41,7 +41,7 @@ def _example(parsed: Any) -> str:
 
 
 def _one(kind: str, value: Any) -> str:
-    """A text that one item of a parsed pattern matches; see the module re's own parser."""
+    """Return a text that matches one item of a parsed pattern; see the parser of `re`."""
     text = ""
     if kind == "LITERAL":
         text = chr(value)

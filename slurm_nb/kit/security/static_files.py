@@ -1,4 +1,4 @@
-"""Static files and page templates come from Jupyter's and the environment's directories only."""
+"""Limits static files and page templates to directories of Jupyter and of the environment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tornado import web
 
 from . import routes
 
-_USERS_FILES = (AuthenticatedFileHandler, FilesHandler)  # /files/ and the like: what they are for
+_USERS_FILES = (AuthenticatedFileHandler, FilesHandler)  # they serve the user's files on purpose
 
 
 def drop_others(app: Any, *, ours: str, secret: Sequence[str]) -> List[str]:
-    """Stop serving files of any other directory, and return those that were to be served.
+    """Stop serving files of other directories, and return the directories dropped.
 
-    ours: the kit's own directory. secret: directories that none may hold, whatever it is.
+    ours: the kit's own directory. secret: directories that a served one must not contain.
     """
     homes = [ours, *_own_directories(app)]
     dropped = []

@@ -50,11 +50,9 @@ def test_there_are_two_warnings(end: End) -> None:
     assert [each is not None for each in said] == [
         False, False, True, False, False, True, False, False, False
     ]  # fmt: skip
-    assert said[2] == (
-        "this session ends in 15 minutes, at 13:00, when its time limit is reached: save your work"
-    )
+    assert said[2] == "this session ends in 15 minutes, at 13:00 (time limit): save your work"
     assert said[5]
-    assert said[5].startswith("this session ends in 5 minutes, at 13:00, ")
+    assert said[5].startswith("this session ends in 5 minutes, at 13:00 ")
 
 
 @pytest.mark.parametrize(

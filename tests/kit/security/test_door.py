@@ -168,4 +168,4 @@ def test_nothing_else_is_public(client: Client, path: str) -> None:
 def test_refusals_are_logged_without_the_token_that_was_sent(client: Client) -> None:
     client.ask(BASE + "leak?token=guess")
 
-    assert client.logged == ["GET /mine/leak: refused, without token or login"]
+    assert client.logged == ["rejected GET /mine/leak: no token or login"]

@@ -50,8 +50,8 @@ def test_another_user_is_refused_and_named(log: list[str]) -> None:
 
     (text,) = log
     assert text == (
-        f"a connection from uid {OTHER_UID} was refused; if ssh on this node forwards as that"
-        " user, submit with --peers any"
+        f"slurm-nb refused a connection from uid {OTHER_UID}; if ssh on this node forwards as"
+        " that user, submit with --peers any"
     )
     assert notices == log
 
@@ -108,7 +108,7 @@ def test_connections_beyond_the_bound_are_refused(log: list[str]) -> None:
             assert client.recv(1) == b""
             client.close()
 
-    assert set(log) == {f"{rules.most} connections are open, and no more are served"}
+    assert set(log) == {f"{rules.most} connections are open, which is the maximum"}
 
 
 def test_without_a_free_file_descriptor_connections_are_closed(log: list[str]) -> None:

@@ -56,7 +56,7 @@ def test_the_log_says_how_many_lines_were_left_out(heard: Heard) -> None:
             clock.now += 61
         logger.warning("refused %d", number)
 
-    assert texts[20] == "refused 40 (and 20 more like this before)"
+    assert texts[20] == "refused 40 (left out 20 similar lines)"
     assert len(texts) == 30
 
 
