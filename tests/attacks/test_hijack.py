@@ -62,8 +62,8 @@ def test_port_taken_after(our_trial: Trial, alice: Scientist) -> None:
 
 
 def test_token_of_an_earlier_run(our_trial: Trial, alice: Scientist) -> None:
-    """Use the token that Alice's open page sent to the new owner of a
-    requeued job's port: the next run has another.
+    """Use the token that Alice's open page sent to the new owner of a requeued job's port: the next
+    run has another.
     """
     record = alice.submit("-w", "c1")
     job_id, token = record["job_id"], alice.token(record["job_id"])

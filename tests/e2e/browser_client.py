@@ -49,7 +49,7 @@ def texts(driver: webdriver.Chrome, selector: str) -> list[str]:
 
 
 def run_first_cell(driver: webdriver.Chrome) -> list[str]:
-    """What the first code cell printed; runs it if that is nothing.
+    """Return the output of the first code cell; run the cell if there is no output.
 
     The keys are lost while the page still connects to its kernel, so this is done again.
     """

@@ -145,8 +145,8 @@ def test_a_controller_that_is_restarted_between_any_two_commands(shared: SharedS
 
 
 def test_without_slurms_commands_the_saved_state_is_shown(shared: SharedSessions) -> None:
-    """squeue, scancel and sbatch are not on PATH: the answers are the
-    same as without a controller, and name PATH.
+    """squeue, scancel and sbatch are not on PATH: the answers are the same as without a controller,
+    and name PATH.
     """
     shared.check()
 

@@ -79,8 +79,8 @@ def test_a_killed_slurmd_does_not_affect_the_session(alice: Scientist) -> None:
 
 
 def test_a_session_without_slurmd_is_cancelled_once_slurmd_is_back(alice: Scientist) -> None:
-    """Without slurmd cancel waits, and status says that the job ends;
-    with it the job is cancelled, and nothing is left.
+    """Without slurmd cancel waits, and status says that the job ends; with it the job is cancelled,
+    and nothing is left.
     """
     job_id = alice.submit("-w", "c1")["job_id"]
     node = alice.cluster.hosts["c1"]
@@ -256,8 +256,8 @@ def test_a_preempted_session_comes_back(alice: Scientist) -> None:
 
 
 def test_a_preempted_session_that_may_not_come_back_has_ended(alice: Scientist) -> None:
-    """Slurm cancels preempted jobs (PreemptMode=CANCEL): wait ends
-    with 4, PREEMPTED, the cure; no token is left.
+    """Slurm cancels preempted jobs (PreemptMode=CANCEL): wait ends with 4, PREEMPTED, the cure; no
+    token is left.
     """
     job_id = alice.submit("-p", "cheap", "-w", "c1")["job_id"]
 

@@ -283,8 +283,8 @@ def test_the_wait_can_be_resumed_however_a_waiting_submit_ended(alice: Scientist
 
 
 def test_a_requeued_job_is_followed_to_its_new_node(alice: Scientist) -> None:
-    """The job is requeued before and after it is ready: submit and
-    wait note it, and print the new connection.
+    """The job is requeued before and after it is ready: submit and wait note it, and print the new
+    connection.
     """
     with _started(alice, "submit", "-w", "c1", "--setup", HELD_BACK, "--json") as waiting:
         job_id = _submitted(waiting)
