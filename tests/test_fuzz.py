@@ -86,7 +86,7 @@ json_values = st.recursive(
 
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In each test, above what the program has at first. And no disk is waited for."""
+    """Check how much memory each test adds to the program, and skip fsync."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield

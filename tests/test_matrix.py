@@ -188,7 +188,7 @@ def test_a_run_that_stopped_in_a_test_says_so() -> None:
 
 
 def test_the_slowest_parts_of_all_runs_are_named() -> None:
-    """With seconds, part, run and test, the slowest first."""
+    """Each has seconds, part, run and test, the slowest first."""
     stories = [ended("quick", seconds=1), ended("slow", part="setup", seconds=12.34)]
 
     assert [line.split() for line in slowest(stories)] == [

@@ -52,7 +52,7 @@ def direct(alice: Scientist) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def mallory(alice: Scientist) -> Stranger:
-    """On the node of these sessions."""
+    """Return Mallory on the node of these sessions."""
     return Stranger(alice.cluster.hosts["c1"])
 
 

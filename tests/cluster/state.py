@@ -83,9 +83,9 @@ class Record:
 
     state: Path
     inits: Mapping[str, int]
-    """Of each host, the PID of its PID 1."""
+    """The PID of each host's PID 1."""
     started: Mapping[str, int]
-    """Of each host, when that process started, in clock ticks since boot: PIDs are used again."""
+    """When that process started, in clock ticks since boot: PIDs are used again."""
     release: str
     accounting: bool
 

@@ -42,7 +42,7 @@ def start(profile: str) -> webdriver.Chrome:
 
 
 def texts(driver: webdriver.Chrome, selector: str) -> list[str]:
-    """In one step of the page's own, so that no element goes stale between."""
+    """Return the texts, read in one step of the page, so that no element goes stale between."""
     script = "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())"
     found: list[str] = driver.execute_script(script, selector)
     return [text for text in found if text]

@@ -78,7 +78,7 @@ def test_every_command_follows_to_the_cluster_of_the_session(alice: Scientist) -
 
 
 def test_two_sessions_of_one_id_are_distinguished_by_their_cluster(alice: Scientist) -> None:
-    """Without -M the error says how; with it each command goes to its own."""
+    """The error without -M says how; with it each command finds the right one."""
     alice.slurm_nb("submit", "--no-wait", "-M", NAME, "-p", "closed")
     (there,) = _jobs(alice, NAME)
     while int(max(_jobs(alice, "testbed"), key=int, default="0")) < int(there):

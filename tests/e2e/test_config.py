@@ -92,7 +92,7 @@ def user_file(alice: Scientist, text: str) -> None:
         os.chown(each, ALICE.uid, ALICE.uid)
 
 
-def test_a_site_makes_the_private_way_the_default(alice: Scientist) -> None:
+def test_a_site_makes_private_sessions_the_default(alice: Scientist) -> None:
     """With the file in /etc and no option: a socket, the site's login host, a cell that runs."""
     said = with_etc(alice, PRIVATE, "submit", "--json")
 
@@ -228,7 +228,7 @@ def test_more_than_the_maximum_is_refused_before_slurm_is_asked(alice: Scientist
     assert (less.exit_code, "sbatch is not on PATH" in less.stderr) == (3, True)
 
 
-def test_the_direct_way_as_a_users_default(alice: Scientist) -> None:
+def test_the_direct_route_can_be_a_users_default(alice: Scientist) -> None:
     """`route` and `tls` are in the user's file: a fingerprint and one hop, with no option given."""
     user_file(alice, 'route = "direct"\ntls = true\nlocal-port = 12345\n')
 

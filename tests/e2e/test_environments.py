@@ -336,7 +336,7 @@ def test_errors_that_this_host_sees_are_reported_before_the_queue(
 
 
 def test_a_module_without_python_does_not_change_whose_jupyter_runs(alice: Scientist) -> None:
-    """With `--module cuda/12` slurm-nb's own starts, and the user reads why."""
+    """The module cuda/12 brings no Python: slurm-nb starts its own, and the user reads why."""
     cuda = {"cuda/12": "#%Module1.0\nsetenv WHO cuda\nprepend-path PATH /srv/cuda/bin\n"}
     with module_site(alice.cluster, "environment-modules", cuda):
         said = alice.slurm_nb("submit", "--json", "--module", "cuda/12", "-w", "c1")

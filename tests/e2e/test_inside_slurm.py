@@ -109,7 +109,7 @@ def test_export_of_a_name_passes_the_variable(alice: Scientist) -> None:
 
 
 def test_a_local_session_has_the_environment_of_a_login_too(alice: Scientist) -> None:
-    """Without Slurm the same variables stay behind."""
+    """The variables of the shell stay behind without Slurm too."""
     env = {name: value for name, value in SHELL.items() if name != "TMPDIR"}
     said = alice.slurm_nb("submit", "--cluster", "local", "--json", env=env)
 

@@ -64,7 +64,7 @@ def test_each_route_leads_to_a_kernel_on_the_node(reached: Reached) -> None:
 
 
 def test_nothing_listens_on_tcp_but_the_notebook(reached: Reached) -> None:
-    """With a kernel running; with --listen socket not even the notebook does."""
+    """A kernel is running; with --listen socket not even the notebook listens."""
     listening = [line.split()[3] for line in reached.listening if '"python' in line]
     notebook = [each for each in listening if each.endswith(f":{reached.record['port']}")]
     pipes = [each for each in listening if each not in notebook]
@@ -166,7 +166,7 @@ def test_output_of_forked_children_still_reaches_the_cell(alice: Scientist) -> N
     assert sorted(seen["output"].splitlines()) == ["from a child", "from the kernel"]
 
 
-def test_the_direct_way_needs_no_name_of_the_login_node(alice: Scientist) -> None:
+def test_the_direct_route_needs_no_name_of_the_login_node(alice: Scientist) -> None:
     """If the node cannot resolve it, an address that the login node had at submission works."""
     line = "export SLURM_SUBMIT_HOST=no-such-host.invalid"
 

@@ -76,7 +76,7 @@ def test_xdg_state_home_holds_the_folder(tmp_path: Path) -> None:
 def test_the_default_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xdg_state_home: str | None
 ) -> None:
-    """Else it is ~/.local/state/slurm-nb; a relative XDG_STATE_HOME is void by its standard."""
+    """The last one is ~/.local/state/slurm-nb; the standard voids a relative XDG_STATE_HOME."""
     monkeypatch.setenv("HOME", str(tmp_path))
     environ = {} if xdg_state_home is None else {"XDG_STATE_HOME": xdg_state_home}
 
@@ -115,7 +115,7 @@ def test_files_are_private_under_any_umask(store: Store) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 @pytest.mark.parametrize("inner", ["", "jobs", "sessions"])
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, inner: str) -> None:
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, inner: str) -> None:
     """The owner of the folder could read the tokens, so the folder must belong to the user."""
     foreign = tmp_path / "state" / inner
     foreign.mkdir(parents=True)
