@@ -48,7 +48,7 @@ class Goal:
 
 
 def main() -> int:
-    """All figures, or those that the arguments name: `python -m tests.bench lists`."""
+    """Print all figures, or those that the arguments name: `python -m tests.bench lists`."""
     lacking = missing()
     if lacking:
         say("no real cluster: " + " ".join(lacking))
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def commands(cluster: Cluster) -> list[Goal]:
-    """Wall time of whole commands, run in turn, against a bare interpreter and click."""
+    """Measure the wall time of whole commands, in turn, against a bare interpreter and click."""
     job_id = ask(cluster, "submit")["job_id"]
     seconds = ask(cluster, "commands", job_id, str(COMMANDS))
     say(f"wall time of whole commands, {COMMANDS} runs each in turn, ms: min median max")
@@ -79,7 +79,7 @@ def commands(cluster: Cluster) -> list[Goal]:
 
 
 def memory(cluster: Cluster) -> list[Goal]:
-    """Peak memory of a submit that waits, above a bare interpreter's."""
+    """Measure the peak memory of a submit that waits, above a bare interpreter's."""
     peak = ask(cluster, "memory")
     waiting, bare = peak["submit"] / 1024, peak["python"] / 1024
     say(f"peak memory: waiting submit {waiting:.1f} MB, bare python {bare:.1f} MB", before="\n")
@@ -88,7 +88,7 @@ def memory(cluster: Cluster) -> list[Goal]:
 
 
 def start(cluster: Cluster) -> list[Goal]:
-    """From the start of sbatch to the printed tunnel command, against the floor.
+    """Measure from the start of sbatch to the printed tunnel command, against the floor.
 
     The floor: the same script handed to plain sbatch, its output read every 20 ms.
     """
@@ -108,7 +108,7 @@ def start(cluster: Cluster) -> list[Goal]:
 
 
 def rpcs(cluster: Cluster) -> list[Goal]:
-    """Requests that slurmctld counts for this user while a submission waits a minute."""
+    """Count slurmctld's requests from this user while a submission waits a minute."""
     requests.count_anew(cluster)
     wait = ["slurm-nb", "submit", "-p", "closed", "--wait-timeout", str(RPC_WAIT_S)]
     cluster.login.run(wait, user="alice", timeout_s=RPC_WAIT_S + 60, check=False)
@@ -119,9 +119,9 @@ def rpcs(cluster: Cluster) -> list[Goal]:
 
 
 def lists(cluster: Cluster) -> list[Goal]:
-    """`slurm-nb list` by the number of sessions, in turn with one squeue.
+    """Measure `slurm-nb list` by the number of sessions, in turn with one squeue.
 
-    One job waits; of the others most have ended, and every fourth Slurm has forgotten.
+    One job waits; most of the others have ended, and Slurm no longer knows every fourth.
     """
     say(f"slurm-nb list, {LISTS} runs each; squeue in turn; medians", before="\n")
     seen = {}
@@ -155,14 +155,14 @@ def lists(cluster: Cluster) -> list[Goal]:
 
 
 def requests_of_list(cluster: Cluster) -> requests.Requests:
-    """What one list asks."""
+    """Return the requests that one list sends."""
     requests.count_anew(cluster)
     cluster.login.run(["slurm-nb", "list"], user="alice")
     return requests.count(cluster)
 
 
 def ask(cluster: Cluster, *words: str, client: str = CLIENT) -> Any:
-    """What a client did or measured, as alice on the login node."""
+    """Run a client as alice on the login node and return its output as JSON."""
     done = cluster.login.run(
         ["/srv/venv/bin/python", "-", *words], user="alice", stdin_text=client, timeout_s=600
     )

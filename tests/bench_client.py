@@ -1,4 +1,4 @@
-"""Runs on the login node, from standard input: measures one thing, prints it as JSON."""
+"""Measure one thing and print it as JSON; runs on the login node, from standard input."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def commands(job_id: str, runs: str) -> object:
 
 
 def memory() -> object:
-    """Kilobytes at the peak (VmHWM of proc(5))."""
+    """Return the kilobytes at the peak (VmHWM of proc(5))."""
     waiting = subprocess.Popen(
         [SLURM_NB, "submit", "-p", "closed"], stderr=subprocess.PIPE, text=True
     )
@@ -102,7 +102,7 @@ def floor() -> object:
 
 
 def lists(runs: str) -> object:
-    """Seconds, and kilobytes at the peak (wait4(2))."""
+    """Return seconds, and kilobytes at the peak (wait4(2))."""
     seen: dict[str, list[float]] = {name: [] for name in ("list", "squeue", "cpu", "peak")}
     squeue = ["squeue", "--me", "-h", "-t", "all", "-o", "%i|%T|%o"]
     for turn in range(int(runs) + 1):

@@ -1,6 +1,6 @@
-"""What the tests share: recorded answers of Slurm, a state directory, the real cluster.
+"""Fixtures that tests share: recorded answers of Slurm, a state directory, the real cluster.
 
-And what makes a run the same however it is started: limits, signals, reasons that are told once.
+Limits, signals and reasons that are printed once make a run the same however it is started.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.cluster import RELEASES, Cluster, ensure_environment, missing, run_he
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).parent / "data"
 NONCE = "5f" * 16
-"""What the lines of the job in the tests carry."""
+"""The nonce in the job's lines of the tests."""
 
 AddProgram = Callable[[str, str], Path]
 _CLUSTER_TEST_S = 300
@@ -32,7 +32,7 @@ _CLUSTER_START_S = 1800
 """Once for each release its programs are fetched."""
 _BUILD_S = 600
 _ERRORS = pytest.StashKey[dict[int, str]]()
-"""The error of a fixture that many tests share, by id: the test that told of it."""
+"""The error of a fixture that many tests share, by id: the test that first reported it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,8 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _hear_signals() -> None:
     """Undo `nohup` and a script's `&`, whose ignored signals every program of a test would inherit.
 
-    A handler is not inherited, so those programs start with the default. This process itself still
-    survives a SIGHUP or SIGQUIT that it was told to ignore.
+    A handler is not inherited, so those programs start with the default. This process still
+    survives a SIGHUP or SIGQUIT that its parent made it ignore.
     """
     handlers = {
         signal.SIGINT: signal.default_int_handler,
@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell once why a fixture failed that many tests share; the others name the first of them."""
+    """Report once why a fixture failed that many tests share; the others name the first of them."""
     report = yield
     if report.failed and report.when == "setup" and call.excinfo is not None:
         errors = item.config.stash[_ERRORS]
@@ -89,24 +89,24 @@ def pytest_runtest_makereport(
 
 
 def recorded(name: str) -> list[str]:
-    """The lines of a recording in tests/data, without the first one, which says what it is."""
+    """Return the lines of a recording in tests/data without the first one, its description."""
     return (DATA / name).read_text(encoding="utf-8").splitlines()[1:]
 
 
 def recorded_json(name: str) -> list[Any]:
-    """The same for recordings with one JSON array per line."""
+    """Return the same for recordings with one JSON array per line."""
     return [json.loads(line) for line in recorded(name)]
 
 
 @pytest.fixture
 def spec() -> JobSpec:
-    """A job that asks for nothing in particular."""
+    """Return a job that asks for nothing in particular."""
     return JobSpec(notebook_dir=Path("/"), python=Path("/usr/bin/true"))
 
 
 @pytest.fixture
 def clean_environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """No variable of a Slurm, a session or an ssh login that the tests happen to run in."""
+    """Remove the variables of a Slurm, a session or an ssh login that the tests run in."""
     for name in list(os.environ):
         if name.startswith(
             ("SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SSH_", "JUPYTER_")
@@ -117,7 +117,7 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def store(tmp_path: Path, clean_environ: pytest.MonkeyPatch) -> Store:
-    """The state directory of this test, as SLURM_NB_HOME names it; no config file is there."""
+    """Return the state directory of this test, set as SLURM_NB_HOME; there is no config file."""
     clean_environ.setenv("SLURM_NB_HOME", str(tmp_path / "state"))
     clean_environ.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return Store.of_user(os.environ)
@@ -141,7 +141,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout: SLURM_NB_WHEEL, else built here."""
+    """Return the wheel of this checkout: SLURM_NB_WHEEL, else built here."""
     if "SLURM_NB_WHEEL" in os.environ:
         return Path(os.environ["SLURM_NB_WHEEL"])
     time_limits.allow(_BUILD_S)
@@ -153,7 +153,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(wheel: Path, pytestconfig: pytest.Config) -> Iterator[Cluster]:
-    """A real Slurm on hosts of its own; without one the tests are skipped, in CI they fail."""
+    """Start a real Slurm on its own hosts; without one the tests are skipped, in CI they fail."""
     release: str | None = pytestconfig.getoption("--release")
     accounting: bool = pytestconfig.getoption("--accounting")
     lacking = missing(release, accounting=accounting)
@@ -172,7 +172,7 @@ def cluster(wheel: Path, pytestconfig: pytest.Config) -> Iterator[Cluster]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Skips are loud, and each reason is told once."""
+    """Report skips loudly, and each reason once."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section(f"{len(skipped)} TESTS WERE SKIPPED", sep="!", red=True)
@@ -183,7 +183,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI, a skipped test is a failed one."""
+    """Treat a skipped test as failed in CI."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
     if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:

@@ -18,7 +18,7 @@ from typing import Any
 ENVIRONMENT = Path(sys.prefix)
 SLURM_NB = str(ENVIRONMENT / "bin/slurm-nb")
 SHOWN = os.path.relpath(SLURM_NB)
-"""What the reader can type: slurm-nb itself is not on PATH."""
+"""The command that the reader can type: slurm-nb is not on PATH."""
 LAST_JOB = ENVIRONMENT / "demo-job"
 # /api answers without the token, so the demo need not send it (jupyter_server 2.21).
 ANSWERS = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}/api', timeout=20)"
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def still_running() -> dict[str, Any] | None:
-    """The session of an earlier demo, if it lives."""
+    """Return the session of an earlier demo, if it lives."""
     if not LAST_JOB.exists():
         return None
     command = [SLURM_NB, "tunnel-cmd", "--json", LAST_JOB.read_text()]
@@ -58,7 +58,7 @@ def still_running() -> dict[str, Any] | None:
 
 
 def submit() -> dict[str, Any] | None:
-    """A new session of half an hour; None when slurm-nb has said what is wrong."""
+    """Return a new session of half an hour, or None after slurm-nb has reported an error."""
     where = [] if slurm_answers() else ["--local"]
     words = ["submit", "--json", "--time", "30:00", *where]
     say(" ".join(["$", SHOWN, *words]))
@@ -73,7 +73,7 @@ def submit() -> dict[str, Any] | None:
 
 
 def slurm_answers() -> bool:
-    """Whether there is a Slurm here, and somebody at home."""
+    """Return whether there is a Slurm here that answers."""
     if shutil.which("sbatch") is None:
         say("No sbatch here, so Jupyter starts on this machine.")
         return False
@@ -92,7 +92,7 @@ def answers_here(port: int) -> bool:
 
 
 def answers_on_node(record: dict[str, Any]) -> bool:
-    """Ask from inside the job: the port is open on the node's loopback only."""
+    """Send the request from inside the job: the port is open only on the node's loopback."""
     step = ["srun", f"--jobid={record['job_id']}", "--overlap", "--ntasks=1", "--nodes=1"]
     python = [sys.executable, "-c", ANSWERS.format(port=record["port"])]
     done = subprocess.run([*step, *python], timeout=120, check=False)

@@ -1,6 +1,6 @@
-"""What happens in a run of pytest, as it happens: `--events FILE`, one JSON object a line.
+"""The events of a run of pytest, written as they happen: `--events FILE`, one JSON object a line.
 
-tests/matrix.py reads the file while the run writes it, so nothing is lost of a run that is cut.
+tests/matrix.py reads the file during the run, so nothing is lost if the run is interrupted.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Reporter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Have the terminal not repeat the reasons, which have been told."""
+        """Keep the terminal from repeating the reasons, which were printed before."""
         self._config.option.tbstyle = "no"
 
     def _end(self, test: str, part: str, outcome: str, seconds: float, reason: str) -> None:

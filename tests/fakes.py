@@ -1,4 +1,4 @@
-"""What stands in for Slurm in tests: its programs as shell scripts, and sessions that they run."""
+"""A fake Slurm for tests: its programs as shell scripts, and sessions that they run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
 
 
 def told(what: str, **record: object) -> str:
-    """A line of the job's own in its output."""
+    """Return a line that the job writes to its output."""
     return f"\nslurm-nb {what}: {json.dumps({**WHO, **record})}\n"
 
 
@@ -42,7 +42,7 @@ class Result:
 
     @property
     def directives(self) -> list[str]:
-        """The `#SBATCH` options of a dry run but for those that each job has."""
+        """The `#SBATCH` options of a dry run except those that each job has."""
         found = re.findall(r"^#SBATCH (.*)$", self.out, re.MULTILINE)
         return [each for each in found if not each.startswith(("--job-name", "--o", "--sig"))]
 
@@ -67,19 +67,19 @@ def run(store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 
 def squeue_row(job_id: str, word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
-    """A line of squeue in the columns that slurm-nb asks for, `%i|%u|%T|%e|%S|%B|%r|%o`."""
+    """Return a line of squeue in the columns that slurm-nb requests, `%i|%u|%T|%e|%S|%B|%r|%o`."""
     user, start = of.get("user", user_name()), of.get("start", "N/A")
     return f"{job_id}|{user}|{word}|{end}|{start}|{of.get('node', 'n/a')}|{reason}|{of['script']}"
 
 
 def shown(word: str, end: str = "N/A", reason: str = "None", **of: str) -> str:
-    """A command that prints a line of squeue; the job runs the script that sbatch was given."""
+    """Return a command that prints a line of squeue; the job runs the script given to sbatch."""
     job_id, script = of.pop("job_id", "7"), '$(cat "${0%/*}/sbatch.script" 2>/dev/null)'
     node = of.pop("node", "n/a" if word == "PENDING" else "c1")
     return f'echo "{squeue_row(job_id, word, end, reason, node=node, script=script, **of)}"'
 
 
-# What a job of this submission has written, if the test has written anything for it.
+# Print what a job of this submission has written, if the test has written anything for it.
 BEGUN = r"""
 s=$(sed -n 's/^slurm_nb_submission=\([0-9a-f]*\) .*/\1/p' "${@: -1}")
 if [ -s "$SLURM_NB_HOME/sessions/hpc/7/nonce" ]; then
@@ -93,9 +93,9 @@ GONE_WHEN_CANCELLED = GONE + shown("$w")
 
 @pytest.fixture
 def slurm(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
-    """A Slurm of shell scripts that runs job 7, and is not to be given any other."""
+    """Return a Slurm of shell scripts that runs job 7 and must not get any other."""
     program("scontrol", "printf 'ClusterName             = hpc\\n'")
-    # As Slurm does, it says which script a job runs.
+    # Like Slurm, it shows the script of a job.
     program("sbatch", f'echo called >>"$0.calls"; echo "${{@: -1}}" >"$0.script"{BEGUN}echo 7')
     program("squeue", shown("RUNNING", "2026-11-23T14:00:00"))
     program("sacct", "exit 1")
@@ -105,13 +105,13 @@ def slurm(program: AddProgram, monkeypatch: pytest.MonkeyPatch) -> AddProgram:
 
 
 def calls(program: AddProgram, name: str) -> list[str]:
-    """What a program of the fake Slurm was called with."""
+    """Return the arguments of each call of a program of the fake Slurm."""
     path = program("unused", "").with_name(f"{name}.calls")
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def running(store: Store, session: Session = SEVEN, output: str = READY) -> Session:
-    """A session whose Jupyter is ready."""
+    """Save and return a session whose Jupyter is ready."""
     store.save(session)
     folder = store.session_folder(session.cluster, session.job_id)
     write_private(folder / "token", TOKEN)
@@ -121,7 +121,7 @@ def running(store: Store, session: Session = SEVEN, output: str = READY) -> Sess
 
 
 def settle_as_proven(store: Store, session: Session, state: JobState, **more: Any) -> Settled:
-    """What a command does that has a proof of an ending, and none of another job's."""
+    """Settle like a command that has proof of the ending, except if the id was reused."""
     proven = state.phase is Phase.ENDED and not state.id_reused
     return settle(store, session, Verdict(state, proven=proven), **more)
 

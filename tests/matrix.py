@@ -63,8 +63,8 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        """What starts it, without the file for its events."""
-        quiet = ["-q", "--no-header", "-rN"]  # each failure is told at once
+        """The command that starts it, without the file for its events."""
+        quiet = ["-q", "--no-header", "-rN"]  # each failure is printed at once
         accounting = ["--accounting"] if self.accounting else []
         pytest = [sys.executable, "-m", "pytest", *quiet]
         return [*pytest, "--release", self.release, *accounting, *self.tests]
@@ -75,7 +75,7 @@ _E2E = ("tests/e2e",)
 
 
 def _e2e_files(first: str, last: str) -> tuple[str, ...]:
-    """Return the end-to-end tests whose subject begins with one of these letters."""
+    """Return the end-to-end tests whose subject begins with one of these characters."""
     files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/e2e/test_*.py"))
     return tuple(
         path for path in files if first <= Path(path).name.removeprefix("test_")[0] <= last
@@ -108,7 +108,7 @@ def _all() -> Iterator[Run]:
 
 @dataclass
 class Story:
-    """What is known of a run; it grows while the run goes on."""
+    """The state of a run; it grows during the run."""
 
     run: Run
     planned: int = 0
@@ -159,7 +159,7 @@ class Story:
         return []
 
     def progress(self) -> str:
-        """Where the run is."""
+        """Return where the run is."""
         now = time.monotonic()
         done = f"{len(self.results)} of {self.planned} tests after {_clock(now - self.began)}"
         if failed := list(self.results.values()).count("FAILED"):
@@ -167,7 +167,7 @@ class Story:
         return f"{done}; now {self.now}, for {now - self.now_since:.0f} s" if self.now else done
 
     def total(self) -> str:
-        """`12 ok, 1 FAILED`, and what became of the rest."""
+        """`12 ok, 1 FAILED`, and the fate of the rest."""
         ends = list(self.results.values())
         words = [f"{ends.count(end)} {end}" for end in ("ok", "FAILED", "skipped") if end in ends]
         if self.cut:
@@ -177,7 +177,7 @@ class Story:
         return ", ".join(words) or "nothing ran"
 
     def routes(self) -> list[str]:
-        """Of each route of test_routes.py: ok, FAILED, skipped or `-` (not run)."""
+        """Return for each route of test_routes.py: ok, FAILED, skipped or `-` (not run)."""
         results = {test.rpartition("::")[2]: result for test, result in self.results.items()}
         return [results.get(f"{_ROUTE_TEST}[{route}]", "-") for route in test_routes.ROUTES]
 
@@ -224,7 +224,7 @@ def _run(run: Run, limit_s: float, stop: threading.Event) -> Story:
         (Path(folder) / "output").open("w+b") as output,
         (Path(folder) / "events").open("w+", encoding="utf-8") as events,
     ):
-        # In a session of its own: what the terminal or the shell sends is for this program.
+        # In its own session: signals from the terminal or the shell are for this program.
         process = subprocess.Popen(
             [*run.command, "--events", events.name],
             cwd=ROOT,
@@ -257,7 +257,7 @@ def _follow(
     limit_s: float,
     stop: threading.Event,
 ) -> None:
-    """Print what is to be told until the run has ended; cut it at its limit, or when told to."""
+    """Print the news until the run has ended; interrupt it at its limit or when `stop` is set."""
     said = story.began
     deadline = story.began + limit_s
     going_on = True
@@ -282,7 +282,7 @@ def _follow(
 
 
 def _read(events: IO[str]) -> Iterator[dict[str, Any]]:
-    """The events that are new and complete."""
+    """Return the events that are new and complete."""
     while True:
         place = events.tell()
         line = events.readline()
@@ -305,7 +305,7 @@ def _clock(seconds: float) -> str:
 
 
 def table(stories: Sequence[Story]) -> list[str]:
-    """The lines of the table, in columns."""
+    """Return the lines of the table, in columns."""
     rows = [("Debian", "Slurm", "Python", "accounting", *test_routes.ROUTES, "time", "tests")]
     rows += [
         (
@@ -323,7 +323,7 @@ def table(stories: Sequence[Story]) -> list[str]:
 
 
 def slowest(stories: Sequence[Story]) -> list[str]:
-    """What took longest, of all runs."""
+    """Return the slowest parts of all runs."""
     parts = [(*part, str(story.run)) for story in stories for part in story.parts]
     rows = [
         (f"{seconds:7.1f} s", part, run, test)
@@ -333,7 +333,7 @@ def slowest(stories: Sequence[Story]) -> list[str]:
 
 
 def duration(name: str, seconds: float, stories: Sequence[Story]) -> str:
-    """The line for docs/contributing.md."""
+    """Return the line for docs/contributing.md."""
     runs = ", ".join(f"{story.run} {_clock(story.seconds)}" for story in stories)
     cores = len(os.sched_getaffinity(0))
     return f"`{name}` took {_clock(seconds)} minutes on {cores} cores: {runs}."

@@ -24,13 +24,13 @@ LOGIN = Login("login.hpc.edu")
 
 
 def test_the_names_of_the_package_are_those_of_the_api() -> None:
-    """Every name that is promised is there, and a misspelt one is an AttributeError."""
+    """Every name in the API exists, and a misspelt one is an AttributeError."""
     assert all(callable(getattr(slurm_nb, name)) for name in slurm_nb.__all__)
     with pytest.raises(AttributeError, match="no attribute 'submitt'"):
         _ = slurm_nb.submitt
 
 
-def test_the_version_is_asked_for_without_the_api() -> None:
+def test_asking_for_the_version_does_not_load_the_api() -> None:
     """`slurm-nb --version` is quick because nothing is imported before it is used."""
     code = "import sys, slurm_nb; print([n for n in sys.modules if n.startswith('slurm_nb')])"
     done = subprocess.run(
@@ -42,7 +42,7 @@ def test_the_version_is_asked_for_without_the_api() -> None:
 
 @pytest.mark.usefixtures("slurm")
 def test_a_submitted_session_is_saved_before_anything_else(spec: JobSpec, store: Store) -> None:
-    """Whoever is told of the job by `saved` finds it by its id already."""
+    """The program that `saved` notifies about the job already finds it by its id."""
     found: list[Session] = []
 
     session = slurm_nb.submit(
@@ -59,7 +59,7 @@ def test_a_submitted_session_is_saved_before_anything_else(spec: JobSpec, store:
 
 @pytest.mark.usefixtures("store")
 def test_a_state_directory_can_be_passed(spec: JobSpec, tmp_path: Path) -> None:
-    """A program that looks after several users' jobs does not change its environment for it."""
+    """A program that manages several users' jobs need not change its environment for it."""
     other = Store.of_user({"SLURM_NB_HOME": str(tmp_path / "other")})
     other.save(Session(job=Job("8", "hpc")))
 
@@ -69,7 +69,7 @@ def test_a_state_directory_can_be_passed(spec: JobSpec, tmp_path: Path) -> None:
         slurm_nb.find_session("8")
 
 
-def test_words_beside_sbatchs_answer_are_passed_on(
+def test_text_next_to_sbatchs_answer_is_passed_on(
     spec: JobSpec, slurm: AddProgram, store: Store
 ) -> None:
     """A site's filter speaks to the user of the program, not to its stderr."""
@@ -93,8 +93,8 @@ def test_a_refusal_is_an_exception_with_a_hint(spec: JobSpec, slurm: AddProgram)
 
 
 @pytest.mark.usefixtures("slurm")
-def test_the_way_in_is_waited_for(store: Store) -> None:
-    """Command and URL, the job's state, and the session as it is saved."""
+def test_waiting_returns_the_connection(store: Store) -> None:
+    """It has the command and URL, the job's state, and the session as it is saved."""
     session = running(store)
 
     reached = slurm_nb.wait_until_ready(session)
@@ -107,8 +107,8 @@ def test_the_way_in_is_waited_for(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_the_way_in_is_found_again(store: Store) -> None:
-    """By another program, for another port of the laptop."""
+def test_the_connection_is_found_again(store: Store) -> None:
+    """Another program finds it, for another port of the laptop."""
     running(store)
 
     reached = slurm_nb.connect(slurm_nb.find_session("7"), login=LOGIN, local_port=12345)
@@ -116,8 +116,8 @@ def test_the_way_in_is_found_again(store: Store) -> None:
     assert "-L 127.0.0.1:12345:127.0.0.1:40123 " in reached.tunnel.command
 
 
-def test_a_job_that_has_ended_has_no_way_in(slurm: AddProgram, store: Store) -> None:
-    """The exception says what the command would, and the token goes."""
+def test_a_job_that_has_ended_has_no_connection(slurm: AddProgram, store: Store) -> None:
+    """The exception has the message of the command, and the token is removed."""
     running(store, output=OVER)
     slurm("squeue", shown("COMPLETED"))
 
@@ -126,8 +126,8 @@ def test_a_job_that_has_ended_has_no_way_in(slurm: AddProgram, store: Store) -> 
     assert not has_token(store)
 
 
-def test_cancel_tells_what_became_of_each_session(slurm: AddProgram, store: Store) -> None:
-    """It goes on as its answer is read, and the token goes with the job."""
+def test_cancel_returns_the_result_for_each_session(slurm: AddProgram, store: Store) -> None:
+    """It continues as its answer is read, and the token is removed together with the job."""
     session = running(store)
     slurm("scancel", f"""cat >"${{0%/*}}/squeue" <<'END'\n#!/bin/bash\n{shown("CANCELLED")}\nEND""")
 
@@ -139,22 +139,22 @@ def test_cancel_tells_what_became_of_each_session(slurm: AddProgram, store: Stor
 
 
 def test_an_unknown_session_is_an_exception(store: Store) -> None:
-    """As of a job that slurm-nb did not start."""
+    """For example a job that slurm-nb did not start."""
     assert store.all() == ([], [])
     with pytest.raises(UserError, match="job 9 was not started by slurm-nb"):
         slurm_nb.find_session("9")
 
 
 def test_the_script_is_what_dry_run_prints(spec: JobSpec, store: Store) -> None:
-    """Rendered without asking Slurm for anything."""
+    """slurm-nb renders it without querying Slurm."""
     assert slurm_nb.render(spec).startswith("#!/bin/bash\n#SBATCH --job-name=slurm-nb\n")
     assert store.all() == ([], [])
 
 
-def test_a_password_that_is_missing_is_told_before_anything_is_submitted(
+def test_a_missing_password_is_reported_before_anything_is_submitted(
     tmp_path: Path, store: Store
 ) -> None:
-    """Also where no command is in between."""
+    """This holds without the command in between."""
     spec = JobSpec(notebook_dir=tmp_path, auth="password")
     with pytest.raises(UserError, match="you have not set a password"):
         slurm_nb.submit(spec, login=LOGIN)

@@ -1,4 +1,4 @@
-"""The shape of the package: what the import contracts in pyproject.toml cannot say."""
+"""The shape of the package, as far as the import contracts in pyproject.toml cannot express it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def calls(name: str) -> set[str]:
 
 
 def test_the_rules_below_see_the_package() -> None:
-    """The walk finds modules, so an empty list keeps no rule."""
+    """The walk finds modules, so that no rule passes on an empty list."""
     assert {"job/spec.py", "scheduler/run.py", "cli/commands/submit.py"} <= set(MODULES)
     assert len(COMMANDS) >= 3
 
@@ -86,7 +86,7 @@ def test_the_package_root_holds_only_packages_and_six_modules() -> None:
     "folder", sorted({path.parent for path in PACKAGE.rglob("*.py")}), ids=lambda path: path.name
 )
 def test_a_folder_holds_at_most_14_modules(folder: Path) -> None:
-    """A longer list is no longer read; it wants another package."""
+    """Nobody reads a longer list; it needs another package."""
     modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
 
     assert len(modules) <= 14
@@ -118,7 +118,7 @@ def test_no_program_is_run_by_a_shell() -> None:
 
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_does_no_input_or_output(name: str) -> None:
-    """Its functions depend on their arguments alone: no file, no clock, no process."""
+    """Its functions depend only on their arguments: no file, no clock, no process."""
     assert not imports(name) & IO_MODULES
     assert not calls(name) & IO_NAMES
 
@@ -139,7 +139,7 @@ def test_the_kit_needs_only_what_a_compute_node_has() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_says_what_it_is(name: str) -> None:
-    """Every module begins with what it is for; a file that Jupyter loads says it in a comment."""
+    """Every module begins with its purpose; a file that Jupyter loads says it in a comment."""
     first_line = (PACKAGE / name).read_text(encoding="utf-8").partition("\n")[0]
 
     assert ast.get_docstring(MODULES[name]) or first_line.startswith("# ")

@@ -1,4 +1,4 @@
-"""What `make demo` and `make test` say where Debian's packages are missing."""
+"""The messages of `make demo` and `make test` if Debian packages are missing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SCRIPT = Path(__file__).with_name("debian-packages")
 
 
 def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """The script, as an ordinary user."""
+    """Run the script as an ordinary user."""
     return subprocess.run(
         [SCRIPT, *words], env={**os.environ, **env}, capture_output=True, text=True, timeout=20,
         check=False,
     )  # fmt: skip
 
 
-def test_without_venv_an_ordinary_user_is_told_in_one_line_how_to_get_it(
+def test_without_venv_an_ordinary_user_reads_in_one_line_how_to_get_it(
     program: AddProgram,
 ) -> None:
     """The demo ends there: nothing after it could work."""
@@ -36,7 +36,7 @@ def test_without_venv_an_ordinary_user_is_told_in_one_line_how_to_get_it(
 
 
 def test_a_python_that_can_make_environments_needs_no_package(program: AddProgram) -> None:
-    """Whatever dpkg knows of it: Python may be another than Debian's."""
+    """The script does not need dpkg's answer: Python may not come from Debian."""
     program("id", "echo 1000")
     program("dpkg-query", "exit 1")
     python = program("python-of-a-site", "exit 0")
@@ -46,7 +46,7 @@ def test_a_python_that_can_make_environments_needs_no_package(program: AddProgra
     assert (said.returncode, said.stderr) == (0, "")
 
 
-def test_an_ordinary_user_tests_with_what_there_is(program: AddProgram) -> None:
+def test_an_ordinary_user_tests_with_the_installed_packages(program: AddProgram) -> None:
     """One line names the packages; tests that need them are skipped, and say so themselves."""
     program("id", "echo 1000")
     program("dpkg-query", "exit 1")

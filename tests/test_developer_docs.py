@@ -28,7 +28,7 @@ _RECORD = re.compile(r"^### (\d+)\. ", re.MULTILINE)
 _PATH = re.compile(r"`([\w.]+/[\w./-]*(?:/|\.(?:py|js|j2|sh|md|txt|diff)))`")
 
 
-def test_the_packages_of_the_page_are_those_that_there_are() -> None:
+def test_the_page_lists_the_packages_that_exist() -> None:
     """A new package or module of the root gets its line."""
     found = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
     text = HOW_IT_WORKS.read_text(encoding="utf-8")
@@ -38,8 +38,8 @@ def test_the_packages_of_the_page_are_those_that_there_are() -> None:
     assert sorted(rows) == sorted(found - {"__pycache__"})
 
 
-def test_the_decisions_have_numbers_of_their_own() -> None:
-    """A record is cited by its number, so there is none twice, and no gap."""
+def test_each_decision_has_its_own_number() -> None:
+    """A record is cited by its number, so no number occurs twice, and there is no gap."""
     numbers = [int(number) for number in _RECORD.findall(DECISIONS.read_text(encoding="utf-8"))]
 
     assert len(numbers) > 40

@@ -1,4 +1,4 @@
-"""What README and docs/ tell the reader to type, and what they say of the program, is so."""
+"""The commands and statements in README and docs/ are correct."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _name(page: Path) -> str:
 
 
 def _commands(program: str) -> list[str]:
-    """Every line in a shell block that calls `program`."""
+    """Yield every line in a shell block that calls `program`."""
     lines = []
     for page in PAGES:
         for block in _FENCE.findall(page.read_text(encoding="utf-8")):
@@ -62,7 +62,7 @@ def _commands(program: str) -> list[str]:
 
 
 @pytest.mark.parametrize("line", _commands("slurm-nb"))
-def test_every_slurm_nb_command_of_the_docs_is_one(line: str, store: Store) -> None:
+def test_every_slurm_nb_command_in_the_docs_is_valid(line: str, store: Store) -> None:
     """The program's own parser accepts command, options and values."""
     session = Session(job=Job("7", "hpc"), job_name="analysis", options=("--time=90",))
     store.save(session)
@@ -110,7 +110,7 @@ def test_every_site_file_of_the_docs_is_one(
 
 
 @pytest.mark.parametrize("line", _commands("make"))
-def test_every_make_target_of_the_docs_exists(line: str) -> None:
+def test_every_make_target_in_the_docs_exists(line: str) -> None:
     """`make TARGET` names a rule of the Makefile."""
     target = line.split()[1]
 
@@ -118,7 +118,7 @@ def test_every_make_target_of_the_docs_exists(line: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_the_generated_parts_of_the_pages_are_the_programs(page: Path) -> None:
+def test_the_generated_parts_of_the_pages_match_the_program(page: Path) -> None:
     """They equal what the code says; renew them with SLURM_NB_UPDATE_GOLDEN=1."""
     text = page.read_text(encoding="utf-8")
 
@@ -130,7 +130,7 @@ def test_the_generated_parts_of_the_pages_are_the_programs(page: Path) -> None:
 
 
 @pytest.mark.timeout(180)  # Sphinx starts
-def test_the_built_pages_hold_what_the_program_says(tmp_path: Path) -> None:
+def test_the_built_pages_show_every_option_and_key(tmp_path: Path) -> None:
     """Each command with its options, each key of a config file and each field of a job."""
     submit = cli.get_command(click.Context(cli), "submit")
     assert submit is not None
@@ -150,13 +150,13 @@ def test_the_built_pages_hold_what_the_program_says(tmp_path: Path) -> None:
 
 
 def test_every_generated_part_is_on_one_page() -> None:
-    """No table is made for nothing, and none stands on two pages."""
+    """Every table is on exactly one page."""
     parts = [part for page in PAGES for part in generate.parts_of(page.read_text(encoding="utf-8"))]
 
     assert sorted(parts) == sorted(generate.PARTS)
 
 
-def test_the_exit_codes_of_the_docs_are_the_programs() -> None:
+def test_the_exit_codes_in_the_docs_are_those_of_the_program() -> None:
     """The reference names each code with its meaning."""
     text = (DOCS / "reference/exit-codes.md").read_text(encoding="utf-8")
 
@@ -165,7 +165,7 @@ def test_the_exit_codes_of_the_docs_are_the_programs() -> None:
     )
 
 
-def test_the_variables_of_the_docs_are_those_that_reach_the_job() -> None:
+def test_the_variables_in_the_docs_are_those_that_reach_the_job() -> None:
     """The reference names each variable that a job gets from the shell of its user."""
     text = (DOCS / "reference/environment-variables.md").read_text(encoding="utf-8")
     section = text.partition("## Variables passed to the job\n")[2].partition("\n## ")[0]
@@ -201,7 +201,7 @@ def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
 
 
 def test_every_test_that_a_promise_names_exists() -> None:
-    """The security page shows each promise by tests, and there is none that it only claims."""
+    """The security page proves each promise by tests, and makes no promise without one."""
     text = SECURITY.read_text(encoding="utf-8")
     named = [(path, name) for _, path, name in _PROMISE.findall(text)]
 
@@ -222,7 +222,7 @@ def test_every_promise_names_a_test() -> None:
     assert [promise for promise in promises if promise not in shown] == []
 
 
-def test_every_attack_stands_behind_a_promise_or_an_exception() -> None:
+def test_every_attack_belongs_to_a_promise_or_an_exception() -> None:
     """The security page names each test of tests/attacks."""
     text = SECURITY.read_text(encoding="utf-8")
     files = sorted((ROOT / "tests/attacks").glob("test_*.py"))
@@ -256,12 +256,12 @@ def test_the_man_page_shows_every_command(tmp_path: Path) -> None:
 
 
 def _terms(command: generate.Help) -> list[str]:
-    """Options and subcommands as `--help` shows them: `-A, --account TEXT`."""
+    """Yield options and subcommands as `--help` shows them: `-A, --account TEXT`."""
     return [term for rows in command.sections.values() for term, _ in rows]
 
 
 def _tests(path: Path) -> list[str]:
-    """Names of the tests in a file; none when there is no such file."""
+    """Return the names of the tests in a file; none when there is no such file."""
     if not path.exists():
         return []
     nodes = ast.parse(path.read_text(encoding="utf-8")).body

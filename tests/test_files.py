@@ -1,4 +1,4 @@
-"""Private files are whole or not there, and in nobody else's place."""
+"""Private files are complete or absent, and never take the place of another user's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slurm_nb.files import cannot_write, refresh_nfs, write_private
 
 
 def test_a_file_that_cannot_be_written_keeps_its_old_text(tmp_path: Path) -> None:
-    """What the disk refuses leaves the file as it was, and no half file beside it."""
+    """A write that the disk refuses leaves the file unchanged, and no partial file next to it."""
     folder = tmp_path / "taken"
     folder.mkdir()
     (folder / "in the way").mkdir()
@@ -26,7 +26,7 @@ def test_a_file_that_cannot_be_written_keeps_its_old_text(tmp_path: Path) -> Non
 
 
 def test_a_private_file_does_not_follow_a_link(tmp_path: Path) -> None:
-    """A link in the file's place is replaced, and what it points to is left alone."""
+    """It replaces a link with the file, and does not touch the target."""
     target = tmp_path / "target"
     target.write_text("untouched", encoding="utf-8")
     (tmp_path / "file").symlink_to(target)
@@ -38,7 +38,7 @@ def test_a_private_file_does_not_follow_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text(encoding="utf-8") == "secret"
 
 
-def test_refreshing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+def test_refreshing_a_missing_folder_is_not_an_error(tmp_path: Path) -> None:
     """The folder of a job may appear later."""
     refresh_nfs(tmp_path / "missing")
 
@@ -46,10 +46,10 @@ def test_refreshing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_home_is_said_plainly(
+def test_the_message_about_a_full_home_is_plain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """The user needs room, not the path of a temporary file."""
+    """The user needs space, not the path of a temporary file."""
     monkeypatch.setenv("HOME", str(tmp_path))
 
     home = str(cannot_write(tmp_path / "x.new", OSError(number, "")))

@@ -1,7 +1,7 @@
-"""Whatever is read back may hold anything: no hang, no traceback, and no more than 100 MiB.
+"""Files may contain anything when read back: no hang, no traceback, and no more than 100 MiB.
 
 A crash, a full disk, an editor, a notebook, a wrapper of the site's or another version may have
-written it. Only errors that the program tells of on one line may come out. All of it takes less
+written them. The only errors are those that the program reports on one line. All of it takes less
 than a minute; the examples are the same in each run.
 """
 
@@ -86,7 +86,7 @@ json_values = st.recursive(
 
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In each test, above what the program has at first. And no disk is waited for."""
+    """Check how much memory each test adds to the program, and skip fsync."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
@@ -94,7 +94,7 @@ def _little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def soon(call: Callable[..., object]) -> Callable[..., None]:
-    """Fail when one example takes long; an error with words of its own is an answer."""
+    """Fail when one example takes long; an error of slurm-nb is an answer."""
 
     @wraps(call)
     def timed(*args: Any, **more: Any) -> None:
@@ -107,7 +107,7 @@ def soon(call: Callable[..., object]) -> Callable[..., None]:
 
 
 def full_store(folder: str) -> Store:
-    """A state directory with session 7 and one of each file."""
+    """Return a state directory with session 7 and one of each file."""
     store = Store(Path(folder))
     for name in ("jobs", "sessions", "submitting", "answers", "kits"):
         (store.folder / name).mkdir(mode=0o700, exist_ok=True)
@@ -138,7 +138,7 @@ FILES = {
 
 
 def changed(record: Any, changes: list[tuple[int, Any]]) -> Any:
-    """`record` with some of its values, however deep, replaced."""
+    """Return `record` with some of its values, however deep, replaced."""
     at = iter(range(10_000))
     by = dict(changes)
 
@@ -171,7 +171,7 @@ def look(store: Store, squeue: str = "", code: int = 0) -> None:
 @given(changes=st.lists(st.tuples(st.integers(0, 14), json_values), max_size=4))
 @fuzz
 def test_a_record_with_any_values(name: str, changes: list[tuple[int, Any]]) -> None:
-    """Of the right shape or not."""
+    """It may have the right shape or not."""
     with tempfile.TemporaryDirectory() as folder:
         store = full_store(folder)
         path = store.folder / name
@@ -184,7 +184,7 @@ def test_a_record_with_any_values(name: str, changes: list[tuple[int, Any]]) -> 
 @given(data=st.binary(max_size=300), cut=st.integers(0, 60))
 @fuzz
 def test_a_file_with_any_bytes(name: str, data: bytes, cut: int) -> None:
-    """Or with the beginning of what it should hold."""
+    """It may begin with the expected content."""
     with tempfile.TemporaryDirectory() as folder:
         store = full_store(folder)
         path = store.folder / name
@@ -196,7 +196,7 @@ def test_a_file_with_any_bytes(name: str, data: bytes, cut: int) -> None:
 @given(squeue=answers, code=st.integers(-9, 255))
 @fuzz
 def test_an_answer_of_squeue(squeue: str, code: int) -> None:
-    """Through list and status; the token of the session stays."""
+    """list and status read it; the token of the session stays."""
     with tempfile.TemporaryDirectory() as folder:
         store = full_store(folder)
         soon(look)(store, squeue, code)
@@ -205,8 +205,8 @@ def test_an_answer_of_squeue(squeue: str, code: int) -> None:
 
 @given(text=answers)
 @fuzz
-def test_an_answer_of_any_command_of_slurms(text: str) -> None:
-    """squeue, sacct, scontrol, sinfo, sacctmgr: as text, and about a job."""
+def test_an_answer_of_any_slurm_command(text: str) -> None:
+    """It is the text of squeue, sacct, scontrol, sinfo or sacctmgr, also about a job."""
 
     @soon
     def read() -> None:
@@ -234,7 +234,7 @@ def test_an_answer_of_any_command_of_slurms(text: str) -> None:
 @given(seconds=st.floats(0, 1e11))
 @fuzz
 def test_a_time(seconds: float) -> None:
-    """Of a record, as it is shown."""
+    """It is a time of a record, as it is shown."""
     assert duration(seconds)
 
 
@@ -257,7 +257,7 @@ def test_a_time(seconds: float) -> None:
 )
 @fuzz
 def test_a_jobs_output(lines: list[str], data: bytes) -> None:
-    """What the job says of itself, among what anything in it prints."""
+    """It mixes the job's own lines with those that anything in it prints."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"
         path.write_bytes("\n".join(lines).encode(errors="replace") + data)
@@ -287,7 +287,7 @@ def test_a_jobs_output(lines: list[str], data: bytes) -> None:
 )  # fmt: skip
 @fuzz
 def test_a_config_file(toml: str) -> None:
-    """The user's; the site's is read in the same way."""
+    """It belongs to the user; the site's is read in the same way."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slurm-nb" / "config.toml"
         path.parent.mkdir()
@@ -309,7 +309,7 @@ names = st.sampled_from(
 )
 @fuzz
 def test_an_environment(environ: dict[str, str], options: list[str]) -> None:
-    """And options of sbatch."""
+    """It is combined with options of sbatch."""
 
     @soon
     def read() -> None:

@@ -1,4 +1,4 @@
-"""`make test`: what it prints while it runs, and at its end."""
+"""`make test`: the output while it runs, and at its end."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_long(): time.sleep({long})
 
 @pytest.fixture
 def own_run(tmp_path: Path) -> Run:
-    """A run of three tests: one passes, one fails, one lasts for half a minute."""
+    """Return a run of three tests: one passes, one fails, one lasts for half a minute."""
     path = tmp_path / "test_three.py"
     path.write_text(TESTS.format(long=30))
     return Run("bookworm", "three", ("-p", "tests.conftest", str(path)))
 
 
 def ended(test: str, outcome: str = "passed", part: str = "call", seconds: float = 0.1) -> Story:
-    """A story with one test."""
+    """Return a story with one test."""
     story = Story(Run("sid", "main job", (), accounting=True))
     story.take(
         {"kind": "end", "test": test, "part": part, "outcome": outcome, "seconds": seconds,
@@ -45,11 +45,12 @@ def ended(test: str, outcome: str = "passed", part: str = "call", seconds: float
     return story
 
 
-def test_a_run_that_is_cut_has_told_its_failures_and_what_had_run(
+def test_an_interrupted_run_has_reported_its_failures_and_its_progress(
     own_run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """First the reasons; then, at least every half minute (here: second), where it is; then the
-    cut, with the test that ran."""
+    """First come the reasons; then, at least every half minute (here: second), the progress; then
+    the interruption with the running test.
+    """
     monkeypatch.setattr("tests.matrix._SILENT_S", 1)
 
     code = run_all([own_run], 10, "make test")
@@ -72,8 +73,8 @@ def test_a_run_that_is_cut_has_told_its_failures_and_what_had_run(
     assert len(re.findall(where, out)) >= 2
 
 
-def test_a_test_over_its_time_limit_fails_and_the_run_goes_on(tmp_path: Path) -> None:
-    """Also where it has reset the alarm clock, and where its cleaning up hangs as well."""
+def test_a_test_over_its_time_limit_fails_and_the_run_continues(tmp_path: Path) -> None:
+    """It fails even if it has reset the alarm clock and its clean-up hangs too."""
     path = tmp_path / "test_slow.py"
     path.write_text(
         "import signal, threading, time\n"
@@ -101,7 +102,7 @@ def test_a_test_over_its_time_limit_fails_and_the_run_goes_on(tmp_path: Path) ->
 
 
 def test_programs_of_a_test_start_with_default_signals(tmp_path: Path) -> None:
-    """However the run was started: `make test &` in a script, nohup and cron ignore some."""
+    """They do so under `make test &` in a script, nohup and cron, which ignore some."""
     path = tmp_path / "test_signals.py"
     path.write_text(
         "import os, signal, subprocess, pytest\n"
@@ -124,8 +125,8 @@ def test_programs_of_a_test_start_with_default_signals(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stdout
 
 
-def test_an_interrupt_ends_the_runs_and_tells_what_had_run(own_run: Run) -> None:
-    """Exit code 130; the runs, in sessions of their own, end too."""
+def test_an_interrupt_ends_the_runs_and_reports_what_had_run(own_run: Run) -> None:
+    """The exit code is 130; the runs, in their own sessions, end too."""
     code = (
         "import sys; from tests.matrix import Run, run_all;"
         "sys.exit(run_all([Run('bookworm', 'three', sys.argv[1:])], 60, 'make test'))"
@@ -144,8 +145,8 @@ def test_an_interrupt_ends_the_runs_and_tells_what_had_run(own_run: Run) -> None
     assert "three: 1 ok, 1 FAILED, interrupted" in said
 
 
-def test_the_table_tells_versions_routes_and_totals() -> None:
-    """A route that was not tried is no success."""
+def test_the_table_shows_versions_routes_and_totals() -> None:
+    """A route that was not tried is not a success."""
     story = ended("tests/e2e/test_routes.py::test_each_route_leads_to_a_kernel_on_the_node[port]")
     story.take({"kind": "fact", "name": "slurm", "value": "26.05.2"})
     story.take({"kind": "fact", "name": "python", "value": "3.14.0"})
@@ -168,7 +169,7 @@ def test_a_run_without_a_test_is_seen_in_the_table() -> None:
 
 
 def test_an_error_around_a_test_that_passed_is_a_failure() -> None:
-    """In a teardown, say."""
+    """For example an error in a teardown."""
     story = ended("a")
     story.take(
         {"kind": "end", "test": "a", "part": "teardown", "outcome": "failed", "seconds": 1,
@@ -178,8 +179,8 @@ def test_an_error_around_a_test_that_passed_is_a_failure() -> None:
     assert story.total() == "1 FAILED"
 
 
-def test_a_run_that_broke_off_in_a_test_says_so() -> None:
-    """A test that was begun and did not end, as when the interpreter crashes."""
+def test_a_run_that_stopped_in_a_test_says_so() -> None:
+    """A test started and did not end, as when the interpreter crashes."""
     story = ended("a")
     story.take({"kind": "start", "test": "b"})
 
@@ -187,7 +188,7 @@ def test_a_run_that_broke_off_in_a_test_says_so() -> None:
 
 
 def test_the_slowest_parts_of_all_runs_are_named() -> None:
-    """With seconds, part, run and test, the slowest first."""
+    """Each has seconds, part, run and test, the slowest first."""
     stories = [ended("quick", seconds=1), ended("slow", part="setup", seconds=12.34)]
 
     assert [line.split() for line in slowest(stories)] == [

@@ -1,4 +1,4 @@
-"""The wheel holds what runs, and nothing else."""
+"""The wheel contains the program, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHIPPED = {".py", ".typed", ".sh", ".js"}
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel of this checkout, built as an installer builds it."""
+    """Return the wheel of this checkout, built as an installer builds it."""
     folder = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(
         [
@@ -73,7 +73,7 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
-    """Licence, version, needs and the command's entry point are there."""
+    """It contains licence, version, requirements and the command's entry point."""
     info = f"slurm_nb-{slurm_nb.__version__}.dist-info"
     metadata = text(wheel, f"{info}/METADATA").splitlines()
 

@@ -14,7 +14,7 @@ OTHER = "sid" if own_release() != "sid" else "trixie"
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: AddProgram) -> Path:
-    """An empty cache folder; apt names a mirror, and mount namespaces take no root."""
+    """Return an empty cache folder; apt names a mirror, and mount namespaces need no root."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     program("apt-get", "echo http://mirror.test/debian/")
     program("unshare", 'shift 2; exec "$@"')
@@ -22,7 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: AddProgram) 
 
 
 def test_a_release_is_fetched_once_from_the_mirror_of_apt(cache: Path, program: AddProgram) -> None:
-    """The second time it is there; whose it is, and from where, are debootstrap's arguments."""
+    """The second call finds it; debootstrap's arguments name the release and the mirror."""
     calls = cache.parent / "calls"
     program("debootstrap", f'echo "$3 $5" >>{calls}; mkdir -p "$4/etc" "$4/usr"')
 
@@ -37,10 +37,10 @@ def test_a_release_is_fetched_once_from_the_mirror_of_apt(cache: Path, program: 
     ]
 
 
-def test_a_release_that_cannot_be_fetched_is_told_with_the_end_of_the_log(
+def test_a_failed_fetch_is_reported_with_the_end_of_the_log(
     cache: Path, program: AddProgram
 ) -> None:
-    """Nothing half made is left under its name, so that the next run tries again."""
+    """Nothing half made remains under its name, so that the next run tries again."""
     program(
         "debootstrap", 'mkdir -p "$4/etc"; echo "E: Couldn\'t download packages: munge"; exit 1'
     )
@@ -52,7 +52,7 @@ def test_a_release_that_cannot_be_fetched_is_told_with_the_end_of_the_log(
 
 
 def test_a_release_that_nobody_knows_is_refused() -> None:
-    """The message names those that there are."""
+    """The message names those that exist."""
     with pytest.raises(ReleaseError, match="no release buster; there are bookworm, trixie, sid"):
         ensure_release("buster")
 

@@ -1,4 +1,4 @@
-"""A pipe, a device or a huge file where a file is expected hangs nothing, and costs no memory."""
+"""A pipe, a device or a huge file in the place of a file hangs nothing, and costs no memory."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ NAMES = [
 @pytest.mark.usefixtures("slurm")
 @pytest.mark.parametrize("place", [pipe, endless, terminal], ids=lambda each: each.__name__)
 @pytest.mark.parametrize("name", NAMES)
-def test_no_command_waits_for_what_is_no_file(
+def test_no_command_waits_for_a_special_file(
     run: Run, store: Store, name: str, place: Place
 ) -> None:
-    """Each ends at once, with an answer or one line on what is wrong."""
+    """Each ends at once, with an answer or an error of one line."""
     running(store)
     place(store.folder / name)
 
@@ -65,7 +65,7 @@ def test_no_command_waits_for_what_is_no_file(
 
 
 @pytest.mark.usefixtures("slurm")
-def test_an_output_that_cannot_be_read_is_said_to_be_by_all(run: Run, store: Store) -> None:
+def test_all_commands_report_output_that_cannot_be_read(run: Run, store: Store) -> None:
     """status, tunnel-cmd and logs do not contradict each other."""
     running(store)
     pipe(store.log_path("7"))
@@ -81,7 +81,7 @@ def test_an_output_that_cannot_be_read_is_said_to_be_by_all(run: Run, store: Sto
 
 @pytest.mark.usefixtures("slurm")
 def test_a_stopped_command_does_not_keep_the_others(run: Run, store: Store) -> None:
-    """Ctrl-Z on one that waits for Slurm: it holds the lock, and no one knows when it goes on."""
+    """Ctrl-Z stops one that waits for Slurm: it holds the lock, and may never continue."""
     running(store)
     holder = "from slurm_nb.session.state_cache import *; import time, pathlib, sys\n"
     holder += "from slurm_nb.session import state_cache as s\n"
@@ -103,7 +103,7 @@ def test_a_stopped_command_does_not_keep_the_others(run: Run, store: Store) -> N
 
 
 def test_a_flood_of_lines_like_the_jobs_costs_no_memory(tmp_path: Path) -> None:
-    """120 MB of them, before the nonce is known and after; the job's own word is found."""
+    """The log has 120 MB of them, before the nonce is known and after; the job's line is found."""
     line = (
         f"slurm-nb warning: {WHO}".replace("'", '"').encode().replace(NONCE.encode(), b"00") + b"\n"
     )
@@ -126,7 +126,7 @@ def test_a_flood_of_lines_like_the_jobs_costs_no_memory(tmp_path: Path) -> None:
 
 
 def slurm_nb(words: str, store: Store) -> subprocess.CompletedProcess[str]:
-    """Run the program in a shell, whose redirections are what is tried."""
+    """Run the program in a shell, to test its redirections."""
     environ = {**os.environ, "SLURM_NB_HOME": str(store.folder), "PYTHONPATH": str(Path.cwd())}
     command = words.replace("slurm-nb", f"{sys.executable} -m slurm_nb")
     return subprocess.run(
@@ -146,7 +146,7 @@ def slurm_nb(words: str, store: Store) -> subprocess.CompletedProcess[str]:
 def test_an_answer_that_cannot_be_written_is_one_line_and_exit_code_1(
     store: Store, words: str
 ) -> None:
-    """A full disk behind stdout: not Python's own words and 120; a job is named."""
+    """A full disk behind stdout does not give Python's error and 120; a job is named."""
     running(store)
 
     said = slurm_nb(f"slurm-nb {words} >/dev/full", store)
@@ -171,7 +171,7 @@ def test_talk_that_cannot_be_written_does_not_cost_the_answer(store: Store, word
 
 
 def test_cancel_needs_no_stdout(store: Store, slurm: AddProgram) -> None:
-    """What it has to say goes to stderr."""
+    """Its messages go to stderr."""
     running(store)
     slurm(
         "squeue", f'grep -qs 7 "${{0%/*}}/scancel.calls" && w=CANCELLED || w=RUNNING; {shown("$w")}'

@@ -25,7 +25,7 @@ from pytest_timeout import Settings, is_debugging, timeout_timer
 _SIGNAL = signal.SIGRTMIN + 7
 _TRIES = 3
 _AGAIN_S = 20.0
-"""Between two tries: what the first one breaks off may hang in its cleaning up."""
+"""Time between two tries: the interrupted test may hang in its clean-up."""
 _LOOK_S = 0.5
 _SETTINGS = pytest.StashKey[Settings]()
 

@@ -1,4 +1,4 @@
-"""Two sessions of Alice's side by side, slurm-nb's and a plain one, and the table of attacks."""
+"""Two sessions of Alice side by side, one by slurm-nb and a plain one, and the table of attacks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="package")
 def alice(cluster: Cluster) -> Iterator[Scientist]:
-    """The owner; her jobs and files live as long as the run."""
+    """The owner, whose jobs and files live as long as the run."""
     scientist = Scientist(cluster)
     yield scientist
     scientist.clean_up()
@@ -53,34 +53,34 @@ def alice(cluster: Cluster) -> Iterator[Scientist]:
 
 @pytest.fixture(scope="package")
 def plain(alice: Scientist) -> Iterator[Target]:
-    """Jupyter as the wikis tell, on c1."""
+    """Start Jupyter as the wikis describe it, on c1."""
     with plain_session(alice, "c1") as target:
         yield target
 
 
 @pytest.fixture(scope="package")
 def ours(alice: Scientist) -> Iterator[Target]:
-    """A session of slurm-nb as it is by default, on c2."""
+    """Start a session of slurm-nb with its defaults, on c2."""
     with slurm_nb_session(alice, "-w", "c2") as target:
         yield target
 
 
 @pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest) -> Target:
-    """Each of the two in turn."""
+    """Return each of the two in turn."""
     found: Target = request.getfixturevalue("plain" if request.param == "plain" else "ours")
     return found
 
 
 @pytest.fixture
 def trial(request: pytest.FixtureRequest, target: Target) -> Trial:
-    """This test's attack on one of the two."""
+    """Return this test's attack on one of the two."""
     return _trial(request, target)
 
 
 @pytest.fixture
 def our_trial(request: pytest.FixtureRequest, ours: Target) -> Trial:
-    """An attack that has nothing to aim at on plain Jupyter."""
+    """Return an attack that has nothing to aim at on plain Jupyter."""
     return _trial(request, ours)
 
 
@@ -95,7 +95,7 @@ def _trial(request: pytest.FixtureRequest, target: Target) -> Trial:
 
 @contextmanager
 def plain_session(alice: Scientist, node: str, local_port: int = 8888) -> Iterator[Target]:
-    """Plain Jupyter in a job, with the wiki's tunnel on the laptop."""
+    """Run plain Jupyter in a job, with the wiki's tunnel on the laptop."""
     login = alice.cluster.login
     words = ["sbatch", "--parsable", f"--nodelist={node}", "--output=jupyter-%j.log"]
     job_id = login.run([*words, f"--wrap={WIKI}"], user="alice").stdout.strip()
@@ -122,7 +122,7 @@ def plain_session(alice: Scientist, node: str, local_port: int = 8888) -> Iterat
 
 @contextmanager
 def slurm_nb_session(alice: Scientist, *words: str) -> Iterator[Target]:
-    """A session of slurm-nb, with the printed tunnel on the laptop."""
+    """Run a session of slurm-nb, with the printed tunnel on the laptop."""
     record = alice.submit(*words)
     job_id, node, port = record["job_id"], record["node"], record["port"]
     log = Path("/home/alice/.local/state/slurm-nb/jobs", f"{job_id}_0_log.out")

@@ -1,4 +1,4 @@
-"""Alice at her notebook: a program on the node that does what her browser would."""
+"""Alice at their notebook: a program on the node that acts like their browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROGRAM = Path(__file__).with_name("programs") / "owner.py"
 
 @dataclass(frozen=True)
 class Owner:
-    """One kernel of hers, kept for the whole run."""
+    """One kernel of Alice, kept for the whole run."""
 
     process: subprocess.Popen[str]
     host: Host
@@ -36,7 +36,7 @@ class Owner:
 
     @contextmanager
     def other_kernel(self) -> Iterator[Owner]:
-        """A second kernel in the same session, for what may break it."""
+        """Start a second kernel in the same session, for code that may break it."""
         other = Owner.start(self.host, self.url, self.token)
         try:
             yield other
@@ -45,7 +45,7 @@ class Owner:
             other.close()
 
     def answer(self, timeout_s: float = 30) -> dict[str, Any]:
-        """Her next answer."""
+        """Return the owner's next answer."""
         stdout = self.process.stdout
         assert stdout is not None
         ready, _, _ = select.select([stdout], [], [], timeout_s)
@@ -57,21 +57,21 @@ class Owner:
         return answer
 
     def ask(self, what: str, timeout_s: float = 30, **more: Any) -> dict[str, Any]:
-        """Have her do one thing: `run` code, `debug` command, `rest` method path body."""
+        """Make the owner do one thing: `run` code, `debug` command, `rest` method path body."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"do": what, **more}) + "\n")
         self.process.stdin.flush()
         return self.answer(timeout_s)
 
     def run(self, code: str, timeout_s: float = 30) -> str:
-        """What a cell prints."""
+        """Return the output of a cell."""
         return str(self.ask("run", timeout_s, code=code)["output"])
 
     def debug(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """What the kernel's debugger answers, as it would JupyterLab."""
+        """Return the answer of the kernel's debugger, as JupyterLab would get it."""
         return self.ask("debug", command=command, arguments=arguments)
 
     def close(self) -> None:
-        """Close her notebook."""
+        """Close the owner's notebook."""
         self.process.kill()
         self.process.communicate(timeout=20)

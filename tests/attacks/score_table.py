@@ -14,12 +14,12 @@ class Row:
     """One attack."""
 
     words: str
-    """What the attacker tries: the test's docstring up to its first colon."""
+    """The attacker's goal: the test's docstring up to its first colon."""
     results: dict[str, dict[str, str]] = field(default_factory=dict)
     """Target: variant of the attack: open or closed."""
 
     def cell(self, kind: str) -> str:
-        """`closed`, `open`, or `open 2/5` when some of the variants got in."""
+        """Return `closed`, `open`, or `open 2/5` if some of the variants succeeded."""
         results = list(self.results.get(kind, {}).values())
         if not results:
             return NONE
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass
 class ScoreTable:
-    """What came of every attack of this run, in the order of the run."""
+    """The result of every attack of this run, in the order of the run."""
 
     rows: dict[str, Row] = field(default_factory=dict)
 
@@ -62,10 +62,10 @@ class Trial:
         self.row.results.setdefault(self.target.kind, {})[self.variant] = result
 
     def verdict(self, got_in: bool, evidence: object = "", *, on_plain: bool = True) -> None:  # noqa: FBT001  the one thing that is said
-        """Note what came of it, and fail unless it is as it must be.
+        """Note the result, and fail unless it is the required one.
 
-        got_in: whether the attacker reached what he was after. on_plain: whether he must reach
-        it on plain Jupyter; False where that is safe too.
+        got_in: whether the attacker reached their goal. on_plain: whether they must reach it on
+        plain Jupyter; False where that is safe too.
         """
         self.note(OPEN if got_in else CLOSED)
         wanted = on_plain if self.target.kind == "plain" else False

@@ -1,4 +1,4 @@
-"""What is attacked: Alice's running Jupyter, with the ways in that a stranger has."""
+"""The target of attacks: Alice's running Jupyter, with the connections that a stranger has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROGRAMS = Path(__file__).with_name("programs")
 
 
 def program(name: str) -> str:
-    """The text of an attack program."""
+    """Return the text of an attack program."""
     return (_PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
 
 
@@ -27,17 +27,17 @@ class Stranger:
 
     host: Host
     user: str = "mallory"
-    """On the laptop, where he has no account, a program of Lea's stands in for him."""
+    """On the laptop, where Mallory has no account, one of Lea's programs acts for them."""
 
     def bash(self, script: str, timeout_s: float = 60) -> str:
-        """What a script prints, errors too, however it ends."""
+        """Return the output of a script, errors too, however it ends."""
         done = self.host.run(
             ["bash", "-c", script], user=self.user, check=False, timeout_s=timeout_s
         )
         return done.stdout + done.stderr
 
     def start(self, name: str, **env: str) -> subprocess.Popen[str]:
-        """An attack program, begun; `finish` ends it."""
+        """Start an attack program; `finish` ends it."""
         process = self.host.popen([PYTHON, "-c", program(name)], user=self.user, env=env)
         assert process.stdin is not None
         process.stdin.close()
@@ -45,12 +45,12 @@ class Stranger:
         return process
 
     def run(self, name: str, timeout_s: float = 60, **env: str) -> str:
-        """What an attack program prints."""
+        """Return the output of an attack program."""
         return finish(self.start(name, **env), timeout_s)
 
 
 def finish(process: subprocess.Popen[str], timeout_s: float = 60) -> str:
-    """What is still to come of an attack program's output, errors too."""
+    """Return the rest of an attack program's output, errors too."""
     try:
         out, errors = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -61,14 +61,14 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 60) -> str:
 
 
 def await_line(process: subprocess.Popen[str]) -> str:
-    """The next line of a program that has been begun; empty when it has ended."""
+    """Return the next line of a running program; empty when it has ended."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
 @dataclass(frozen=True)
 class Target:
-    """One running Jupyter of Alice's."""
+    """One running Jupyter of Alice."""
 
     kind: str
     """`plain` or `slurm-nb`."""
@@ -80,7 +80,7 @@ class Target:
     log: Path
     """The job's output, as the hosts see it."""
     local_port: int
-    """Where her tunnel ends on the laptop."""
+    """Where Alice's tunnel ends on the laptop."""
     owner: Owner
 
     @property
@@ -101,7 +101,7 @@ class Target:
         user: str = "lea",
         address: str = "127.0.0.1",
     ) -> list[dict[str, Any]]:
-        """HTTP requests, one after the other; programs/web.py says what they hold.
+        """Send HTTP requests, one after the other; programs/web.py describes them.
 
         From the laptop they go through Alice's tunnel, from elsewhere to the port itself.
         """
@@ -117,10 +117,10 @@ class Target:
         return answers
 
     def as_mallory(self, *requests: dict[str, Any]) -> list[dict[str, Any]]:
-        """The same by Mallory on the node, to the loopback port."""
+        """Send the same as Mallory on the node, to the loopback port."""
         return self.web(requests, host=self.node, user="mallory")
 
     def listening(self) -> list[tuple[str, int, int]]:
-        """What listens on the node: address as /proc writes it, port, uid."""
+        """Return the listeners on the node: address as /proc writes it, port, uid."""
         told = json.loads(self.on_node.run("listening"))
         return [(address, port, uid) for address, port, uid in told]

@@ -1,4 +1,4 @@
-"""A Jupyter config of her own that disarms Jupyter: it weakens plain Jupyter, not a session."""
+"""A user's own config that disarms Jupyter: it weakens plain Jupyter, not a session."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ c.ConnectionFileMixin.transport = 'tcp'
 
 @pytest.fixture(scope="module", params=["plain", "slurm-nb"])
 def disarmed(request: pytest.FixtureRequest, alice: Scientist) -> Iterator[Target]:
-    """A session of each kind that finds such a config in ~/.jupyter."""
+    """Start a session of each kind that finds such a config in ~/.jupyter."""
     folder = alice.home / ".jupyter"
     folder.mkdir(exist_ok=True)
     (folder / "jupyter_server_config.py").write_text(DISARM)
@@ -57,12 +57,12 @@ def disarmed(request: pytest.FixtureRequest, alice: Scientist) -> Iterator[Targe
 
 @pytest.fixture
 def target(disarmed: Target) -> Target:
-    """In place of the sessions that everything else is tried on."""
+    """Return these in place of the sessions of the other attacks."""
     return disarmed
 
 
 def test_disarmed_rebinding(trial: Trial) -> None:
-    """Rebind a name to the tunnel where her config allows every Host: overruled."""
+    """Rebind a name to the tunnel where Alice's config allows every Host: overruled."""
     answers = trial.target.web(
         [
             {"path": f"/tree?token={trial.target.token}"},
@@ -74,7 +74,7 @@ def test_disarmed_rebinding(trial: Trial) -> None:
 
 
 def test_disarmed_xsrf(trial: Trial) -> None:
-    """POST from a hostile page where her config switches XSRF checks off: overruled."""
+    """POST from a hostile page where Alice's config switches XSRF checks off: overruled."""
     post = {"path": "/api/terminals", "method": "POST", "body": "{}", "cookies": True}
     headers = {"Origin": EVIL, "Content-Type": "text/plain"}
     first = {"path": f"/tree?token={trial.target.token}"}
@@ -84,7 +84,7 @@ def test_disarmed_xsrf(trial: Trial) -> None:
 
 
 def test_disarmed_origin(trial: Trial) -> None:
-    """Read an answer from a hostile page where her config allows every origin: overruled."""
+    """Read an answer from a hostile page where Alice's config allows every origin: overruled."""
     first = {"path": f"/tree?token={trial.target.token}"}
     read = {"path": "/api/contents", "headers": {"Origin": EVIL}, "cookies": True}
     answers = trial.target.web([first, read])
@@ -94,7 +94,7 @@ def test_disarmed_origin(trial: Trial) -> None:
 
 
 def test_disarmed_framing(trial: Trial) -> None:
-    """Frame her notebook where her config allows it to everyone: overruled."""
+    """Frame the notebook where Alice's config allows it to everyone: overruled."""
     first = {"path": f"/tree?token={trial.target.token}"}
     answers = trial.target.web([first, {"path": "/tree", "cookies": True}])
 
@@ -103,7 +103,7 @@ def test_disarmed_framing(trial: Trial) -> None:
 
 
 def test_disarmed_cookies(trial: Trial) -> None:
-    """Sign a cookie with the secret that her readable config holds: each run makes its own."""
+    """Sign a cookie with the secret in Alice's readable config: each run makes its own."""
     target = trial.target
     user = dict.fromkeys(COOKIE_FIELDS, "mallory")
     name = f"username-localhost-{target.port}"
@@ -115,14 +115,14 @@ def test_disarmed_cookies(trial: Trial) -> None:
 
 
 def test_disarmed_kernel_sockets(trial: Trial) -> None:
-    """Find kernel sockets in her notebook directory, where her config puts them: overruled."""
+    """Find kernel sockets in the notebook directory, where Alice's config puts them: overruled."""
     there = trial.target.owner.run("import glob; print(glob.glob('[0-9]*.[0-9]*-[0-9]*'))")
 
     trial.verdict(there != "[]\n", there, on_plain=False)
 
 
 def test_disarmed_kernels(trial: Trial) -> None:
-    """Reach kernel ports that her config puts on every address: overruled, they are on sockets."""
+    """Reach kernel ports that Alice's config opens on every address: overruled by sockets."""
     wide = [each for each in trial.target.listening() if each[2] == ALICE.uid]
     kernels = [each for each in wide if int(each[0], 16) == 0 and each[1] != trial.target.port]
 

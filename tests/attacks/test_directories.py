@@ -19,7 +19,7 @@ from tests.e2e.scientist import Said, Scientist
 
 @pytest.fixture
 def shared(alice: Scientist) -> Iterator[Path]:
-    """A world-writable folder that login and nodes share, as /scratch is."""
+    """Make a world-writable folder that login and nodes share, as /scratch is."""
     folder = alice.home.parent / "scratch"
     folder.mkdir()
     folder.chmod(0o1777)
@@ -32,7 +32,7 @@ def as_mallory(alice: Scientist, script: str) -> None:
 
 
 def submit_there(alice: Scientist, folder: str) -> tuple[Said, list[str]]:
-    """Submit with SLURM_NB_HOME there; what it said, and what jobs that made."""
+    """Submit with SLURM_NB_HOME there; return the output and the new jobs."""
     before = set(alice.squeue("%i"))
     said = alice.slurm_nb("submit", "-w", "c1", env={"SLURM_NB_HOME": folder})
     made = sorted(set(alice.squeue("%i")) - before)
@@ -53,7 +53,7 @@ def submit_there(alice: Scientist, folder: str) -> tuple[Said, list[str]]:
     ids=["folder", "session folder", "link beside it", "link to his home"],
 )
 def test_planted_state_directory(our_trial: Trial, alice: Scientist, planted: str) -> None:
-    """Plant her state directory, or a link in its place: one that is another's is refused."""
+    """Plant Alice's state directory, or a link in its place: another user's is refused."""
     as_mallory(alice, planted)
 
     said, made = submit_there(alice, "/home/scratch/nb")
@@ -95,7 +95,7 @@ TAMPERED = {
 
 @pytest.mark.parametrize("how", TAMPERED)
 def test_tampered_record(our_trial: Trial, alice: Scientist, how: str) -> None:
-    """Replace or open her session's record or token: what is not hers alone is refused."""
+    """Replace or open the record or token of Alice's session: a file open to others is refused."""
     target = our_trial.target
     with _saved_record(alice, target) as folder:
         home = alice.home.parent / "mallory"
@@ -136,7 +136,7 @@ def test_hostile_record(our_trial: Trial, alice: Scientist, what: str) -> None:
 
 @pytest.mark.parametrize("tmpdir", ["/tmp/of-mallory", "/tmp/link-of-mallory"])
 def test_tmpdir_of_a_stranger(our_trial: Trial, alice: Scientist, tmpdir: str) -> None:
-    """Have TMPDIR be his folder on the node: sockets and kit would be his to swap: refused."""
+    """Set TMPDIR to Mallory's folder on the node, to swap sockets and kit there: refused."""
     node = alice.cluster.hosts["c1"]
     script = "mkdir -p -m 777 /tmp/of-mallory; ln -sfn of-mallory /tmp/link-of-mallory"
     node.run(["bash", "-c", script], user="mallory")
@@ -149,7 +149,7 @@ def test_tmpdir_of_a_stranger(our_trial: Trial, alice: Scientist, tmpdir: str) -
 
 
 def test_planted_node_local_directories(our_trial: Trial, alice: Scientist) -> None:
-    """Plant /tmp/slurm-nb* on the node, as folders and links: the job makes one of its own."""
+    """Plant /tmp/slurm-nb* on the node, as folders and links: the job makes its own."""
     node = alice.cluster.hosts["c1"]
     names = " ".join(f"/tmp/slurm-nb{end}" for end in ("", ".1", "-alice", "-21001", ".alice"))
     script = f"mkdir -m 777 -p {names} && ln -s /home/mallory /tmp/slurm-nb.link && ls -d /tmp/*"

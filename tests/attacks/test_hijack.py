@@ -20,7 +20,7 @@ from tests.e2e.scientist import STATE, Scientist
 
 @contextmanager
 def held(stranger: Stranger, ports: str, address: str = "127.0.0.1") -> Iterator[list[str]]:
-    """Mallory listens; what he was sent is in the list after the block."""
+    """Let Mallory listen; after the block the list has the requests that they got."""
     process = stranger.start("hold_ports", PORTS=ports, ADDRESS=address)
     said = [await_line(process)]
     try:
@@ -32,12 +32,12 @@ def held(stranger: Stranger, ports: str, address: str = "127.0.0.1") -> Iterator
 
 
 def test_port_taken_before(trial: Trial, alice: Scientist) -> None:
-    """Listen on the usual ports before she submits: hers is any free one, and is verified."""
+    """Listen on the usual ports before Alice submits: it takes and verifies a free one."""
     node = "c1" if trial.target.node == "c2" else "c2"  # its 8888 is free
     with held(Stranger(alice.cluster.hosts[node]), "8880-8999 40000-40100", "0.0.0.0") as said:  # noqa: S104
         assert int(said[0].split()[1]) > 200, said
         wiki = plain_session(alice, node, 8891) if trial.target.kind == "plain" else None
-        # What the wiki prints is port 8888, wherever Jupyter went.
+        # The wiki prints port 8888, wherever Jupyter listens.
         with wiki or slurm_nb_session(alice, "-w", node) as target:
             port = 8888 if target.kind == "plain" else target.port
             there = replace(target, port=port)
@@ -47,7 +47,7 @@ def test_port_taken_before(trial: Trial, alice: Scientist) -> None:
 
 
 def test_port_taken_after(our_trial: Trial, alice: Scientist) -> None:
-    """Listen on her port once her session has ended: tunnel-cmd prints no tunnel to it."""
+    """Listen on a session's port once it has ended: tunnel-cmd prints no tunnel to it."""
     record = alice.submit("-w", "c1")
     alice.cluster.login.run(["scancel", record["job_id"]], user="alice")
     mallory = Stranger(alice.cluster.hosts["c1"])
@@ -62,7 +62,7 @@ def test_port_taken_after(our_trial: Trial, alice: Scientist) -> None:
 
 
 def test_token_of_an_earlier_run(our_trial: Trial, alice: Scientist) -> None:
-    """Use the token that her open page sent to whoever took the port of a requeued job: the next
+    """Use the token that Alice's open page sent to the new owner of a requeued job's port: the next
     run has another.
     """
     record = alice.submit("-w", "c1")
@@ -77,7 +77,7 @@ def test_token_of_an_earlier_run(our_trial: Trial, alice: Scientist) -> None:
         assert time.monotonic() < deadline, again
     port = json.loads(again.stdout)["port"]
     asked = replace(our_trial.target, port=port)
-    # As herself, for another user is not even served: it is the old token that is tried.
+    # As Alice, because another user is not even served: the test is about the old token.
     (answer,) = asked.web([{"path": f"/api/status?token={token}"}], host="c1", user="alice")
     alice.slurm_nb("cancel", job_id)
 
@@ -100,7 +100,7 @@ def test_other_loopback_of_the_laptop(our_trial: Trial) -> None:
 
 
 def test_port_taken_between(our_trial: Trial, alice: Scientist) -> None:
-    """Listen on her last port while she submits anew: the new session is on another one."""
+    """Listen on Alice's last port during the next submission: the new session takes another one."""
     first = alice.submit("-w", "c1")
     alice.slurm_nb("cancel", first["job_id"])
     mallory = Stranger(alice.cluster.hosts["c1"])
@@ -115,7 +115,7 @@ def test_port_taken_between(our_trial: Trial, alice: Scientist) -> None:
 
 
 def test_same_port_of_the_other_loopback(trial: Trial) -> None:
-    """Listen on [::1] of her very port while her tunnel is up: it leads to 127.0.0.1 by number."""
+    """Listen on [::1] of the same port while the tunnel is up: it leads to 127.0.0.1 by number."""
     target = trial.target
     with held(target.on_node, str(target.port), "::1") as said:
         assert said[0] == "listening 1"
@@ -125,8 +125,8 @@ def test_same_port_of_the_other_loopback(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "127.0.0.2"])  # noqa: S104
-def test_sharing_her_port(trial: Trial, address: str) -> None:
-    """Bind her very port again with SO_REUSEPORT: the kernel refuses another user's."""
+def test_sharing_the_port(trial: Trial, address: str) -> None:
+    """Bind the same port again with SO_REUSEPORT: the kernel refuses another user's."""
     target = trial.target
     with held(target.on_node, str(target.port), address) as said:
         answers = target.web([{"path": f"/api?token={target.token}"}] * 3)
@@ -136,9 +136,9 @@ def test_sharing_her_port(trial: Trial, address: str) -> None:
 
 
 def test_local_port_taken(trial: Trial) -> None:
-    """Hold the tunnel's port on the laptop: ssh gives up and says so, for ExitOnForwardFailure."""
+    """Hold the tunnel's port on the laptop: ssh gives up and says so, by ExitOnForwardFailure."""
     target = trial.target
-    login, local_port = target.cluster.laptop, target.local_port  # her own tunnel holds it
+    login, local_port = target.cluster.laptop, target.local_port  # Alice's own tunnel holds it
     if target.kind == "plain":
         command = f"ssh -N -L 8888:{target.node}:8888 alice@login"
     else:
@@ -152,7 +152,7 @@ def test_local_port_taken(trial: Trial) -> None:
 
 
 def test_reused_job_id(our_trial: Trial, alice: Scientist) -> None:
-    """Have a record of hers stand for his job: job and record must be of one owner."""
+    """Pass off a record of Alice as that of Mallory's job: job and record must have one owner."""
     record = alice.submit("-w", "c1")
     other = alice.cluster.login.run(
         ["sbatch", "--parsable", "-w", "c1", "--wrap=sleep 100"], user="mallory"

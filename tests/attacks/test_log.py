@@ -1,4 +1,4 @@
-"""Hostile output: what is written to the job's log or told by Slurm must not steer the user."""
+"""Hostile output: text in the job's log or in Slurm's answers must not steer the user."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SHELL = "c1; touch /tmp/pwned"
 
 
 def line(target: Target, *, copied: bool = True, **changed: Any) -> str:
-    """A ready line but for what is changed.
+    """Return a ready line with the changes.
 
-    copied: from the job's own, which code that runs as her can read, whatever secret it holds;
-    else with what a stranger knows.
+    copied: from the job's own line, which code that runs as Alice can read, whatever secret it
+    holds; else with a stranger's knowledge.
     """
     record: dict[str, Any] = {"cluster": "testbed", "job_id": target.job_id, "node": target.node}
     record |= {"port": target.port, "path": "/tree"}
@@ -31,7 +31,7 @@ def line(target: Target, *, copied: bool = True, **changed: Any) -> str:
 
 
 def append(target: Target, text: str) -> None:
-    """Have a cell of hers write to the job's output, as any library that it loads can."""
+    """Write to the job's output from a cell, as any library that it loads can."""
     code = f"""
 import os
 with open(f"/proc/{{os.getppid()}}/fd/1", "a") as log:
@@ -42,7 +42,7 @@ print("written")
 
 
 def tunnel_cmd(target: Target) -> str:
-    """What the user sees of tunnel-cmd, both streams."""
+    """Return the output of tunnel-cmd, both streams."""
     done = target.cluster.login.run(
         ["slurm-nb", "tunnel-cmd", target.job_id], user="alice", env=SSH_CONNECTION, check=False,
         timeout_s=60,
@@ -71,7 +71,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_malformed_ready_line(our_trial: Trial, what: str) -> None:
-    """Print a ready line with shell text, escapes or impossible values: it is passed over."""
+    """Print a ready line with shell text, escapes or impossible values: it is ignored."""
     target = our_trial.target
     before = tunnel_cmd(target)
     append(target, line(target, **HOSTILE[what]))
@@ -88,7 +88,7 @@ def test_malformed_ready_line(our_trial: Trial, what: str) -> None:
     ids=["another node", "another port", "a foreign host", "another page"],
 )
 def test_wellformed_ready_line(our_trial: Trial, changed: dict[str, Any], *, copied: bool) -> None:
-    """Print a well-formed ready line to another node, port or host: only the job's own counts."""
+    """Print a well-formed ready line to another node, port or host: only the job's own is used."""
     target = our_trial.target
     before = tunnel_cmd(target)
     append(target, line(target, copied=copied, **changed))
@@ -101,7 +101,7 @@ def test_wellformed_ready_line(our_trial: Trial, changed: dict[str, Any], *, cop
 
 @pytest.mark.parametrize("kind", ["started", "ended"])
 def test_lines_that_end_a_session(our_trial: Trial, kind: str) -> None:
-    """Print that the job ended, or began anew: the living session is still found."""
+    """Print that the job ended, or started again: the living session is still found."""
     target = our_trial.target
     before = tunnel_cmd(target)
     record: dict[str, Any] = {"cluster": "testbed", "job_id": target.job_id, "exit_code": 0}
@@ -114,11 +114,11 @@ def test_lines_that_end_a_session(our_trial: Trial, kind: str) -> None:
 
 
 def test_fake_url_in_the_log(trial: Trial) -> None:
-    """Print an address of mallory's in the job's output: the printed way in is not read from it."""
+    """Print Mallory's address in the job's output: the printed connection ignores it."""
     target = trial.target
     fake = "http://c1:31337/tree?token=" + "f" * 64
     append(target, f"    {fake}")
-    if target.kind == "plain":  # what the wiki tells: look for the address in the output
+    if target.kind == "plain":  # the wiki's advice: take the address from the output
         told = target.cluster.login.run(["tail", "-n2", str(target.log)], user="alice").stdout
     else:
         told = tunnel_cmd(target)
@@ -127,7 +127,7 @@ def test_fake_url_in_the_log(trial: Trial) -> None:
 
 
 def test_mallory_writes_to_the_log(trial: Trial) -> None:
-    """Write to her job's output himself: the file is hers alone."""
+    """Write to the job's output as Mallory: only the owner can open the file."""
     target = trial.target
     told = target.on_login.bash(f"echo x >> {target.log} && echo DONE")
 

@@ -1,4 +1,4 @@
-"""Hostile values, given to commands or told by Slurm, reach no shell, path or terminal."""
+"""Hostile values, given to commands or reported by Slurm, reach no shell, path or terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AFTER_DASHES = {
 
 
 def refused(said: Said) -> bool:
-    """One line of complaint, no answer, nothing that steers a terminal."""
+    """Check that there is one line of error, no answer, and nothing that steers a terminal."""
     talk = said.stdout + said.stderr
     return said.exit_code in {1, 2} and not said.stdout and "\x1b" not in talk
 
@@ -101,7 +101,7 @@ def test_escapes_in_a_job_name(our_trial: Trial, alice: Scientist) -> None:
 
 
 def test_escapes_from_slurm(our_trial: Trial, alice: Scientist) -> None:
-    """Have Slurm tell a state or reason with terminal escapes: they are spelt out."""
+    """Make Slurm report a state or reason with terminal escapes: slurm-nb escapes them."""
     steer = r"s/RUNNING/RUN\x1b]0;pwned\x07/; s/None/Rea\x1b[31mson/"
     program = f"#!/bin/sh\n/usr/bin/squeue \"$@\" | sed '{steer}'\n"
     env = alice.program("squeue", program)
@@ -115,7 +115,7 @@ def test_escapes_from_slurm(our_trial: Trial, alice: Scientist) -> None:
 
 
 def test_escapes_in_the_log_tail(our_trial: Trial, alice: Scientist) -> None:
-    """Have the job fail with terminal escapes in its output: the shown lines spell them out."""
+    """Have the job fail with terminal escapes in its output: the shown lines escape them."""
     program = "#!/bin/sh\nprintf 'no Jupyter \\033]0;pwned\\007\\033[2J here\\n'\nexit 3\n"
     alice.program("python-that-fails", program)
     said = alice.slurm_nb("submit", "-w", "c1", "--python", "/home/alice/bin/python-that-fails")
@@ -125,7 +125,7 @@ def test_escapes_in_the_log_tail(our_trial: Trial, alice: Scientist) -> None:
 
 
 def test_a_job_of_the_same_name(our_trial: Trial, alice: Scientist) -> None:
-    """Run a job of the same name, with a ready line in its output: it is found by id alone."""
+    """Run a job of the same name, with a ready line in its output: only the id finds a session."""
     target = our_trial.target
     name = target.cluster.login.run(["squeue", "-h", "-j", target.job_id, "-o", "%j"]).stdout
     words = ["sbatch", "--parsable", "-w", "c1", f"--job-name={name.strip()}", "--wrap=sleep 60"]

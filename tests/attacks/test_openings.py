@@ -1,6 +1,6 @@
-"""Settings and packages of her own that open Jupyter: they open plain Jupyter, not a session.
+"""A user's own settings and packages that open Jupyter: they open plain Jupyter, not a session.
 
-The sessions serve any user of the node (`--peers any`), so that what is tried is the lock itself.
+The sessions serve any user of the node (`--peers any`), so that the attacks meet the lock itself.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tests.cluster.users import ALICE
 from tests.e2e.scientist import Scientist
 
 PRIVATE = "/home/alice/private-folder"
-SECRET = "PRIVATE-THESIS-DATA"  # noqa: S105  what is to stay hers
-# A route as some packages open one; files of hers as static files; both need no token.
+SECRET = "PRIVATE-THESIS-DATA"  # noqa: S105  must stay private
+# A route as some packages open one; private files as static files; both need no token.
 OPENINGS = f"""
 c.ServerApp.extra_static_paths = ['{PRIVATE}', '/home/alice']
 c.LabApp.extra_labextensions_path = ['{PRIVATE}']
@@ -83,7 +83,7 @@ def _write(path: Path, text: str) -> None:
 
 @contextmanager
 def configured(alice: Scientist, **files: str) -> Iterator[None]:
-    """Configuration files in ~/.jupyter, by their names without suffix."""
+    """Write configuration files in ~/.jupyter, by their names without suffix."""
     for name, text in files.items():
         _write(alice.home / ".jupyter" / f"{name}.py", text)
     try:
@@ -104,7 +104,7 @@ def started(kind: str, alice: Scientist) -> Iterator[Target]:
 
 @pytest.fixture(scope="module", params=["plain", "slurm-nb"])
 def opened(request: pytest.FixtureRequest, alice: Scientist) -> Iterator[Target]:
-    """A session of each kind with the routes and static files of `OPENINGS`."""
+    """Start a session of each kind with the routes and static files of `OPENINGS`."""
     _write(alice.home / "private-folder/thesis.txt", SECRET)
     (alice.home / "private-folder").chmod(0o700)
     with configured(alice, jupyter_server_config=OPENINGS), started(request.param, alice) as target:
@@ -113,7 +113,7 @@ def opened(request: pytest.FixtureRequest, alice: Scientist) -> Iterator[Target]
 
 @pytest.fixture
 def target(opened: Target) -> Target:
-    """In place of the sessions that everything else is tried on."""
+    """Return these in place of the sessions of the other attacks."""
     return opened
 
 
@@ -122,14 +122,14 @@ def target(opened: Target) -> Target:
     ["/voila/files/thesis.txt", "/leak", "/api/leak", "/static/leak/x", "/leak?token=", "//leak"],
 )
 def test_route_of_a_package(trial: Trial, path: str) -> None:
-    """Ask a route of a package that asks for no token: the server asks before it."""
+    """Request a route of a package that requires no token: the server requires it first."""
     (answer,) = trial.target.as_mallory({"path": path})
 
     trial.verdict(SECRET in answer["body"], answer, on_plain=path != "//leak")
 
 
 def test_websocket_of_a_package(trial: Trial) -> None:
-    """Open a package's websocket that asks for no token: the server asks before it."""
+    """Open a package's websocket that requires no token: the server requires it first."""
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
                "Sec-WebSocket-Key": "c2l4dGVlbiBieXRlcy4uLg=="}  # fmt: skip
     (answer,) = trial.target.as_mallory({"path": "/socket", "headers": upgrade})
@@ -141,7 +141,7 @@ def test_websocket_of_a_package(trial: Trial) -> None:
     "path", ["/static/thesis.txt", "/static/.bash_history", "/lab/extensions/thesis.txt"]
 )
 def test_static_folder(trial: Trial, path: str) -> None:
-    """Fetch a private file from a folder that she made static: dropped, and asked for a token."""
+    """Fetch a private file from a folder that Alice made static: dropped, or needs a token."""
     (alice_home,) = [trial.target.cluster.login.root / "home/alice"]
     _write(alice_home / ".bash_history", SECRET)
     (answer,) = trial.target.as_mallory({"path": path})
@@ -151,7 +151,7 @@ def test_static_folder(trial: Trial, path: str) -> None:
 
 
 def test_static_folder_with_the_token(trial: Trial) -> None:
-    """Fetch it with her stolen token: such a folder is not served at all."""
+    """Fetch it with Alice's stolen token: such a folder is not served at all."""
     header = {"Authorization": f"token {trial.target.token}"}
     (answer,) = trial.target.as_mallory({"path": "/static/thesis.txt", "headers": header})
 
@@ -159,7 +159,7 @@ def test_static_folder_with_the_token(trial: Trial) -> None:
 
 
 def test_public_routes(trial: Trial) -> None:
-    """Learn something from what needs no token: Jupyter's version, its login page and its looks."""
+    """Learn something from pages without a token: only Jupyter's version, login page and looks."""
     paths = ["/api", "/login", "/favicon.ico", "/static/style/style.min.css"]
     answers = trial.target.as_mallory(*({"path": path} for path in paths))
 
@@ -184,7 +184,7 @@ def test_flood_where_anyone_may_connect(trial: Trial) -> None:
 
 
 def test_login_handler(alice: Scientist, our_trial: Trial) -> None:
-    """Come in by a login handler of hers that lets everybody in: it does not replace the lock."""
+    """Log in by Alice's own login handler that accepts everybody: it does not replace the lock."""
     with (
         configured(alice, jupyter_server_config=LOGIN),
         slurm_nb_session(alice, "-w", "c1", "--peers", "any") as target,
@@ -197,7 +197,7 @@ def test_login_handler(alice: Scientist, our_trial: Trial) -> None:
 
 
 def test_config_file_elsewhere(alice: Scientist, our_trial: Trial) -> None:
-    """Run code where her config names another config file, with every lock off: it is not read."""
+    """Run code where Alice's config names another file, with every lock off: it is not read."""
     _write(alice.home / "x/x.py", HIJACK)
     hijack = "c.ServerApp.config_file = '/home/alice/x/x.py'\n"
     with (
@@ -215,7 +215,7 @@ def test_config_file_elsewhere(alice: Scientist, our_trial: Trial) -> None:
 
 
 def test_subclassed_kernel_manager(alice: Scientist, our_trial: Trial) -> None:
-    """Speak to a debugger that her own kernel manager lets start: the request is still dropped."""
+    """Talk to a debugger that Alice's own kernel manager starts: the request is still dropped."""
     with (
         configured(alice, jupyter_server_config=DEBUGGER),
         slurm_nb_session(alice, "-w", "c1") as target,
@@ -249,7 +249,7 @@ def test_password_guesses(alice: Scientist, our_trial: Trial) -> None:
 
 
 def test_certificate_for_other_names(alice: Scientist, our_trial: Trial) -> None:
-    """Use the certificate of a session to stand in for other sites: it is no CA, for localhost."""
+    """Use a session's certificate to impersonate other sites: it is for localhost, and not a CA."""
     record = alice.submit("-w", "c1", "--route", "direct", "--tls")
     show = f"openssl s_client -connect c1:{record['port']} </dev/null | openssl x509 -noout -text"
     told = Stranger(alice.cluster.login).bash(show)

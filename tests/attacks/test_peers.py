@@ -1,4 +1,4 @@
-"""A stolen token, and a flood: on the loopback only root's and her own processes are served."""
+"""A stolen token, and a flood: the loopback serves only root's and the owner's processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _header(target: Target) -> dict[str, str]:
 
 
 def test_stolen_token(trial: Trial) -> None:
-    """Run code with her stolen token on the node: another user's connection is closed."""
+    """Run code with the stolen token on the node: another user's connection is closed."""
     wish = {"path": "/api/terminals", "method": "POST", "body": "{}"}
     (answer,) = trial.target.as_mallory({**wish, "headers": _header(trial.target) | JSON})
 
@@ -30,7 +30,7 @@ def test_stolen_token(trial: Trial) -> None:
 
 
 def test_stolen_token_by_websocket(trial: Trial) -> None:
-    """Listen to her kernel's websocket with her stolen token: another user is not served."""
+    """Listen to the kernel's websocket with the stolen token: another user is not served."""
     listed = trial.target.owner.ask("rest", method="GET", path="/api/kernels")
     kernel = json.loads(listed["body"])[0]["id"]
     path = f"/api/kernels/{kernel}/channels?token={trial.target.token}"
@@ -40,7 +40,7 @@ def test_stolen_token_by_websocket(trial: Trial) -> None:
 
 
 def test_stolen_token_by_ipv6(trial: Trial) -> None:
-    """Use her stolen token by an IPv6 socket, ::ffff:127.0.0.1: its owner is found as well."""
+    """Use the stolen token by an IPv6 socket, ::ffff:127.0.0.1: its owner is found as well."""
     wish = {"path": "/api/contents", "headers": _header(trial.target)}
     target = trial.target
     (answer,) = target.web([wish], host=target.node, user="mallory", address="::ffff:127.0.0.1")
@@ -50,7 +50,7 @@ def test_stolen_token_by_ipv6(trial: Trial) -> None:
 
 @pytest.mark.parametrize("how", ["close", "reset", "half"])
 def test_stolen_token_blindly(trial: Trial, how: str) -> None:
-    """Write with her stolen token and close at once, so that nobody owns the socket: not served."""
+    """Write with the stolen token and close at once, so that nobody owns the socket: not served."""
     target = trial.target
     mark = f"blind-{target.kind}-{how}.txt"
     told = target.on_node.run(
@@ -62,7 +62,7 @@ def test_stolen_token_blindly(trial: Trial, how: str) -> None:
 
 
 def test_stolen_token_by_ssh(trial: Trial) -> None:
-    """Use her stolen token through ssh of his own to the node: sshd forwards as him."""
+    """Use the stolen token through Mallory's own ssh to the node: sshd forwards as Mallory."""
     target = trial.target
     forward = f"ssh -o StrictHostKeyChecking=no -N -L 45871:127.0.0.1:{target.port} {target.node}"
     ask = (
@@ -75,15 +75,15 @@ def test_stolen_token_by_ssh(trial: Trial) -> None:
     trial.verdict("200" in told, told)
 
 
-def test_her_own_ssh_is_served(trial: Trial) -> None:
-    """Lock her out by closing connections: her own tunnel still gets everything."""
+def test_the_owners_own_ssh_is_served(trial: Trial) -> None:
+    """Lock Alice out by closing connections: the owner's tunnel still gets everything."""
     (answer,) = trial.target.web([{"path": "/api/contents", "headers": _header(trial.target)}])
 
     trial.verdict(answer["status"] != 200, answer, on_plain=False)
 
 
 def test_flood(trial: Trial) -> None:
-    """Fill her home through the job's log, by 4,217 connections: they are closed, and told once."""
+    """Fill the home through the job's log, by 4,217 connections: closed and logged once."""
     written, answer = flood(trial.target)
 
     if trial.target.kind == "slurm-nb":
@@ -92,7 +92,7 @@ def test_flood(trial: Trial) -> None:
 
 
 def flood(target: Target) -> tuple[int, dict[str, Any]]:
-    """Bytes in her log after Mallory's flood, and what she was answered during it."""
+    """Return the bytes in the log after Mallory's flood, and an answer to Alice during it."""
     log = Path(target.cluster.login.root / str(target.log)[1:])
     before = log.stat().st_size
     number = str(CONNECTIONS)

@@ -1,4 +1,4 @@
-"""What listens on the compute node, and what a stranger there gets out of it."""
+"""The listeners on the compute node, and what a stranger there can do with them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_kernel_port_answers(trial: Trial) -> None:
 
 
 def test_debugger(trial: Trial) -> None:
-    """Speak DAP to the debugger that a lab user turns on: it does not start unless she asks."""
+    """Speak DAP to the debugger that a lab user turns on: it does not start unless allowed."""
     target = trial.target
     with target.owner.other_kernel() as owner:
         before = [port for _, port, _ in target.listening()]
@@ -72,7 +72,7 @@ def test_debugger(trial: Trial) -> None:
 
 
 def test_debugger_left_behind(trial: Trial) -> None:
-    """Speak DAP after she has turned the debugger off again: nothing was left listening."""
+    """Speak DAP after Alice has turned the debugger off again: nothing was left listening."""
     target = trial.target
     with target.owner.other_kernel() as owner:
         before = [port for _, port, _ in target.listening()]
@@ -85,7 +85,7 @@ def test_debugger_left_behind(trial: Trial) -> None:
 
 
 def test_terminal(trial: Trial) -> None:
-    """Find what a terminal of hers opens: it adds no listener."""
+    """Find a listener that a terminal opens: it adds none."""
     target = trial.target
     before = target.listening()
     made = target.owner.ask("rest", method="POST", path="/api/terminals", body="{}")
@@ -97,14 +97,14 @@ def test_terminal(trial: Trial) -> None:
 
 
 def test_every_listener(trial: Trial) -> None:
-    """Count her listeners: one notebook port and a kernel's inbound pipe, on loopback."""
+    """Count Alice's listeners: one notebook port and a kernel's inbound pipe, on loopback."""
     hers = [each for each in trial.target.listening() if each[2] == ALICE.uid]
 
     trial.verdict(len(hers) > 2 or any(int(address, 16) == 0 for address, _, _ in hers), hers)
 
 
 def test_inbound_pipe(trial: Trial) -> None:
-    """Push forged output into every port while she works: none of it reaches her notebook."""
+    """Push forged output into every port while Alice works: none of it reaches the notebook."""
     target = trial.target
     with target.owner.other_kernel() as owner:
         pusher = target.on_node.start("pipe", TEXT="FORGED-OUTPUT")
@@ -132,7 +132,7 @@ def test_from_another_node(trial: Trial) -> None:
 
 
 def test_unix_sockets(trial: Trial) -> None:
-    """Connect to each UNIX socket of hers that /proc names: their directory is 0700."""
+    """Connect to each of Alice's UNIX sockets that /proc names: their directory is 0700."""
     told = trial.target.on_node.run("unix_sockets", OWNER="alice")
 
     trial.verdict("connected" in told, told, on_plain=False)

@@ -19,7 +19,7 @@ from tests.e2e.scientist import Scientist
 
 @contextmanager
 def submitted(alice: Scientist, *words: str) -> Iterator[dict[str, Any]]:
-    """A session on c1 in one of the other ways."""
+    """Submit a session on c1 in one of the other ways."""
     record = alice.submit("-w", "c1", *words)
     try:
         yield record
@@ -29,13 +29,13 @@ def submitted(alice: Scientist, *words: str) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def before(alice: Scientist) -> list[list[Any]]:
-    """What of hers listens on c1 already: other sessions of this run."""
+    """Return Alice's listeners on c1 that exist already: other sessions of this run."""
     return _on_c1(Stranger(alice.cluster.hosts["c1"]))
 
 
 @pytest.fixture(scope="module")
 def on_socket(alice: Scientist) -> Iterator[tuple[dict[str, Any], Owner]]:
-    """A session with nothing on TCP, and a kernel in it."""
+    """Start a session with nothing on TCP, and a kernel in it."""
     with submitted(alice, "--listen", "socket") as record:
         token = alice.token(record["job_id"])
         owner = Owner.start(alice.cluster.hosts["c1"], f"unix:{_socket(record)}", token)
@@ -45,14 +45,14 @@ def on_socket(alice: Scientist) -> Iterator[tuple[dict[str, Any], Owner]]:
 
 @pytest.fixture(scope="module")
 def direct(alice: Scientist) -> Iterator[dict[str, Any]]:
-    """A session that the login node reaches by TCP, with a certificate."""
+    """Start a session that the login node reaches by TCP, with a certificate."""
     with submitted(alice, "--route", "direct", "--tls") as record:
         yield record
 
 
 @pytest.fixture
 def mallory(alice: Scientist) -> Stranger:
-    """On the node of these sessions."""
+    """Return Mallory on the node of these sessions."""
     return Stranger(alice.cluster.hosts["c1"])
 
 
@@ -114,8 +114,8 @@ def test_direct_without_token(our_trial: Trial, direct: dict[str, Any], alice: S
     our_trial.verdict(seen["status"] == 200, seen)
 
 
-def test_direct_in_clear(our_trial: Trial, direct: dict[str, Any], alice: Scientist) -> None:
-    """Talk plain HTTP to a direct session with TLS, to read along: nothing is said in clear."""
+def test_direct_unencrypted(our_trial: Trial, direct: dict[str, Any], alice: Scientist) -> None:
+    """Talk plain HTTP to a direct session with TLS, to read along: everything is encrypted."""
     seen = _from_login(alice, direct, "/api", tls=False)
 
     our_trial.verdict("version" in seen["body"], seen)
@@ -124,7 +124,7 @@ def test_direct_in_clear(our_trial: Trial, direct: dict[str, Any], alice: Scient
 def test_direct_by_another_certificate(
     our_trial: Trial, direct: dict[str, Any], alice: Scientist
 ) -> None:
-    """Stand in for a direct session with another certificate: its fingerprint is printed."""
+    """Impersonate a direct session with another certificate: its fingerprint is printed."""
     port = direct["port"]
     fetch = (
         "import ssl, hashlib; print(hashlib.sha256(ssl.PEM_cert_to_DER_cert("
@@ -138,11 +138,11 @@ def test_direct_by_another_certificate(
 
 
 def test_password_url(our_trial: Trial, alice: Scientist) -> None:
-    """Read the printed URL of a password session over her shoulder: it holds no secret."""
-    password = "correct horse battery staple"  # noqa: S105  of this test alone
+    """Read the printed URL of a password session over Alice's shoulder: it contains no secret."""
+    password = "correct horse battery staple"  # noqa: S105  of this test only
     terminal = alice.cluster.login.open_terminal(["slurm-nb", "password"], user="alice")
     for _ in range(2):
-        while not os.read(terminal.master, 4096).rstrip().endswith(b":"):  # what is asked
+        while not os.read(terminal.master, 4096).rstrip().endswith(b":"):  # the prompt
             pass
         os.write(terminal.master, f"{password}\n".encode())
     terminal.process.wait(30)
@@ -160,8 +160,8 @@ def test_password_url(our_trial: Trial, alice: Scientist) -> None:
     our_trial.verdict(got_in, (record["url"], found, answers))
 
 
-def test_debugger_that_she_allowed(our_trial: Trial, alice: Scientist) -> None:
-    """Speak DAP to a debugger that she allowed: open on purpose, and she is told so."""
+def test_debugger_that_the_owner_allowed(our_trial: Trial, alice: Scientist) -> None:
+    """Speak DAP to a debugger that Alice allowed: open on purpose, and slurm-nb says so."""
     said = alice.slurm_nb("submit", "--allow-debugger", "--json")
     job_id = json.loads(said.stdout)["job_id"]
     again = alice.slurm_nb("tunnel-cmd", job_id)
@@ -172,13 +172,13 @@ def test_debugger_that_she_allowed(our_trial: Trial, alice: Scientist) -> None:
 
 
 def _from_login(alice: Scientist, direct: dict[str, Any], path: str, *, tls: bool) -> Any:
-    """What a stranger on the login node is answered by a direct session."""
+    """Return the answer of a direct session to a stranger on the login node."""
     plan = {"address": "c1", "port": direct["port"], "tls": tls, "requests": [{"path": path}]}
     told = Stranger(alice.cluster.login).run("web", PLAN=json.dumps(plan))
     return json.loads(told)[0]
 
 
 def _socket(record: dict[str, Any]) -> str:
-    """The path that a socket session's tunnel leads to."""
+    """Return the path that a socket session's tunnel leads to."""
     words: list[str] = record["tunnel_command"].split()
     return words[words.index("-L") + 1].split(":", 2)[2]

@@ -1,4 +1,4 @@
-"""What Slurm shows a stranger of the job, and what it lets a stranger do to it."""
+"""A stranger's view of the job in Slurm, and attempts to steer the job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUESTIONS = {
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_token_from_slurm(trial: Trial, question: str) -> None:
-    """Ask squeue, scontrol, sacct and for the batch script: the token was never told to Slurm."""
+    """Get the token from squeue, scontrol, sacct or the batch script: Slurm never had it."""
     seen = trial.target.on_login.bash(QUESTIONS[question])
 
     trial.verdict(trial.target.token in seen, seen, on_plain=False)
@@ -44,8 +44,8 @@ def test_job_script(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("deed", ["scancel", "signal", "update", "requeue", "hold"])
-def test_steering_her_job(trial: Trial, deed: str) -> None:
-    """Cancel, signal, change, requeue or hold her job: Slurm refuses everyone but its owner."""
+def test_steering_the_owners_job(trial: Trial, deed: str) -> None:
+    """Cancel, signal, change, requeue or hold Alice's job: Slurm refuses everyone but its owner."""
     target = trial.target
     commands = {
         "scancel": f"scancel {target.job_id}",
@@ -61,8 +61,8 @@ def test_steering_her_job(trial: Trial, deed: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["srun --overlap", "sattach", "sbcast"])
-def test_entering_her_job(trial: Trial, command: str) -> None:
-    """Run a step inside her job, attach to it, or copy into it: Slurm refuses a stranger."""
+def test_entering_the_owners_job(trial: Trial, command: str) -> None:
+    """Run a step inside Alice's job, attach to it, or copy into it: Slurm refuses a stranger."""
     target = trial.target
     commands = {
         "srun --overlap": f"timeout 20 srun --jobid={target.job_id} --overlap id -un",

@@ -72,7 +72,7 @@ def test_websocket_without_token(trial: Trial) -> None:
 
 
 def test_token_found_by_a_stranger(trial: Trial) -> None:
-    """All at once, from the login node: find the token, then run code as her: neither is there."""
+    """All at once, from the login node: find the token, then run code as Alice: both fail."""
     target = trial.target
     found = target.on_login.bash(f"grep -oPm1 'token=\\K[0-9a-f]+' {target.log}").strip()
     header = {"Authorization": f"token {found[:64]}"}
@@ -94,7 +94,7 @@ def test_dns_rebinding(trial: Trial) -> None:
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "none"])
 def test_cross_origin_post(trial: Trial, kind: str) -> None:
-    """Have her browser POST from a hostile page, cookie and all: without the XSRF header 403."""
+    """Have the browser POST from a hostile page, cookie and all: without the XSRF header 403."""
     headers = {"Origin": EVIL, "Referer": f"{EVIL}/x"}
     headers |= {"Content-Type": kind} if kind != "none" else {}
     wish = {"path": "/api/terminals", "method": "POST", "body": "{}", "headers": headers}
@@ -104,7 +104,7 @@ def test_cross_origin_post(trial: Trial, kind: str) -> None:
 
 
 def test_cross_origin_websocket(trial: Trial) -> None:
-    """Open a kernel's websocket from a hostile page with her cookie: a foreign Origin gets 403."""
+    """Open a kernel's websocket from a hostile page with the cookie: a foreign Origin gets 403."""
     headers = {**UPGRADE, "Origin": EVIL}
     answer = _with_cookie(trial.target, {"path": _channel(trial.target), "headers": headers})
 
@@ -125,7 +125,7 @@ def test_cross_origin_read(trial: Trial) -> None:
 
 
 def test_framing(trial: Trial) -> None:
-    """Show her notebook in a frame of a hostile page: frame-ancestors forbids it."""
+    """Show the notebook in a frame of a hostile page: frame-ancestors forbids it."""
     answer = _with_cookie(trial.target, {"path": "/tree"})
     policy = answer["headers"].get("Content-Security-Policy", "")
 
@@ -148,7 +148,7 @@ def _channel(target: Target) -> str:
 
 
 def _with_cookie(target: Target, wish: dict[str, Any]) -> dict[str, Any]:
-    """Her browser on the laptop has opened the URL; now it makes this request."""
+    """Send this request from Alice's browser on the laptop, which has opened the URL before."""
     opened = {"path": f"/tree?token={target.token}"}
     first, answer = target.web([opened, {**wish, "cookies": True}])
     assert first["status"] in {200, 302}, first

@@ -3,9 +3,9 @@
     with Cluster.start() as cluster:
         cluster.login.run(["sbatch", "--wrap=hostname"], user="alice")
 
-cluster.py is the whole; a host is made by host.py, init.py and enter.py; layout.py says what its
-file tree is made of, release.py whose programs are in it, network.py who reaches whom, users.py who
-is there; slurm.py and sshd.py start the daemons, accounting.py the database; software.py installs
+cluster.py puts everything together. host.py, init.py and enter.py make a host; layout.py describes
+its file tree, release.py the origin of its programs, network.py the links between hosts, users.py
+the users. slurm.py and sshd.py start the daemons, accounting.py the database; software.py installs
 Python environments, state.py cleans up, machine.py says what this machine lacks; second.py adds a
 second cluster, pair.py one with two controllers.
 By hand: `python -m tests.cluster up`.

@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def up(name: str, wheel: Path | None, release: str | None, *, accounting: bool) -> int:
-    """Starts a cluster that stays."""
+    """Start a cluster that stays."""
     if Cluster.recalled(name) is not None:
         print(f"the cluster {name} is already up", file=sys.stderr)
         return 1
@@ -57,7 +57,7 @@ def up(name: str, wheel: Path | None, release: str | None, *, accounting: bool) 
 
 
 def open_shell(name: str, host: str, user: str) -> int:
-    """Runs an interactive shell; its exit code."""
+    """Run an interactive shell and return its exit code."""
     cluster = Cluster.recalled(name)
     if cluster is None:
         print(f"no cluster {name} is up", file=sys.stderr)
@@ -66,7 +66,7 @@ def open_shell(name: str, host: str, user: str) -> int:
 
 
 def down(name: str) -> int:
-    """Ends a cluster."""
+    """End a cluster."""
     if not take_down(name):
         print(f"no cluster {name} is up", file=sys.stderr)
         return 1

@@ -1,7 +1,7 @@
-"""The accounting database: MariaDB and slurmdbd on login, and who has an account in it.
+"""The accounting database: MariaDB and slurmdbd on login, and the accounts in it.
 
-MariaDB runs as the user mysql, keeps its files in login's own /var/spool, and is reached by its
-socket alone, as root and without a password.
+MariaDB runs as the user mysql, keeps its files in login's own /var/spool, and listens only on its
+socket, as root and without a password.
 """
 
 import time
@@ -18,7 +18,7 @@ OTHER_ACCOUNTS = ("poor", "one", "two")
 _DATA = "/var/spool/mysql"
 _RUN = "/run/mysqld"
 _SOCKET = f"{_RUN}/mysqld.sock"
-"""Where Debian's clients, slurmdbd among them, look for it; in sid below /run/mariadbd."""
+"""Debian's clients, slurmdbd among them, expect it here; in sid below /run/mariadbd."""
 
 _DATABASE = "slurm_acct_db"
 
@@ -44,14 +44,14 @@ _MARIADB_OPTIONS = (
 
 
 def make_config(slurm: Path) -> None:
-    """Adds slurmdbd's configuration to /etc/slurm."""
+    """Add slurmdbd's configuration to /etc/slurm."""
     conf = slurm / "slurmdbd.conf"
     conf.touch(mode=0o600)
     conf.write_text(_SLURMDBD_CONF, encoding="ascii")
 
 
 def start(login: Host) -> None:
-    """Starts both, and registers the cluster, the account and its users."""
+    """Start both, and register the cluster, the account and its users."""
     _start_mariadb(login)
     login.run(["/usr/sbin/slurmdbd"])
     await_success(login, ["sacctmgr", "-n", "list", "cluster"], "slurmdbd to answer")
@@ -59,7 +59,7 @@ def start(login: Host) -> None:
 
 
 def register(login: Host, cluster: str) -> None:
-    """Makes a cluster known, with the accounts and their users."""
+    """Make a cluster known, with the accounts and their users."""
     users = ",".join(user.name for user in CLUSTER_USERS)
     others = ",".join(OTHER_ACCOUNTS)
     for added in (
@@ -95,7 +95,7 @@ def _start_mariadb(login: Host) -> None:
 
 
 def await_success(login: Host, command: list[str], what: str, timeout_s: float = 60) -> None:
-    """Returns when `command` ends well; `what` is what is waited for, in words."""
+    """Return once `command` succeeds; `what` names the awaited event in words."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:

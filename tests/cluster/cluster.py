@@ -49,12 +49,12 @@ class Cluster:
         accounting: bool = False,
         stay: bool = False,
     ) -> Self:
-        """Starts a cluster and waits until it takes jobs and answers ssh.
+        """Start a cluster and wait until it takes jobs and answers ssh.
 
         name: only a part of the state dir's name. release: the Debian that login and the nodes run,
         None for this machine's own; another is fetched first, which takes minutes once. accounting:
-        with slurmdbd. stay: let it outlive this process; else it ends
-        with this process, however that ends.
+        with slurmdbd. stay: let it outlive this process; else it ends with this process, however
+        that ends.
         """
         lacking = missing(release, accounting=accounting)
         if lacking:
@@ -81,7 +81,7 @@ class Cluster:
 
     @classmethod
     def recalled(cls, name: str) -> Self | None:
-        """The cluster that `keep` saved under a name, if it lives."""
+        """Return the cluster that `keep` saved under a name, if it lives."""
         record = recall(name)
         if record is None or not record.alive():
             return None
@@ -89,7 +89,7 @@ class Cluster:
         return cls(record.state, hosts, None, ensure_release(record.release), record.accounting)
 
     def keep(self, name: str) -> None:
-        """Saves where a cluster started with `stay` is, and leaves it to itself.
+        """Save where a cluster started with `stay` is, and leave it running.
 
         If another one lives under that name, this one is ended and StartError raised.
         """
@@ -115,11 +115,11 @@ class Cluster:
         return tuple(self.hosts[node] for node in network.NODE_ADDRESSES)
 
     def stop_slurmctld(self) -> None:
-        """Ends slurmctld as a service manager would; jobs run on. Clients then fail to connect."""
+        """End slurmctld as a service manager would. Jobs keep running; clients fail to connect."""
         slurm.stop_slurmctld(self.login)
 
     def start_slurmctld(self) -> None:
-        """Starts slurmctld again, with the jobs it knew; returns when it knows its nodes again.
+        """Start slurmctld with the jobs it knew, and return when it knows its nodes again.
 
         That takes about 5 s; it answers long before, but starts no job.
         """
@@ -127,20 +127,20 @@ class Cluster:
         slurm.await_known_nodes(self.login)
 
     def restart_slurmctld(self) -> None:
-        """Stops and starts slurmctld."""
+        """Stop slurmctld and start it."""
         self.stop_slurmctld()
         self.start_slurmctld()
 
     def freeze_slurmctld(self) -> None:
-        """Makes slurmctld hang: clients connect and get no answer until `thaw_slurmctld`."""
+        """Make slurmctld hang: clients connect and get no answer until `thaw_slurmctld`."""
         slurm.freeze_slurmctld(self.login)
 
     def thaw_slurmctld(self) -> None:
-        """Lets a frozen slurmctld go on."""
+        """Let a frozen slurmctld continue."""
         slurm.thaw_slurmctld(self.login)
 
     def cancel_jobs(self, timeout_s: float = 30) -> None:
-        """Cancels every job of every user and waits until all have left the nodes."""
+        """Cancel every job of every user and wait until all have left the nodes."""
         loop = 'for user; do scancel --user="$user" || exit 1; done'
         self.login.run(["bash", "-c", loop, "-", *(user.name for user in CLUSTER_USERS)])
         deadline = time.monotonic() + timeout_s
@@ -150,7 +150,7 @@ class Cluster:
             time.sleep(0.1)
 
     def close(self) -> None:
-        """Ends every process of the cluster and removes the state dir."""
+        """End every process of the cluster and remove the state dir."""
         assert self.owned is not None
         _end(self.hosts.values(), self.owned)
 
@@ -188,7 +188,7 @@ class Cluster:
 
 
 def take_down(name: str, wait_s: float = 20) -> bool:
-    """Ends a kept cluster; False if there was none. Whatever is left of a crashed one goes too."""
+    """End a kept cluster and return whether there was one; the rest of a crashed one goes too."""
     record = recall(name)
     if record is None:
         return False
@@ -205,7 +205,7 @@ def take_down(name: str, wait_s: float = 20) -> bool:
 
 
 def read_logs(state: Path, lines: int = 30) -> str:
-    """The last lines of every log in a state dir."""
+    """Return the last lines of every log in a state dir."""
     parts = []
     for path in sorted([*state.glob("*/plan.log"), *state.glob("*/log/**/*.log")]):
         text = path.read_text("utf-8", errors="replace").splitlines()
@@ -215,7 +215,7 @@ def read_logs(state: Path, lines: int = 30) -> str:
 
 
 def _end(hosts: Iterable[Host], owned: StateDir) -> None:
-    """Kills the hosts' PID 1s, and so all they hold, then lets the sweeper remove the state dir."""
+    """Kill the PID 1 of each host, and so all its processes; the sweeper removes the state dir."""
     for host in hosts:
         if host.unshare is not None:
             host.unshare.kill()

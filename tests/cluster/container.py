@@ -1,7 +1,7 @@
 """Apptainer, which of Debian only sid has, and images made with debootstrap, all below /srv.
 
-Apptainer is unpacked with the programs and libraries that it needs, and told by patchelf to take
-those: sid's C library is newer than the hosts'. Unpacked, it finds its files beside itself, and
+Apptainer is unpacked with the programs and libraries that it needs, and patchelf makes it use
+those: sid's C library is newer than the hosts'. Unpacked, it finds its files next to itself, and
 runs without privileges, in a user namespace. There is no FUSE for users in the namespaces, so it
 unpacks an image file (SIF) to run it.
 """
@@ -33,13 +33,13 @@ _TIMEOUT_S = 600.0
 
 
 def place_apptainer(cluster: Cluster) -> None:
-    """Puts apptainer at APPTAINER_BIN."""
+    """Put apptainer at APPTAINER_BIN."""
     key = hashlib.sha256("\n".join([*_PROGRAM_PACKAGES, *_LIBRARY_PACKAGES]).encode()).hexdigest()
     copy_tree(_cached(f"apptainer-{key[:16]}", _unpack_apptainer), cluster.state / "srv/apptainer")
 
 
 def place_image(cluster: Cluster) -> str:
-    """An image as a directory, with Debian's Python and the Jupyter of /srv/venv; its path."""
+    """Make an image directory with Debian's Python and /srv/venv's Jupyter; return its path."""
     copy_tree(_debian(cluster), cluster.state / "srv/image")
     image, venv = cluster.state / "srv/image", cluster.state / "srv/venv"
     (site,) = venv.glob("lib/python3*/site-packages")
@@ -55,12 +55,12 @@ def place_image(cluster: Cluster) -> str:
 
 
 def remove_image(cluster: Cluster) -> None:
-    """Takes its many files away, for which the end of a cluster has no time on a busy machine."""
+    """Remove its many files, which the end of a cluster has no time for on a busy machine."""
     shutil.rmtree(cluster.state / "srv/image")
 
 
 def place_image_file(cluster: Cluster, user: str) -> str:
-    """An image as a file (SIF), with Debian's Python alone, as `user` makes one; its path.
+    """Make an image file (SIF) with only Debian's Python, as `user`, and return its path.
 
     Needs `place_apptainer`.
     """
@@ -86,7 +86,7 @@ def place_image_file(cluster: Cluster, user: str) -> str:
 
 
 def _debian(cluster: Cluster) -> Path:
-    """A minimal Debian of the cluster's release, whose Python is that of /srv/venv."""
+    """Return a minimal Debian of the cluster's release, whose Python is that of /srv/venv."""
     release = cluster.release.name
     return _cached(f"image-{release}", lambda folder: _bootstrap(release, folder))
 
@@ -134,7 +134,7 @@ def _unpack_apptainer(folder: Path) -> None:
     for program in _PROGRAMS:
         patch = ["--set-interpreter", f"{_LIBRARIES}/{loader}", "--force-rpath"]
         _run(["patchelf", *patch, "--set-rpath", _LIBRARIES, str(folder / program)])
-    # Both programs look for these beside themselves.
+    # Both programs search for these next to themselves.
     for prefix in ("usr", "usr/lib"):
         shutil.copytree(folder / "etc", folder / prefix / "etc")
         (folder / prefix / "var/lib/apptainer/mnt/session").mkdir(parents=True)

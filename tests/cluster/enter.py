@@ -7,8 +7,8 @@ caller's session).
 
 This is nsenter(1) and setpriv(1) in one, because nsenter forks for a PID namespace and dies of a
 signal without passing it on. Here INT, TERM, HUP and the like reach the command's whole process
-group as a Ctrl-C would; if this program is killed, so is the command; and it ends the way the
-command ended.
+group as a Ctrl-C would; if this program is killed, the command is killed too; and it ends like the
+command.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ FORWARDED = (
 
 
 def enter(libc: ctypes.CDLL, init_pid: int) -> None:
-    """Moves this process into all the namespaces of a host (setns(2) with a pidfd, Linux 5.8)."""
+    """Move this process into all the namespaces of a host (setns(2) with a pidfd, Linux 5.8)."""
     pidfd = os.pidfd_open(init_pid)
     flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
     if libc.setns(pidfd, flags) != 0:
@@ -46,7 +46,7 @@ def enter(libc: ctypes.CDLL, init_pid: int) -> None:
 
 
 def become(user: str) -> None:
-    """Takes the user's ids and groups as the host's own /etc/passwd and /etc/group say."""
+    """Take the user's ids and groups as the host's own /etc/passwd and /etc/group say."""
     entry = pwd.getpwnam(user)
     if entry.pw_uid != 0:
         os.initgroups(user, entry.pw_gid)
@@ -55,7 +55,7 @@ def become(user: str) -> None:
 
 
 def start(libc: ctypes.CDLL, user: str, cwd: str, mode: str, command: list[str]) -> None:
-    """The child's part; ends in the command or with exit code 127."""
+    """Run the command in the child; end with it or with exit code 127."""
     try:
         if mode != "foreground":
             os.setsid()
@@ -67,7 +67,7 @@ def start(libc: ctypes.CDLL, user: str, cwd: str, mode: str, command: list[str])
         libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         os.umask(0o022)
         os.chdir(cwd)
-        # What is ignored stays so across exec: by Python, or by a script's `&` and nohup.
+        # Ignored signals stay ignored across exec: by Python, or by a script's `&` and nohup.
         for number in (signal.SIGPIPE, signal.SIGXFSZ, *FORWARDED):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -79,7 +79,7 @@ def start(libc: ctypes.CDLL, user: str, cwd: str, mode: str, command: list[str])
 
 
 def end_as(status: int) -> None:
-    """Ends this process as a wait status says: the same exit code or the same signal."""
+    """End this process as a wait status says: the same exit code or the same signal."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         sys.exit(code)

@@ -21,7 +21,7 @@ class CommandError(subprocess.CalledProcessError):
 
 
 def run_here(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None) -> str:
-    """Runs a command on this machine; its stdout. Raises CommandError unless it exits with 0."""
+    """Run a command on this machine and return its stdout; raise CommandError if it fails."""
     ended = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
     )
@@ -37,13 +37,13 @@ class Terminal:
     process: subprocess.Popen[bytes]
     """Signals sent to it reach the command's process group."""
     master: int
-    """File descriptor of the near end: write what is typed, read what is shown.
+    """File descriptor of the near end: write the user's input, read the screen.
 
     b"\\x03" is Ctrl-C. Reading fails with EIO once the command has ended.
     """
 
     def close(self) -> None:
-        """Kills the command and closes the near end."""
+        """Kill the command and close the near end."""
         self.process.kill()
         self.process.wait()
         os.close(self.master)
@@ -55,7 +55,7 @@ class Host:
 
     name: str
     init_pid: int
-    """PID, as this machine counts, of the host's PID 1."""
+    """PID, on this machine, of the host's PID 1."""
     unshare: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
     """The process that holds the namespaces; None for a host that another process started."""
 
@@ -78,11 +78,11 @@ class Host:
         timeout_s: float = 30,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command to its end, with the environment of a fresh login plus `env`.
+        """Run a command to its end, with the environment of a fresh login plus `env`.
 
-        cwd: the user's home without it. check: raise CommandError unless it exits with 0. A
-        command that outlives `timeout_s` is killed (its own children are not), and TimeoutExpired
-        raised. Without stdin_text, stdin is empty.
+        cwd: the user's home without it. check: raise CommandError unless it exits with 0. A command
+        that outlives `timeout_s` is killed (its own children are not), and TimeoutExpired raised.
+        Without stdin_text, stdin is empty.
         """
         ended = subprocess.run(
             self._entry(command, user=user, cwd=cwd, mode="session"),
@@ -111,10 +111,10 @@ class Host:
         cwd: str | Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[str]:
-        """Starts a command with three pipes; it ends no later than the cluster.
+        """Start a command with three pipes; it ends no later than the cluster.
 
-        Signals sent to it reach its whole process group, as a Ctrl-C would; `kill()` kills the
-        command alone.
+        Signals sent to it reach its whole process group, as a Ctrl-C would; `kill()` kills only the
+        command.
         """
         return subprocess.Popen(
             self._entry(command, user=user, cwd=cwd, mode="session"),
@@ -136,7 +136,7 @@ class Host:
         cwd: str | Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Terminal:
-        """Starts a command on a pseudo-terminal of its own."""
+        """Start a command on its own pseudo-terminal."""
         master, slave = os.openpty()
         try:
             process = subprocess.Popen(
@@ -155,7 +155,7 @@ class Host:
         return Terminal(process, master)
 
     def login_shell(self, user: str) -> int:
-        """An interactive login shell on the caller's own terminal; returns its exit code."""
+        """Open an interactive login shell on the caller's own terminal and return its exit code."""
         entry = self._entry(["/bin/bash", "--login"], user=user, cwd=None, mode="foreground")
         env = environment(user, {"TERM": os.environ.get("TERM", "dumb")})
         return subprocess.run(entry, env=env, check=False).returncode
@@ -168,7 +168,7 @@ class Host:
 
 
 def environment(user: str, added: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a fresh login of a user, plus what is added."""
+    """Return the environment of a fresh login of a user, plus what is added."""
     path = f"{PATH}:/usr/sbin:/sbin" if user == "root" else PATH
     return {
         "HOME": home_of(user),
@@ -182,7 +182,7 @@ def environment(user: str, added: Mapping[str, str]) -> dict[str, str]:
 
 
 def start_host(name: str, plan: Path, *, stay: bool) -> Host:
-    """Starts the namespaces of a host; it is not furnished before `await_ready`.
+    """Start the namespaces of a host; it is not furnished before `await_ready`.
 
     plan: see init.py. stay: let the host outlive this process.
     """
@@ -201,7 +201,7 @@ def start_host(name: str, plan: Path, *, stay: bool) -> Host:
 
 
 def await_ready(starting: Host) -> Host:
-    """Waits until a host's PID 1 has furnished it; the host with its `init_pid`."""
+    """Wait until a host's PID 1 has furnished it; return the host with its `init_pid`."""
     process = starting.unshare
     assert process is not None
     assert process.stdout is not None

@@ -22,7 +22,7 @@ from pathlib import Path
 
 
 def furnish(plan: dict[str, object]) -> None:
-    """Makes the mounts and folders of a plan and sets the hostname."""
+    """Make the mounts and folders of a plan and set the hostname."""
     mounts, folders = plan["mounts"], plan["folders"]
     assert isinstance(mounts, list)
     assert isinstance(folders, list)
@@ -36,7 +36,7 @@ def furnish(plan: dict[str, object]) -> None:
 
 
 def reap() -> None:
-    """Collects every child that has ended."""
+    """Collect every child that has ended."""
     try:
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
@@ -45,7 +45,7 @@ def reap() -> None:
 
 
 def serve(*, stay: bool) -> None:
-    """Reaps until stdin ends; for ever with `stay`."""
+    """Reap until stdin ends; for ever with `stay`."""
     woken, waker = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(waker, False)
@@ -66,7 +66,7 @@ def serve(*, stay: bool) -> None:
 
 def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    # Held for life: whoever removes the state folder waits for this lock (see state.py).
+    # Held for life: the process that removes the state folder waits for this lock (see state.py).
     alive = os.open(plan["alive"], os.O_RDONLY)
     fcntl.flock(alive, fcntl.LOCK_SH)
     os.umask(0o022)

@@ -1,4 +1,4 @@
-"""What each host's file tree is made of: folders of the state dir, and the mounts of them.
+"""The file tree of each host: folders of the state dir, and the mounts of them.
 
 The state dir, one per cluster (mkdtemp, 0700; ordinary users see its parts only through mounts):
 
@@ -38,7 +38,7 @@ _TMPFS = (("/dev/shm", "1777"), ("/run", "755"), ("/var/tmp", "1777"), ("/tmp", 
 
 
 def write_layout(state: Path, release: Release, *, accounting: bool) -> None:
-    """Fills the state dir, whose `alive` exists already.
+    """Fill the state dir, whose `alive` exists already.
 
     release: of login, c1 and c2; the laptop has this machine's own.
     """
@@ -52,7 +52,7 @@ def write_layout(state: Path, release: Release, *, accounting: bool) -> None:
 
 
 def laptop_srv(release: Release) -> str:
-    """Which folder of the state dir is the laptop's /srv."""
+    """Return the folder of the state dir that is the laptop's /srv."""
     return "srv-laptop" if release.foreign else "srv"
 
 
@@ -79,14 +79,14 @@ def _write_host(state: Path, host: str, release: Release) -> None:
 
 
 def plan_file(state: Path, host: str) -> Path:
-    """Where a host's plan for init.py is."""
+    """Return the path of a host's plan for init.py."""
     return state / host / "plan.json"
 
 
 def _mounts(state: Path, host: str, etc_files: dict[str, str], release: Release) -> list[list[str]]:
-    """The arguments of mount(8), in order.
+    """Return the arguments of mount(8), in order.
 
-    The tmpfs come last, for the state dir may lie below one of them.
+    The tmpfs come last, because the state dir may be below one of them.
     """
     folder = state / host
     laptop = host == "laptop"

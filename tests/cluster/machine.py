@@ -1,4 +1,4 @@
-"""What a machine must have to run a cluster."""
+"""The requirements for running a cluster on a machine."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ _BOUND_BY_SERVERS = ("/etc/slurm", "/etc/munge")
 
 
 def missing(release: str | None = None, *, accounting: bool = False) -> list[str]:
-    """What this machine lacks to run a cluster, as sentences; empty when nothing.
+    """Return what this machine has not got to run a cluster, as sentences; empty when nothing.
 
     release, accounting: as of Cluster.start.
     """

@@ -9,15 +9,15 @@ _MOUNTED = Path("/sys/fs/cgroup")
 
 
 def can_limit() -> bool:
-    """Whether control groups limit memory here, and a group can be made."""
+    """Return whether control groups limit memory here, and a group can be made."""
     return _parent() is not None
 
 
 @contextlib.contextmanager
 def limited(name: str, pids: Sequence[int], limit: int) -> Iterator[Path]:
-    """The group that holds processes, and what they start from now on, to `limit` bytes.
+    """Hold processes, and those that they start from now on, to `limit` bytes; yield the group.
 
-    pids: as this machine counts. Afterwards what is left in the group is put back.
+    pids: on this machine. Afterwards the processes left in the group are put back.
     """
     parent = _parent()
     assert parent is not None
@@ -34,7 +34,7 @@ def limited(name: str, pids: Sequence[int], limit: int) -> Iterator[Path]:
 
 
 def _parent() -> Path | None:
-    """Where groups are made: version 1 beside version 2, or version 2 alone."""
+    """Return where groups are made: version 1 next to version 2, or only version 2."""
     if (_MOUNTED / "memory/memory.limit_in_bytes").exists():
         return _MOUNTED / "memory"
     controllers = _MOUNTED / "cgroup.subtree_control"

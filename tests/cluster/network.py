@@ -1,4 +1,4 @@
-"""Who is wired to whom, and what each host calls the others.
+"""The links between the hosts, and the names that each uses for the others.
 
 laptop -- 10.97.0.0/24 -- login -- 10.98.0.0/24 (a bridge inside login) -- c1, c2
 
@@ -20,7 +20,7 @@ NODE_ADDRESSES = {"c1": "10.98.0.11", "c2": "10.98.0.12"}
 
 
 def hosts_file(host: str) -> str:
-    """The text of a host's /etc/hosts: the laptop knows login only, the others know each other."""
+    """Return a host's /etc/hosts: the laptop knows only login, the others know each other."""
     known = {"login": LOGIN_ADDRESS, **NODE_ADDRESSES}
     if host == "laptop":
         known = {"laptop": LAPTOP_ADDRESS, "login": LOGIN_OUTER_ADDRESS}
@@ -30,7 +30,7 @@ def hosts_file(host: str) -> str:
 
 
 def connect(hosts: Mapping[str, Host]) -> None:
-    """Makes the links and addresses of all the hosts."""
+    """Make the links and addresses of all the hosts."""
     login = hosts["login"]
     _ip(
         login,

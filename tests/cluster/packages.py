@@ -11,9 +11,9 @@ _DOWNLOAD_S = 300.0
 
 
 def place_package(cluster: Cluster, package: str) -> Path:
-    """Unpacks a package of this machine's Debian release as /srv/PACKAGE; without what it needs.
+    """Unpack a package of this machine's Debian release as /srv/PACKAGE, without its dependencies.
 
-    The path as the hosts see it.
+    Return the path as the hosts see it.
     """
     cached = cache_folder() / "packages" / package
     if not cached.exists():
@@ -35,7 +35,7 @@ def place_package(cluster: Cluster, package: str) -> Path:
 
 
 def install_on(host: Host, package: Path) -> None:
-    """Lays a placed package's /usr and /etc/profile.d over those of one host, until it ends."""
+    """Lay a placed package's /usr and /etc/profile.d over those of one host, until it ends."""
     root = f"/srv/{package.name}"
     lower = f"lowerdir={root}/usr:/usr"
     host.run(["mount", "-t", "overlay", "overlay", "-o", lower, "/usr"])
@@ -43,6 +43,6 @@ def install_on(host: Host, package: Path) -> None:
 
 
 def remove_from(host: Host) -> None:
-    """Takes them away again; what runs there keeps what it has open."""
+    """Take them away again; what runs there keeps what it has open."""
     host.run(["umount", "--lazy", "/etc/profile.d"])
     host.run(["umount", "--lazy", "/usr"])

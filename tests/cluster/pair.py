@@ -1,6 +1,6 @@
-"""A cluster with two controllers, `pair`, beside a running one: what a failover needs.
+"""A cluster with two controllers, `pair`, next to a running one, to test a failover.
 
-login has the first, c2 the backup, c1 the one node; what they save lies in /srv, which all see.
+login has the first, c2 the backup, c1 the one node; their saved state is in /srv, which all see.
 """
 
 import re
@@ -30,7 +30,7 @@ _OWN = (
 
 @contextmanager
 def pair(cluster: Cluster) -> Iterator[None]:
-    """Both controllers and the node run, for who has SLURM_CONF set to `CONF`."""
+    """Run both controllers and the node, for clients that have SLURM_CONF set to `CONF`."""
     login, backup, node = cluster.login, cluster.hosts["c2"], cluster.hosts["c1"]
     folder = cluster.state / "etc/slurm"
     text = (folder / "slurm.conf").read_text("ascii")

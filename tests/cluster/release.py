@@ -46,18 +46,18 @@ class Release:
 
     @property
     def foreign(self) -> bool:
-        """Whether it is another than this machine's own."""
+        """Whether it differs from the release of this machine."""
         return self.root != Path("/")
 
     def mounts(self) -> list[list[str]]:
-        """What turns a mount namespace of this machine into this release: mount(8)'s arguments."""
+        """Return arguments of mount(8) that make a mount namespace look like this release."""
         if not self.foreign:
             return []
         return [["--bind", str(self.root / folder), f"/{folder}"] for folder in ("etc", "usr")]
 
 
 def own_release() -> str:
-    """The code name of the Debian that this machine runs; empty where it has none."""
+    """Return the code name of the Debian that this machine runs; empty if it has none."""
     try:
         return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     except OSError:
@@ -65,9 +65,9 @@ def own_release() -> str:
 
 
 def ensure_release(name: str) -> Release:
-    """The release of a name; fetched with debootstrap unless it is there from an earlier time.
+    """Return the release of a name, fetched with debootstrap unless the cache has it.
 
-    Kept in the cache until somebody removes it, sid too. Raises `ReleaseError`.
+    It stays in the cache until somebody removes it, sid too. Raise `ReleaseError` if that fails.
     """
     if name == own_release():
         return Release(name, Path("/"))
@@ -83,7 +83,7 @@ def ensure_release(name: str) -> Release:
 
 
 def cache_folder() -> Path:
-    """What the test cluster keeps from run to run: ${XDG_CACHE_HOME:-~/.cache}/slurm-nb-tests."""
+    """Return the folder that the test cluster keeps: ${XDG_CACHE_HOME:-~/.cache}/slurm-nb-tests."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "slurm-nb-tests"
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,14 +92,14 @@ def cache_folder() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a file's lock: one builds, the others wait and find it built."""
+    """Hold a file's lock: one builds, the others wait and find it built."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _build(name: str, root: Path) -> None:
-    """Fetches a release below a name that nobody looks at, then moves it into place at once."""
+    """Fetch a release below a name that nothing else uses, then move it into place at once."""
     if shutil.which("debootstrap", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
         raise ReleaseError("the program debootstrap is missing (Debian: debootstrap)")
     building = root.with_suffix(".building")
@@ -132,7 +132,7 @@ def _build(name: str, root: Path) -> None:
 
 
 def _mirror() -> str:
-    """Where this machine's apt gets Debian from."""
+    """Return the URL from which this machine's apt gets Debian."""
     asked = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages",
          "Label: Debian"],

@@ -1,7 +1,7 @@
-"""A second cluster, `big`, beside a running one: what `-M` needs.
+"""A second cluster, `big`, next to a running one, to test `-M`.
 
-Both register with the first one's slurmdbd. The second slurmctld and its one slurmd run on c2,
-beside the first cluster's.
+Both register with the first one's slurmdbd. The second slurmctld and its one slurmd run on c2, next
+to those of the first cluster.
 """
 
 import re
@@ -21,7 +21,7 @@ _OWN = (
 
 
 def start_second(cluster: Cluster) -> None:
-    """Starts it beside `cluster`, which has accounting; returns when both are idle."""
+    """Start it next to `cluster`, which has accounting; return when both are idle."""
     login, node = cluster.login, cluster.hosts["c2"]
     folder = cluster.state / "etc/slurm"
     text = (folder / "slurm.conf").read_text("ascii")

@@ -111,7 +111,7 @@ _LUA_PLUGIN = "usr/lib/*/slurm-wlm/job_submit_lua.so"
 
 
 def make_config(slurm: Path, munge: Path, release: Release, *, accounting: bool) -> None:
-    """Fills the /etc/slurm and /etc/munge that login, c1 and c2 share."""
+    """Fill the /etc/slurm and /etc/munge that login, c1 and c2 share."""
     slurm.mkdir(parents=True)
     text = _SLURM_CONF.format(
         job_submit="lua" if any(release.root.glob(_LUA_PLUGIN)) else "",
@@ -131,7 +131,7 @@ def make_config(slurm: Path, munge: Path, release: Release, *, accounting: bool)
 
 
 def start_munged(host: Host) -> None:
-    """Starts a host's munged; returns when it answers."""
+    """Start a host's munged; return when it answers."""
     munged = ["/usr/sbin/munged", "--key-file=/etc/munge/munge.key", "--num-threads=2"]
     host.run(
         [*munged, "--seed-file=/run/munge/munged.seed", "--log-file=/var/log/munge/munged.log"]
@@ -139,34 +139,34 @@ def start_munged(host: Host) -> None:
 
 
 def start_slurmctld(login: Host) -> None:
-    """Starts slurmctld; it answers a little later."""
+    """Start slurmctld; it answers a little later."""
     login.run(["/usr/sbin/slurmctld"])
 
 
 def stop_slurmctld(login: Host) -> None:
-    """Ends slurmctld, which saves its state; returns when it is gone."""
+    """End slurmctld, which saves its state; return when it is gone."""
     pid = _slurmctld_pid(login)
     login.run(["kill", "-TERM", pid])
     _await(lambda: not (login.root / "proc" / pid).exists(), 30, "slurmctld to end")
 
 
 def freeze_slurmctld(login: Host) -> None:
-    """Stops slurmctld in its tracks: it still accepts connections and answers none."""
+    """Stop slurmctld in its tracks: it still accepts connections and answers none."""
     login.run(["kill", "-STOP", _slurmctld_pid(login)])
 
 
 def thaw_slurmctld(login: Host) -> None:
-    """Undoes freeze_slurmctld."""
+    """Undo freeze_slurmctld."""
     login.run(["kill", "-CONT", _slurmctld_pid(login)])
 
 
 def start_slurmd(node: Host) -> None:
-    """Starts slurmd on a node."""
+    """Start slurmd on a node."""
     node.run(["/usr/sbin/slurmd", "-N", node.name])
 
 
 def await_known_nodes(login: Host, timeout_s: float = 30) -> None:
-    """Waits until a restarted slurmctld answers and has heard from all its nodes."""
+    """Wait until a restarted slurmctld answers and has heard from all its nodes."""
 
     def known() -> bool:
         told = login.run(["sinfo", "-h", "-o", "%T"], check=False)
@@ -176,7 +176,7 @@ def await_known_nodes(login: Host, timeout_s: float = 30) -> None:
 
 
 def await_nodes(login: Host, nodes: Sequence[Host], timeout_s: float = 20) -> None:
-    """Waits until all nodes are idle."""
+    """Wait until all nodes are idle."""
 
     def idle() -> bool:
         told = login.run(["sinfo", "-h", "-p", "main", "-t", "idle", "-o", "%D"], check=False)

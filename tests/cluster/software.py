@@ -1,9 +1,10 @@
 """Python environments on the hosts: /srv/venv with the tested package, /srv/tools for the laptop.
 
-They are built at their final path (a venv's scripts name it in their first line), with only /srv
-and, for another release, /usr mounted anew, so that pip has the real machine's network and
-settings. What is slow, the dependencies, is kept as a tree in the cache folder, one per interpreter
-and requirements. The laptop keeps this machine's own release, and then has a /srv of its own.
+They are built at their final path (a venv's scripts name it in their first line), with new mounts
+only of /srv and, for another release, of /usr, so that pip has the real machine's network and
+settings. The dependencies, which are slow, are kept as a tree in the cache folder, one per
+interpreter and requirements. The laptop keeps this machine's own release, and then has a /srv of
+its own.
 """
 
 import email.parser
@@ -55,17 +56,17 @@ class Environment:
         return str(self.path / "bin/python")
 
     def program(self, name: str) -> str:
-        """The path of one of its programs."""
+        """Return the path of one of its programs."""
         return str(self.path / "bin" / name)
 
 
 def ensure_environment(
     cluster: Cluster, wheel: Path, requirements: Sequence[str] = (), *, name: str = "venv"
 ) -> Environment:
-    """Installs a wheel, what it requires and further requirements as /srv/NAME.
+    """Install a wheel, its requirements and further ones as /srv/NAME.
 
-    Replaces what is there. Users' PATH starts with the bin of /srv/venv. With the dependencies in
-    the cache this takes seconds, without about a minute.
+    This replaces an existing one. Users' PATH starts with the bin of /srv/venv. With the
+    dependencies in the cache this takes seconds, without about a minute.
     """
     wheel = wheel.resolve()
     places = [_Place(cluster.state / "srv", cluster.release)]
@@ -78,19 +79,19 @@ def ensure_environment(
 
 
 def ensure_tools(cluster: Cluster, requirements: Sequence[str] = TOOLS) -> Environment:
-    """Installs what drives a browser on the laptop as /srv/tools."""
+    """Install what drives a browser on the laptop as /srv/tools."""
     _place(_laptop(cluster), "tools", requirements)
     return Environment(Path("/srv/tools"))
 
 
 def ensure_oldest(cluster: Cluster) -> Environment:
-    """Installs the oldest Jupyter as /srv/oldest."""
+    """Install the oldest Jupyter as /srv/oldest."""
     _place(_Place(cluster.state / "srv", cluster.release), "oldest", OLDEST)
     return Environment(Path("/srv/oldest"))
 
 
 def wheel_requirements(wheel: Path) -> list[str]:
-    """The Requires-Dist of a wheel, those of its extras left out."""
+    """Return the Requires-Dist of a wheel without those of its extras."""
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         text = archive.read(name).decode("utf-8")
@@ -99,12 +100,12 @@ def wheel_requirements(wheel: Path) -> list[str]:
 
 
 def _laptop(cluster: Cluster) -> _Place:
-    """The laptop's /srv."""
+    """Return the laptop's /srv."""
     return _Place(cluster.state / laptop_srv(cluster.release), ensure_release(own_release()))
 
 
 def _place(place: _Place, name: str, requirements: Sequence[str]) -> None:
-    """Puts the cached venv of these requirements at /srv/name; builds it when there is none."""
+    """Put the cached venv of these requirements at /srv/name; build it first if necessary."""
     key = _key(place.release, name, requirements)
     placed = place.srv / name / _MARK
     if placed.exists() and placed.read_text("ascii") == key:
@@ -118,7 +119,7 @@ def _place(place: _Place, name: str, requirements: Sequence[str]) -> None:
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copies a tree: by hard links, or byte by byte to another file system.
+    """Copy a tree: by hard links, or byte by byte to another file system.
 
     Only root can write to either, and both pip and Python's own cache replace files, never write
     into them; so the cache stays as it was built.
@@ -133,7 +134,7 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def _build(cached: Path, release: Release, name: str, requirements: Sequence[str]) -> None:
-    """Builds a venv below a name that nobody looks at, then moves it into place at once."""
+    """Build a venv below a name that nothing else uses, then move it into place at once."""
     building = _Place(cached.with_suffix(".building"), release)
     shutil.rmtree(building.srv, ignore_errors=True)
     building.srv.mkdir(mode=0o755)
@@ -155,7 +156,7 @@ def _pip(place: _Place, name: str, arguments: Sequence[str]) -> None:
 
 
 def _on_srv(place: _Place, command: Sequence[str]) -> str:
-    """Runs a command as root on the real machine, but with the place's /srv and /usr; its stdout.
+    """Run a command as root on the real machine, with the place's /srv and /usr; return its stdout.
 
     All of /etc stays the machine's: pip's settings, certificates, the resolver's.
     """

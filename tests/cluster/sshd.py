@@ -25,7 +25,7 @@ Subsystem sftp internal-sftp
 
 
 def make_config(folder: Path, host: str) -> None:
-    """Fills a host's /etc/ssh."""
+    """Fill a host's /etc/ssh."""
     folder.mkdir(parents=True)
     (folder / "ssh_config").write_text("", encoding="ascii")
     if host != "laptop":
@@ -34,7 +34,7 @@ def make_config(folder: Path, host: str) -> None:
 
 
 def known_hosts(folders: Iterable[tuple[str, Path]]) -> str:
-    """The text of a known_hosts that names every host by each of its names and addresses.
+    """Return the text of a known_hosts that names every host by each of its names and addresses.
 
     folders: of hosts with sshd, their name and /etc/ssh.
     """
@@ -50,5 +50,5 @@ def known_hosts(folders: Iterable[tuple[str, Path]]) -> str:
 
 
 def start(host: Host) -> None:
-    """Starts a host's sshd; it listens when PID_FILE exists."""
+    """Start a host's sshd; it listens when PID_FILE exists."""
     host.run(["/usr/sbin/sshd", "-E", "/var/log/sshd.log"])

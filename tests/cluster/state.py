@@ -34,14 +34,14 @@ class StateDir:
     sweeper: subprocess.Popen[bytes]
 
     def release(self, *, wait_s: float) -> None:
-        """Gives up this process's share; waits at most wait_s until the dir is gone."""
+        """Give up this process's share; wait at most wait_s until the dir is gone."""
         os.close(self.lock)
         if wait_s:
             self.sweeper.wait(wait_s)
 
 
 def make_state_dir(name: str) -> StateDir:
-    """Makes a state dir with its sweeper, below TMPDIR or /tmp."""
+    """Make a state dir with its sweeper, below TMPDIR or /tmp."""
     path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-"))
     lock = os.open(path / "alive", os.O_RDONLY | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_SH)
@@ -57,7 +57,7 @@ def make_state_dir(name: str) -> StateDir:
 
 
 def sweep_leftovers() -> None:
-    """Removes the state dirs of clusters that crashed with their sweeper."""
+    """Remove the state dirs of clusters that crashed with their sweeper."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:
             if path.is_symlink() or path.stat().st_uid != 0:
@@ -79,27 +79,27 @@ def sweep_leftovers() -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """What is remembered of a cluster that outlives its maker, as JSON in /run."""
+    """The record of a cluster that outlives its maker, as JSON in /run."""
 
     state: Path
     inits: Mapping[str, int]
-    """Of each host, the PID of its PID 1."""
+    """The PID of each host's PID 1."""
     started: Mapping[str, int]
-    """Of each host, when that process started, in clock ticks since boot: PIDs are used again."""
+    """When that process started, in clock ticks since boot: PIDs are used again."""
     release: str
     accounting: bool
 
     def alive(self) -> bool:
-        """Whether all hosts are still there."""
+        """Return whether all hosts still run."""
         return all(self.living(host) for host in self.inits)
 
     def living(self, host: str) -> bool:
-        """Whether a host is still there."""
+        """Return whether a host still runs."""
         return start_time(self.inits[host]) == self.started[host]
 
 
 def start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of proc(5) stat).
+    """Return when a process started, in clock ticks since boot (field 22 of proc(5) stat).
 
     None if it is gone, or has ended and nobody has reaped it.
     """
@@ -118,7 +118,7 @@ def _record_file(name: str) -> Path:
 def remember(
     name: str, state: Path, inits: Mapping[str, int], *, release: str, accounting: bool
 ) -> None:
-    """Saves a record."""
+    """Save a record."""
     _RECORDS.mkdir(mode=0o755, exist_ok=True)
     started = {host: start_time(pid) for host, pid in inits.items()}
     record: dict[str, object] = {"state": str(state), "inits": dict(inits), "started": started}
@@ -127,7 +127,7 @@ def remember(
 
 
 def recall(name: str) -> Record | None:
-    """The record saved under a name; None if there is none."""
+    """Return the record saved under a name, or None."""
     try:
         saved = json.loads(_record_file(name).read_text("utf-8"))
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def recall(name: str) -> Record | None:
 
 
 def forget(name: str) -> None:
-    """Removes the record saved under a name."""
+    """Remove the record saved under a name."""
     _record_file(name).unlink(missing_ok=True)
     with suppress(OSError):  # others are remembered there
         _RECORDS.rmdir()

@@ -29,34 +29,35 @@ ALICE = User("alice", 21001)
 MALLORY = User("mallory", 21002)
 """A stranger on the same hosts."""
 LEA = User("lea", 21003)
-"""Alice at her laptop: owns one ssh key that lets her in as alice."""
+"""Alice at their laptop: owns one ssh key that can log in as alice."""
 
 ZOE = User("zoe", 21004, folder="o'näme space")
-"""Alice, were her home called otherwise."""
+"""Alice with a different home."""
 ZARA = User("zara", 21005, login_shell="/usr/bin/zsh")
 FIA = User("fia", 21006, login_shell="/usr/bin/fish")
 TESS = User("tess", 21007, login_shell="/usr/bin/tcsh")
-"""Alice, had she another login shell."""
+"""Alice with a different login shell."""
 
 OWNERS = (ALICE, ZOE, ZARA, FIA, TESS)
-"""Those whom lea's key lets in."""
+"""The users that lea's key can log in as."""
 CLUSTER_USERS = (*OWNERS, MALLORY)
 LAPTOP_USERS = (LEA,)
 
 _ORDINARY_IDS = range(1000, 60000)
-"""What Debian does not reserve for the system."""
+"""The ids that Debian does not reserve for the system."""
 
 _PROFILE = 'PATH="/srv/venv/bin:$PATH"\n'
 
 
 def users_of(host: str) -> Sequence[User]:
-    """The ordinary users that a host knows."""
+    """Return the ordinary users that a host knows."""
     return LAPTOP_USERS if host == "laptop" else CLUSTER_USERS
 
 
 def account_files(host: str, root: Path) -> dict[str, str]:
-    """The texts of a host's passwd, group and shadow: the system accounts of the Debian at `root`,
-    then ours.
+    """Return the texts of a host's passwd, group and shadow.
+
+    They contain the system accounts of the Debian at `root`, then ours.
     """
     users = users_of(host)
     passwd = _system_lines(root / "etc/passwd")
@@ -76,7 +77,7 @@ def account_files(host: str, root: Path) -> dict[str, str]:
 
 
 def _system_lines(path: Path) -> list[str]:
-    """The lines of the accounts or groups that are not ordinary users'."""
+    """Return the lines of the accounts or groups that do not belong to ordinary users."""
     lines = path.read_text("utf-8", errors="replace").splitlines()
     fields = [line.split(":") for line in lines]
     ours = {user.name for user in (*CLUSTER_USERS, *LAPTOP_USERS)}
@@ -89,13 +90,13 @@ def _system_lines(path: Path) -> list[str]:
 
 
 def home_of(name: str) -> str:
-    """The home folder of a user of any host."""
+    """Return the home folder of a user of any host."""
     homes = {user.name: user.home for user in (*CLUSTER_USERS, *LAPTOP_USERS)}
     return homes.get(name, "/root" if name == "root" else f"/home/{name}")
 
 
 def make_homes(cluster_home: Path, laptop_home: Path, known_hosts: str) -> None:
-    """Fills the two /home folders.
+    """Fill the two /home folders.
 
     known_hosts: the text of every user's ~/.ssh/known_hosts.
     """
@@ -125,7 +126,7 @@ def _make_home(home: Path, user: User, known_hosts: str) -> None:
 
 
 def keygen(path: Path, comment: str) -> None:
-    """Makes an ed25519 key without a passphrase, and its public half beside it."""
+    """Make an ed25519 key without a passphrase, and its public half next to it."""
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
     subprocess.run(command, check=True, capture_output=True, timeout=20)
 

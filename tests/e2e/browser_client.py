@@ -42,14 +42,14 @@ def start(profile: str) -> webdriver.Chrome:
 
 
 def texts(driver: webdriver.Chrome, selector: str) -> list[str]:
-    """In one step of the page's own, so that no element goes stale between."""
+    """Return the texts, read in one step of the page, so that no element goes stale between."""
     script = "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())"
     found: list[str] = driver.execute_script(script, selector)
     return [text for text in found if text]
 
 
 def run_first_cell(driver: webdriver.Chrome) -> list[str]:
-    """What the first code cell printed; runs it if that is nothing.
+    """Return the output of the first code cell; run the cell if there is no output.
 
     The keys are lost while the page still connects to its kernel, so this is done again.
     """

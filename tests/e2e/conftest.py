@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def alice(cluster: Cluster) -> Iterator[Scientist]:
-    """The owner, logged in from her laptop; her jobs and files are gone after the test."""
+    """Yield the owner, logged in from a laptop; the jobs and files are gone after the test."""
     scientist = Scientist(cluster)
     yield scientist
     scientist.clean_up()

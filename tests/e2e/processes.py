@@ -9,7 +9,7 @@ from tests.cluster import Host
 
 
 def pids_of_job(node: Host, job_id: str, word: str) -> list[str]:
-    """The ids, as the node counts, of a job's processes whose command line holds a word."""
+    """Return the ids, on the node, of a job's processes whose command line contains a word."""
     found = []
     for folder in Path(node.root / "proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile

@@ -1,4 +1,4 @@
-"""What slurmctld has been asked, as it counts itself (sdiag(1))."""
+"""The requests to slurmctld, by its own count (sdiag(1))."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.cluster import Cluster
 from tests.cluster.users import ALICE, User
 
 _LINE = re.compile(r"^\s*(\w+)\s*\(\s*\d+\)\s+count:(\d+)", re.MULTILINE)
-# Servers of the cluster, and root who counts, do not send these.
+# The cluster's servers, and root, who runs sdiag, do not send these.
 _OF_QUESTIONS = re.compile(r"REQUEST_(?:JOB_\w*INFO\w*|PARTITION_INFO|FED_INFO|SUBMIT\w*|KILL\w*)")
 
 
 @dataclass(frozen=True)
 class Requests:
-    """Requests that slurmctld has taken since it was told to count anew."""
+    """Requests that slurmctld has taken since its counters were reset."""
 
     of_user: int
     by_type: Mapping[str, int]
@@ -28,12 +28,12 @@ class Requests:
 
 
 def count_anew(cluster: Cluster) -> None:
-    """From now on."""
+    """Reset the counters."""
     cluster.login.run(["sdiag", "--reset"])
 
 
 def count(cluster: Cluster, user: User = ALICE) -> Requests:
-    """Until now."""
+    """Return the counts until now."""
     text = cluster.login.run(["sdiag"]).stdout
     by_type = text.partition("by message type")[2].partition("\n\n")[0]
     by_user = text.partition("by user")[2].partition("\n\n")[0]

@@ -1,4 +1,4 @@
-"""What a scientist does: slurm-nb on the login node, ssh and a browser on the laptop."""
+"""The actions of a scientist: slurm-nb on the login node, ssh and a browser on the laptop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CLIENT = Path(__file__).with_name("laptop_client.py").read_text(encoding="utf-8
 
 @dataclass(frozen=True)
 class Said:
-    """What a command printed, and how it ended."""
+    """The output of a command, and how it ended."""
 
     exit_code: int
     stdout: str
@@ -32,19 +32,19 @@ class Said:
 
 @dataclass(frozen=True)
 class Scientist:
-    """Alice (or another owner) on the login node, and at her laptop."""
+    """Alice (or another owner) on the login node, and at their laptop."""
 
     cluster: Cluster
     user: User = ALICE
 
     @property
     def home(self) -> Path:
-        """Her home on the cluster, as this process sees it."""
+        """The home on the cluster, as this process sees it."""
         return self.cluster.login.root / self.user.home.removeprefix("/")
 
     @property
     def state(self) -> Path:
-        """Her slurm-nb state directory, as this process sees it."""
+        """The state directory of slurm-nb, as this process sees it."""
         return self.home / STATE
 
     def slurm_nb(
@@ -65,7 +65,7 @@ class Scientist:
         return Said(done.returncode, done.stdout, done.stderr)
 
     def on_terminal(self, *words: str) -> str:
-        """What slurm-nb leaves on the terminal, its live line wiped; not come by ssh."""
+        """Return what slurm-nb leaves on the terminal, its live line erased; without ssh."""
         terminal = self.cluster.login.open_terminal(["slurm-nb", *words], user=self.user.name)
         shown = b""
         with contextlib.suppress(OSError):  # EIO: it has ended
@@ -83,16 +83,16 @@ class Scientist:
         return record
 
     def token(self, job_id: str) -> str:
-        """The token that the session's own file holds."""
+        """Return the token in the session's own file."""
         return (self.state / "sessions/testbed" / job_id / "token").read_text()
 
     def log(self, job_id: str) -> str:
-        """The job's output."""
+        """Return the job's output."""
         return (self.state / f"jobs/{job_id}_0_log.out").read_text()
 
     @contextlib.contextmanager
     def tunnel(self, command: str) -> Iterator[None]:
-        """Run a printed command on the laptop, as it stands, while the block lasts."""
+        """Run a printed command on the laptop, unchanged, while the block lasts."""
         ssh = self.cluster.laptop.popen(["bash", "-c", f"exec {command}"], user="lea")
         try:
             yield
@@ -121,16 +121,17 @@ class Scientist:
         return record
 
     def squeue(self, form: str) -> list[str]:
-        """Lines of squeue on her jobs that have not ended."""
+        """Return lines of squeue on the user's jobs that have not ended."""
         done = self.cluster.login.run(
             ["squeue", f"--user={self.user.name}", "-h", "-o", form], user=self.user.name
         )
         return done.stdout.split("\n")[:-1]
 
     def processes(self, host: str) -> str:
-        """Her processes on a host: `PID COMMAND` lines.
+        """Return the user's processes on a host: `PID COMMAND` lines.
 
-        Not the zombies: what was killed on a host is reaped by this machine's PID 1, or never.
+        Zombies are left out: this machine's PID 1 reaps the killed processes of a host, or never
+        does.
         """
         listed = ["ps", "-u", self.user.name, "-o", "stat=,pid=,args="]
         done = self.cluster.hosts[host].run(listed, check=False)
@@ -138,7 +139,7 @@ class Scientist:
         return "".join(f"{line}\n" for state, line in lines if not state.startswith("Z"))
 
     def program(self, name: str, text: str) -> dict[str, str]:
-        """Put a program before all others on her PATH; the environment that has it so."""
+        """Put a program first on the user's PATH; return the environment with that PATH."""
         folder = self.home / "bin"
         folder.mkdir(exist_ok=True)
         os.chown(folder, self.user.uid, self.user.uid)
@@ -148,12 +149,12 @@ class Scientist:
         return {"PATH": f"{self.user.home}/bin:/srv/venv/bin:/usr/local/bin:/usr/bin:/bin"}
 
     def run_folders(self) -> list[Path]:
-        """Her jobs' node-local directories, on every node."""
+        """Return the jobs' node-local directories, on every node."""
         nodes = [host for name, host in self.cluster.hosts.items() if name.startswith("c")]
         return [path for host in nodes for path in (host.root / "tmp").glob("slurm-nb.*")]
 
     def clean_up(self) -> None:
-        """End her jobs and local sessions, and remove what slurm-nb keeps."""
+        """End the user's jobs and local sessions, and remove the files of slurm-nb."""
         self.cluster.cancel_jobs()
         if (self.state / "sessions/local").exists():
             self.slurm_nb("cancel", "--all")

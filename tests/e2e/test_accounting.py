@@ -12,7 +12,7 @@ pytestmark = pytest.mark.accounting
 
 
 def _await_forgotten(alice: Scientist, job_id: str, timeout_s: float = 90) -> None:
-    """Waits until squeue has lost a job, which takes MinJobAge and a little more."""
+    """Wait until squeue has lost a job, which takes MinJobAge and a little more."""
     command = ["squeue", "-h", "-t", "all", "-j", job_id, "-o", "%i"]
     deadline = time.monotonic() + timeout_s
     while alice.cluster.login.run(command, user="alice", check=False).stdout.strip():
@@ -21,7 +21,7 @@ def _await_forgotten(alice: Scientist, job_id: str, timeout_s: float = 90) -> No
 
 
 def _end(alice: Scientist, *words: str) -> str:
-    """The id of a session whose job scancel has ended, and which squeue has lost."""
+    """Return the id of a session whose job scancel has ended, and which squeue has lost."""
     job_id: str = alice.submit(*words)["job_id"]
     alice.cluster.login.run(["scancel", job_id], user="alice")
     _await_forgotten(alice, job_id)
@@ -39,8 +39,8 @@ def test_sacct_knows_a_job_of_the_account(alice: Scientist) -> None:
         time.sleep(0.2)
 
 
-def test_how_a_forgotten_job_ended_is_learnt_from_sacct(alice: Scientist) -> None:
-    """Squeue has lost the job; tunnel-cmd still says Slurm's own word for its end."""
+def test_sacct_explains_how_a_job_ended_that_squeue_has_lost(alice: Scientist) -> None:
+    """squeue has lost the job; tunnel-cmd still shows the state that Slurm reported for its end."""
     job_id = _end(alice)
 
     said = alice.slurm_nb("tunnel-cmd", job_id)
@@ -50,8 +50,8 @@ def test_how_a_forgotten_job_ended_is_learnt_from_sacct(alice: Scientist) -> Non
     assert "no longer known" not in said.stderr
 
 
-def test_cancelling_a_forgotten_job_is_no_error(alice: Scientist) -> None:
-    """Its token goes, as with any job that is over."""
+def test_cancelling_a_job_that_squeue_has_lost_is_not_an_error(alice: Scientist) -> None:
+    """Its token is removed, as for any job that is over."""
     job_id = _end(alice)
 
     said = alice.slurm_nb("cancel", job_id)

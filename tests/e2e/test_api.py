@@ -11,7 +11,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/python-and-scripts.md"
 
 
 def test_the_five_lines_of_the_page_lead_to_a_cell(alice: Scientist) -> None:
-    """What they print is the tunnel and the URL; a program may cancel the session as well."""
+    """They print the tunnel and the URL; a program may cancel the session as well."""
     (lines,) = re.findall(
         r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )

@@ -15,7 +15,7 @@ from tests.cluster import Cluster
 from tests.cluster.users import ALICE
 from tests.e2e.scientist import STATE, Scientist
 
-# Started by a kernel, so a process of the job's; prints when it is there.
+# A kernel starts it, so it is a process of the job; it prints once it is ready.
 CELL = """
 import subprocess, sys
 program = {code!r} + "\\nimport time; print('up', flush=True); time.sleep(600)"
@@ -35,13 +35,13 @@ IN_TMP = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('/tmp/spoiled
 
 @pytest.fixture(scope="module")
 def alice(cluster: Cluster) -> Iterator[Scientist]:
-    """The owner; her jobs live as long as this module's tests."""
+    """Yield the owner, whose jobs live as long as this module's tests."""
     scientist = Scientist(cluster)
     yield scientist
     scientist.clean_up()
 
 
-# An extension of hers, that does in the server what a test says, and has a route for everybody.
+# A user's extension that does in the server what a test says, and has a route for everybody.
 EXTENSION = """
 from jupyter_server.serverapp import ServerApp
 before = ServerApp.init_webapp
@@ -63,7 +63,7 @@ ServerApp.init_webapp = init_webapp
 
 @pytest.fixture(scope="module")
 def spoilt(alice: Scientist) -> dict[str, Any]:
-    """One session, that tests spoil and mend."""
+    """Start one session that tests spoil and repair."""
     path = alice.home / ".jupyter/jupyter_server_config.py"
     path.parent.mkdir(exist_ok=True)
     path.write_text(EXTENSION)
@@ -84,13 +84,13 @@ def in_server(alice: Scientist, record: dict[str, Any], code: str) -> None:
 
 
 def run(alice: Scientist, record: dict[str, Any], code: str) -> str:
-    """What a cell prints in a new kernel, which stays."""
+    """Return the output of a cell in a new kernel, which stays."""
     with alice.tunnel(record["tunnel_command"]):
         return str(alice.run_cell(record["url"], code)["output"])
 
 
 def failures(alice: Scientist, job_id: str) -> dict[str, str]:
-    """Failed checks with their evidence, the exit code being right."""
+    """Return failed checks with their evidence; the exit code must be right."""
     said = alice.slurm_nb("audit", "--json", job_id)
     assert said.exit_code in {0, 1}, said
     told = json.loads(said.stdout)
@@ -101,7 +101,7 @@ def failures(alice: Scientist, job_id: str) -> dict[str, str]:
 
 
 def server(alice: Scientist, record: dict[str, Any]) -> tuple[str, Path]:
-    """Pid of the session's Jupyter, and its node-local directory as this process sees it."""
+    """Return the pid of the session's Jupyter, and its node-local directory on this machine."""
     node = alice.cluster.hosts[record["node"]]
     marked = f"grep -lzxF SLURM_NB_SESSION=testbed/{record['job_id']} /proc/[0-9]*/environ"
     found = node.run(["bash", "-c", f"{marked} | sort -V | head -1 | tee /dev/stderr | xargs cat"])
@@ -114,7 +114,7 @@ def server(alice: Scientist, record: dict[str, Any]) -> tuple[str, Path]:
 
 @contextmanager
 def child(alice: Scientist, record: dict[str, Any], code: str, *words: str) -> Iterator[str]:
-    """A process that a kernel started, while the block lasts; its pid."""
+    """Start a process from a kernel, while the block lasts; yield its pid."""
     pid = run(alice, record, CELL.format(code=code, words=words)).strip()
     try:
         yield pid
@@ -124,7 +124,7 @@ def child(alice: Scientist, record: dict[str, Any], code: str, *words: str) -> I
 
 @contextmanager
 def mode(path: Path, bits: int) -> Iterator[None]:
-    """Another mode while the block lasts."""
+    """Set another mode while the block lasts."""
     before = path.stat().st_mode & 0o7777
     path.chmod(bits)
     try:
@@ -145,7 +145,7 @@ def mode(path: Path, bits: int) -> Iterator[None]:
     ids=" ".join,
 )
 def test_a_fresh_session_passes(alice: Scientist, words: list[str]) -> None:
-    """With a kernel that runs: every line says pass, exit code 0."""
+    """A kernel runs in it: every line says pass, exit code 0."""
     record = alice.submit(*words)
     run(alice, record, "print(1)")
 
@@ -170,7 +170,7 @@ def test_a_local_session_passes(alice: Scientist) -> None:
 
 
 def test_a_readable_token_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
-    """With a token that others can read the session is not to be trusted, nor to be asked."""
+    """A session is untrusted if others can read its token, so the audit does not connect to it."""
     path = alice.state / "sessions/testbed" / spoilt["job_id"] / "token"
     with mode(path, 0o644):
         said = alice.slurm_nb("audit", spoilt["job_id"])
@@ -181,7 +181,7 @@ def test_a_readable_token_fails(alice: Scientist, spoilt: dict[str, Any]) -> Non
 
 
 def test_a_readable_log_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
-    """chmod 644 of the job's output"""
+    """chmod 644 opens the job's output."""
     name = f"jobs/{spoilt['job_id']}_0_log.out"
     with mode(alice.state / name, 0o644):
         failed = failures(alice, spoilt["job_id"])
@@ -203,10 +203,10 @@ def test_a_second_name_of_the_token_fails(alice: Scientist, spoilt: dict[str, An
 
 
 @pytest.mark.parametrize("kind", ["link", "foreign"])
-def test_a_session_that_is_not_the_users_is_refused(
+def test_a_session_of_another_user_is_refused(
     alice: Scientist, spoilt: dict[str, Any], kind: str
 ) -> None:
-    """A link, or a file of somebody else's: nothing in it is believed, as by tunnel-cmd."""
+    """slurm-nb trusts nothing in a link, or in another user's file, like tunnel-cmd."""
     path = alice.state / "sessions/testbed" / spoilt["job_id"] / "planted"
     if kind == "link":
         path.symlink_to("/etc/passwd")
@@ -236,7 +236,7 @@ def test_a_session_that_is_not_the_users_is_refused(
 def test_another_listener_of_the_job_fails(
     alice: Scientist, spoilt: dict[str, Any], code: str, line: str, words: str
 ) -> None:
-    """Found by its inode, in whatever process of the job."""
+    """The audit finds it by its inode, in whatever process of the job."""
     with child(alice, spoilt, code) as pid:
         failed = failures(alice, spoilt["job_id"])
 
@@ -255,7 +255,7 @@ def test_the_token_in_an_argument_fails(alice: Scientist, spoilt: dict[str, Any]
 
 
 def test_the_token_in_an_environment_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
-    """As in recipes that export JUPYTER_TOKEN."""
+    """Recipes that export JUPYTER_TOKEN put it there."""
     path = f"/home/alice/.local/state/slurm-nb/sessions/testbed/{spoilt['job_id']}/token"
     code = f"""
 import os, subprocess, sys
@@ -274,7 +274,7 @@ print(inner.pid)
 
 
 def test_an_open_directory_on_the_node_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
-    """chmod 755 of the node-local directory, where kernels' sockets are."""
+    """chmod 755 opens the node-local directory, where kernels' sockets are."""
     _, folder = server(alice, spoilt)
     with mode(folder, 0o755):
         failed = failures(alice, spoilt["job_id"])
@@ -296,7 +296,7 @@ def test_an_open_directory_on_the_node_fails(alice: Scientist, spoilt: dict[str,
 def test_a_setting_that_was_changed_later_fails(
     alice: Scientist, spoilt: dict[str, Any], change: str, line: str
 ) -> None:
-    """The server is asked now: an extension may have changed it after the session was ready."""
+    """The audit queries the server now: an extension may have changed it after the start."""
     mend = (
         "app.identity_provider.token = app.http_server.request_callback._token.decode();"
         " app.web_app.settings.update(allow_origin='', disable_check_xsrf=False); app.sock = '';"
@@ -313,8 +313,8 @@ def test_a_setting_that_was_changed_later_fails(
     assert failures(alice, spoilt["job_id"]) == {}
 
 
-def test_a_route_that_asks_for_nothing_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
-    """The audit tries every route that the server knows, in case something took the door away."""
+def test_a_route_without_a_login_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
+    """The audit tries every route of the server, in case something took the door away."""
     in_server(
         alice,
         spoilt,
@@ -331,7 +331,7 @@ def test_a_route_that_asks_for_nothing_fails(alice: Scientist, spoilt: dict[str,
 
 
 def test_a_process_that_hides_fails(alice: Scientist, spoilt: dict[str, Any]) -> None:
-    """It keeps others from seeing what it holds; the kernel's tables show whose it is."""
+    """It hides its open files from others; the kernel's tables show its owner."""
     hide = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); "  # PR_SET_DUMPABLE
     with child(alice, spoilt, hide + EVERYWHERE) as pid:
         failed = failures(alice, spoilt["job_id"])
@@ -342,7 +342,7 @@ def test_a_process_that_hides_fails(alice: Scientist, spoilt: dict[str, Any]) ->
 
 
 def test_a_session_with_a_password_passes(alice: Scientist) -> None:
-    """The server says that a password is set; its hash is among the files that are looked at."""
+    """The server says that a password is set; the audit checks the file of its hash too."""
     make = "from jupyter_server.auth import passwd; print(passwd('correct horse', 'argon2'))"
     words = ["bash", "-c", f'umask 077; /srv/venv/bin/python -c "{make}" >{STATE}/password']
     alice.cluster.login.run(words, user="alice")
@@ -357,8 +357,8 @@ def test_a_session_with_a_password_passes(alice: Scientist) -> None:
     assert "password 0600 alice" in said.stdout
 
 
-def test_a_debugger_that_was_allowed_is_told(alice: Scientist) -> None:
-    """--allow-debugger is the user's wish, and the audit says what it is."""
+def test_a_debugger_that_was_allowed_is_reported(alice: Scientist) -> None:
+    """--allow-debugger is the user's choice, and the audit shows its effect."""
     record = alice.submit("--allow-debugger")
 
     failed = failures(alice, record["job_id"])
@@ -368,7 +368,7 @@ def test_a_debugger_that_was_allowed_is_told(alice: Scientist) -> None:
 
 
 def test_an_ended_session_is_exit_code_4(alice: Scientist) -> None:
-    """As for tunnel-cmd."""
+    """tunnel-cmd ends in the same way."""
     record = alice.submit()
     alice.slurm_nb("cancel", record["job_id"])
 

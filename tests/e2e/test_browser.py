@@ -20,7 +20,7 @@ print("node", platform.node(), "- job", os.environ["SLURM_JOB_ID"])"""
 
 
 PATHS = {"notebook": "notebooks", "lab": "lab/tree"}
-PASSWORD = "correct horse battery"  # noqa: S105  of this test alone
+PASSWORD = "correct horse battery"  # noqa: S105  of this test only
 
 
 def _notebook(source: str) -> str:
@@ -35,7 +35,7 @@ def _notebook(source: str) -> str:
 
 
 def _see(alice: Scientist, record: dict[str, Any], ui: str, password: str = "") -> dict[str, Any]:
-    """What a browser on the laptop shows of the session, through its printed tunnel."""
+    """Return what a browser on the laptop shows of the session, through its printed tunnel."""
     with alice.tunnel(record["tunnel_command"]):
         done = alice.cluster.laptop.run(
             ["/srv/tools/bin/python", "-"],
@@ -55,7 +55,7 @@ def _see(alice: Scientist, record: dict[str, Any], ui: str, password: str = "") 
 
 @pytest.fixture
 def work(alice: Scientist) -> None:
-    """A directory `work` that holds where.ipynb."""
+    """Make a directory `work` that contains where.ipynb."""
     ensure_tools(alice.cluster)
     notebook = alice.home / "work/where.ipynb"
     notebook.parent.mkdir(exist_ok=True)

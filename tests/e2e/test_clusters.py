@@ -24,7 +24,7 @@ exit 1
 
 @pytest.fixture(scope="module")
 def clusters(wheel: Path) -> Iterator[Cluster]:
-    """A cluster of its own, with a second one beside it."""
+    """Start a separate cluster, with a second one next to it."""
     lacking = missing(accounting=True)
     if lacking:
         words = "no two clusters: " + " ".join(lacking)
@@ -40,7 +40,7 @@ def clusters(wheel: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def alice(clusters: Cluster) -> Iterator[Scientist]:
-    """The owner, on both clusters."""
+    """Yield the owner, on both clusters."""
     scientist = Scientist(clusters)
     yield scientist
     scientist.slurm_nb("cancel", "--all")
@@ -54,7 +54,7 @@ def _jobs(alice: Scientist, cluster: str) -> list[str]:
 
 
 def test_every_command_follows_to_the_cluster_of_the_session(alice: Scientist) -> None:
-    """Submit, tunnel-cmd, audit and cancel with -M, also when the same id is on both."""
+    """submit, tunnel-cmd, audit and cancel work with -M, even if both clusters have the same id."""
     local = ["sbatch", "-M", "testbed", "--wrap=sleep 90"]
     alice.cluster.login.run(local, user="alice")
     record = alice.submit("-M", NAME)
@@ -77,8 +77,8 @@ def test_every_command_follows_to_the_cluster_of_the_session(alice: Scientist) -
     assert _jobs(alice, "testbed") == before
 
 
-def test_two_sessions_of_one_id_are_told_apart_by_their_cluster(alice: Scientist) -> None:
-    """Without -M the error says how; with it each command goes to its own."""
+def test_two_sessions_of_one_id_are_distinguished_by_their_cluster(alice: Scientist) -> None:
+    """The error without -M says how; with it each command finds the right one."""
     alice.slurm_nb("submit", "--no-wait", "-M", NAME, "-p", "closed")
     (there,) = _jobs(alice, NAME)
     while int(max(_jobs(alice, "testbed"), key=int, default="0")) < int(there):
@@ -97,8 +97,8 @@ def test_two_sessions_of_one_id_are_told_apart_by_their_cluster(alice: Scientist
     assert there in _jobs(alice, "testbed")
 
 
-def test_the_variable_counts_at_submission_only(alice: Scientist) -> None:
-    """SLURM_CLUSTERS sends a job there; later commands ask where it is, whatever it says then."""
+def test_the_variable_is_used_only_at_submission(alice: Scientist) -> None:
+    """SLURM_CLUSTERS sends a job there; later commands query its cluster under any value."""
     record = alice.submit(env={"SLURM_CLUSTERS": NAME})
 
     other = {"SLURM_CLUSTERS": "testbed"}
@@ -111,15 +111,15 @@ def test_the_variable_counts_at_submission_only(alice: Scientist) -> None:
 
 
 def test_a_flag_beats_the_variable(alice: Scientist) -> None:
-    """`-- -M` too: the own cluster, where the variable says another."""
+    """`-- -M` does too: it selects the own cluster, although the variable names another."""
     env = {"SBATCH_CLUSTERS": NAME, "SLURM_CLUSTERS": NAME}
     alice.slurm_nb("submit", "--no-wait", "--", "-M", "testbed", env=env)
 
     assert (len(_jobs(alice, "testbed")), _jobs(alice, NAME)) == (1, [])
 
 
-def test_a_lost_answer_is_looked_for_on_the_clusters_that_were_named(alice: Scientist) -> None:
-    """The job that sbatch did not tell of is found where Slurm has put it."""
+def test_after_a_lost_answer_a_job_is_found_on_the_named_clusters(alice: Scientist) -> None:
+    """The answer of sbatch is lost, and slurm-nb finds the job where Slurm has put it."""
     env = alice.program("sbatch", LOST_ANSWER)
 
     said = alice.slurm_nb("submit", "--no-wait", "--json", "-M", f"{NAME},testbed", env=env)
@@ -130,7 +130,7 @@ def test_a_lost_answer_is_looked_for_on_the_clusters_that_were_named(alice: Scie
 
 
 def test_a_cluster_that_nobody_knows_is_refused(alice: Scientist) -> None:
-    """Sbatch's own words, and nothing submitted."""
+    """The error is sbatch's message, and nothing is submitted."""
     said = alice.slurm_nb("submit", "-M", "nosuch")
 
     assert said.exit_code == 3

@@ -32,7 +32,7 @@ setpriv --reuid alice --regid alice --init-groups bash -ec "$USE" && code=0 || c
 rm -rf "${made[@]}"
 exit $code
 """
-# Root gives login another /etc, in a mount namespace of this one command alone.
+# Root gives login another /etc, in a mount namespace of only this command.
 WITH_ETC = """
 etc=$(mktemp -d)
 cp -a /etc/. "$etc"
@@ -54,7 +54,7 @@ SITE_FILE = "/srv/site.toml"
 
 @pytest.fixture
 def alice(alice: Scientist) -> Iterator[Scientist]:
-    """Her config file and the site's are gone after the test."""
+    """Yield alice, and remove their config file and the site's after the test."""
     yield alice
     alice.cluster.login.run(["rm", "-rf", "/home/alice/.config", "/home/alice/job.sh", SITE_FILE])
 
@@ -62,8 +62,9 @@ def alice(alice: Scientist) -> Iterator[Scientist]:
 def with_etc(
     alice: Scientist, site: str, *words: str, template: tuple[str, str] = ("", "")
 ) -> Said:
-    """Alice runs slurm-nb where `site` is /etc/slurm-nb/config.toml; template: its name and text,
-    for the folder beside it.
+    """Run slurm-nb as alice where `site` is /etc/slurm-nb/config.toml.
+
+    template: its name and text, for the folder next to it.
     """
     done = alice.cluster.login.run(
         ["unshare", "--mount", "bash", "-ec", WITH_ETC, "bash", *words],
@@ -76,7 +77,7 @@ def with_etc(
 
 
 def site_file(alice: Scientist, text: str, uid: int = 0) -> dict[str, str]:
-    """Write a site's file elsewhere; the variable that names it."""
+    """Write a site's file elsewhere; return the variable that names it."""
     path = alice.cluster.login.root / SITE_FILE[1:]
     path.write_text(text)
     os.chown(path, uid, uid)
@@ -91,7 +92,7 @@ def user_file(alice: Scientist, text: str) -> None:
         os.chown(each, ALICE.uid, ALICE.uid)
 
 
-def test_a_site_makes_the_private_way_the_default(alice: Scientist) -> None:
+def test_a_site_makes_private_sessions_the_default(alice: Scientist) -> None:
     """With the file in /etc and no option: a socket, the site's login host, a cell that runs."""
     said = with_etc(alice, PRIVATE, "submit", "--json")
 
@@ -104,10 +105,10 @@ def test_a_site_makes_the_private_way_the_default(alice: Scientist) -> None:
 
 
 def test_an_admins_walk_from_nothing_leads_to_a_session(alice: Scientist, wheel: Path) -> None:
-    """The page's own commands, as root and then as a user, and the way in leads to a cell.
+    """The page's own commands, as root and then as a user, print a connection that leads to a cell.
 
-    One word is another: the hosts reach no registry, so pip gets the wheel, and what it requires
-    is found in /srv/venv.
+    One word differs: the hosts reach no registry, so pip gets the wheel, and finds its requirements
+    in /srv/venv.
     """
     page = (ADMIN / "install.md").read_text()
     section = page.partition("## Install from nothing\n")[2].partition("\n## ")[0]
@@ -145,7 +146,7 @@ def test_an_admins_walk_from_nothing_leads_to_a_session(alice: Scientist, wheel:
 
 
 def test_the_worked_example_of_the_page_leads_to_a_session(alice: Scientist) -> None:
-    """Its worked example in /etc, and `submit` with no options at all: the way in is printed."""
+    """The page's worked example is in /etc, `submit` has no options: it prints the connection."""
     section = (ADMIN / "site-config.md").read_text().partition("## A worked example\n")[2]
     (example, *_) = re.findall(r"^```toml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
@@ -168,8 +169,8 @@ def test_the_worked_example_of_the_page_leads_to_a_session(alice: Scientist) -> 
 
 
 @pytest.mark.parametrize("where", ["flag", "variable", "file"])
-def test_a_locked_value_is_overridden_by_nobody(alice: Scientist, where: str) -> None:
-    """Exit code 1 with the file and line that locked it, and those who say otherwise; no job."""
+def test_nobody_overrides_a_locked_value(alice: Scientist, where: str) -> None:
+    """Exit code 1 with the file and line that locked it, and the values that differ; no job."""
     env = site_file(alice, PRIVATE)
     if where == "variable":
         env["SLURM_NB_SUBMIT_LISTEN"] = "port"
@@ -204,8 +205,8 @@ def test_flags_beat_variables_beat_profiles_beat_files(alice: Scientist) -> None
     assert alice.squeue("%j %P %l %C %m") == ["site tiny 5:00 4 400M"]
 
 
-def test_what_goes_to_sbatch_can_stand_in_a_file(alice: Scientist) -> None:
-    """sbatch-options in a file are the words behind `--`."""
+def test_options_for_sbatch_can_be_set_in_a_file(alice: Scientist) -> None:
+    """sbatch-options in a file are the arguments after `--`."""
     user_file(alice, 'partition = "closed"\nsbatch-options = ["--comment", "two words"]\n')
 
     said = alice.slurm_nb("submit", "--no-wait")
@@ -215,7 +216,7 @@ def test_what_goes_to_sbatch_can_stand_in_a_file(alice: Scientist) -> None:
 
 
 def test_more_than_the_maximum_is_refused_before_slurm_is_asked(alice: Scientist) -> None:
-    """Units count: 60 minutes is less than 1-00:00:00, 2 days are not."""
+    """Units are compared: 60 minutes is less than 1-00:00:00, 2 days are not."""
     env = site_file(alice, '[maximum]\ntime = "1-00:00:00"\n')
     env["PATH"] = "/srv/venv/bin"  # no Slurm there
 
@@ -227,8 +228,8 @@ def test_more_than_the_maximum_is_refused_before_slurm_is_asked(alice: Scientist
     assert (less.exit_code, "sbatch is not on PATH" in less.stderr) == (3, True)
 
 
-def test_the_direct_way_as_a_users_default(alice: Scientist) -> None:
-    """`route` and `tls` in the user's file: a fingerprint and one hop, with no option given."""
+def test_the_direct_route_can_be_a_users_default(alice: Scientist) -> None:
+    """`route` and `tls` are in the user's file: a fingerprint and one hop, with no option given."""
     user_file(alice, 'route = "direct"\ntls = true\nlocal-port = 12345\n')
 
     record = alice.submit()
@@ -239,7 +240,7 @@ def test_the_direct_way_as_a_users_default(alice: Scientist) -> None:
 
 
 def test_tunnel_cmd_knows_the_login_host_that_was_configured(alice: Scientist) -> None:
-    """Also for a script that was sbatched by hand, of which submit has saved nothing."""
+    """It uses it even for a script submitted by hand, about which submit has saved nothing."""
     user_file(alice, 'login-host = "login.cluster.test"\n')
     script = alice.slurm_nb("submit", "--dry-run").stdout
     (alice.home / "job.sh").write_text(script)
@@ -257,16 +258,16 @@ def test_tunnel_cmd_knows_the_login_host_that_was_configured(alice: Scientist) -
 
 
 def test_a_site_file_of_another_user_is_not_read(alice: Scientist) -> None:
-    """Whoever can write it could take the locks away."""
+    """Another user could remove the locks from such a file."""
     said = alice.slurm_nb("submit", env=site_file(alice, PRIVATE, uid=MALLORY.uid))
 
     assert said.exit_code == 1
     assert f"{SITE_FILE} belongs to mallory" in said.stderr
 
 
-def test_config_init_asks_slurm(alice: Scientist) -> None:
-    """The partitions with their limits stand in the file, and the accounts; a cluster without
-    accounting is no failure.
+def test_config_init_queries_slurm(alice: Scientist) -> None:
+    """The file lists the partitions with their limits, and the accounts; a cluster without
+    accounting is not an error.
     """
     said = alice.slurm_nb("config", "init")
 

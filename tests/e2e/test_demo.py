@@ -1,4 +1,4 @@
-"""What `make demo` runs, where a Slurm answers; without one, CI runs `make demo` itself."""
+"""The program behind `make demo`, with a Slurm; CI also runs `make demo` without one."""
 
 from __future__ import annotations
 

@@ -38,20 +38,20 @@ SHOW = (
 
 
 def run_cell(alice: Scientist, *words: str) -> tuple[list[str], str]:
-    """What SHOW prints in a session started with `words`, and its job id."""
+    """Return the output of SHOW in a session started with `words`, and its job id."""
     record = alice.submit(*words)
     return json.loads(cell_of(alice, record, SHOW)), record["job_id"]
 
 
 def cell_of(alice: Scientist, record: dict[str, str], code: str) -> str:
-    """What a cell prints in the session that submit answered `record` for."""
+    """Return the output of a cell in the session of submit's answer `record`."""
     with alice.tunnel(record["tunnel_command"]):
         return str(alice.run_cell(record["url"], code)["output"])
 
 
 def make_env(alice: Scientist, name: str) -> str:
-    """An environment in alice's home, or the site's in /srv, that has the Jupyter of /srv/venv;
-    its path.
+    """Make an environment with the Jupyter of /srv/venv, in alice's home or in /srv for the site;
+    return its path.
     """
     path = f"/home/alice/{name}" if not name.startswith("/") else name
     user = "root" if name.startswith("/") else "alice"
@@ -67,8 +67,8 @@ def link_jupyter(env: Path) -> None:
 
 
 def test_a_virtual_environment_runs_jupyter_and_its_kernels(alice: Scientist) -> None:
-    """`--env DIR` is enough: server and kernels are of the environment, on the node, in the job;
-    threads follow --cpus-per-task, and what --setup sets is there.
+    """`--env DIR` is enough: server and kernels come from the environment, on the node, in the job;
+    threads follow --cpus-per-task, and the variables of --setup are set.
     """
     env = make_env(alice, "my env é")
 
@@ -90,9 +90,9 @@ def test_threads_that_the_user_chose_stay(alice: Scientist) -> None:
 
 
 def test_variables_of_setup_are_not_the_scripts(alice: Scientist) -> None:
-    """Names that a user may well set are those of the job script, too: the session is the same,
-    and what is removed in the end is slurm-nb's own directory, also when a line fails. Nor does a
-    trap of the user's take the place of the script's.
+    """The job script uses names that a user may well set: the session is the same, and in the end
+    it removes slurm-nb's own directory, even if a line fails. A trap of the user does not replace
+    the script's.
     """
     runs = alice.home / "runs"
     for name in ("precious", "token"):
@@ -120,8 +120,8 @@ def test_variables_of_setup_are_not_the_scripts(alice: Scientist) -> None:
 
 
 def test_a_conda_environment_is_found_by_its_name(alice: Scientist) -> None:
-    """`--env NAME` finds it where conda notes it, and what its packages and its owner set for it
-    is set; conda itself is not needed. The environment is a virtual one in conda's shape.
+    """`--env NAME` finds it where conda notes it, and sets the variables of its packages and its
+    owner; conda is not needed. The environment is a virtual one in conda's shape.
     """
     env = make_env(alice, "envs/analysis")
     folder = alice.home / "envs/analysis"
@@ -140,7 +140,7 @@ def test_a_conda_environment_is_found_by_its_name(alice: Scientist) -> None:
 
 @pytest.fixture
 def image(cluster: Cluster) -> Iterator[str]:
-    """A real apptainer on the nodes, and the path of an image for it."""
+    """Put a real apptainer on the nodes, and return the path of an image for it."""
     time_limits.allow(_FETCH_S)
     place_apptainer(cluster)
     yield place_image(cluster)
@@ -169,8 +169,8 @@ def test_a_container_runs_jupyter_and_its_kernels(image: str, alice: Scientist) 
 
 
 def test_an_image_file_runs_jupyter(cluster: Cluster, alice: Scientist) -> None:
-    """An image file (SIF) that a user has made; the Python that is named in it, and a directory
-    that --setup binds, are there. What apptainer unpacks on the node is gone with the job.
+    """A user has made the image file (SIF); the Python that it names, and a directory that --setup
+    binds, are present. The job removes what apptainer unpacked on the node.
     """
     time_limits.allow(_FETCH_S)
     place_apptainer(cluster)
@@ -205,7 +205,7 @@ MODULEFILES = {
 def module_site(
     cluster: Cluster, package: str, modulefiles: Mapping[str, str] = MODULEFILES
 ) -> Iterator[None]:
-    """Node c1 has the package, and modules (their texts by name) that no default path holds.
+    """Give node c1 the package, and modules (their texts by name) outside the default paths.
 
     Nothing defines `module` but /etc/profile.d, which a job's bash does not read.
     """
@@ -229,8 +229,8 @@ def module_site(
 
 @pytest.mark.parametrize("package", MODULES)
 def test_a_module_brings_the_interpreter(alice: Scientist, package: str) -> None:
-    """`--module NAME` works where only /etc/profile.d defines `module`, in either kind of it; the
-    python3 that the module brings runs Jupyter. What a module says is not taken for a failure.
+    """`--module NAME` works if only /etc/profile.d defines `module`, in either implementation; the
+    python3 of the module runs Jupyter. Output of a module is not treated as a failure.
     """
     with module_site(alice.cluster, package):
         words = ["--setup", "run_dir=/no/such", "--module", "tools/jupyter/1.0", "-w", "c1"]
@@ -242,7 +242,7 @@ def test_a_module_brings_the_interpreter(alice: Scientist, package: str) -> None
 
 
 @pytest.mark.parametrize("package", MODULES)
-def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, package: str) -> None:
+def test_a_missing_module_is_reported_in_one_sentence(alice: Scientist, package: str) -> None:
     """submit ends with the module's name, the node, what `module` said, and the cure."""
     with module_site(alice.cluster, package):
         said = alice.slurm_nb("submit", "--module", "no/such", "-w", "c1")
@@ -252,7 +252,7 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, pa
     assert "module avail" in said.stderr
 
 
-# --- what is missing is told in one sentence ---
+# --- one sentence names the missing part ---
 
 
 @pytest.mark.parametrize(
@@ -273,10 +273,10 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(alice: Scientist, pa
         (["--python", "/usr/bin/false"], "/usr/bin/false did not start on c", "--python"),
     ],
 )
-def test_what_is_missing_is_submits_error(
+def test_submit_names_the_missing_part(
     alice: Scientist, words: list[str], text: str, cure: str
 ) -> None:
-    """One sentence and its cure, not the end of a log; the exit code is that of an ended job."""
+    """The error is one sentence and its cure, not the end of a log; the exit code is 4."""
     said = alice.slurm_nb("submit", *words)
 
     lines = said.stderr.splitlines()
@@ -288,8 +288,8 @@ def test_what_is_missing_is_submits_error(
     assert len(lines) == at + 3  # and where the output is
 
 
-def test_a_jupyter_that_cannot_be_imported_is_told(alice: Scientist) -> None:
-    """A package of the environment does not fit the node: its word, not the end of a traceback."""
+def test_a_jupyter_that_cannot_be_imported_is_reported(alice: Scientist) -> None:
+    """A package does not fit the node: the error is its message, not the end of a traceback."""
     broken = alice.home / "bin/tornado.py"
     broken.parent.mkdir(exist_ok=True)
     broken.write_text("raise ImportError('libssl.so.3: cannot open shared object file')\n")
@@ -304,7 +304,7 @@ def test_a_jupyter_that_cannot_be_imported_is_told(alice: Scientist) -> None:
 
 
 def test_a_course_that_can_only_be_read_opens_with_a_note(alice: Scientist) -> None:
-    """It is told before the queue; the notebooks there run."""
+    """The note comes before the queue; the notebooks there run."""
     said = alice.slurm_nb("submit", "--json", "--notebook-dir", "/srv")
 
     assert said.exit_code == 0, said
@@ -319,10 +319,10 @@ def test_a_course_that_can_only_be_read_opens_with_a_note(alice: Scientist) -> N
         (["--python", "/usr/bin/python3"], "does not have jupyter_server 2.0 or later", "--env"),
     ],
 )
-def test_what_this_host_knows_is_told_before_the_queue(
+def test_errors_that_this_host_sees_are_reported_before_the_queue(
     alice: Scientist, words: list[str], text: str, cure: str
 ) -> None:
-    """One sentence and its cure, and no job."""
+    """The error is one sentence and its cure, and there is no job."""
     said = alice.slurm_nb("submit", *words)
 
     assert said.exit_code == 1
@@ -336,7 +336,7 @@ def test_what_this_host_knows_is_told_before_the_queue(
 
 
 def test_a_module_without_python_does_not_change_whose_jupyter_runs(alice: Scientist) -> None:
-    """`--module cuda/12`: slurm-nb's own starts, and the user is told why."""
+    """The module cuda/12 brings no Python: slurm-nb starts its own, and the user reads why."""
     cuda = {"cuda/12": "#%Module1.0\nsetenv WHO cuda\nprepend-path PATH /srv/cuda/bin\n"}
     with module_site(alice.cluster, "environment-modules", cuda):
         said = alice.slurm_nb("submit", "--json", "--module", "cuda/12", "-w", "c1")
@@ -353,7 +353,7 @@ def test_a_module_without_python_does_not_change_whose_jupyter_runs(alice: Scien
 
 
 def make_old_env(alice: Scientist, *, kernel: bool) -> str:
-    """An environment with notebook 6.4.12 and no jupyter_server."""
+    """Make and return an environment with notebook 6.4.12 and no jupyter_server."""
     path = "/home/alice/old"
     make = ["/usr/bin/python3", "-m", "venv", "--without-pip", path]
     alice.cluster.login.run(make, user="alice")
@@ -370,7 +370,7 @@ def make_old_env(alice: Scientist, *, kernel: bool) -> str:
 
 
 def test_an_old_environment_becomes_a_kernel_of_slurm_nbs_own_jupyter(alice: Scientist) -> None:
-    """Everything that is missing is told before the queue and once, and the session works."""
+    """Everything that is missing is reported once, before the queue, and the session works."""
     env = make_old_env(alice, kernel=True)
     try:
         said = alice.slurm_nb("submit", "--json", "--env", env, "-w", "c1")
@@ -392,8 +392,8 @@ def test_an_old_environment_becomes_a_kernel_of_slurm_nbs_own_jupyter(alice: Sci
     assert audit.exit_code == 0, audit
 
 
-def test_an_environment_without_a_kernel_is_told_before_the_queue(alice: Scientist) -> None:
-    """With the command that adds one, by a tool that the environment has."""
+def test_an_environment_without_a_kernel_is_reported_before_the_queue(alice: Scientist) -> None:
+    """The error has the command that adds one, by a tool that the environment has."""
     env = make_old_env(alice, kernel=False)
     try:
         said = alice.slurm_nb("submit", "--env", env)
@@ -426,7 +426,7 @@ def test_limits_of_the_login_shell_do_not_reach_the_job(alice: Scientist) -> Non
     [("ulimit -S -t 1", "cpu-limit"), ("ulimit -v 60000", "memory-limit")],
 )
 def test_a_limit_of_the_node_is_named_as_the_cause(alice: Scientist, line: str, cause: str) -> None:
-    """Not a missing package, nor a crash."""
+    """The error does not blame a missing package or a crash."""
     said = alice.slurm_nb("submit", "--json", "-w", "c1", "--setup", line)
     (folder,) = (alice.state / "sessions/testbed").iterdir()
     ended = json.loads((folder / "ended.json").read_text())
@@ -439,7 +439,7 @@ def test_a_limit_of_the_node_is_named_as_the_cause(alice: Scientist, line: str, 
 def test_a_home_of_a_lab_group_is_accepted_by_name_and_the_audit_shows_it(
     alice: Scientist,
 ) -> None:
-    """`chmod 2770` with the lab's group: the printed line works as it stands."""
+    """`chmod 2770` gives it to the lab's group: the printed line works unchanged."""
     group = next(line for line in Path("/etc/group").read_text().splitlines() if ":100:" in line)
     name = group.partition(":")[0]
     os.chown(alice.home, -1, 100)
@@ -463,8 +463,8 @@ def test_a_home_of_a_lab_group_is_accepted_by_name_and_the_audit_shows_it(
     assert "accepted by SLURM_NB_TRUST" in audit.stdout
 
 
-def test_a_full_node_is_told(alice: Scientist) -> None:
-    """A node without room in /tmp is named, with the option that leaves it out."""
+def test_a_full_node_is_reported(alice: Scientist) -> None:
+    """The error names a node without room in /tmp, and the option that leaves it out."""
     with full_tmp(alice.cluster):
         said = alice.slurm_nb("submit", "-w", "c1")
 
@@ -475,7 +475,7 @@ def test_a_full_node_is_told(alice: Scientist) -> None:
 
 @contextmanager
 def full_tmp(cluster: Cluster) -> Iterator[None]:
-    """/tmp of c1 has one MiB."""
+    """Shrink /tmp of c1 to one MiB."""
     node = cluster.hosts["c1"]
     node.run(["mount", "-t", "tmpfs", "-o", "mode=1777,size=1m", "tmpfs", "/tmp"])
     try:

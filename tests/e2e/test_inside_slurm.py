@@ -1,4 +1,4 @@
-"""Inside and around Slurm: what crosses into a job, and the shells, filters and homes of sites."""
+"""Inside and around Slurm: variables passed to jobs, and shells, filters and homes of sites."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cluster.users import FIA, TESS, ZARA, ZOE
 from tests.e2e.scientist import Said, Scientist
 
 ENVIRON = "import json, os; print(json.dumps(dict(os.environ)))"
-# What a shell on a login node may hold.
+# A shell on a login node may have these variables.
 SHELL = {
     "PATH": "/home/alice/miniforge3/bin:/srv/venv/bin:/home/alice/bin:/usr/local/bin:/usr/bin:/bin",
     "VIRTUAL_ENV": "/home/alice/venv",
@@ -48,14 +48,14 @@ CROSSES = {
 
 
 def _environ(owner: Scientist, record: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a cell of the session."""
+    """Return the environment of a cell of the session."""
     with owner.tunnel(record["tunnel_command"]):
         environ: dict[str, str] = json.loads(owner.run_cell(record["url"], ENVIRON)["output"])
     return environ
 
 
-def test_the_shell_that_submit_was_called_from_does_not_leak_in(alice: Scientist) -> None:
-    """A cell sees this job's SLURM_*, what a login has, and nothing else of the shell's."""
+def test_the_shell_that_called_submit_does_not_leak_into_the_job(alice: Scientist) -> None:
+    """A cell sees this job's SLURM_*, the variables of a login, and nothing else from the shell."""
     record = alice.submit("-w", "c1", env=SHELL | CROSSES)
 
     environ = _environ(alice, record)
@@ -72,7 +72,7 @@ def test_the_shell_that_submit_was_called_from_does_not_leak_in(alice: Scientist
 
 
 def test_no_value_of_the_shell_shows_in_a_list_of_processes(alice: Scientist) -> None:
-    """While sbatch works, arguments hold neither values nor secrets of the caller's shell."""
+    """While sbatch works, arguments contain neither values nor secrets of the caller's shell."""
     env = alice.program(
         "sbatch",
         '#!/bin/bash\nps -e -o args= >"$HOME/bin/seen"\nexec /usr/bin/sbatch "$@"\n',
@@ -85,8 +85,8 @@ def test_no_value_of_the_shell_shows_in_a_list_of_processes(alice: Scientist) ->
     assert not [value for value in ("hunter2", "proxy.test", "miniforge3") if value in seen]
 
 
-def test_export_lets_across_what_it_names(alice: Scientist) -> None:
-    """`-- --export` is sbatch's: ALL is the whole shell, but for the job around it."""
+def test_export_passes_the_variables_that_it_names(alice: Scientist) -> None:
+    """`-- --export` is sbatch's: ALL is the whole shell, except for the job around it."""
     record = alice.submit("--", "--export=ALL,MINE=1", env=SHELL)
 
     environ = _environ(alice, record)
@@ -97,8 +97,8 @@ def test_export_lets_across_what_it_names(alice: Scientist) -> None:
     assert "SLURM_NTASKS" not in environ
 
 
-def test_export_of_a_name_crosses(alice: Scientist) -> None:
-    """A variable that `--export` names is the shell's own."""
+def test_export_of_a_name_passes_the_variable(alice: Scientist) -> None:
+    """A variable that `--export` names has the value of the shell."""
     record = alice.submit("--", "--export=OMP_NUM_THREADS", env=SHELL)
 
     environ = _environ(alice, record)
@@ -109,7 +109,7 @@ def test_export_of_a_name_crosses(alice: Scientist) -> None:
 
 
 def test_a_local_session_has_the_environment_of_a_login_too(alice: Scientist) -> None:
-    """Without Slurm the same stays behind."""
+    """The variables of the shell stay behind without Slurm too."""
     env = {name: value for name, value in SHELL.items() if name != "TMPDIR"}
     said = alice.slurm_nb("submit", "--local", "--json", env=env)
 
@@ -120,12 +120,12 @@ def test_a_local_session_has_the_environment_of_a_login_too(alice: Scientist) ->
 
 
 BATCH_STEP = "-5"
-"""What Slurm 26.05 gives the job script itself; 22.05 and 24.11 give it none."""
+"""Slurm 26.05 sets this for the job script; 22.05 and 24.11 set nothing."""
 
 
 @pytest.mark.parametrize("way", ["sbatch", "srun"])
-def test_submit_from_within_a_job_gives_a_job_of_its_own(alice: Scientist, way: str) -> None:
-    """The new job has its own id, CPUs and memory, not those of the job that it came from."""
+def test_submit_from_within_a_job_starts_a_separate_job(alice: Scientist, way: str) -> None:
+    """The new job has its own id, CPUs and memory, not those of the job that started it."""
     inner = "slurm-nb submit --json -c 2 --mem 1G -w c2"
     run = ["srun", "-n1", "-c4", "--mem=2G", "-w", "c1", "bash", "-c", inner]
     if way == "sbatch":
@@ -147,8 +147,8 @@ def test_submit_from_within_a_job_gives_a_job_of_its_own(alice: Scientist, way: 
     assert "SLURM_NTASKS" not in environ
 
 
-def test_submit_from_a_session_of_its_own(alice: Scientist) -> None:
-    """From a cell of a session: another job, which outlives the first."""
+def test_submit_from_a_session_starts_another_job(alice: Scientist) -> None:
+    """A cell of a session starts another job, which outlives the first."""
     first = alice.submit("-w", "c1", "-c", "3")
     code = (
         "import subprocess; print(subprocess.run(['/srv/venv/bin/slurm-nb', 'submit', '--json',"
@@ -167,8 +167,8 @@ def test_submit_from_a_session_of_its_own(alice: Scientist) -> None:
     assert environ["SLURM_NB_SESSION"] == f"testbed/{second['job_id']}"
 
 
-def test_variables_of_sbatch_count_and_flags_win(alice: Scientist) -> None:
-    """SBATCH_TIMELIMIT holds where no time is given; SBATCH_PARTITION does not beat -p."""
+def test_variables_of_sbatch_apply_and_flags_take_precedence(alice: Scientist) -> None:
+    """SBATCH_TIMELIMIT applies if no time is given; SBATCH_PARTITION does not override -p."""
     env = {"SBATCH_TIMELIMIT": "7", "SBATCH_PARTITION": "closed", "SBATCH_OUTPUT": "/tmp/x"}
 
     alice.submit("-p", "main", env=env)
@@ -183,15 +183,15 @@ def test_variables_of_sbatch_count_and_flags_win(alice: Scientist) -> None:
     ("words", "devices"), [(["-G", "1"], "0"), (["--gres", "gpu:2"], "0,1")], ids=["gpus", "gres"]
 )
 def test_kernels_see_the_gpus_of_the_job(alice: Scientist, words: list[str], devices: str) -> None:
-    """As many as were asked for, whatever CUDA_VISIBLE_DEVICES the shell had."""
+    """They see the requested number, whatever CUDA_VISIBLE_DEVICES the shell had."""
     record = alice.submit(*words, env=SHELL)
 
     assert _environ(alice, record)["CUDA_VISIBLE_DEVICES"] == devices
 
 
 def test_accounts_and_exclusive_nodes_reach_slurm(alice: Scientist) -> None:
-    """Of several accounts it is the one that is named (without accounting, Slurm takes any word);
-    an exclusive job has all CPUs of its node.
+    """The named one of several accounts is used (without accounting, Slurm takes any word); an
+    exclusive job has all CPUs of its node.
     """
     account = "two" if alice.cluster.accounting else "one,two"
     alice.submit("-A", account, "--", "--exclusive")
@@ -212,10 +212,10 @@ def test_accounts_and_exclusive_nodes_reach_slurm(alice: Scientist) -> None:
     ],
     ids=["begin", "dependency", "hold"],
 )
-def test_a_job_that_waits_on_purpose_is_told_in_words(
+def test_the_reason_of_a_job_that_waits_on_purpose_is_explained(
     alice: Scientist, words: list[str], reason: str, help_: str
 ) -> None:
-    """Submit, tunnel-cmd and cancel know what it waits for, and cancel ends it."""
+    """submit, tunnel-cmd and cancel explain the reason, and cancel ends the job."""
     login = alice.cluster.login
     other = login.run(["sbatch", "--parsable", "--wrap=sleep 60"], user="alice").stdout.strip()
     words = [word.format(job=other) for word in words]
@@ -236,8 +236,8 @@ def test_a_job_that_waits_on_purpose_is_told_in_words(
 # --- filters of the site's ---
 
 
-def test_what_a_job_submit_plugin_says_is_shown(alice: Scientist) -> None:
-    """Words of a plugin of the controller's reach the user, and the job is found."""
+def test_the_output_of_a_job_submit_plugin_is_shown(alice: Scientist) -> None:
+    """The message of a controller's plugin reaches the user, and the job is found."""
     said = alice.slurm_nb("submit", "-A", POOR_ACCOUNT)
 
     assert said.exit_code == 0
@@ -268,7 +268,7 @@ def test_a_cli_filter_that_prints_does_not_hide_the_job(alice: Scientist) -> Non
 
 
 def test_a_wrapper_that_prints_any_bytes_does_not_hide_the_job(alice: Scientist) -> None:
-    """Before and after the answer, on both outputs, also in another encoding than UTF-8."""
+    """It prints before and after the answer, on both outputs, even if it is not UTF-8."""
     env = alice.program(
         "sbatch",
         "#!/bin/bash\nprintf 'Willkommen f\\374r heute\\n5 h left\\n'\nprintf 'gr\\374n\\n' >&2\n"
@@ -287,7 +287,7 @@ def test_a_wrapper_that_prints_any_bytes_does_not_hide_the_job(alice: Scientist)
 
 @pytest.fixture(scope="module")
 def locales(cluster: Cluster) -> None:
-    """The locales that the tests speak, on login alone; nodes need not have them."""
+    """Install the tests' locales only on login; nodes need not have them."""
     folder = cluster.login.root / "home/alice/locales"
     folder.mkdir(exist_ok=True)
     for name in ("de_DE.UTF-8", "ja_JP.EUC-JP", "de_DE.ISO-8859-1"):
@@ -309,7 +309,7 @@ LOCALES = [
 
 
 def _submit_speaking(alice: Scientist, env: Mapping[str, str], *words: str) -> Said:
-    """Submit in a folder and with a job name of her own language, as bytes in UTF-8."""
+    """Submit in a folder and with a job name in the user's language, as bytes in UTF-8."""
     (alice.home / "é dir").mkdir(exist_ok=True)
     os.chown(alice.home / "é dir", alice.user.uid, alice.user.uid)
     done = alice.cluster.login.run(
@@ -333,8 +333,8 @@ def test_the_script_is_the_same_bytes_in_any_language(alice: Scientist) -> None:
 
 
 @pytest.mark.usefixtures("locales")
-def test_a_path_that_the_language_can_not_hold_is_told(alice: Scientist) -> None:
-    """Letters that are none in the user's locale: one line that says what to look at."""
+def test_a_path_that_the_locale_cannot_encode_is_reported(alice: Scientist) -> None:
+    """The user's locale has no such characters: one line says what to check."""
     (alice.home / "日本").mkdir(exist_ok=True)
 
     said = _submit_speaking(alice, LOCALES[5], "--notebook-dir", "/home/alice/日本")
@@ -358,7 +358,7 @@ def test_a_session_works_in_other_languages(alice: Scientist, env: dict[str, str
 
 @pytest.fixture
 def owner(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Scientist]:
-    """Another owner than alice."""
+    """Yield an owner other than alice."""
     scientist = Scientist(cluster, request.param)
     yield scientist
     scientist.clean_up()
@@ -367,8 +367,8 @@ def owner(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Scientis
 
 @pytest.mark.parametrize("owner", [ZOE], indirect=True, ids=["zoe"])
 @pytest.mark.parametrize(("listen", "lang"), [("port", "C.UTF-8"), ("socket", "C")])
-def test_a_home_with_odd_letters_works(owner: Scientist, listen: str, lang: str) -> None:
-    """Quotes, blanks and other letters in the path of the home are only letters."""
+def test_a_home_with_odd_characters_works(owner: Scientist, listen: str, lang: str) -> None:
+    """Quotes, blanks and other special characters in the path of the home are only characters."""
     record = owner.submit("--listen", listen, env={"LANG": lang})
 
     again = owner.slurm_nb("tunnel-cmd", record["job_id"])
@@ -384,8 +384,8 @@ def test_a_home_with_odd_letters_works(owner: Scientist, listen: str, lang: str)
 
 
 @pytest.mark.parametrize("owner", [ZOE, ZARA, FIA, TESS], indirect=True, ids=lambda user: user.name)
-def test_any_login_shell_will_do_also_one_that_talks(owner: Scientist) -> None:
-    """bash, zsh, fish and tcsh whose start-up files print: submit by ssh, the tunnel, the audit."""
+def test_any_login_shell_works_even_if_it_prints(owner: Scientist) -> None:
+    """Start-up files of bash, zsh, fish and tcsh print: submit by ssh, the tunnel, the audit."""
     for name in (".zshenv", ".cshrc", ".config/fish/config.fish", ".profile", ".bashrc"):
         path = owner.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -404,7 +404,7 @@ def test_any_login_shell_will_do_also_one_that_talks(owner: Scientist) -> None:
 
 
 def test_the_printed_line_is_the_same_in_every_shell(alice: Scientist) -> None:
-    """The shell of the laptop reads the words that were meant."""
+    """Every shell of the laptop splits it into the intended arguments."""
     command = alice.submit()["tunnel_command"]
     words = command.replace("ssh ", "printf %s\\\\n ", 1)
 

@@ -1,4 +1,4 @@
-"""Living with sessions: list, status, wait, logs, url, names, and the same again."""
+"""Living with sessions: list, status, wait, logs, url, names, and --again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ WHERE = "import os; print(os.environ['SLURM_JOB_ID'], os.uname().nodename)"
 
 
 def test_all_sessions_are_seen_named_and_ended(alice: Scientist) -> None:
-    """One that runs, one that waits and one that ended, each as Slurm has it; status says more of
-    each; a name stands for its job id; --prune forgets what has ended, and nothing else.
+    """One runs, one waits and one has ended, each as Slurm shows it; status says more of each; a
+    name stands for its job id; --prune removes the ended one, and nothing else.
     """
     runs = alice.submit("-J", "analysis", "-w", "c1", "-t", "2:00:00")["job_id"]
     alice.slurm_nb("submit", "--no-wait", "-J", "fit", "-p", "closed")
@@ -47,8 +47,8 @@ def test_all_sessions_are_seen_named_and_ended(alice: Scientist) -> None:
     assert [line.split()[0] for line in pruned.stdout.splitlines()[1:]] == [waits, runs]
 
 
-def test_another_terminal_takes_up_the_wait(alice: Scientist) -> None:
-    """`wait` prints what submit would have; `url` is what its URL is; `logs` has Jupyter's log, and
+def test_another_terminal_resumes_the_wait(alice: Scientist) -> None:
+    """`wait` prints what submit would have; `url` prints its URL; `logs` shows Jupyter's log, and
     nothing secret.
     """
     alice.slurm_nb("submit", "--no-wait")
@@ -66,7 +66,7 @@ def test_another_terminal_takes_up_the_wait(alice: Scientist) -> None:
 
 
 def test_the_same_again_with_a_change(alice: Scientist) -> None:
-    """Slurm shows the second job with all that the first one was asked with, but for the change."""
+    """Slurm shows the second job with all options of the first one, except for the change."""
     words = ["-p", "closed", "-A", "project", "-t", "90", "-c", "2", "-J", "it's a fit"]
     alice.slurm_nb("submit", "--no-wait", *words, "--", "--comment", "a b")
     (first,) = alice.squeue("%i")

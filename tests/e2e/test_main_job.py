@@ -44,8 +44,8 @@ def test_the_printed_lines_lead_to_a_cell_on_the_compute_node(alice: Scientist) 
     assert seen == {"page_status": 200, "no_token_status": 403, "output": f"c2 {job_id}\n"}
 
 
-def test_submit_tells_the_user_all_that_comes_next(alice: Scientist) -> None:
-    """Where it runs, when it ends, how to see the line again and how to cancel are printed."""
+def test_submit_tells_the_user_all_next_steps(alice: Scientist) -> None:
+    """It prints where the job runs, when it ends, how to see the line again and how to cancel."""
     said = alice.slurm_nb("submit", "--time", "2:00:00", "-A", "project")
 
     ((job_id, node, end),) = [line.split() for line in alice.squeue("%i %N %e")]
@@ -56,8 +56,8 @@ def test_submit_tells_the_user_all_that_comes_next(alice: Scientist) -> None:
     assert f"Submitted job {job_id}." in said.stderr
 
 
-def test_what_the_user_asked_for_reaches_slurm(alice: Scientist) -> None:
-    """Each option of Slurm's, and whatever follows `--`, is what Slurm then shows of the job."""
+def test_the_users_options_reach_slurm(alice: Scientist) -> None:
+    """Slurm shows each of its options, and those after `--`, for the job."""
     record = alice.submit(
         "-A", "project", "-t", "0-12:30", "-p", "main", "-c", "2", "--mem", "1G", "-w", "c1",
         "-J", "my job", "--", "--comment", "it's \"a\" \\ # b", "--nice=5", "--exclusive=user",
@@ -69,7 +69,7 @@ def test_what_the_user_asked_for_reaches_slurm(alice: Scientist) -> None:
 
 
 def test_tunnel_cmd_prints_exactly_the_same_line_again(alice: Scientist) -> None:
-    """The command alone is on stdout, also in a shell that knows nothing of the first."""
+    """Only the command is on stdout, even in a shell that does not know the first one."""
     submitted = alice.slurm_nb("submit")
     (job_id,) = alice.squeue("%i")
 
@@ -79,7 +79,7 @@ def test_tunnel_cmd_prints_exactly_the_same_line_again(alice: Scientist) -> None
     assert _printed_url(submitted.stdout) in said.stderr
 
 
-def test_json_holds_what_the_text_says(alice: Scientist) -> None:
+def test_json_has_the_values_of_the_text(alice: Scientist) -> None:
     """`--json` prints one object, the same from submit and from tunnel-cmd."""
     record = alice.submit("-t", "60", "--login-host", "login.cluster.test", "--local-port", "8899")
     said = alice.slurm_nb("tunnel-cmd", record["job_id"], "--json")
@@ -119,7 +119,7 @@ def test_the_notebook_directory_is_where_the_user_is(alice: Scientist) -> None:
 
 
 def test_a_jupyter_config_that_disarms_the_token_is_overruled(alice: Scientist) -> None:
-    """With every old and new way to an empty token in ~/.jupyter, who has no token gets 403."""
+    """~/.jupyter has every way to an empty token; a client without a token still gets 403."""
     folder = alice.home / ".jupyter"
     folder.mkdir(exist_ok=True)
     (folder / "jupyter_server_config.py").write_text(DISARM)
@@ -167,7 +167,7 @@ def test_cancel_ends_the_job_and_leaves_no_secret_behind(alice: Scientist) -> No
 
 
 def test_cancel_all_ends_every_session_and_no_other_job(alice: Scientist) -> None:
-    """--all cancels what slurm-nb started; a job of the user's own goes on."""
+    """--all cancels the jobs that slurm-nb started; the user's own job keeps running."""
     own = alice.cluster.login.run(["sbatch", "--parsable", "--wrap=sleep 60"], user="alice").stdout
     started = [alice.submit()["job_id"] for _ in range(2)]
 
@@ -179,8 +179,9 @@ def test_cancel_all_ends_every_session_and_no_other_job(alice: Scientist) -> Non
 
 
 def test_a_dry_run_is_the_script_that_plain_sbatch_runs(alice: Scientist) -> None:
-    """The printed script equals the submitted one, but for the number that is of one submission;
-    sbatched by hand it works all the same."""
+    """The printed script equals the submitted one, except for the number of a submission; submitted
+    by hand it works too.
+    """
     script = alice.slurm_nb("submit", "--dry-run", "-t", "30").stdout
     assert alice.squeue("%i") == []
     submitted = alice.submit("-t", "30")

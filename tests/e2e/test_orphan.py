@@ -1,4 +1,4 @@
-"""A job script that was killed, and what is left of its session on the node."""
+"""A killed job script, and the rest of its session on the node."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tests.e2e.processes import pids_of_job
 from tests.e2e.scientist import Scientist
 
 
-def test_the_server_cleans_up_where_its_script_was_killed(alice: Scientist) -> None:
-    """The script is killed; when its Jupyter ends, the node-local directory goes, the token with
-    the next look at the session.
+def test_the_server_cleans_up_after_its_script_was_killed(alice: Scientist) -> None:
+    """The script is killed; when its Jupyter ends, the node-local directory is removed, and the
+    token with the next query of the session.
     """
     job_id = alice.submit("-w", "c1")["job_id"]
     node = alice.cluster.hosts["c1"]

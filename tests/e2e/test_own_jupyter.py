@@ -1,4 +1,4 @@
-"""What is the user's own in Jupyter works as in a plain one."""
+"""The user's own Jupyter settings work as in a plain Jupyter."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ FILES = {
 
 
 def test_kernels_configuration_extensions_and_lab_settings_are_the_users(alice: Scientist) -> None:
-    """In one session: a kernel of hers that she made the default, IPython's start-up file and
-    configuration, a server extension, a setting of the server's, one of Lab's.
+    """One session has: the user's own default kernel, IPython's start-up file and configuration, a
+    server extension, a setting of the server's, one of Lab's.
     """
     for name, text in FILES.items():
         path = alice.home / name
@@ -77,7 +77,7 @@ def test_kernels_configuration_extensions_and_lab_settings_are_the_users(alice: 
 
 
 def get(alice: Scientist, record: dict[str, Any], path: str) -> Any:
-    """What the server answers on the laptop."""
+    """Return the server's answer on the laptop."""
     base, _, token = record["url"].partition("/lab?token=")
     python = ["/srv/venv/bin/python", "-c", GET, f"{base}/{path}", token]
     return json.loads(alice.cluster.laptop.run(python, user="lea").stdout)

@@ -87,7 +87,7 @@ def test_the_page_shows_its_job_and_ends_it(alice: Scientist, ui: str, python: l
 def test_the_page_says_that_the_session_was_cancelled(
     alice: Scientist, ui: str, python: list[str]
 ) -> None:
-    """With the command for another one, and without Jupyter's advice about the network."""
+    """The page shows the command for another one, and not Jupyter's advice about the network."""
     record = alice.submit("--ui", ui, "-w", "c1", *python)
     job_id = record["job_id"]
     with (
@@ -123,7 +123,7 @@ def test_the_page_says_that_the_time_limit_was_reached(alice: Scientist, ui: str
     assert banner.startswith(f"Session {record['job_id']} ended: it reached its time limit.")
 
 
-def test_a_warning_goes_when_the_limit_is_extended(alice: Scientist) -> None:
+def test_a_warning_disappears_when_the_limit_is_extended(alice: Scientist) -> None:
     """An operator extends the job; Slurm then signals it, as it does before the new end."""
     record = alice.submit("--time", "10", "-w", "c1")
     job_id = record["job_id"]
@@ -152,7 +152,7 @@ def test_the_page_says_that_an_idle_session_ended(alice: Scientist) -> None:
 
 @pytest.mark.parametrize("ui", ["notebook", "lab"])
 def test_the_page_of_a_job_that_was_killed_names_both_commands(alice: Scientist, ui: str) -> None:
-    """As when its node is lost: the server could not say why, and the tunnel may just be down."""
+    """The node may be lost: the server could not say why, and the tunnel may just be down."""
     node = alice.cluster.hosts["c1"]
     record = alice.submit("--ui", ui, "-w", "c1")
     job_id = record["job_id"]

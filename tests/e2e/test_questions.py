@@ -1,4 +1,4 @@
-"""How often Slurm is asked, as slurmctld itself counts it."""
+"""How often slurm-nb queries Slurm, according to slurmctld."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.scientist import Scientist
 
 HERE = Path(__file__).parent
 ONE_HOUR_S = 3600.0
-# What `wait` may ask while it is new, and how seldom afterwards.
+# The allowed queries of `wait` at first, and how rare they are afterwards.
 FIRST_S, EVERY_S, AT_FIRST = 60.0, 30.0, 4
 TERMINALS = 10
 COUNTING = """\
@@ -24,7 +24,7 @@ exec /usr/bin/{0} "$@"
 
 
 def run_client(alice: Scientist, name: str, *words: str) -> dict[str, Any]:
-    """What a program, run by slurm-nb's own Python on the login node, answers."""
+    """Return the answer of a program that slurm-nb's own Python runs on the login node."""
     done = alice.cluster.login.run(
         ["/srv/venv/bin/python", "-", *words],
         user="alice",
@@ -36,28 +36,28 @@ def run_client(alice: Scientist, name: str, *words: str) -> dict[str, Any]:
 
 
 def pending(alice: Scientist, count: int) -> list[str]:
-    """The ids of sessions whose jobs wait for ever."""
+    """Submit sessions whose jobs wait for ever, and return their ids."""
     words = ("submit", "--json", "--no-wait", "-p", "closed")
     ids = [json.loads(alice.slurm_nb(*words).stdout)["job_id"] for _ in range(count)]
     return [str(job_id) for job_id in ids]
 
 
 def most_within(times: list[float], seconds: float) -> int:
-    """The largest number of `times` in any half-open span of so many seconds."""
+    """Return the largest number of `times` in any half-open span of so many seconds."""
     return max(
         (sum(begin <= each < begin + seconds for each in times) for begin in times), default=0
     )
 
 
 def of_one_squeue(alice: Scientist, *words: str) -> int:
-    """How many requests one squeue is."""
+    """Return how many requests one squeue sends."""
     requests.count_anew(alice.cluster)
     alice.cluster.login.run(["squeue", "-h", "-t", "all", *words], user="alice")
     return requests.count(alice.cluster).of_user
 
 
 def test_an_hour_of_waiting(alice: Scientist) -> None:
-    """One terminal that waits an hour asks once in 30 s after the first minute."""
+    """One terminal that waits an hour queries once in 30 s after the first minute."""
     (job_id,) = pending(alice, 1)
     each = of_one_squeue(alice, "-j", job_id)
     requests.count_anew(alice.cluster)
@@ -75,8 +75,8 @@ def test_an_hour_of_waiting(alice: Scientist) -> None:
     assert counted.of_user <= each * len(asked_at)
 
 
-def test_ten_terminals_share_what_they_learn(alice: Scientist) -> None:
-    """Ten that wait for ten jobs ask no more than one would, once all have been opened."""
+def test_ten_terminals_share_their_answers(alice: Scientist) -> None:
+    """Ten that wait for ten jobs query no more than one would, once all have been opened."""
     job_ids = pending(alice, TERMINALS)
     each = of_one_squeue(alice, "--me")
     requests.count_anew(alice.cluster)
@@ -102,10 +102,10 @@ GONE_AT_ONCE = 10
 
 
 @pytest.mark.parametrize("count", [1, 100, 1000])
-def test_a_list_asks_once_however_long_it_is(alice: Scientist, count: int) -> None:
-    """One squeue and at most one sacct: of waiting, ended and forgotten jobs together. Where jobs
-    are gone, one scontrol tells whether this is their cluster at all, and ten at most whether it
-    has them.
+def test_a_list_queries_once_however_long_it_is(alice: Scientist, count: int) -> None:
+    """It runs one squeue and at most one sacct, for waiting, ended and removed jobs together. If
+    jobs are gone, one scontrol checks whether this is their cluster at all, and ten at most whether
+    it has them.
     """
     waiting = min(5, count)
     job_ids = pending(alice, waiting)

@@ -9,7 +9,7 @@ from tests.e2e.scientist import Scientist
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 _CONSOLE = re.compile(r"^```console\n\$ (.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# What differs from one job to the next.
+# These differ from one job to the next.
 _VARIES = [
     (re.compile(r"token=[0-9a-f]{64}"), "token=TOKEN"),
     (re.compile(r"\x1b\[\d*m|\x1b\]8;.*?\x1b\\"), ""),

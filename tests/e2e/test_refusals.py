@@ -1,4 +1,4 @@
-"""What goes wrong on a real cluster, what the user is told, and what is there afterwards."""
+"""Errors on a real cluster: the messages to the user, and the state afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ exit 1
 """
 
 
-def test_jupyter_missing_in_the_environment_is_told_at_once(alice: Scientist) -> None:
+def test_jupyter_missing_in_the_environment_is_reported_at_once(alice: Scientist) -> None:
     """A --python without Jupyter ends with 4, Slurm's state, what is missing, and the cure. This
     host does not know whether --setup brings one, so it says so and submits.
     """
@@ -43,7 +43,7 @@ def test_jupyter_missing_in_the_environment_is_told_at_once(alice: Scientist) ->
 
 
 def test_an_account_that_slurm_refuses_leaves_no_job_and_no_session(alice: Scientist) -> None:
-    """Sbatch's own words are shown, once, with exit code 3."""
+    """The error shows sbatch's message, once, with exit code 3."""
     said = alice.slurm_nb("submit", "-A", REFUSED_ACCOUNT)
 
     assert said.exit_code == 3
@@ -60,9 +60,9 @@ exit 1
 """
 
 
-def test_a_slurm_that_takes_no_jobs_is_told_while_sbatch_tries_again(alice: Scientist) -> None:
-    """With MaxJobCount reached (seen by sbatch's words): nobody stares at a silent terminal, the
-    site's lines stay lines, and no note of a submission remains.
+def test_sbatchs_retries_are_shown_while_slurm_takes_no_jobs(alice: Scientist) -> None:
+    """MaxJobCount is reached (seen in sbatch's message): the user does not wait before a silent
+    terminal, the site's lines stay lines, and no note of a submission remains.
     """
     env = alice.program("sbatch", RETRIES)
 
@@ -77,7 +77,7 @@ def test_a_slurm_that_takes_no_jobs_is_told_while_sbatch_tries_again(alice: Scie
     assert list((alice.state / "submitting").iterdir()) == []
 
 
-def test_a_partition_that_is_not_there_is_refused(alice: Scientist) -> None:
+def test_a_partition_that_does_not_exist_is_refused(alice: Scientist) -> None:
     """Exit code 3, and the partitions that the user has."""
     said = alice.slurm_nb("submit", "-p", "nosuchpartition")
 
@@ -107,7 +107,7 @@ def test_a_job_that_pends_for_long_is_left_in_the_queue(alice: Scientist) -> Non
     assert alice.slurm_nb("tunnel-cmd", job_id).exit_code == 5
 
 
-def test_a_script_learns_the_job_id_also_when_it_gives_up_waiting(alice: Scientist) -> None:
+def test_a_script_learns_the_job_id_even_if_it_gives_up_waiting(alice: Scientist) -> None:
     """With --json the object is printed before the exit code 5."""
     said = alice.slurm_nb("submit", "--json", "-p", "closed", "--wait-timeout", "2")
 
@@ -118,7 +118,7 @@ def test_a_script_learns_the_job_id_also_when_it_gives_up_waiting(alice: Scienti
 
 
 def test_no_wait_returns_while_the_job_is_pending(alice: Scientist) -> None:
-    """--no-wait ends with 0 and tells how to get the line later."""
+    """--no-wait ends with 0 and says how to get the line later."""
     said = alice.slurm_nb("submit", "-p", "closed", "--no-wait")
 
     (job_id,) = alice.squeue("%i")
@@ -139,8 +139,8 @@ def test_a_job_cancelled_elsewhere_ends_the_wait(alice: Scientist) -> None:
     assert "the job ended before Jupyter was ready: CANCELLED" in errors
 
 
-def test_ctrl_c_while_waiting_leaves_the_job_alone(alice: Scientist) -> None:
-    """Exit code 130; the job goes on, and the user is told how to come back and how to cancel."""
+def test_ctrl_c_while_waiting_does_not_end_the_job(alice: Scientist) -> None:
+    """Exit code 130; the job keeps running, and the user reads how to come back and cancel."""
     terminal = _on_terminal(alice, "submit", "-p", "closed")
     screen = read_until(terminal, "PENDING (PartitionDown)")
 
@@ -153,8 +153,8 @@ def test_ctrl_c_while_waiting_leaves_the_job_alone(alice: Scientist) -> None:
     assert f"slurm-nb tunnel-cmd {job_id}" in screen
 
 
-def test_ctrl_c_while_sbatch_works_still_tells_of_the_job(alice: Scientist) -> None:
-    """A Ctrl-C before the id is known takes effect once the user has been told of the job."""
+def test_ctrl_c_while_sbatch_works_still_names_the_job(alice: Scientist) -> None:
+    """A Ctrl-C before the id is known takes effect once slurm-nb has printed the job."""
     env = alice.program("sbatch", PAUSED_SBATCH)
     os.mkfifo(alice.home / "bin/go", 0o666)
     terminal = _on_terminal(alice, "submit", "-p", "closed", env=env)
@@ -174,7 +174,7 @@ def test_ctrl_c_while_sbatch_works_still_tells_of_the_job(alice: Scientist) -> N
 def test_ctrl_c_while_the_controller_hangs_does_not_hide_that_a_job_may_exist(
     alice: Scientist,
 ) -> None:
-    """Sbatch gives up without an answer: the user is told how to look, not "nothing"."""
+    """sbatch gives up without an answer: the user reads how to check, not "nothing"."""
     env = alice.program("sbatch", PAUSED_SBATCH)
     os.mkfifo(alice.home / "bin/go", 0o666)
     terminal = _on_terminal(alice, "submit", "-p", "closed", env=env)
@@ -195,7 +195,7 @@ def test_ctrl_c_while_the_controller_hangs_does_not_hide_that_a_job_may_exist(
 
 
 def test_ctrl_c_before_sbatch_submits_nothing(alice: Scientist) -> None:
-    """While Slurm is still being asked for its name, Ctrl-C ends with 130 and no job."""
+    """While slurm-nb still queries Slurm for its name, Ctrl-C ends with 130 and no job."""
     env = alice.program("scontrol", '#!/bin/bash\ntouch "$HOME/bin/called"\nexec sleep 30\n')
     terminal = _on_terminal(alice, "submit", env=env)
     await_that((alice.home / "bin/called").exists, "scontrol is called")
@@ -208,8 +208,8 @@ def test_ctrl_c_before_sbatch_submits_nothing(alice: Scientist) -> None:
     assert "Traceback" not in screen
 
 
-def test_a_lost_answer_of_sbatch_is_looked_up(alice: Scientist) -> None:
-    """Sbatch fails though the job was accepted: slurm-nb finds it and goes on; one job exists."""
+def test_a_job_whose_answer_from_sbatch_is_lost_is_found(alice: Scientist) -> None:
+    """sbatch fails though the job was accepted: slurm-nb finds it and continues; one job exists."""
     env = alice.program("sbatch", LOST_ANSWER)
 
     record = alice.submit(env=env)
@@ -218,8 +218,8 @@ def test_a_lost_answer_of_sbatch_is_looked_up(alice: Scientist) -> None:
     assert record["tunnel_command"]
 
 
-def test_an_option_that_sbatch_does_not_know_is_its_refusal(alice: Scientist) -> None:
-    """Sbatch's own words, exit code 3, and no talk of a job that may exist."""
+def test_an_option_that_sbatch_does_not_know_is_refused(alice: Scientist) -> None:
+    """The error shows sbatch's message, exit code 3, and nothing about a job that may exist."""
     said = alice.slurm_nb("submit", "--", "--nosuchoption")
 
     assert said.exit_code == 3
@@ -262,7 +262,7 @@ def test_without_a_controller_nothing_is_lost(alice: Scientist) -> None:
     assert alice.slurm_nb("cancel", record["job_id"]).exit_code == 0
 
 
-def test_a_job_of_somebody_elses_making_is_refused(alice: Scientist) -> None:
+def test_a_job_that_slurm_nb_did_not_start_is_refused(alice: Scientist) -> None:
     """Cancel and tunnel-cmd refuse a job that slurm-nb did not start, naming the scancel line."""
     own = alice.cluster.login.run(["sbatch", "--parsable", "--wrap=sleep 60"], user="alice").stdout
     job_id = own.strip()
@@ -275,7 +275,7 @@ def test_a_job_of_somebody_elses_making_is_refused(alice: Scientist) -> None:
     assert alice.squeue("%i") == [job_id]
 
 
-def test_an_ended_job_is_no_error_for_cancel_and_says_so_for_tunnel_cmd(alice: Scientist) -> None:
+def test_an_ended_job_is_an_error_for_tunnel_cmd_and_not_for_cancel(alice: Scientist) -> None:
     """Cancel ends with 0, tunnel-cmd with 4 and Slurm's state."""
     job_id = alice.submit()["job_id"]
     alice.slurm_nb("cancel", job_id)

@@ -31,18 +31,18 @@ print(json.dumps({"cwd": os.getcwd(), "mode": mode, "names": names}))
 
 @dataclass(frozen=True)
 class Reached:
-    """A session on c1 with a kernel, and what a cell said through the printed tunnel."""
+    """A session on c1 with a kernel, and the output of a cell through the printed tunnel."""
 
     route: str
     record: dict[str, Any]
     seen: dict[str, Any]
     listening: list[str]
-    """What ss(8) showed meanwhile, a line for each TCP socket."""
+    """The output of ss(8) meanwhile, a line for each TCP socket."""
 
 
 @pytest.fixture(scope="module", params=ROUTES)
 def reached(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Reached]:
-    """By each route once, for several tests."""
+    """Start a session by each route once, for several tests."""
     alice, route = Scientist(cluster), request.param
     record = alice.submit("-w", "c1", *ROUTES[route])
     with alice.tunnel(record["tunnel_command"]):
@@ -64,7 +64,7 @@ def test_each_route_leads_to_a_kernel_on_the_node(reached: Reached) -> None:
 
 
 def test_nothing_listens_on_tcp_but_the_notebook(reached: Reached) -> None:
-    """With a kernel running; with --listen socket not even the notebook does."""
+    """A kernel is running; with --listen socket not even the notebook listens."""
     listening = [line.split()[3] for line in reached.listening if '"python' in line]
     notebook = [each for each in listening if each.endswith(f":{reached.record['port']}")]
     pipes = [each for each in listening if each not in notebook]
@@ -73,7 +73,7 @@ def test_nothing_listens_on_tcp_but_the_notebook(reached: Reached) -> None:
 
 
 def test_the_direct_route_binds_the_one_address_that_login_reaches(alice: Scientist) -> None:
-    """The node's own name in the cluster's network, one hop, and a word on what it exposes."""
+    """It is the node's own name in the cluster's network, one hop, and a note on the exposure."""
     said = alice.slurm_nb("submit", "-w", "c1", "--route", "direct")
 
     (command,) = [line for line in said.stdout.splitlines() if line.startswith("ssh ")]
@@ -83,7 +83,7 @@ def test_the_direct_route_binds_the_one_address_that_login_reaches(alice: Scient
 
 
 def test_tls_prints_the_fingerprint_of_the_certificate_that_is_served(alice: Scientist) -> None:
-    """What a browser shows of the certificate is what slurm-nb printed beside the URL."""
+    """A browser shows the fingerprint of the certificate that slurm-nb printed next to the URL."""
     said = alice.slurm_nb("submit", "-w", "c1", "--route", "direct", "--tls")
     (url,) = [line for line in said.stdout.splitlines() if line.startswith("https://")]
     (command,) = [line for line in said.stdout.splitlines() if line.startswith("ssh ")]
@@ -99,8 +99,8 @@ def test_tls_prints_the_fingerprint_of_the_certificate_that_is_served(alice: Sci
     assert served.strip().partition("=")[2] in said.stdout
 
 
-def test_a_user_is_told_of_each_setting_that_was_overruled(alice: Scientist) -> None:
-    """The file and the setting that would have let others in are named by submit."""
+def test_submit_names_each_setting_that_was_overruled(alice: Scientist) -> None:
+    """submit names the file and the setting that would have given others access."""
     folder = alice.home / ".jupyter"
     folder.mkdir(exist_ok=True)
     (folder / "jupyter_server_config.py").write_text(
@@ -129,7 +129,7 @@ def test_a_session_whose_files_others_can_change_is_refused(alice: Scientist) ->
 
 
 def test_an_id_that_slurm_has_given_to_another_job_is_not_ours(alice: Scientist) -> None:
-    """The record of an old job leads to no tunnel, and its id is not cancelled."""
+    """The record of an old job leads to no tunnel, and slurm-nb does not cancel its id."""
     record = alice.submit()
     other = alice.cluster.login.run(
         ["sbatch", "--parsable", "--wrap=sleep 60"], user="alice"
@@ -149,7 +149,7 @@ def test_an_id_that_slurm_has_given_to_another_job_is_not_ours(alice: Scientist)
     assert other in alice.squeue("%i")
 
 
-def test_what_forked_children_print_still_reaches_the_cell(alice: Scientist) -> None:
+def test_output_of_forked_children_still_reaches_the_cell(alice: Scientist) -> None:
     """Their output comes by ipykernel's inbound pipe, which is a UNIX socket here."""
     record = alice.submit()
     code = (
@@ -166,8 +166,8 @@ def test_what_forked_children_print_still_reaches_the_cell(alice: Scientist) -> 
     assert sorted(seen["output"].splitlines()) == ["from a child", "from the kernel"]
 
 
-def test_the_direct_way_needs_no_name_of_the_login_node(alice: Scientist) -> None:
-    """Where the node cannot resolve it, an address that the login node had at submission does."""
+def test_the_direct_route_needs_no_name_of_the_login_node(alice: Scientist) -> None:
+    """If the node cannot resolve it, an address that the login node had at submission works."""
     line = "export SLURM_SUBMIT_HOST=no-such-host.invalid"
 
     record = alice.submit("-w", "c1", "--route", "direct", "--setup", line)

@@ -29,9 +29,9 @@ MODULES = {
 def session_of(
     alice: Scientist, name: str, changes: dict[str, str], config: str, show: str = SHOW
 ) -> str:
-    """What a cell prints in a session of the worked template `name`.
+    """Return the output of a cell in a session of the worked template `name`.
 
-    changes: what an admin changes in the copy, and to what; each stands in it.
+    changes: the texts that an admin changes in the copy, and their replacements.
     """
     text = (templates_folder() / f"sites/{name}.sh.j2").read_text(encoding="utf-8")
     for old, new in changes.items():
@@ -59,8 +59,8 @@ def test_the_template_of_a_site_with_modules(alice: Scientist) -> None:
 
 
 def test_the_template_of_a_conda_site(alice: Scientist) -> None:
-    """Everybody gets the site's environment, packages that they add go to the scratch disk; who
-    names an environment of their own gets that.
+    """Everybody gets the site's environment, and packages that they add go to the scratch disk;
+    users who name their own environment get that.
     """
     env = alice.cluster.state / "srv/conda/envs/jupyter"
     make_env(alice, "own")
@@ -80,8 +80,8 @@ def test_the_template_of_a_conda_site(alice: Scientist) -> None:
 
 
 def test_the_template_of_a_container_site_with_gpus(image: str, alice: Scientist) -> None:
-    """The site's image with its data, in the partition of those who ask for GPUs, which the kernel
-    sees; the real apptainer was given --nv, and so brought the driver's program of the node.
+    """It runs the site's image with its data, in the partition for jobs with GPUs, which the kernel
+    sees; the real apptainer got --nv, and so brought the driver's program of the node.
     """
     alice.program("nvidia-smi", "#!/bin/sh\necho driver of $(uname -n)\n")
     for name in ("data", "scratch"):

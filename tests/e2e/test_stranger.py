@@ -1,4 +1,4 @@
-"""A second user, logged in on the same node and on the login node, looks for the token."""
+"""A second user, logged in on the same node and on the login node, searches for the token."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_the_token_is_in_no_output_and_no_argument_even_for_the_owner(alice: Sci
     assert token not in kept + arguments
 
 
-def test_every_file_of_a_session_is_the_owners_alone(alice: Scientist) -> None:
-    """Under a permissive umask too: directories 0700, files 0600."""
+def test_only_the_owner_can_read_the_files_of_a_session(alice: Scientist) -> None:
+    """This holds under a permissive umask too: directories 0700, files 0600."""
     alice.cluster.login.run(
         ["bash", "-c", "umask 000; exec slurm-nb submit"], user="alice", timeout_s=60
     )

@@ -67,7 +67,7 @@ class Earlier:
 
 @pytest.fixture(scope="module")
 def old_programs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder with the old version's slurm-nb, as the hosts see it."""
+    """Return the folder with the old version's slurm-nb, as the hosts see it."""
     folder = tmp_path_factory.mktemp("old")
     archive = folder / "source.tar"
     git = ["git", "-C", str(ROOT), "archive", "--output", str(archive), OLD]
@@ -203,7 +203,7 @@ def test_a_pending_session_runs_after_the_upgrade(alice: Scientist, earlier: Ear
 def test_a_script_printed_before_the_upgrade_still_makes_a_session(
     alice: Scientist, earlier: Earlier
 ) -> None:
-    """`submit --dry-run > job.sh` of the old version, sbatched now, is found and reached."""
+    """The old version's `submit --dry-run > job.sh`, submitted now, is found and reached."""
     script = earlier.slurm_nb("submit", "--dry-run").stdout
     done = alice.cluster.login.run(["sbatch", "--parsable"], user="alice", stdin_text=script)
     job_id = done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What a session does of itself: it ends when nobody uses it, and warns of time and memory."""
+"""A session acts by itself: it ends when nobody uses it, and warns of time and memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SESSION = "slurm-nb/session"
 
 
 def progress(alice: Scientist, job_id: str) -> Progress:
-    """What the job has said of itself."""
+    """Return the progress that the job has reported."""
     nonce = (alice.state / "sessions/testbed" / job_id / "nonce").read_text()
     who = {"cluster": "testbed", "job_id": job_id, "nonce": nonce}
     return read_progress(alice.log(job_id).splitlines(), who=who)
@@ -54,7 +54,7 @@ def wait_until(true: Callable[[], object], timeout_s: float = 60) -> None:
 
 
 def ending(alice: Scientist, job_id: str, timeout_s: float = 60) -> str:
-    """How Slurm says that the job has ended, once it has."""
+    """Return the end state that Slurm reports, once the job has ended."""
     wait_until(lambda: job_id not in alice.squeue("%i"), timeout_s)
     asked = ["squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T"]
     return alice.cluster.login.run(asked, user="alice").stdout.strip()
@@ -76,7 +76,7 @@ def marked(alice: Scientist, name: str) -> Path:
 def fetched(
     alice: Scientist, record: dict[str, Any], token: str, path: str, method: str = "GET"
 ) -> list[Any]:
-    """Status and answer, as the laptop gets them; the tunnel must be up."""
+    """Return status and answer, as the laptop gets them; the tunnel must be up."""
     url = f"http://127.0.0.1:{record['local_port']}/{path}"
     done = alice.cluster.laptop.run(["python3", "-c", FETCH, url, token, method], user="lea")
     answer: list[Any] = json.loads(done.stdout)
@@ -84,7 +84,7 @@ def fetched(
 
 
 def see(alice: Scientist, record: dict[str, Any]) -> list[str]:
-    """What of slurm-nb's words Chromium shows on the page; the tunnel must be up."""
+    """Return the texts of slurm-nb that Chromium shows on the page; the tunnel must be up."""
     ensure_tools(alice.cluster)
     done = alice.cluster.laptop.run(
         ["/srv/tools/bin/python", "-"],
@@ -120,7 +120,7 @@ def test_a_session_that_nobody_uses_ends_itself(alice: Scientist) -> None:
     assert not (alice.state / "sessions/testbed" / job_id / "activity.json").exists()
 
 
-def test_what_runs_is_never_idle(alice: Scientist) -> None:
+def test_a_session_with_running_code_is_never_idle(alice: Scientist) -> None:
     """A cell, and then a program in a terminal, run to their end with nobody connected."""
     cell, program = marked(alice, "cell"), marked(alice, "program")
     record = alice.submit("--idle-timeout", "0:03")
@@ -143,8 +143,8 @@ def test_what_runs_is_never_idle(alice: Scientist) -> None:
     assert (state, stopping.kind if stopping else None) == ("COMPLETED", "idle")
 
 
-def test_the_end_of_the_time_limit_is_told_and_clean(alice: Scientist) -> None:
-    """The output and the page warn before it; then idle kernels shut down as they should."""
+def test_the_end_of_the_time_limit_is_announced_and_clean(alice: Scientist) -> None:
+    """The output and the page warn before the end; then idle kernels shut down as they should."""
     mark = marked(alice, "clean")
     record = alice.submit("--time", "1", "--ui", "lab")
     job_id = record["job_id"]
@@ -193,7 +193,7 @@ def test_a_cancelled_session_is_clean_too_and_no_time_is_up(alice: Scientist) ->
     assert alice.log(record["job_id"]).count("received signal 15, stopping") == 1
 
 
-def test_without_slurm_the_end_is_told_too(alice: Scientist) -> None:
+def test_without_slurm_the_end_is_announced_too(alice: Scientist) -> None:
     """A local session knows its end from the start."""
     record = alice.submit("--local", "--time", "0:20")
     job_id = record["job_id"]
@@ -225,7 +225,7 @@ def test_the_page_shows_the_warning(alice: Scientist, ui: str) -> None:
 
 @pytest.fixture
 def small_node(alice: Scientist) -> Iterator[None]:
-    """c2 with a slurmd that holds its jobs to 900 MiB, as ConstrainRAMSpace does."""
+    """Give c2 a slurmd that holds its jobs to 900 MiB, like ConstrainRAMSpace."""
     if not can_limit():
         pytest.skip("no control group with a memory limit can be made here")
     slurmd = alice.cluster.hosts["c2"].run(["cat", "/run/slurmd.pid"]).stdout
@@ -235,7 +235,7 @@ def small_node(alice: Scientist) -> Iterator[None]:
 
 
 def _outside(alice: Scientist, pid: int) -> int:
-    """What a process of c2 is called on this machine."""
+    """Return the pid on this machine of a process of c2."""
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             text = status.read_text()
@@ -250,8 +250,8 @@ def _outside(alice: Scientist, pid: int) -> int:
 
 
 @pytest.mark.usefixtures("small_node")
-def test_memory_is_warned_of_and_a_killed_kernel_named(alice: Scientist) -> None:
-    """The kernel's own killer kills it; the session goes on, and says what would help."""
+def test_the_session_warns_of_memory_and_names_a_killed_kernel(alice: Scientist) -> None:
+    """The kernel's own killer kills it; the session continues, and says what would help."""
     record = alice.submit("-w", "c2")
     job_id = record["job_id"]
     with alice.tunnel(record["tunnel_command"]):

@@ -45,8 +45,8 @@ def test_a_local_session_honours_its_time_limit(alice: Scientist) -> None:
     assert "notebook" not in alice.processes("login")
 
 
-def test_the_page_that_open_wrote_goes_with_the_job(alice: Scientist) -> None:
-    """It holds the token: the job's script removes both, though nobody asks slurm-nb any more."""
+def test_the_page_that_open_wrote_is_removed_with_the_job(alice: Scientist) -> None:
+    """It contains the token: the job's script removes both, even if slurm-nb never runs again."""
     submitted = _local(alice, "submit", "--local", "--json", "-t", "0:08")
     folder = alice.state / "sessions/local" / json.loads(submitted.stdout)["job_id"]
     opened = _local(alice, "open", "--last", env={"BROWSER": "/usr/bin/true"})
@@ -63,7 +63,7 @@ def test_the_page_that_open_wrote_goes_with_the_job(alice: Scientist) -> None:
 
 
 def test_a_killed_leader_leaves_a_session_that_can_be_cancelled(alice: Scientist) -> None:
-    """Jupyter goes on without the script that started it; cancel ends it all the same."""
+    """Jupyter keeps running without the script that started it; cancel ends it anyway."""
     record = json.loads(_local(alice, "submit", "--local", "--json").stdout)
     path = alice.state / "sessions/local" / record["job_id"] / "process.json"
     leader = json.loads(path.read_text())["pid"]
@@ -76,8 +76,8 @@ def test_a_killed_leader_leaves_a_session_that_can_be_cancelled(alice: Scientist
     assert "notebook" not in alice.processes("login")
 
 
-def test_without_slurm_both_ways_out_are_named(alice: Scientist) -> None:
-    """No sbatch on PATH: exit code 3, the login node and --local named, nothing started."""
+def test_without_slurm_the_error_names_both_remedies(alice: Scientist) -> None:
+    """No sbatch on PATH: exit code 3 names the login node and --local; nothing starts."""
     said = _local(alice, "submit")
 
     assert said.exit_code == 3
@@ -87,7 +87,7 @@ def test_without_slurm_both_ways_out_are_named(alice: Scientist) -> None:
 
 
 def _local(alice: Scientist, *words: str, env: dict[str, str] | None = None) -> Said:
-    """Run slurm-nb where no command of Slurm's is on PATH."""
+    """Run slurm-nb without the commands of Slurm on PATH."""
     tools = alice.home / "bin"
     tools.mkdir(exist_ok=True)
     for name in TOOLS.split():

@@ -1,7 +1,8 @@
-"""Runs on the login node, from standard input: waits for jobs on a clock that runs by itself.
+"""Wait for jobs on a clock that runs by itself; runs on the login node, from standard input.
 
 `SECONDS JOBID...`: a terminal for each job, opened a few seconds after the one before, waits that
-long by the clock. Slurm is really asked. Prints `{"asked_at": [1.0, 8.0], "waited_s": 3600.0}`.
+long by the clock. The queries to Slurm are real.
+Print `{"asked_at": [1.0, 8.0], "waited_s": 3600.0}`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _START_S = 1_000_000.0
 
 
 class Time:
-    """One terminal runs at a time, until it sleeps; then the one that wakes first goes on."""
+    """One terminal runs at a time, until it sleeps; then the one that wakes first continues."""
 
     def __init__(self) -> None:
         self.now_s = _START_S

@@ -1,4 +1,4 @@
-"""Waiting for what is to be seen on a terminal, or elsewhere."""
+"""Waiting for text on a terminal, or for other events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def await_that(condition: Callable[[], object], what: str, timeout_s: float = 30
 
 
 def read_until(terminal: Terminal, text: str, timeout_s: float = 30) -> str:
-    """What the terminal shows, up to `text`."""
+    """Return the terminal's screen up to `text`."""
     screen = ""
     deadline = time.monotonic() + timeout_s
     while text not in screen:

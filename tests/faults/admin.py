@@ -1,4 +1,4 @@
-"""What an administrator, or the machine, does to the cluster; and what Slurm says of a job."""
+"""Actions of an administrator, or of the machine, on the cluster; and the state of a job."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.e2e.watched import await_that
 
 
 def scontrol(cluster: Cluster, *words: str) -> None:
-    """As root."""
+    """Run scontrol as root."""
     cluster.login.run(["scontrol", *words])
 
 
 def state_of(cluster: Cluster, job_id: str) -> str:
-    """Slurm's own word: `RUNNING`; empty for a job that it does not know."""
+    """Return the state that Slurm reports, `RUNNING`; empty for a job that it does not know."""
     asked = ["squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T"]
     return cluster.login.run(asked, check=False).stdout.strip()
 
@@ -29,19 +29,19 @@ def await_state(cluster: Cluster, job_id: str, *words: str, timeout_s: float = 3
 
 
 def end_wait(cluster: Cluster, job_id: str) -> None:
-    """Have a job start that was put back in the queue: Slurm lets it wait for two minutes."""
+    """Start a job that was put back in the queue, where Slurm would let it wait for two minutes."""
     await_state(cluster, job_id, "PENDING")
     scontrol(cluster, "update", f"jobid={job_id}", "StartTime=now")
 
 
 def kill_slurmd(node: Host) -> None:
-    """As the kernel does when memory is short; the jobs' slurmstepd live on."""
+    """Kill slurmd as the kernel does when memory is short; the jobs' slurmstepd live on."""
     node.run(["kill", "-KILL", (node.root / "run/slurmd.pid").read_text().strip()])
 
 
 @contextmanager
 def without_slurmd(node: Host) -> Iterator[None]:
-    """slurmd is killed, and started anew at the end, or before."""
+    """Kill slurmd, and start it again at the end unless it runs."""
     kill_slurmd(node)
     try:
         yield
@@ -52,7 +52,7 @@ def without_slurmd(node: Host) -> Iterator[None]:
 
 @contextmanager
 def closed(cluster: Cluster, node: str) -> Iterator[None]:
-    """The node takes no jobs."""
+    """Keep the node from taking jobs."""
     scontrol(cluster, "update", f"nodename={node}", "state=drain", "reason=test")
     try:
         yield
@@ -62,7 +62,7 @@ def closed(cluster: Cluster, node: str) -> Iterator[None]:
 
 @contextmanager
 def occupied(cluster: Cluster, node: str, *, partition: str = "main") -> Iterator[None]:
-    """A job of somebody else's has all CPUs of the node, or is about to have them."""
+    """Give all CPUs of the node to another user's job, or queue it for them."""
     asked = ["sbatch", "--parsable", "-p", partition, "-w", node, "-c", "8", "-o", "/dev/null"]
     job_id = cluster.login.run([*asked, "--wrap=sleep 600"], user="mallory").stdout.strip()
     try:
@@ -72,6 +72,6 @@ def occupied(cluster: Cluster, node: str, *, partition: str = "main") -> Iterato
 
 
 def pid_of(alice: Scientist, node: str, part: str) -> str:
-    """The id of her process on the node whose command holds `part`, not of a subshell of its."""
+    """Return the id of alice's process whose command contains `part`, not of its subshell."""
     found = [line.split()[0] for line in alice.processes(node).splitlines() if part in line]
     return min(found, key=int)

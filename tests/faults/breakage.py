@@ -1,4 +1,4 @@
-"""What breaks things on the test cluster, and mends them again."""
+"""Ways to break things on the test cluster and to repair them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.e2e.scientist import Scientist
 
 
 def kill(alice: Scientist, part: str = "", *, signal: str = "KILL", host: str = "login") -> int:
-    """Send a signal to Alice's processes on a host, all at once; how many there were.
+    """Send a signal to Alice's processes on a host, all at once; return how many there were.
 
-    part: only to those whose command holds it.
+    part: only to those whose command contains it.
     """
     pids = [line.split()[0] for line in alice.processes(host).splitlines() if part in line]
     if pids:
@@ -22,7 +22,7 @@ def kill(alice: Scientist, part: str = "", *, signal: str = "KILL", host: str = 
 
 
 def impatient(alice: Scientist) -> dict[str, str]:
-    """The environment in which Slurm's commands wait for slurmctld for 2 s, not 10 s.
+    """Return the environment in which Slurm's commands wait for slurmctld for 2 s, not 10 s.
 
     A site can set that too: MessageTimeout, slurm.conf(5).
     """
@@ -36,7 +36,7 @@ def impatient(alice: Scientist) -> dict[str, str]:
 
 @contextmanager
 def mounted(host: Host, path: str, *options: str) -> Iterator[None]:
-    """A mount that this host alone sees: `mounted(login, "/home/alice/x", "-t", "tmpfs", "none")`.
+    """Mount what only this host sees: `mounted(login, "/home/alice/x", "-t", "tmpfs", "none")`.
 
     The path is the last argument of mount(8).
     """
@@ -49,7 +49,7 @@ def mounted(host: Host, path: str, *options: str) -> Iterator[None]:
 
 @contextmanager
 def rebooted(host: Host) -> Iterator[None]:
-    """The host has another boot id, as after a reboot; processes are the caller's to kill."""
+    """Give the host another boot id, as after a reboot; the caller kills the processes."""
     boot_id = host.root / "run/boot_id"
     boot_id.write_text("0b0071d0-0000-4000-8000-000000000000\n")
     with mounted(host, "/proc/sys/kernel/random/boot_id", "--bind", "/run/boot_id"):

@@ -1,4 +1,4 @@
-"""Faults on the real cluster: one thing is broken, and nothing of the user's is lost."""
+"""Faults on the real cluster: one thing breaks, and the user loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three sessions of Alice's that several tests share, since a start takes seconds."""
+"""Three sessions of Alice that several tests share, since a start takes seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SharedSessions:
 
     @property
     def job_id(self) -> str:
-        """Of the session that runs."""
+        """The id of the running session."""
         job_id: str = self.running["job_id"]
         return job_id
 
@@ -34,13 +34,13 @@ class SharedSessions:
         return self.alice.slurm_nb(*words, env=env)
 
     def pending(self) -> str:
-        """Another session that waits."""
+        """Submit another session that waits and return its id."""
         said = self.run("submit", "-p", "closed", "--no-wait")
         assert said.exit_code == 0, said
         return said.stderr.partition("Submitted job ")[2].split()[0].rstrip(".")
 
     def check(self) -> None:
-        """Everything is as it was at first."""
+        """Check that everything is as it was at first."""
         states = rows(self.run("list"))
         assert states[self.job_id] == "RUNNING"
         assert states[self.waiting].startswith("PENDING")
@@ -49,7 +49,7 @@ class SharedSessions:
 
 @contextmanager
 def shared_sessions(cluster: Cluster) -> Iterator[SharedSessions]:
-    """Sessions for several tests, each of which puts back what it has broken."""
+    """Yield sessions for several tests, each of which repairs what it has broken."""
     alice = Scientist(cluster)
     running = alice.submit()
     ids = []
@@ -65,7 +65,7 @@ def shared_sessions(cluster: Cluster) -> Iterator[SharedSessions]:
 
 
 def rows(said: Said) -> dict[str, str]:
-    """Job id and state of each line that `list` prints."""
+    """Return job id and state of each line that `list` prints."""
     assert said.exit_code == 0, said
     lines = [line.split() for line in said.stdout.splitlines()[1:]]
     return {words[0]: words[2] for words in lines}

@@ -1,4 +1,4 @@
-"""A controller, or its commands, that fail: what is known is told, and nothing is lost."""
+"""A failing controller or command: slurm-nb shows what it knows, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.faults.shared_sessions import SharedSessions, rows, shared_sessions
 GARBAGE = "#!/bin/bash\necho 'Welcome! squeue is cached on this cluster (see the wiki).'\n"
 KILLED = "#!/bin/bash\nkill -SEGV $$\n"
 SLOW = '#!/bin/bash\nsleep 3.5\nexec /usr/bin/squeue "$@"\n'
-# What squeue says of a job that ended longer than MinJobAge ago.
+# The answer of squeue about a job that ended longer than MinJobAge ago.
 FORGOTTEN = "#!/bin/bash\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
-# The same of scontrol, which says elsewhere which cluster it is of.
+# The same answer of scontrol; other calls, such as for the cluster's name, are real.
 DENIED = (
     '#!/bin/bash\n[ "$1 $2" = \'show job\' ] || exec /usr/bin/scontrol "$@"\n'
     "echo 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
@@ -33,13 +33,13 @@ NO_DATABASE = "#!/bin/bash\necho 'sacct: error: Problem talking to the database'
 
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster) -> Iterator[SharedSessions]:
-    """Shared: each test but the last leaves it as it was."""
+    """Yield sessions that each test except the last leaves unchanged."""
     with shared_sessions(cluster) as shared:
         yield shared
 
 
 def _all_at_once(shared: SharedSessions, other: str, env: dict[str, str]) -> dict[str, Said]:
-    """Every command about the session that runs, by its first word; `other` is to be cancelled."""
+    """Run every command about the running session, by its first word; cancel `other`."""
     job_id = shared.job_id
     commands = {
         "list": ("list",),
@@ -57,7 +57,7 @@ def _all_at_once(shared: SharedSessions, other: str, env: dict[str, str]) -> dic
 
 
 def _check_all(shared: SharedSessions, said: dict[str, Said], reason: str) -> None:
-    """What each says when Slurm does not answer, for the reason that is given."""
+    """Check each command's answer when Slurm does not respond for `reason`."""
     codes = {name: each.exit_code for name, each in said.items()}
     assert codes == {**dict.fromkeys(codes, 0), "cancel": 3, "submit": 3}, said
     states = rows(said["list"])
@@ -81,10 +81,11 @@ def _check_all(shared: SharedSessions, said: dict[str, Said], reason: str) -> No
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
-def test_without_a_controller_what_was_saved_is_told(shared: SharedSessions, how: str) -> None:
-    """slurmctld is stopped, or hangs: list and status (0) show what it said last, and when;
+def test_without_a_controller_the_saved_state_is_shown(shared: SharedSessions, how: str) -> None:
+    """slurmctld is stopped, or hangs: list and status (0) show its last answer, and when;
     tunnel-cmd, url, wait and logs work (0); cancel and submit end with 3; then all is as before,
-    but that what hung may have been cancelled."""
+    except that a hanging cancel may have succeeded.
+    """
     other = shared.pending()
     shared.check()  # an answer is saved
     env = impatient(shared.alice)
@@ -114,8 +115,9 @@ def test_without_a_controller_what_was_saved_is_told(shared: SharedSessions, how
 
 
 def test_a_controller_that_is_restarted_between_any_two_commands(shared: SharedSessions) -> None:
-    """slurmctld is restarted after each: submit, status, list and cancel end with 0 as ever, also
-    while it starts; no job more, no job less."""
+    """slurmctld is restarted after each command: submit, status, list and cancel end with 0, even
+    while it starts; the number of jobs does not change.
+    """
     cluster = shared.alice.cluster
 
     def restart() -> None:
@@ -142,9 +144,10 @@ def test_a_controller_that_is_restarted_between_any_two_commands(shared: SharedS
     shared.check()
 
 
-def test_without_slurms_commands_what_was_saved_is_told(shared: SharedSessions) -> None:
-    """No squeue, scancel and sbatch on PATH: the same as without a controller, and that it is the
-    PATH."""
+def test_without_slurms_commands_the_saved_state_is_shown(shared: SharedSessions) -> None:
+    """squeue, scancel and sbatch are not on PATH: the answers are the same as without a controller,
+    and name PATH.
+    """
     shared.check()
 
     said = _all_at_once(shared, shared.waiting, {"PATH": "/srv/venv/bin"})
@@ -163,12 +166,13 @@ def test_without_slurms_commands_what_was_saved_is_told(shared: SharedSessions) 
     ],
     ids=["garbage", "killed"],
 )
-def test_a_squeue_that_says_nothing_of_use_ends_no_session(
+def test_a_useless_answer_of_squeue_ends_no_session(
     shared: SharedSessions, program: str, reason: str
 ) -> None:
     """squeue prints something else, or crashes, and scontrol says nothing: list and status (0) show
-    what was saved, and why (accounting is asked first); tunnel-cmd works (0); no session is taken
-    for ended, and the token stays."""
+    the saved state, and why (accounting is queried before); tunnel-cmd works (0); no session is
+    treated as ended, and the token stays.
+    """
     shared.check()
     env = shared.alice.program("squeue", program) | shared.alice.program("scontrol", SILENT)
 
@@ -210,9 +214,10 @@ WRAPPED = {
 
 @pytest.mark.parametrize("body", WRAPPED.values(), ids=WRAPPED)
 def test_a_wrapper_around_squeue_ends_no_session(shared: SharedSessions, body: str) -> None:
-    """A site's squeue colours, pads, cuts or hides its lines, or answers nothing: list and status
-    (0) have the session RUNNING, by scontrol; tunnel-cmd works (0), also a minute of looks later;
-    the token stays, and nothing is saved of an ending."""
+    """A site's squeue colours, pads, truncates or hides its lines, or answers nothing: list and
+    status (0) show the session as RUNNING, by scontrol; tunnel-cmd works (0), even after a minute
+    of queries; the token stays, and no ending is saved.
+    """
     env = shared.alice.program("squeue", f"#!/bin/bash\n{body}\n")
     token = (shared.folder(shared.job_id) / "token").read_text()
 
@@ -251,9 +256,10 @@ def test_a_slurm_that_denies_every_job_is_not_believed_at_once(shared: SharedSes
     shared.check()
 
 
-def test_a_token_that_was_removed_is_there_again(shared: SharedSessions) -> None:
-    """By hand, or by an older slurm-nb that took the session for ended: the job writes it again
-    within a minute, and tunnel-cmd works (0) with the same URL."""
+def test_a_removed_token_is_written_again(shared: SharedSessions) -> None:
+    """The user, or an older slurm-nb that treated the session as ended, removed it: the job writes
+    it again within a minute, and tunnel-cmd works (0) with the same URL.
+    """
     token = shared.folder(shared.job_id) / "token"
     text = token.read_text()
     token.unlink()
@@ -264,7 +270,7 @@ def test_a_token_that_was_removed_is_there_again(shared: SharedSessions) -> None
     assert shared.run("url", shared.job_id).stdout == shared.running["url"] + "\n"
 
 
-def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None:
+def test_slurm_nb_waits_for_a_slow_squeue_and_says_so(shared: SharedSessions) -> None:
     """squeue takes 3.5 s: list, status and tunnel-cmd (0) say why nothing happens, then answer."""
     env = shared.alice.program("squeue", SLOW)
     job_id = shared.job_id
@@ -282,9 +288,10 @@ def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None
 
 
 def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None:
-    """squeue and scontrol have forgotten it, and sacct fails: after half a minute, for one answer
-    is no proof, wait (4) says that it has ended and is no longer known to Slurm, and so does status
-    (0); its token is gone."""
+    """squeue and scontrol no longer know it, and sacct fails: after half a minute, because one
+    answer does not prove it, wait (4) says that it has ended and is no longer known to Slurm;
+    status (0) says the same; its token is gone.
+    """
     job_id = shared.pending()
     shared.alice.cluster.login.run(["scancel", job_id], user="alice")
     (shared.folder(job_id) / "token").write_text("0" * 64)
@@ -308,10 +315,11 @@ def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None
 
 
 def test_a_backup_controller_takes_over(shared: SharedSessions) -> None:
-    """The first of two controllers ends: list, tunnel-cmd and status (0) say what they said, once
-    the backup answers; submit and cancel work (0). Asked of another cluster, as with another
-    SLURM_CONF, list (0) says so, and takes nothing for ended; cancel ends with 3, and ends nothing
-    of the same number there."""
+    """The first of two controllers ends: list, tunnel-cmd and status (0) give their earlier
+    answers, once the backup answers; submit and cancel work (0). If the answer is from another
+    cluster, as with another SLURM_CONF, list (0) says so, and treats nothing as ended; cancel ends
+    with 3, and does not end the job with the same number there.
+    """
     env = {"SLURM_CONF": CONF, "SLURM_NB_HOME": "/home/alice/.local/state/pair"}
     alice = shared.alice
     with pair(alice.cluster):
@@ -343,9 +351,9 @@ def test_a_backup_controller_takes_over(shared: SharedSessions) -> None:
 
 def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     """slurmctld starts with nothing saved: Slurm ends its jobs; list (0) and wait (4) say that the
-    sessions are no longer known to Slurm, when it has denied them twice; no process or token is
-    left, but a directory in the
-    node's /tmp, for Slurm kills at once; submit works."""
+    sessions are no longer known to Slurm, after it has denied them twice; no process or token is
+    left, only a directory in the node's /tmp, because Slurm kills at once; submit works.
+    """
     cluster = shared.alice.cluster
     assert (shared.folder(shared.job_id) / "token").exists()
 
@@ -365,7 +373,7 @@ def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     anew = json.loads(shared.run("submit", "--json", "-w", node).stdout)
 
     states = rows(listed)
-    # slurmdbd calls the jobs of a controller that starts anew cancelled.
+    # slurmdbd calls the jobs of a controller without saved state cancelled.
     word = "CANCELLED" if cluster.accounting else "ENDED (no longer known to Slurm)"
     assert {states[shared.job_id], states[shared.waiting]} == {word.split(maxsplit=1)[0]}
     assert wait.exit_code == 4

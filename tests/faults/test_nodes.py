@@ -1,4 +1,4 @@
-"""Nodes that fail and jobs that others end: what the user is told, and what is left."""
+"""Nodes that fail and jobs that others end: the messages to the user, and the leftovers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.faults.admin import (
 
 
 def _pending(alice: Scientist, *words: str) -> str:
-    """The id of a session whose job waits."""
+    """Return the id of a session whose job waits."""
     said = alice.slurm_nb("submit", "--no-wait", *words)
     assert said.exit_code == 0, said
     return said.stderr.partition("Submitted job ")[2].split()[0].rstrip(".")
@@ -35,12 +35,12 @@ def _tunnel(alice: Scientist, job_id: str) -> dict[str, Any]:
 
 
 def _told(said: Said, name: str) -> str:
-    """What `status` says beside a name."""
+    """Return the value next to a name in the output of `status`."""
     return "".join(re.findall(rf"^{name}: +(.*)$", said.stdout, re.MULTILINE))
 
 
 def _row(alice: Scientist, job_id: str) -> str:
-    """The line of a session in `list`."""
+    """Return the line of a session in `list`."""
     said = alice.slurm_nb("list")
     assert said.exit_code == 0, said
     (row,) = [line for line in said.stdout.splitlines() if line.split()[0] == job_id]
@@ -52,7 +52,7 @@ def _files(alice: Scientist, job_id: str) -> set[str]:
 
 
 def _await_proof(alice: Scientist, job_id: str) -> None:
-    """Look again, as a user does: one answer of Slurm is no proof that a job has ended."""
+    """Run list again and again, like a user: one answer of Slurm does not prove an ending."""
     await_that(
         lambda: alice.slurm_nb("list").exit_code == 0 and "token" not in _files(alice, job_id),
         "the token to be gone",
@@ -60,8 +60,8 @@ def _await_proof(alice: Scientist, job_id: str) -> None:
     )
 
 
-def test_a_killed_slurmd_leaves_the_session_alone(alice: Scientist) -> None:
-    """slurmd dies: list, status and tunnel-cmd say what they said (0), cells run, also later."""
+def test_a_killed_slurmd_does_not_affect_the_session(alice: Scientist) -> None:
+    """slurmd dies: list, status and tunnel-cmd answer as before (0), and cells still run later."""
     record = alice.submit("-w", "c1")
     job_id = record["job_id"]
 
@@ -79,7 +79,9 @@ def test_a_killed_slurmd_leaves_the_session_alone(alice: Scientist) -> None:
 
 
 def test_a_session_without_slurmd_is_cancelled_once_slurmd_is_back(alice: Scientist) -> None:
-    """No slurmd: cancel waits, status says that the job ends; slurmd back: cancelled, no rest."""
+    """Without slurmd cancel waits, and status says that the job ends; with it the job is cancelled,
+    and nothing is left.
+    """
     job_id = alice.submit("-w", "c1")["job_id"]
     node = alice.cluster.hosts["c1"]
 
@@ -103,8 +105,9 @@ def test_a_session_without_slurmd_is_cancelled_once_slurmd_is_back(alice: Scient
 
 
 def test_a_node_that_is_set_down_ends_a_session_that_may_not_be_requeued(alice: Scientist) -> None:
-    """The node is down: wait ends with 4, NODE_FAIL and the cure; the token is gone at a second
-    look, no process."""
+    """The node is down: wait ends with 4, NODE_FAIL and the cure; the
+    token is gone after a second query, and no process is left.
+    """
     job_id = alice.submit("-w", "c1", "--", "--no-requeue")["job_id"]
 
     scontrol(alice.cluster, "update", "nodename=c1", "state=down", "reason=broken")
@@ -147,9 +150,10 @@ def test_a_session_of_a_node_that_is_set_down_comes_back_on_another(alice: Scien
 
 
 def test_a_session_of_a_node_that_is_rebooted_comes_back(alice: Scientist) -> None:
-    """Everything on the node is killed, /tmp emptied: known as running (0) until Slurm finds out,
-    then put back, and there on another node with the same local port and a new token; nothing is
-    left on the first."""
+    """Everything on the node is killed, /tmp emptied: the session is shown as running (0) until
+    Slurm finds out, then put back, and starts on another node with the same local port and a new
+    token; nothing is left on the first.
+    """
     record = alice.submit()
     job_id, node = record["job_id"], alice.cluster.hosts[record["node"]]
 
@@ -158,7 +162,7 @@ def test_a_session_of_a_node_that_is_rebooted_comes_back(alice: Scientist) -> No
         node.run(["pkill", "-KILL", "-u", "alice"])
         node.run(["bash", "-c", "rm -rf /tmp/* /tmp/.[!.]*"])
         before = alice.slurm_nb("status", job_id)
-        # What slurmctld does of itself after SlurmdTimeout.
+        # slurmctld does this after SlurmdTimeout.
         down = ("state=down", "reason=Not responding")
         scontrol(alice.cluster, "update", f"nodename={node.name}", *down)
         end_wait(alice.cluster, job_id)
@@ -178,9 +182,10 @@ def test_a_session_of_a_node_that_is_rebooted_comes_back(alice: Scientist) -> No
         assert alice.run_cell(again["url"], "print(6 * 7)")["output"] == "42\n"
 
 
-def test_a_killed_job_script_is_told_as_that(alice: Scientist) -> None:
-    """SIGKILL of the script: wait 4, `killed`, and the cure; Slurm ends Jupyter, the token is gone
-    at a second look, a directory in the node's /tmp stays."""
+def test_the_message_after_a_killed_job_script_says_killed(alice: Scientist) -> None:
+    """SIGKILL of the script: wait ends with 4, `killed`, and the cure; Slurm ends Jupyter, the
+    token is gone after a second query, a directory in the node's /tmp stays.
+    """
     job_id = alice.submit("-w", "c1")["job_id"]
 
     alice.cluster.hosts["c1"].run(["kill", "-KILL", pid_of(alice, "c1", "slurm_script")])
@@ -193,12 +198,12 @@ def test_a_killed_job_script_is_told_as_that(alice: Scientist) -> None:
     assert "FAILED (killed)" in _row(alice, job_id)
     _await_proof(alice, job_id)
     await_that(lambda: alice.processes("c1") == "", "her processes to be gone")
-    for folder in alice.run_folders():  # who is killed cleans nothing up
+    for folder in alice.run_folders():  # a killed script cleans nothing up
         alice.cluster.hosts["c1"].run(["rm", "-rf", f"/tmp/{folder.name}"])
 
 
-def test_a_killed_jupyter_is_told_as_that(alice: Scientist) -> None:
-    """SIGKILL of Jupyter: wait 4, `killed`, and the cure; nothing of it is left on the node."""
+def test_the_message_after_a_killed_jupyter_says_killed(alice: Scientist) -> None:
+    """SIGKILL of Jupyter: wait ends with 4, `killed`, and the cure; nothing is left on the node."""
     job_id = alice.submit("-w", "c1")["job_id"]
 
     alice.cluster.hosts["c1"].run(["kill", "-KILL", pid_of(alice, "c1", "slurm_nb_kit.preflight")])
@@ -213,7 +218,7 @@ def test_a_killed_jupyter_is_told_as_that(alice: Scientist) -> None:
     assert (alice.processes("c1"), alice.run_folders()) == ("", [])
 
 
-def test_a_killed_kernel_leaves_the_session_alone(alice: Scientist) -> None:
+def test_a_killed_kernel_does_not_affect_the_session(alice: Scientist) -> None:
     """SIGKILL of a kernel: the state stays RUNNING (0), and the next cell runs in a new kernel."""
     record = alice.submit("-w", "c1")
 
@@ -228,8 +233,9 @@ def test_a_killed_kernel_leaves_the_session_alone(alice: Scientist) -> None:
 
 
 def test_a_preempted_session_comes_back(alice: Scientist) -> None:
-    """A job that goes first takes the node: status says so, tunnel-cmd 5; afterwards it is there
-    again with the same local port and another token."""
+    """A job with higher priority takes the node: status says so, tunnel-cmd ends with 5; afterwards
+    the session returns with the same local port and another token.
+    """
     record = alice.submit("-w", "c1")
     job_id = record["job_id"]
 
@@ -250,7 +256,9 @@ def test_a_preempted_session_comes_back(alice: Scientist) -> None:
 
 
 def test_a_preempted_session_that_may_not_come_back_has_ended(alice: Scientist) -> None:
-    """Preempted where Slurm cancels (PreemptMode=CANCEL): wait 4, PREEMPTED, the cure; no token."""
+    """Slurm cancels preempted jobs (PreemptMode=CANCEL): wait ends with 4, PREEMPTED, the cure; no
+    token is left.
+    """
     job_id = alice.submit("-p", "cheap", "-w", "c1")["job_id"]
 
     with occupied(alice.cluster, "c1", partition="urgent"):
@@ -275,7 +283,7 @@ def test_a_session_that_root_cancels_is_cancelled(alice: Scientist) -> None:
     alice.cluster.login.run(["scancel", job_id])
     await_state(alice.cluster, job_id, "CANCELLED", "")
     why = "root cancelled the job" if alice.cluster.accounting else "the job was cancelled"
-    await_that(  # slurmdbd is told a moment later
+    await_that(  # slurmdbd learns it a moment later
         lambda: _told(alice.slurm_nb("status", job_id), "Why") == why, f"status to say: {why}"
     )
     tunnel = alice.slurm_nb("tunnel-cmd", job_id)
@@ -286,8 +294,8 @@ def test_a_session_that_root_cancels_is_cancelled(alice: Scientist) -> None:
     assert "token" not in _files(alice, job_id)
 
 
-def test_a_session_that_can_not_be_done_by_its_deadline_ends(alice: Scientist) -> None:
-    """No room before --deadline: wait 4, DEADLINE, and the cure; it never ran."""
+def test_a_session_that_cannot_finish_by_its_deadline_ends(alice: Scientist) -> None:
+    """No room before --deadline: wait ends with 4, DEADLINE, and the cure; it never ran."""
     with occupied(alice.cluster, "c1"):
         job_id = _pending(alice, "-w", "c1", "--time", "1", "--", "--deadline=now+62seconds")
         await_state(alice.cluster, job_id, "DEADLINE", timeout_s=90)  # Slurm looks every 30 s
@@ -300,7 +308,7 @@ def test_a_session_that_can_not_be_done_by_its_deadline_ends(alice: Scientist) -
 
 
 def test_a_session_that_an_admin_holds_says_so(alice: Scientist) -> None:
-    """Held by root: wait gives up with 5 and says who can release it; cancel works (0)."""
+    """Root holds the job: wait gives up with 5 and says who can release it; cancel works (0)."""
     job_id = _pending(alice, "-p", "closed")
 
     scontrol(alice.cluster, "hold", job_id)
@@ -318,8 +326,9 @@ def test_a_session_that_an_admin_holds_says_so(alice: Scientist) -> None:
 
 
 def test_a_suspended_session_has_not_ended(alice: Scientist) -> None:
-    """Suspended by root: list and status say SUSPENDED, tunnel-cmd prints the line (0), the token
-    stays; resumed, cells run again."""
+    """Root suspends it: list and status say SUSPENDED, tunnel-cmd prints the line (0), the token
+    stays; once resumed, it runs cells again.
+    """
     record = alice.submit("-w", "c1")
     job_id = record["job_id"]
 

@@ -1,4 +1,4 @@
-"""Files of slurm-nb's that are broken or gone, and several slurm-nb at once: nothing is lost."""
+"""Broken or missing files of slurm-nb, and several slurm-nb at once: nothing is lost."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from tests.e2e.scientist import Said
 from tests.e2e.watched import await_that
 from tests.faults.shared_sessions import SharedSessions, rows, shared_sessions
 
-# Slurm's commands are not there: the answer is what was saved.
+# Slurm's commands are missing, so the answer is the saved one.
 NO_SLURM = {"PATH": "/srv/venv/bin"}
 Breakage = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster) -> Iterator[SharedSessions]:
-    """Shared: each test puts back what it has broken."""
+    """Yield sessions; each test repairs what it has broken."""
     with shared_sessions(cluster) as shared:
         yield shared
 
 
 @contextmanager
 def broken(path: Path, breakage: Breakage) -> Iterator[None]:
-    """While the block lasts."""
+    """Break a file while the block lasts."""
     kept = path.read_bytes() if path.exists() else None
     breakage(path)
     try:
@@ -47,7 +47,7 @@ def broken(path: Path, breakage: Breakage) -> Iterator[None]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """As alice does it: in one step."""
+    """Write like alice, in one step."""
     fresh = path.with_name(f"{path.name}.test")
     fresh.write_bytes(data)
     fresh.chmod(0o600)
@@ -98,7 +98,7 @@ def of_another_session(path: Path) -> None:
 
 
 def with_numbers_for_texts(path: Path) -> None:
-    """Also in what is nested, but for `version`."""
+    """Replace every text with a number, even in nested values, except in `version`."""
 
     def turned(value: object) -> object:
         if isinstance(value, dict):
@@ -117,8 +117,10 @@ ANY: tuple[Breakage, ...] = (half, empty, binary, nested, a_list, directory, gig
 def test_a_broken_session_file_hides_no_other_session(
     shared: SharedSessions, breakage: Breakage
 ) -> None:
-    """session.json is broken: list (0) has the others and one line on this one, which names the
-    file and the scancel; status, tunnel-cmd and cancel end with 1 and the same; the job runs."""
+    """session.json is broken: list (0) shows the others and one line about this one, which names
+    the file and the scancel; status, tunnel-cmd and cancel end with 1 and the same line; the job
+    runs.
+    """
     path = shared.folder(shared.job_id) / "session.json"
 
     with broken(path, breakage):
@@ -133,8 +135,8 @@ def test_a_broken_session_file_hides_no_other_session(
     shared.check()
 
 
-def test_what_the_line_on_a_broken_session_says_works(shared: SharedSessions) -> None:
-    """Scancel and removal of the folder, as it says: list (0) is quiet, and no job is left."""
+def test_the_cure_for_a_broken_session_works(shared: SharedSessions) -> None:
+    """After scancel and removal of the folder list (0) is quiet, and no job is left."""
     job_id = shared.pending()
     empty(shared.folder(job_id) / "session.json")
     told = shared.run("list").stderr
@@ -150,7 +152,7 @@ def test_what_the_line_on_a_broken_session_says_works(shared: SharedSessions) ->
 
 
 def test_a_session_file_of_an_older_version_is_read(shared: SharedSessions) -> None:
-    """Fields are missing that came later: list, status and tunnel-cmd work (0)."""
+    """Fields that came later are missing: list, status and tunnel-cmd work (0)."""
 
     def of_an_older_version(path: Path) -> None:
         record = json.loads(path.read_text())
@@ -167,8 +169,8 @@ def test_a_session_file_of_an_older_version_is_read(shared: SharedSessions) -> N
     assert tunnel.stdout == shared.running["tunnel_command"] + "\n"
 
 
-def test_a_session_file_that_is_gone_leaves_the_session(shared: SharedSessions) -> None:
-    """session.json is removed: list, tunnel-cmd (0) go by the job's own files, and cancel works."""
+def test_a_session_without_its_session_file_still_works(shared: SharedSessions) -> None:
+    """session.json is removed: list and tunnel-cmd (0) use the job's files, and cancel works."""
     job_id = shared.pending()
     (shared.folder(job_id) / "session.json").unlink()
     with broken(shared.folder(shared.job_id) / "session.json", Path.unlink):
@@ -183,10 +185,10 @@ def test_a_session_file_that_is_gone_leaves_the_session(shared: SharedSessions) 
 
 
 @pytest.mark.parametrize("breakage", [*ANY, with_numbers_for_texts])
-def test_a_broken_record_of_an_ending_is_found_out_anew(
+def test_a_broken_record_of_an_ending_is_replaced(
     shared: SharedSessions, breakage: Breakage
 ) -> None:
-    """ended.json is broken: list and status (0) say how it ended, for Slurm is asked again."""
+    """ended.json is broken: list and status (0) say how it ended; they query Slurm again."""
     with broken(shared.folder(shared.ended) / "ended.json", breakage):
         listed = shared.run("list")
         status = shared.run("status", shared.ended)
@@ -198,7 +200,7 @@ def test_a_broken_record_of_an_ending_is_found_out_anew(
 
 
 def test_a_record_of_an_ending_does_not_end_a_job_that_runs(shared: SharedSessions) -> None:
-    """Another session's ended.json is beside a running one: it is RUNNING (0), its token stays."""
+    """Another session's ended.json is in a running one: it is RUNNING (0), its token stays."""
     text = (shared.folder(shared.ended) / "ended.json").read_bytes()
 
     with broken(shared.folder(shared.job_id) / "ended.json", lambda path: write(path, text)):
@@ -210,16 +212,14 @@ def test_a_record_of_an_ending_does_not_end_a_job_that_runs(shared: SharedSessio
 
 
 def out_of_time(path: Path) -> None:
-    """Times that no calendar has."""
+    """Write times that no calendar has."""
     write(path, b'{"active_at": 1, "idle_stop_at": 1e300, "memory_fraction": 1e999}')
     write(path, path.read_bytes().replace(b"1e300", b"1" + b"0" * 30))
 
 
 @pytest.mark.parametrize("breakage", [*ANY, out_of_time])
-def test_a_broken_note_of_activity_is_no_activity(
-    shared: SharedSessions, breakage: Breakage
-) -> None:
-    """activity.json is broken: list and status (0) know all but how idle it is."""
+def test_a_broken_note_of_activity_is_ignored(shared: SharedSessions, breakage: Breakage) -> None:
+    """activity.json is broken: list and status (0) show everything except how idle it is."""
     with broken(shared.folder(shared.job_id) / "activity.json", breakage):
         listed = shared.run("list")
         status = shared.run("status", "--json", shared.job_id)
@@ -229,9 +229,10 @@ def test_a_broken_note_of_activity_is_no_activity(
 
 
 @pytest.mark.parametrize("breakage", [*ANY, with_numbers_for_texts])
-def test_broken_answers_are_no_answers(shared: SharedSessions, breakage: Breakage) -> None:
-    """answers/CLUSTER.json is broken: without Slurm list (0) says that nothing is known, and has
-    how the ended one ended; with Slurm all is as ever."""
+def test_broken_answers_are_ignored(shared: SharedSessions, breakage: Breakage) -> None:
+    """answers/CLUSTER.json is broken: without Slurm list (0) says that nothing is known, and shows
+    how the ended session ended; with Slurm all is as usual.
+    """
     with broken(shared.alice.state / "answers/testbed.json", breakage):
         without = shared.run("list", env=NO_SLURM)
         status = shared.run("status", shared.job_id, env=NO_SLURM)
@@ -245,8 +246,8 @@ def test_broken_answers_are_no_answers(shared: SharedSessions, breakage: Breakag
     assert (shared.folder(shared.job_id) / "token").exists()
 
 
-def test_answers_from_the_future_are_told_as_that(shared: SharedSessions) -> None:
-    """The clock was set back by a day: without Slurm list (0) says so; with Slurm it asks anew."""
+def test_list_says_that_an_answer_is_from_the_future(shared: SharedSessions) -> None:
+    """The clock was set back by a day: without Slurm list (0) says so; else it queries Slurm."""
 
     def tomorrow(path: Path) -> None:
         record = json.loads(path.read_text())
@@ -264,11 +265,12 @@ def test_answers_from_the_future_are_told_as_that(shared: SharedSessions) -> Non
 
 
 @pytest.mark.parametrize("breakage", [half, empty, binary, nested, a_list, directory, gigabyte])
-def test_a_broken_note_of_a_submission_is_told_of(
+def test_list_reports_a_broken_note_of_a_submission(
     shared: SharedSessions, breakage: Breakage
 ) -> None:
-    """submitting/X.json is broken: list (0) has all sessions and one line on it, which says how to
-    look for its job, and what to remove."""
+    """submitting/X.json is broken: list (0) shows all sessions and one line about the note, which
+    says how to find its job, and what to remove.
+    """
     with broken(shared.alice.state / "submitting/feed.json", breakage):
         listed = shared.run("list")
         shared.check()
@@ -280,7 +282,7 @@ def test_a_broken_note_of_a_submission_is_told_of(
     assert shared.run("list").stderr == ""
 
 
-def test_without_its_token_a_session_has_no_way_in(shared: SharedSessions) -> None:
+def test_without_its_token_a_session_has_no_connection(shared: SharedSessions) -> None:
     """The token is removed: tunnel-cmd and url end with 5 and what to do; the job is RUNNING."""
     with broken(shared.folder(shared.job_id) / "token", Path.unlink):
         tunnel = shared.run("tunnel-cmd", shared.job_id)
@@ -295,8 +297,8 @@ def test_without_its_token_a_session_has_no_way_in(shared: SharedSessions) -> No
     assert shared.run("tunnel-cmd", shared.job_id).exit_code == 0
 
 
-def test_a_token_that_is_none_is_not_printed(shared: SharedSessions) -> None:
-    """The token file holds something else: tunnel-cmd and url end with 1 and name the file."""
+def test_a_malformed_token_is_not_printed(shared: SharedSessions) -> None:
+    """The token file contains something else: tunnel-cmd and url end with 1 and name the file."""
     with broken(shared.folder(shared.job_id) / "token", lambda path: write(path, b"$(id)")):
         said = [shared.run(name, shared.job_id) for name in ("tunnel-cmd", "url")]
 
@@ -306,8 +308,8 @@ def test_a_token_that_is_none_is_not_printed(shared: SharedSessions) -> None:
         assert "$(id)" not in each.stderr
 
 
-def test_without_its_nonce_the_last_known_way_in_is_printed(shared: SharedSessions) -> None:
-    """The nonce is removed: tunnel-cmd (0) prints what was saved at first; list says RUNNING."""
+def test_without_its_nonce_the_last_known_connection_is_printed(shared: SharedSessions) -> None:
+    """The nonce is removed: tunnel-cmd (0) prints the saved connection; list says RUNNING."""
     with broken(shared.folder(shared.job_id) / "nonce", Path.unlink):
         tunnel = shared.run("tunnel-cmd", shared.job_id)
         listed = shared.run("list")
@@ -319,7 +321,7 @@ def test_without_its_nonce_the_last_known_way_in_is_printed(shared: SharedSessio
 
 @contextmanager
 def away(path: Path) -> Iterator[None]:
-    """It is gone while the block lasts; what was made in its place goes."""
+    """Move a path away while the block lasts; remove what was made in its place."""
     aside = path.parent.parent / "aside"
     path.rename(aside)
     try:
@@ -329,9 +331,10 @@ def away(path: Path) -> Iterator[None]:
         aside.rename(path)
 
 
-def test_a_session_folder_that_is_gone_leaves_the_job(shared: SharedSessions) -> None:
-    """The folder is removed: cancel ends with 1 and the scancel that works; list (0) has the rest;
-    the notebook runs on."""
+def test_removing_a_session_folder_leaves_the_job(shared: SharedSessions) -> None:
+    """The folder is removed: cancel ends with 1 and the scancel that
+    works; list (0) shows the rest; the notebook keeps running.
+    """
     folder = shared.folder(shared.job_id)
     with away(folder):
         listed = rows(shared.run("list"))
@@ -346,9 +349,10 @@ def test_a_session_folder_that_is_gone_leaves_the_job(shared: SharedSessions) ->
     shared.check()
 
 
-def test_a_state_directory_that_is_gone_leaves_the_jobs(shared: SharedSessions) -> None:
-    """rm -rf of it all while sessions run: list (0) has no session, cancel ends with 1 and the
-    scancel; a new session works, and can be cancelled; the notebook runs on."""
+def test_removing_the_state_directory_leaves_the_jobs(shared: SharedSessions) -> None:
+    """rm -rf removes it while sessions run: list (0) shows no session, cancel ends with 1 and the
+    scancel; a new session works, and can be cancelled; the notebook keeps running.
+    """
     with away(shared.alice.state):
         listed = shared.run("list")
         cancel = shared.run("cancel", shared.job_id)
@@ -368,9 +372,10 @@ def test_a_state_directory_that_is_gone_leaves_the_jobs(shared: SharedSessions) 
 
 
 def test_a_state_directory_that_is_read_only_can_be_read(shared: SharedSessions) -> None:
-    """It is read-only on the login node: list, status, tunnel-cmd, wait and cancel work (0), also
-    for a job that ended meanwhile, whose token cancel (1) names, for it can't be removed; submit
-    ends with 1, and there is no job. Later looks remove the token."""
+    """It is read-only on the login node: list, status, tunnel-cmd, wait and cancel work (0), even
+    for a job that ended meanwhile, whose token cancel (1) names because it cannot be removed;
+    submit ends with 1, and there is no job. Later queries remove the token.
+    """
     job_id, other = shared.pending(), shared.pending()
     write(shared.folder(other) / "token", b"0" * 64)
     login, folder = shared.alice.cluster.login, "/home/alice/.local/state/slurm-nb"
@@ -439,7 +444,7 @@ def test_two_cancels_of_one_session_at_once(shared: SharedSessions) -> None:
 
 
 def test_two_prunes_at_once(shared: SharedSessions) -> None:
-    """Both end with 0 without a complaint; what ended is forgotten, and the others are there."""
+    """Both end with 0 and print nothing else; ended sessions are removed, and the others stay."""
     ids = [shared.pending() for _ in range(3)]
     assert shared.run("cancel", *ids).exit_code == 0
     with away(shared.folder(shared.ended)):
@@ -455,7 +460,7 @@ def test_two_prunes_at_once(shared: SharedSessions) -> None:
 
 
 def test_list_while_others_submit(shared: SharedSessions) -> None:
-    """Every list (0) has the old sessions, without a complaint; afterwards it has the new too."""
+    """Every list (0) shows the old sessions, without an error; afterwards the new ones too."""
 
     def submit() -> Said:
         return shared.run("submit", "-p", "closed", "--no-wait")
@@ -474,8 +479,8 @@ def test_list_while_others_submit(shared: SharedSessions) -> None:
     assert shared.run("cancel", *new).exit_code == 0
 
 
-def test_a_number_that_slurm_gives_again_is_a_new_session(shared: SharedSessions) -> None:
-    """Slurm has numbered anew, and long-ended sessions had the ids: the new one is PENDING (0)."""
+def test_a_number_that_slurm_reuses_is_a_new_session(shared: SharedSessions) -> None:
+    """Slurm reuses the ids of sessions that ended long ago: the new one is PENDING (0)."""
     job_id = shared.pending()
     ended = json.loads((shared.folder(shared.ended) / "ended.json").read_text())
     old = {**ended, "at": int(time.time()) - 30 * 86400, "cause": "time-limit"}

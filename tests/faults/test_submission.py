@@ -1,4 +1,4 @@
-"""Faults while a job is submitted: there is no job, or one that is found, and never a second."""
+"""Faults during a submission: it leaves no job or one that is found, and never a second one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CUT_OFF = "was interrupted and may have created a job"
 def test_a_kill_at_any_step_of_submit_leaves_no_job_or_one_that_is_listed(
     alice: Scientist,
 ) -> None:
-    """SIGKILL at any step of submit: list shows each job that there is, cancel --all ends them."""
+    """SIGKILL at any step of submit: list shows every job, and cancel --all ends them."""
     reached_sbatch = _step_through(alice, "-p", "closed")
     await_that(lambda: not alice.processes("login"), "the sbatches that were left have ended")
 
@@ -93,8 +93,8 @@ def test_a_kill_at_any_step_of_a_local_submit_leaves_nothing_that_is_not_listed(
     assert {each["state"] for each in _list(alice)[1].values()} == {"ENDED"}
 
 
-def test_sbatch_goes_on_when_slurm_nb_is_killed(alice: Scientist) -> None:
-    """Slurm-nb is killed while sbatch works: list says that a job may come, then has it."""
+def test_sbatch_finishes_after_slurm_nb_is_killed(alice: Scientist) -> None:
+    """slurm-nb is killed while sbatch works: list says that a job may come, then shows it."""
     with _paused(alice, PAUSED_SBATCH) as waiting:
         waiting.kill()
         waiting.wait(20)
@@ -111,8 +111,8 @@ def test_sbatch_goes_on_when_slurm_nb_is_killed(alice: Scientist) -> None:
     assert alice.squeue("%i") == []
 
 
-def test_a_lost_answer_and_a_dead_squeue_are_told_and_made_good_later(alice: Scientist) -> None:
-    """Sbatch's answer is lost, squeue fails: exit 3 says how to look; list has the job later."""
+def test_a_lost_answer_and_a_dead_squeue_are_reported_and_repaired_later(alice: Scientist) -> None:
+    """sbatch's answer is lost, squeue fails: exit 3 says how to check; list shows the job later."""
     alice.program("squeue", NO_SQUEUE)
 
     said = alice.slurm_nb("submit", "-p", "closed", env=alice.program("sbatch", LOST_ANSWER))
@@ -129,7 +129,7 @@ def test_a_lost_answer_and_a_dead_squeue_are_told_and_made_good_later(alice: Sci
 def test_a_login_node_that_reboots_before_sbatch_got_through_leaves_no_job(
     alice: Scientist,
 ) -> None:
-    """All processes on login die before sbatch got through: no job; list says so in the end."""
+    """All processes on login die before sbatch reaches Slurm: no job; list says so in the end."""
     with _paused(alice, PAUSED_SBATCH), rebooted(alice.cluster.login):
         assert kill(alice) > 1
         early, _ = _list(alice)
@@ -158,8 +158,8 @@ def test_a_login_node_that_reboots_before_the_answer_came_leaves_a_session(
     assert alice.squeue("%i") == []
 
 
-def test_a_full_disk_is_told_before_anything_is_submitted(alice: Scientist) -> None:
-    """No room for the session: one line with the place and exit 1; no job."""
+def test_a_full_disk_is_reported_before_anything_is_submitted(alice: Scientist) -> None:
+    """There is no room for the session: one line with the path and exit 1; no job."""
     with _small_disk(alice) as env:
         alice.cluster.login.run(["dd", "if=/dev/zero", "of=/home/alice/small/filler"], check=False)
         said = alice.slurm_nb("submit", "-p", "closed", env=env)
@@ -220,7 +220,7 @@ def test_a_controller_that_restarts_during_submit_gets_one_job(alice: Scientist)
 
 
 def test_a_controller_that_hangs_during_submit_gets_one_job(alice: Scientist) -> None:
-    """Slurmctld hangs until sbatch gives up: slurm-nb says that it looks, and finds the one job."""
+    """slurmctld hangs until sbatch gives up: slurm-nb says that it checks, and finds the job."""
     with _paused(alice, PAUSED_SBATCH, env=impatient(alice)) as waiting:
         alice.cluster.freeze_slurmctld()
         try:
@@ -240,7 +240,7 @@ def test_a_controller_that_hangs_during_submit_gets_one_job(alice: Scientist) ->
 
 
 def test_two_submissions_at_the_same_moment_are_two_sessions(alice: Scientist) -> None:
-    """Two terminals submit at the same moment: each is told of its own job, list has both."""
+    """Two terminals submit at the same moment: each prints its own job, list shows both."""
     env = {**SSH_CONNECTION, **alice.program("sbatch", MEETING_SBATCH)}
     words = ["slurm-nb", "submit", "-p", "closed", "--no-wait"]
     both = [alice.cluster.login.popen(words, user="alice", env=env) for _ in range(2)]
@@ -254,8 +254,8 @@ def test_two_submissions_at_the_same_moment_are_two_sessions(alice: Scientist) -
     assert sorted(_list(alice)[1]) == sorted(alice.squeue("%i"))
 
 
-def test_a_read_only_state_directory_is_told_and_does_not_hide_a_session(alice: Scientist) -> None:
-    """The home is mounted read-only: submit ends with 1 and the place; list and cancel work."""
+def test_a_read_only_state_directory_is_reported_and_hides_no_session(alice: Scientist) -> None:
+    """The home is mounted read-only: submit ends with 1 and the path; list and cancel work."""
     job_id = _submit(alice)
     state = f"{alice.user.home}/.local/state/slurm-nb"
     with mounted(alice.cluster.login, state, "--bind", state):
@@ -274,8 +274,8 @@ def test_a_read_only_state_directory_is_told_and_does_not_hide_a_session(alice: 
     assert alice.squeue("%i") == []
 
 
-def test_a_state_directory_that_is_no_directory_is_told(alice: Scientist) -> None:
-    """SLURM_NB_HOME is a file, or below what may not be entered: exit 1 and the place; no job."""
+def test_a_state_directory_that_is_not_a_directory_is_reported(alice: Scientist) -> None:
+    """SLURM_NB_HOME is a file, or below a forbidden directory: exit 1 and the path; no job."""
     file = alice.home / "bin"
     file.write_text("")
     for home, problem in (("/home/alice/bin", "File exists"), ("/usr/x", "Permission denied")):
@@ -288,9 +288,9 @@ def test_a_state_directory_that_is_no_directory_is_told(alice: Scientist) -> Non
 
 
 def _step_through(alice: Scientist, *words: str) -> int:
-    """Run `submit --no-wait` again and again, killed a step later each time, to one that ends.
+    """Run `submit --no-wait` again and again, each killed a step later, until one completes.
 
-    How many of them came as far as to start sbatch, or the job.
+    Return how many of them came as far as to start sbatch, or the job.
     """
     alice.slurm_nb(
         "submit", "--dry-run"
@@ -330,7 +330,7 @@ def _step_through(alice: Scientist, *words: str) -> int:
 def _paused(
     alice: Scientist, sbatch: str, env: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A submit whose sbatch has been called, and waits to be let go, at the end at the latest."""
+    """Start a submit whose sbatch waits until the test, or the end of the block, releases it."""
     env = {**SSH_CONNECTION, **alice.program("sbatch", sbatch), **(env or {})}
     os.mkfifo(alice.home / "bin/go", 0o666)
     words = ["slurm-nb", "submit", "-p", "closed", "--no-wait"]
@@ -352,7 +352,7 @@ def _let_go(alice: Scientist) -> None:
 
 @contextmanager
 def _small_disk(alice: Scientist) -> Iterator[dict[str, str]]:
-    """A file system of 512 KiB for the sessions; the environment in which it is used."""
+    """Mount a file system of 512 KiB for the sessions; yield the environment that uses it."""
     folder, uid = alice.home / "small", alice.user.uid
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", f"size=512k,mode=700,uid={uid},gid={uid}", "small"]
@@ -368,14 +368,14 @@ def _submit(alice: Scientist) -> str:
 
 
 def _list(alice: Scientist, env: dict[str, str] | None = None) -> tuple[Said, dict[str, Any]]:
-    """What `list --json` said, and its sessions by job id."""
+    """Return the result of `list --json`, and its sessions by job id."""
     said = alice.slurm_nb("list", "--json", env=env)
     sessions = json.loads(said.stdout)["sessions"] if said.exit_code == 0 else []
     return said, {each["job_id"]: each for each in sessions}
 
 
 def _age(alice: Scientist) -> None:
-    """Have the submissions that were cut off, and what they left, happened an hour ago."""
+    """Set back interrupted submissions, and their files, by an hour."""
     long_ago = time.time() - 3600
     for path in (alice.state / "submitting").iterdir():
         if path.suffix == ".json":

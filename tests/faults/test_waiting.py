@@ -1,4 +1,4 @@
-"""Faults while a session is waited for: the wait goes on, and says what there is to know."""
+"""Faults while slurm-nb waits for a session: the wait continues, and its messages explain it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.e2e.scientist import SSH_CONNECTION, Said, Scientist
 from tests.e2e.watched import await_that, read_until
 from tests.faults.breakage import impatient, kill, mounted
 
-# Jupyter starts when the file is there.
+# Jupyter starts once the file exists.
 HELD_BACK = "until [ -e ~/bin/go ]; do sleep 0.05; done"
 COUNTED_SQUEUE = """#!/bin/bash
 echo "$*" >> "$HOME/bin/asked"
@@ -50,7 +50,7 @@ print(ask("/api/status", bare, Authorization="token " + old))
 print(ask("/tree?token=" + new, browser))
 print(ask("/api/status", browser, Authorization="token " + old))
 """
-# Of a processor's time, which other tests beside this one do not lengthen.
+# Processor time, which other tests running at the same time do not lengthen.
 LITTLE_WORK_S = 5
 PATIENCE_S = 45
 MUCH_KIB = 120_000
@@ -70,7 +70,7 @@ class Lasting:
 
     @contextmanager
     def disturbed(self) -> Iterator[str]:
-        """Its output as it is; what becomes of it in the block is undone."""
+        """Yield its output as it is, and undo the changes of the block."""
         text = self.log.read_text()
         try:
             yield text
@@ -82,7 +82,7 @@ class Lasting:
 
     @contextmanager
     def hidden(self) -> Iterator[Path]:
-        """The login node sees none of the output; yields where it would."""
+        """Hide the output from the login node; yield the path where it would be."""
         folder = f"{self.alice.user.home}/.local/state/slurm-nb/jobs"
         options = ["-t", "tmpfs", "-o", f"mode=700,uid={self.alice.user.uid}", "late"]
         with mounted(self.alice.cluster.login, folder, *options):
@@ -90,7 +90,7 @@ class Lasting:
 
     @contextmanager
     def awaited(self) -> Iterator[subprocess.Popen[str]]:
-        """`slurm-nb wait` on it, which has begun to wait."""
+        """Start `slurm-nb wait` on it and return once it waits."""
         with _started(self.alice, "wait", self.job_id) as waiting:
             _read_to(waiting, "RUNNING")
             yield waiting
@@ -98,7 +98,7 @@ class Lasting:
 
 @pytest.fixture(scope="module")
 def lasting(cluster: Cluster) -> Iterator[Lasting]:
-    """Its tests come first: those with a fixture of their own end all jobs."""
+    """Its tests run before the others, because tests with their own session end all jobs."""
     alice = Scientist(cluster)
     record = alice.submit()
     yield Lasting(alice, record["job_id"], record["tunnel_command"])
@@ -106,7 +106,7 @@ def lasting(cluster: Cluster) -> Iterator[Lasting]:
 
 
 def test_an_output_that_appears_late_is_waited_for(lasting: Lasting) -> None:
-    """The login node sees no output of a job that runs: wait goes on until it is there; exit 0."""
+    """The login node sees no output of a running job: wait continues until it appears; exit 0."""
     with ExitStack() as stack:
         with lasting.hidden():
             waiting = stack.enter_context(lasting.awaited())
@@ -120,8 +120,8 @@ def test_an_output_that_appears_late_is_waited_for(lasting: Lasting) -> None:
     assert lasting.command in said.stdout
 
 
-def test_half_a_ready_line_is_no_way_in(lasting: Lasting) -> None:
-    """The login node sees the ready line cut off in its middle: nothing is printed of it."""
+def test_half_a_ready_line_is_not_used(lasting: Lasting) -> None:
+    """The login node sees the ready line truncated in its middle: nothing is printed of it."""
     text = lasting.log.read_text()
     middle = text.index("slurm-nb ready: ") + 60
     with lasting.hidden() as log, lasting.awaited() as waiting:
@@ -140,9 +140,10 @@ def test_half_a_ready_line_is_no_way_in(lasting: Lasting) -> None:
     assert lasting.command in said.stdout
 
 
-def test_an_output_that_is_truncated_is_read_anew(lasting: Lasting) -> None:
-    """The output is emptied while wait reads it, and comes again: the way in is printed. Of an
-    empty one status says the same as tunnel-cmd, which has what was saved."""
+def test_an_output_that_is_truncated_is_read_again(lasting: Lasting) -> None:
+    """The output is emptied while wait reads it, and comes again: wait prints the connection. If
+    the output is empty, status says the same as tunnel-cmd, which uses the saved connection.
+    """
     text = lasting.log.read_text()
     with lasting.hidden() as log, lasting.awaited() as waiting:
         _write(lasting, log, text[: text.index("slurm-nb ready: ")])
@@ -163,8 +164,8 @@ def test_an_output_that_is_truncated_is_read_anew(lasting: Lasting) -> None:
     assert lasting.command in said.stdout
 
 
-def test_an_output_that_is_deleted_takes_no_way_in_with_it(lasting: Lasting) -> None:
-    """The output of a ready session is gone: tunnel-cmd prints the same, from what is saved."""
+def test_deleting_the_output_does_not_lose_the_connection(lasting: Lasting) -> None:
+    """The output of a ready session is gone: tunnel-cmd prints the saved connection."""
     with lasting.disturbed():
         lasting.log.unlink()
         said = lasting.alice.slurm_nb("tunnel-cmd", lasting.job_id)
@@ -177,7 +178,7 @@ def test_an_output_that_is_deleted_takes_no_way_in_with_it(lasting: Lasting) -> 
 
 @pytest.mark.parametrize("kind", ["a gibibyte of nothing", "a million lines"])
 def test_an_output_of_any_size_costs_little(lasting: Lasting, kind: str) -> None:
-    """A huge output: status, logs -n, tunnel-cmd and wait do little work in little memory."""
+    """For a huge output status, logs -n, tunnel-cmd and wait do little work in little memory."""
     with lasting.disturbed() as text:
         if kind == "a gibibyte of nothing":
             os.truncate(lasting.log, 1 << 30)
@@ -197,7 +198,7 @@ def test_an_output_of_any_size_costs_little(lasting: Lasting, kind: str) -> None
 
 
 def test_a_wait_outlives_a_controller_that_is_away(alice: Scientist) -> None:
-    """Slurmctld is stopped and started while submit waits: it says so, goes on, and ends with 0."""
+    """slurmctld stops and starts while submit waits: it says so, continues, and ends with 0."""
     with _started(alice, "submit", "--", "--hold", env=impatient(alice)) as waiting:
         job_id = _submitted(waiting)
         _read_to(waiting, "PENDING")
@@ -215,8 +216,8 @@ def test_a_wait_outlives_a_controller_that_is_away(alice: Scientist) -> None:
     assert f"(job {job_id})." in said.stdout
 
 
-def test_a_frozen_controller_does_not_keep_the_way_in_back(alice: Scientist) -> None:
-    """Slurmctld hangs when Jupyter gets ready: the way in is printed, its end is not known."""
+def test_a_frozen_controller_does_not_delay_the_connection(alice: Scientist) -> None:
+    """slurmctld hangs when Jupyter gets ready: the connection is printed, its end is unknown."""
     with _started(alice, "submit", "--setup", HELD_BACK, env=impatient(alice)) as waiting:
         job_id = _submitted(waiting)
         await_that(lambda: "slurm-nb started: " in _log(alice, job_id), "the job has started")
@@ -234,7 +235,7 @@ def test_a_frozen_controller_does_not_keep_the_way_in_back(alice: Scientist) -> 
 
 
 def test_a_job_that_another_terminal_cancels_ends_the_wait(alice: Scientist) -> None:
-    """The job is cancelled in another terminal: wait ends with 4, cause and cure; none is left."""
+    """The job is cancelled in another terminal: wait ends with 4, cause and cure; no job stays."""
     job_id = _submit(alice, "-p", "closed")
     with _started(alice, "wait", job_id) as waiting:
         cancelled = alice.slurm_nb("cancel", job_id)
@@ -247,8 +248,8 @@ def test_a_job_that_another_terminal_cancels_ends_the_wait(alice: Scientist) -> 
     assert alice.squeue("%i") == []
 
 
-def test_however_a_waiting_submit_is_ended_the_wait_is_taken_up_again(alice: Scientist) -> None:
-    """SIGTERM, a closed terminal, SIGKILL, SIGSTOP: the job lives, and wait prints the way in."""
+def test_the_wait_can_be_resumed_however_a_waiting_submit_ended(alice: Scientist) -> None:
+    """SIGTERM, a closed terminal, SIGKILL, SIGSTOP: the job lives; wait prints the connection."""
     with _started(alice, "submit", "--", "--hold") as waiting:
         job_id = _submitted(waiting)
         _read_to(waiting, "PENDING")
@@ -282,7 +283,9 @@ def test_however_a_waiting_submit_is_ended_the_wait_is_taken_up_again(alice: Sci
 
 
 def test_a_requeued_job_is_followed_to_its_new_node(alice: Scientist) -> None:
-    """Requeued before and after it is ready: submit and wait note it, and print the new way in."""
+    """The job is requeued before and after it is ready: submit and wait note it, and print the new
+    connection.
+    """
     with _started(alice, "submit", "-w", "c1", "--setup", HELD_BACK, "--json") as waiting:
         job_id = _submitted(waiting)
         await_that(lambda: "slurm-nb started: " in _log(alice, job_id), "the job has started")
@@ -320,7 +323,7 @@ def test_a_requeued_job_is_followed_to_its_new_node(alice: Scientist) -> None:
 
 
 def test_a_followed_output_may_shrink_and_ends_with_the_job(alice: Scientist) -> None:
-    """The output is emptied while logs -f follows it: what comes is shown, to the job's end."""
+    """The output is emptied while logs -f follows it: new lines are shown until the job ends."""
     job_id = _submit(alice, "--setup", "echo one of these; sleep 600 & wait")
     with _started(alice, "logs", "-f", job_id) as following:
         assert following.stdout is not None
@@ -337,8 +340,8 @@ def test_a_followed_output_may_shrink_and_ends_with_the_job(alice: Scientist) ->
     assert "slurm-nb: Jupyter ended" in said.stdout
 
 
-def test_ten_terminals_ask_no_more_often_than_one(alice: Scientist) -> None:
-    """Ten terminals wait for one job: Slurm is asked as often as by one; each ends with 5."""
+def test_ten_terminals_query_slurm_no_more_often_than_one(alice: Scientist) -> None:
+    """Ten terminals wait for one job, and query Slurm as often as one does; each ends with 5."""
     env = alice.program("squeue", COUNTED_SQUEUE)
     job_id = _submit(alice, "-p", "closed")
     words = ["slurm-nb", "wait", job_id, "--wait-timeout", "12"]
@@ -357,7 +360,7 @@ def test_ten_terminals_ask_no_more_often_than_one(alice: Scientist) -> None:
 def _started(
     alice: Scientist, *words: str, env: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A slurm-nb on the login node that ends with the block."""
+    """Start slurm-nb on the login node and end it with the block."""
     env = {**SSH_CONNECTION, **(env or {})}
     with alice.cluster.login.popen(["slurm-nb", *words], user="alice", env=env) as running:
         try:
@@ -367,7 +370,7 @@ def _started(
 
 
 def _read_to(running: subprocess.Popen[str], text: str) -> str:
-    """What it says on stderr, up to a line that holds `text`."""
+    """Return its stderr up to a line that contains `text`."""
     assert running.stderr is not None
     said = ""
     patience = Timer(PATIENCE_S, running.kill)
@@ -381,12 +384,12 @@ def _read_to(running: subprocess.Popen[str], text: str) -> str:
 
 
 def _submitted(running: subprocess.Popen[str]) -> str:
-    """The job id that a submit tells of."""
+    """Return the job id that a submit prints."""
     return _read_to(running, "Submitted job").split("Submitted job ")[1].split(".")[0]
 
 
 def _end_of(running: subprocess.Popen[str]) -> Said:
-    """The rest of what it says, and how it ends."""
+    """Return the rest of its output, and how it ended."""
     output, errors = running.communicate(timeout=60)
     return Said(running.returncode, output, errors)
 
@@ -398,14 +401,14 @@ def _submit(alice: Scientist, *words: str) -> str:
 
 
 def _release_to(alice: Scientist, job_id: str, node: str) -> None:
-    """Have a requeued job start on a node now; by itself it would pend for two minutes."""
+    """Start a requeued job on a node now; by itself it would pend for two minutes."""
     change = ["scontrol", "update", f"jobid={job_id}", f"ReqNodeList={node}", "StartTime=now"]
     login = alice.cluster.login
     await_that(lambda: login.run(change, check=False).returncode == 0, "the job can be changed")
 
 
 def _measured(alice: Scientist, *words: str) -> tuple[Said, float, int]:
-    """What a command said, its seconds on a processor, and the most memory that it had, in KiB."""
+    """Run a command; return its output, its seconds on a processor and its peak memory in KiB."""
     done = alice.cluster.login.run(
         ["/srv/venv/bin/python", "-c", MEASURED, *words],
         user="alice",
@@ -424,6 +427,6 @@ def _log(alice: Scientist, job_id: str) -> str:
 
 
 def _write(lasting: Lasting, log: Path, text: str) -> None:
-    """The login node sees this of the output."""
+    """Show this part of the output to the login node."""
     log.write_text(text)
     os.chown(log, lasting.alice.user.uid, lasting.alice.user.uid)

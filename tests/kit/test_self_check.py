@@ -397,7 +397,7 @@ def test_a_protected_server_passes(listener: socket.socket) -> None:
 def test_a_server_that_answers_to_another_host_name_is_rejected(
     listener: socket.socket, status: int
 ) -> None:
-    """A malicious page can point its own name at 127.0.0.1; the server rejects it despite the token."""
+    """A malicious page can name 127.0.0.1; the server rejects it despite the token."""
     with pytest.raises(Refused, match=f"for another Host the server answers {status}, not 403"):
         Server(other_host=status).check(listener)
 

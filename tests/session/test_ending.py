@@ -1,8 +1,9 @@
-"""An ending is proven, or nothing follows from it; and one that is proven is found soon.
+"""An ending is proven before anything follows from it, and a real one is found soon.
 
-A session whose job runs is looked at through 200 and more ways in which squeue, sacct and scontrol
-were seen, or can be expected, to answer wrongly. Whatever they say, its token stays. Of a session
-whose job has ended the token is gone after two minutes, as soon as one of them tells the truth.
+Each case runs a session through one of more than 200 ways in which squeue, sacct and scontrol were
+seen, or can be expected, to answer wrongly. A running session keeps its token in all of them. A
+session that has ended loses its token within two minutes, as soon as one of the commands tells the
+truth.
 """
 
 from __future__ import annotations
@@ -291,7 +292,7 @@ def test_a_session_that_runs_never_loses_its_token(
     name: str,
     programs: tuple[str, ...],
 ) -> None:
-    """Whatever squeue and sacct answer for three minutes, the token stays, and it can be used."""
+    """The token stays and works while squeue and sacct answer wrongly for three minutes."""
     world = World()
     monkeypatch.setattr(slurm, "run", Slurm(world, MANGLES[name], programs))
     monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
@@ -313,7 +314,7 @@ def test_a_session_that_has_ended_is_found_within_two_minutes(
     name: str,
     programs: tuple[str, ...],
 ) -> None:
-    """Whatever squeue and sacct answer, scontrol tells; then its token is gone."""
+    """scontrol shows the end even if squeue and sacct answer wrongly; then the token is removed."""
     world = World("FAILED", forgotten=programs == ("squeue",))
     monkeypatch.setattr(slurm, "run", Slurm(world, MANGLES[name], programs))
     monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
@@ -336,13 +337,13 @@ SILENT = JobState(Phase.UNKNOWN, "UNKNOWN", "Slurm does not answer")
 
 
 def proven(store: Store, *answers: tuple[float, JobState]) -> list[bool]:
-    """Whether it is, after each answer, at a time of its own."""
+    """Return whether the ending is proven after each answer, each at its own time."""
     return [judge(store, SEVEN, state, at).proven for at, state in answers]
 
 
 @pytest.mark.parametrize("witness", [DENIED, FAILED, OTHERS])
 def test_two_witnesses_some_time_apart_prove_an_ending(store: Store, witness: JobState) -> None:
-    """Two at once may have one cause."""
+    """Two at the same moment may have the same cause."""
     seen = proven(
         store, (BEGAN, witness), (BEGAN + APART_S - 1, witness), (BEGAN + APART_S, FAILED)
     )
@@ -350,15 +351,15 @@ def test_two_witnesses_some_time_apart_prove_an_ending(store: Store, witness: Jo
     assert seen == [False, False, True]
 
 
-def test_what_shows_the_job_undoes_a_witness(store: Store) -> None:
-    """It was a wrapper's, or the job was requeued."""
+def test_an_answer_that_shows_the_job_undoes_a_witness(store: Store) -> None:
+    """A wrapper gave the wrong answer, or the job was requeued."""
     seen = proven(store, (BEGAN, DENIED), (BEGAN + 60, LIVES), (BEGAN + 120, DENIED))
 
     assert seen == [False, False, False]
 
 
-def test_silence_and_absence_are_no_witnesses(store: Store) -> None:
-    """However long they last; nor do they undo one."""
+def test_silence_and_absence_prove_nothing(store: Store) -> None:
+    """They prove nothing however long they last, and do not undo a witness."""
     seen = proven(store, *[(BEGAN + 60 * n, each) for n in range(50) for each in (MISSING, SILENT)])
 
     assert not any(seen)
@@ -368,14 +369,14 @@ def test_silence_and_absence_are_no_witnesses(store: Store) -> None:
 
 
 def test_a_clock_that_was_set_back_makes_no_witness(store: Store) -> None:
-    """Nor does one that was set forward make two of one."""
+    """A clock that was set forward does not turn one witness into two."""
     seen = proven(store, (BEGAN + 9000, DENIED), (BEGAN, DENIED), (BEGAN + 10, DENIED))
 
     assert seen == [False, False, False]
 
 
-def test_the_jobs_own_word_proves_an_ending(store: Store) -> None:
-    """Unless it has begun anew; or Slurm shows it."""
+def test_the_end_in_the_output_proves_an_ending(store: Store) -> None:
+    """It does not if the job has started again, or if Slurm shows the job."""
     log = store.log_path("7")
     log.write_text(READY + told("ended", exit_code=0))
 
@@ -387,23 +388,23 @@ def test_the_jobs_own_word_proves_an_ending(store: Store) -> None:
 
 
 def test_an_end_that_is_long_past_proves_an_ending(store: Store) -> None:
-    """The end that Slurm has given it last, and an hour: limits are extended."""
+    """That is one hour after the last end time that Slurm reported, because limits get extended."""
     ends = replace(MISSING, end_time="2026-11-18T14:00:00")
     end_s = datetime.fromisoformat("2026-11-18T14:00:00").timestamp()
 
     assert proven(store, (end_s + 3599, ends), (end_s + 3601, ends)) == [False, True]
 
 
-def test_a_witness_of_another_submission_does_not_count(store: Store) -> None:
-    """Slurm gives an id again."""
+def test_a_witness_from_another_submission_is_ignored(store: Store) -> None:
+    """Slurm can reuse an id."""
     judge(store, SEVEN, DENIED, BEGAN)
     new = replace(SEVEN, submission="c0" * 16)
 
     assert not judge(store, new, DENIED, BEGAN + 60).proven
 
 
-def test_a_witness_that_is_broken_does_not_count(store: Store) -> None:
-    """A crash may have left anything there."""
+def test_a_broken_witness_file_is_ignored(store: Store) -> None:
+    """A crash may have left anything in it."""
     write_private(store.session_folder("hpc", "7") / "witness.json", "{")
 
     assert proven(store, (BEGAN, DENIED)) == [False]

@@ -1,4 +1,4 @@
-"""Files of the first version are read, and what is written now has their keys.
+"""Files of the first version are read, and new files use the same keys.
 
 tests/data/state was written by slurm-nb at commit 791f880.
 """
@@ -66,7 +66,7 @@ ASKED_AT = 1764150123.5
 
 @pytest.fixture
 def store(store: Store) -> Store:
-    """With the old files in it."""
+    """Return a store that contains the old files."""
     shutil.copytree(OLD, store.folder, dirs_exist_ok=True)
     for path in store.folder.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
@@ -78,7 +78,7 @@ def read(path: Path) -> Any:
 
 
 def same(store: Store, name: str) -> bool:
-    """Whether a file that was written again says what the old one did."""
+    """Return whether a file that was written again has the content of the old one."""
     return bool(read(store.folder / name) == read(OLD / name))
 
 
@@ -122,7 +122,7 @@ def test_old_answers_of_slurm_are_read_and_saved_alike(store: Store) -> None:
 
 
 def test_an_old_failure_of_slurm_is_read(store: Store) -> None:
-    """When it was, and in which words."""
+    """Its time and its message are kept."""
     failed = CachedStates({}, 1764150200.0, "Unable to contact slurm controller")
 
     assert JobStateCache(store, _Answering(store), "hpc").load() == failed
@@ -131,7 +131,7 @@ def test_an_old_failure_of_slurm_is_read(store: Store) -> None:
 def test_an_old_note_of_a_submission_is_read_and_written_alike(
     store: Store, program: AddProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So a submission that was cut off before an update is found after it."""
+    """A submission that was interrupted before an update is found after it."""
     (path,) = (store.folder / "submitting").iterdir()
     process = Process("login", "6f1c4d0e-3b7a-4a52-9f0b-2d6a5e1c8b90", 4711, 123456)
     session = Session(

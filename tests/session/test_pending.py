@@ -1,4 +1,4 @@
-"""A submission that was cut off is found again, and one that goes on is left alone."""
+"""An interrupted submission is found again, and one in progress is never touched."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLAN = Session(
 
 
 def noted(store: Store, script: Path, clusters: str = "") -> Path:
-    """The note of a submission by this process."""
+    """Note a submission by this process and return the path of the note."""
     pending = begin(store, PLAN, clusters=clusters)
     record(pending, script)
     return pending.path
@@ -58,7 +58,7 @@ Cut = Callable[..., Path]
 
 @pytest.fixture
 def cut(store: Store) -> Cut:
-    """A submission whose process is gone."""
+    """Return a function that notes a submission whose process is gone."""
 
     def begun(script: str = "one.sh", clusters: str = "", began_s_ago: float = 5) -> Path:
         path = store.folder / "jobs" / script
@@ -75,8 +75,8 @@ def cut(store: Store) -> Cut:
     return begun
 
 
-def test_a_submission_in_progress_is_left_alone(store: Store, slurm: AddProgram) -> None:
-    """Whoever submits it will save it; Slurm is not even asked."""
+def test_a_submission_in_progress_is_not_touched(store: Store, slurm: AddProgram) -> None:
+    """The submitting process will save it; slurm-nb does not query Slurm."""
     note = noted(store, store.folder / "jobs/one.sh")
 
     assert recover(store) == []
@@ -84,10 +84,10 @@ def test_a_submission_in_progress_is_left_alone(store: Store, slurm: AddProgram)
     assert calls(slurm) == []
 
 
-def test_a_job_whose_submission_was_cut_off_becomes_a_session(
+def test_a_job_of_an_interrupted_submission_becomes_a_session(
     store: Store, slurm: AddProgram, cut: Cut
 ) -> None:
-    """With all that was known before sbatch ran, under the id that Slurm gave it."""
+    """It has everything that was known before sbatch ran, and the id that Slurm gave it."""
     script = cut()
     jobs(slurm, f"7|{script}\n")
 
@@ -96,10 +96,8 @@ def test_a_job_whose_submission_was_cut_off_becomes_a_session(
     assert list((store.folder / "submitting").iterdir()) == []
 
 
-def test_a_job_on_another_cluster_is_looked_for_there(
-    store: Store, slurm: AddProgram, cut: Cut
-) -> None:
-    """The clusters that -M named are asked, and the one that has it is the session's."""
+def test_a_job_on_another_cluster_is_found_there(store: Store, slurm: AddProgram, cut: Cut) -> None:
+    """slurm-nb queries the clusters of -M, and the session belongs to the one with the job."""
     script = cut(clusters="big,small")
     jobs(slurm, f"CLUSTER: big\n7|{script}\n")
 
@@ -110,8 +108,8 @@ def test_a_job_on_another_cluster_is_looked_for_there(
     assert calls(slurm) == ["-M big,small --me -t all -o %i|%o"]
 
 
-def test_one_question_finds_all(store: Store, slurm: AddProgram, cut: Cut) -> None:
-    """However many were cut off."""
+def test_one_query_finds_all(store: Store, slurm: AddProgram, cut: Cut) -> None:
+    """slurm-nb needs no more however many submissions were interrupted."""
     scripts = [cut(f"{number}.sh") for number in range(3)]
     jobs(slurm, "".join(f"{at}|{script}\n" for at, script in enumerate(scripts, 7)))
 
@@ -122,8 +120,8 @@ def test_one_question_finds_all(store: Store, slurm: AddProgram, cut: Cut) -> No
 
 
 @pytest.mark.usefixtures("slurm")
-def test_what_may_still_become_a_job_is_in_doubt(store: Store, cut: Cut) -> None:
-    """sbatch may be at it still, or Slurm be late."""
+def test_a_submission_that_may_still_become_a_job_is_in_doubt(store: Store, cut: Cut) -> None:
+    """sbatch may still be running, or Slurm may be late."""
     script = cut()
 
     (pending,) = recover(store)
@@ -134,8 +132,10 @@ def test_what_may_still_become_a_job_is_in_doubt(store: Store, cut: Cut) -> None
 
 
 @pytest.mark.usefixtures("slurm")
-def test_what_became_no_job_is_forgotten_in_the_end(store: Store, cut: Cut) -> None:
-    """Ten minutes later, and its script with it."""
+def test_a_submission_that_did_not_become_a_job_is_removed_in_the_end(
+    store: Store, cut: Cut
+) -> None:
+    """slurm-nb removes it after ten minutes together with its script."""
     script = cut(began_s_ago=601)
 
     assert recover(store) == []
@@ -143,8 +143,10 @@ def test_what_became_no_job_is_forgotten_in_the_end(store: Store, cut: Cut) -> N
     assert not script.exists()
 
 
-def test_another_clusters_slurm_forgets_nothing(store: Store, slurm: AddProgram, cut: Cut) -> None:
-    """Where two clusters share the home, this one's squeue says nothing of the other one's jobs."""
+def test_notes_stay_if_squeue_belongs_to_another_cluster(
+    store: Store, slurm: AddProgram, cut: Cut
+) -> None:
+    """If two clusters share the home, the squeue of one does not show the jobs of the other."""
     slurm("scontrol", "printf 'ClusterName             = other\\n'")
     cut(began_s_ago=100_000)
 
@@ -152,10 +154,8 @@ def test_another_clusters_slurm_forgets_nothing(store: Store, slurm: AddProgram,
     assert len(list((store.folder / "submitting").iterdir())) == 1
 
 
-def test_a_slurm_that_does_not_answer_forgets_nothing(
-    store: Store, slurm: AddProgram, cut: Cut
-) -> None:
-    """However old it is."""
+def test_notes_stay_while_slurm_does_not_answer(store: Store, slurm: AddProgram, cut: Cut) -> None:
+    """They stay however old they are."""
     slurm("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
     cut(began_s_ago=100_000)
 
@@ -164,10 +164,10 @@ def test_a_slurm_that_does_not_answer_forgets_nothing(
 
 
 @pytest.mark.parametrize(("began_s_ago", "asked"), [(100, 0), (200, 1)])
-def test_a_process_of_another_host_is_given_time(
+def test_a_process_on_another_host_is_given_time(
     store: Store, slurm: AddProgram, cut: Cut, began_s_ago: float, asked: int
 ) -> None:
-    """Of another login node's processes nothing is seen here."""
+    """This host cannot see the processes of another login node."""
     cut(began_s_ago=began_s_ago)
     (note,) = (store.folder / "submitting").iterdir()
     record = json.loads(note.read_text(encoding="utf-8"))
@@ -180,18 +180,16 @@ def test_a_process_of_another_host_is_given_time(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"script": "x"}'])
-def test_a_note_that_cannot_be_read_is_passed_over(
-    store: Store, slurm: AddProgram, text: str
-) -> None:
-    """It was not written whole; so sbatch was never called."""
+def test_a_note_that_cannot_be_read_is_ignored(store: Store, slurm: AddProgram, text: str) -> None:
+    """It was not written completely, so sbatch was never called."""
     (store.folder / "submitting/x.json").write_text(text, encoding="utf-8")
 
     assert recover(store) == []
     assert calls(slurm) == []
 
 
-def test_a_note_is_the_users_alone(store: Store) -> None:
-    """It names what will run."""
+def test_only_the_user_can_read_a_note(store: Store) -> None:
+    """It names the script that will run."""
     note = noted(store, Path("/x.sh"))
 
     assert note.stat().st_mode & 0o777 == 0o600
@@ -200,10 +198,10 @@ def test_a_note_is_the_users_alone(store: Store) -> None:
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["before the rename", "after it"])
-def test_the_script_of_a_job_that_was_found_is_kept_where_a_session_has_it(
+def test_the_script_of_a_recovered_job_moves_to_its_place_in_the_session(
     store: Store, slurm: AddProgram, cut: Cut, *, linked: bool
 ) -> None:
-    """submitit renames it when it has the answer, and links the old name to the new one."""
+    """submitit renames it once Slurm has answered, and links the old name to the new one."""
     script = cut(".submission_file_5f.sh")
     jobs(slurm, f"7|{script}\n")
     if linked:
@@ -216,8 +214,8 @@ def test_the_script_of_a_job_that_was_found_is_kept_where_a_session_has_it(
     assert [path.name for path in (store.folder / "jobs").glob(".*")] == []
 
 
-def test_what_was_half_written_is_removed_once_it_is_old(store: Store, cut: Cut) -> None:
-    """A slurm-nb that was killed can't do so; what is in doubt still, or new, stays."""
+def test_half_written_files_are_removed_once_they_are_old(store: Store, cut: Cut) -> None:
+    """A killed slurm-nb cannot remove them; new files and those of doubtful submissions stay."""
     unresolved = cut(".submission_file_1.sh")
     fresh, old = (store.folder / "jobs" / f".submission_file_{name}.sh" for name in "23")
     for path in (fresh, old, store.folder / "submitting/a.json.99.new"):

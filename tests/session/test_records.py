@@ -1,4 +1,4 @@
-"""Files are read back with bounds, whatever has become of them."""
+"""Files are read back within bounds, however they may have changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slurm_nb.session.records import decode, encode, read_record
 
 
 def test_a_record_is_read(tmp_path: Path) -> None:
-    """As json has it."""
+    """It has the values in the JSON."""
     path = tmp_path / "record.json"
     path.write_text('{"at": 5, "name": "ö"}', encoding="utf-8")
 
@@ -28,8 +28,8 @@ def test_a_record_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"\xff\xfe\x00", b"[" * 200_000], ids=["empty", "half", "binary", "nested"]
 )
-def test_what_is_no_json_is_a_value_error(tmp_path: Path, text: bytes) -> None:
-    """Of every kind, so that a caller has one thing to expect."""
+def test_text_that_is_not_json_raises_value_error(tmp_path: Path, text: bytes) -> None:
+    """Every kind raises the same error, so that a caller has only one to expect."""
     path = tmp_path / "record.json"
     path.write_bytes(text)
 
@@ -38,7 +38,7 @@ def test_what_is_no_json_is_a_value_error(tmp_path: Path, text: bytes) -> None:
 
 
 def test_a_gigabyte_is_not_read(tmp_path: Path) -> None:
-    """A file of that size is refused by its first part."""
+    """The first part is enough to reject a file of that size."""
     path = tmp_path / "record.json"
     path.write_bytes(b"{")
     os.truncate(path, 1 << 30)
@@ -48,7 +48,7 @@ def test_a_gigabyte_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_an_os_error_and_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    """Nobody writes to the pipe, and what is no file is not read."""
+    """Nobody writes to the pipe, and only regular files are read."""
     os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(IsADirectoryError):
@@ -63,7 +63,7 @@ class Colour(Enum):
 
 @dataclass(frozen=True)
 class Inner:
-    """What a record holds."""
+    """A record within a record."""
 
     whole: int = 5
     at: float = 0.5
@@ -97,12 +97,12 @@ FULL = Kind(
 
 
 @pytest.mark.parametrize("kept", [FULL, Kind("x")])
-def test_what_was_encoded_is_decoded(kept: Kind) -> None:
-    """By way of JSON, and to the letter."""
+def test_decoding_gives_back_the_encoded_record(kept: Kind) -> None:
+    """It is identical after passing through JSON."""
     assert decode(Kind, json.loads(json.dumps(encode(kept)))) == kept
 
 
-def test_what_is_missing_has_its_default() -> None:
+def test_a_missing_field_has_its_default() -> None:
     """An older version did not write it."""
     assert decode(Kind, {"text": "x", "inner": {}}) == Kind("x")
 
@@ -137,15 +137,15 @@ def test_what_is_missing_has_its_default() -> None:
         {"text": "x", "named": {"z": 5}},
     ],
 )
-def test_what_is_of_another_type_is_a_value_error(record: object) -> None:
-    """Also what Python would take for the same, and what is nested."""
+def test_a_field_of_the_wrong_type_raises_value_error(record: object) -> None:
+    """This includes nested fields and values that Python would treat as equal."""
     with pytest.raises(ValueError, match=r"."):
         decode(Kind, record)
 
 
 @pytest.mark.parametrize("value", [0, 0.93, 1764150000, 1764150000.5])
 def test_a_time_has_a_date(value: object) -> None:
-    """Whole or not."""
+    """Both whole numbers and fractions are accepted."""
     assert decode(Inner, {"at": value}).at == value
 
 
@@ -153,22 +153,22 @@ NO_TIMES: list[object] = [None, True, "5", -1, 10**30, float("inf"), float("nan"
 
 
 @pytest.mark.parametrize("value", NO_TIMES)
-def test_what_has_no_date_is_no_time(value: object) -> None:
-    """It would break what prints it."""
+def test_a_number_without_a_date_is_not_a_time(value: object) -> None:
+    """It would break the code that prints it."""
     with pytest.raises(ValueError, match=r"."):
         decode(Inner, {"at": value})
 
 
 @pytest.mark.parametrize("value", [*NO_TIMES, 0.5, 5.0])
-def test_what_is_no_whole_number_is_none(value: object) -> None:
-    """A port, the id of a process."""
+def test_a_value_that_is_not_a_whole_number_is_rejected(value: object) -> None:
+    """Examples of whole numbers are a port and a process id."""
     with pytest.raises(ValueError, match=r"."):
         decode(Inner, {"whole": value})
 
 
 @pytest.mark.parametrize("text", [b"null", b"7", b"[]", b'"text"'])
 def test_a_record_is_an_object(tmp_path: Path, text: bytes) -> None:
-    """Other JSON is none of ours."""
+    """slurm-nb does not write any other JSON."""
     (tmp_path / "record.json").write_bytes(text)
 
     with pytest.raises(ValueError, match="in place of dict"):
@@ -176,7 +176,7 @@ def test_a_record_is_an_object(tmp_path: Path, text: bytes) -> None:
 
 
 def test_a_field_with_a_new_name_has_its_old_key() -> None:
-    """What the first version wrote is read, and it could read what is written."""
+    """Files of the first version can be read, and that version can read new ones."""
     state = JobState(Phase.ENDED, "FAILED", id_reused=True)
     record = encode(state)
 

@@ -1,4 +1,4 @@
-"""What is known of a session, beside its files."""
+"""Facts about a session that do not come from its files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ SEVEN = Session(job=Job("7", "hpc"), options=("--mem=4G", "--time=90", "--mem=8G
 
 
 @pytest.mark.parametrize("job_id", ["0", "7", "4294967295", "local-1", "local-12345"])
-def test_what_is_a_job_id(job_id: str) -> None:
-    """Slurm's numbers and the ids of local jobs are taken as they are."""
+def test_slurms_numbers_and_local_ids_are_job_ids(job_id: str) -> None:
+    """They are used unchanged."""
     assert is_job_id(job_id)
 
 
 @pytest.mark.parametrize(("name", "value"), [("mem", "8G"), ("time", "90"), ("qos", None)])
-def test_an_option_is_found_among_the_words(name: str, value: str | None) -> None:
-    """The last one counts, as it did when it was submitted."""
+def test_an_option_is_found_among_the_arguments(name: str, value: str | None) -> None:
+    """The last one applies, as it did at submission."""
     assert option_of(SEVEN, name) == value
 
 
 def test_a_session_has_the_id_and_cluster_of_its_job() -> None:
-    """Kept once, and read without a detour."""
+    """They are stored once, in the job."""
     assert (SEVEN.job_id, SEVEN.cluster) == ("7", "hpc")

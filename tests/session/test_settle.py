@@ -1,4 +1,4 @@
-"""How a session ended is found out once, saved, and told with what to do next."""
+"""slurm-nb determines how a session ended once, saves it, and says what to do next."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WHO = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
 
 @pytest.fixture
 def store(store: Store) -> Store:
-    """With session 7, its token and the page that holds it."""
+    """Return a store with session 7, its token and the page that contains it."""
     store.save(SEVEN)
     folder = store.session_folder("hpc", "7")
     for name, text in (("token", "ab" * 32), ("open.html", "page"), ("nonce", NONCE)):
@@ -48,7 +48,7 @@ def told(what: str, **record: object) -> str:
 
 
 def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
-    """What a later process finds is what this one was told."""
+    """A later process finds the same outcome."""
     ended = settle_as_proven(store, SEVEN, TIMEOUT, now=lambda: 1000.0).outcome
 
     assert (ended.slurm_state, ended.cause, ended.node, ended.at) == (
@@ -65,8 +65,8 @@ def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
     ]  # fmt: skip
 
 
-def test_who_does_not_ask_accounting_does_not_unlearn_what_it_said(store: Store) -> None:
-    """Root cancelled it, which sacct alone knows; an ending at another time is another one."""
+def test_an_answer_without_accounting_keeps_what_accounting_said(store: Store) -> None:
+    """Only sacct knows that root cancelled it; an end at another time is a different ending."""
     cancelled = replace(TIMEOUT, slurm_state="CANCELLED", reason="")
     by_root = settle_as_proven(
         store, SEVEN, replace(cancelled, by_uid=0), now=lambda: 1000.0
@@ -81,16 +81,16 @@ def test_who_does_not_ask_accounting_does_not_unlearn_what_it_said(store: Store)
     assert store.outcome(SEVEN) == other
 
 
-def test_an_ending_from_before_the_submission_is_another_job_s(store: Store) -> None:
-    """Slurm that has lost its state gives the number again."""
+def test_an_ending_from_before_the_submission_belongs_to_another_job(store: Store) -> None:
+    """Slurm reuses the number after it has lost its state."""
     settle_as_proven(store, SEVEN, TIMEOUT, now=lambda: 1000.0)
 
     assert store.outcome(replace(SEVEN, submitted_at=1001)) is None
     assert store.outcome(replace(SEVEN, submitted_at=1000)) is not None
 
 
-def test_what_is_learnt_later_is_added(store: Store) -> None:
-    """The end of the output came late; when it was over stays as it was."""
+def test_later_findings_are_added(store: Store) -> None:
+    """The end of the output came late; the time of the end does not change."""
     first = settle_as_proven(store, SEVEN, FAILED, now=lambda: 1000.0).outcome
     write(store, told("started") + "OSError: [Errno 122] Disk quota exceeded\n")
     write(
@@ -105,8 +105,8 @@ def test_what_is_learnt_later_is_added(store: Store) -> None:
     assert store.outcome(SEVEN) == second
 
 
-def test_an_ending_that_is_not_proven_is_told_and_costs_nothing(store: Store) -> None:
-    """What one answer of Slurm's says is saved as no more than that; the token stays."""
+def test_an_unproven_ending_is_reported_and_the_token_stays(store: Store) -> None:
+    """A single answer of Slurm is saved as unproven; the token stays until the ending is proven."""
     first = settle(store, SEVEN, Verdict(TIMEOUT), now=lambda: 1000.0)
     kept = store.token(SEVEN)
     second = settle(store, SEVEN, Verdict(TIMEOUT, proven=True), now=lambda: 1060.0)
@@ -116,8 +116,8 @@ def test_an_ending_that_is_not_proven_is_told_and_costs_nothing(store: Store) ->
     assert store.token(SEVEN) is None
 
 
-def test_what_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
-    """The job may come back; its token stays."""
+def test_an_ending_that_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
+    """The job may come back, so its token stays."""
     write(store, told("started") + told("ended", exit_code=1))
 
     settle_as_proven(store, SEVEN, SILENT)
@@ -126,15 +126,15 @@ def test_what_slurm_does_not_confirm_is_not_saved(store: Store) -> None:
     assert store.token(SEVEN) is not None
 
 
-def test_another_job_under_its_id_leaves_the_token(store: Store) -> None:
-    """Nothing says that this job is its own."""
+def test_another_job_with_the_same_id_leaves_the_token(store: Store) -> None:
+    """Nothing shows that this job belongs to the session."""
     settle_as_proven(store, SEVEN, replace(TIMEOUT, id_reused=True))
 
     assert store.token(SEVEN) is not None
 
 
-def test_a_secret_that_stays_is_told_of(store: Store) -> None:
-    """Whoever settles a session hears of it without asking."""
+def test_a_secret_that_cannot_be_removed_is_reported(store: Store) -> None:
+    """The caller of settle() gets the error without asking for it."""
     token = store.token_path(SEVEN)
     token.unlink()
     (token / "in the way").mkdir(parents=True)
@@ -145,16 +145,16 @@ def test_a_secret_that_stays_is_told_of(store: Store) -> None:
     assert settle_as_proven(store, SEVEN, replace(TIMEOUT, id_reused=True)).left == []
 
 
-def test_a_full_disk_costs_nothing_but_the_saving(store: Store) -> None:
-    """It is found out anew next time."""
+def test_a_full_disk_prevents_only_the_saving(store: Store) -> None:
+    """The next process determines the ending again."""
     path(store).mkdir()
 
     assert settle_as_proven(store, SEVEN, TIMEOUT).outcome.cause == "time-limit"
     assert store.outcome(SEVEN) is None
 
 
-def test_what_is_not_known_may_be_known_later(store: Store) -> None:
-    """For two minutes; NFS shows the end of the output up to one minute late."""
+def test_an_unknown_cause_may_become_known_later(store: Store) -> None:
+    """slurm-nb waits two minutes, because NFS shows the end of the output up to one minute late."""
     write(store, told("started") + "something odd\n" + told("ended", exit_code=77))
     ended = settle_as_proven(store, SEVEN, FAILED, now=lambda: 1000.0).outcome
 
@@ -164,7 +164,7 @@ def test_what_is_not_known_may_be_known_later(store: Store) -> None:
 
 
 def test_the_error_says_why_and_what_next(store: Store) -> None:
-    """Slurm's word and reason, the cause, the cure, and where the output is."""
+    """It shows the state and reason from Slurm, the cause, the cure and the path of the output."""
     ended = settle_as_proven(store, SEVEN, TIMEOUT).outcome
 
     error = job_ended(store, SEVEN, ended)
@@ -177,8 +177,8 @@ def test_the_error_says_why_and_what_next(store: Store) -> None:
     )
 
 
-def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
-    """The job's own sentence and cure, in place of Slurm's word."""
+def test_the_error_names_what_the_job_found_missing(store: Store) -> None:
+    """It shows the sentence and cure that the job printed instead of Slurm's state."""
     write(store, told("failed", text="no x on c1", cure="install x") + told("ended", exit_code=1))
     ended = settle_as_proven(store, SEVEN, FAILED).outcome
 
@@ -188,8 +188,8 @@ def test_what_the_job_found_missing_is_the_error(store: Store) -> None:
     assert error.hint == f"install x\noutput: {store.log_path('7')}"
 
 
-def test_the_last_lines_are_shown_of_what_nobody_knows(store: Store) -> None:
-    """Each on a line of its own."""
+def test_the_last_lines_are_shown_if_the_cause_is_unknown(store: Store) -> None:
+    """Each is on its own line."""
     write(store, told("started") + "odd\nand odder\n" + told("ended", exit_code=77))
     ended = settle_as_proven(store, SEVEN, FAILED).outcome
 
@@ -204,15 +204,17 @@ FOREIGN = JobState(Phase.ENDED, "ENDED", "7 is the id of another job now", id_re
 
 
 def settled(store: Store, *states: JobState) -> list[str]:
-    """The causes that are found, one after the other."""
+    """Settle the session with one state after the other and return the causes."""
     store.save(SEVEN)
     return [settle_as_proven(store, SEVEN, state).outcome.cause for state in states]
 
 
 @pytest.mark.parametrize("later", [FORGOTTEN, FOREIGN])
-def test_what_slurm_forgot_is_still_known(store: Store, later: JobState) -> None:
-    """MinJobAge later, or after slurmctld was started anew, Slurm says no more than that it is
-    over; what it had said stays, for `list` and for `submit --again`.
+def test_an_outcome_stays_known_after_slurm_has_removed_the_job(
+    store: Store, later: JobState
+) -> None:
+    """After MinJobAge, or after a restart of slurmctld, Slurm says only that the job is over; what
+    it said before stays, for `list` and for `submit --again`.
     """
     assert settled(store, CANCELLED, later) == ["cancelled", "cancelled"]
     saved = store.outcome(SEVEN)
@@ -220,8 +222,8 @@ def test_what_slurm_forgot_is_still_known(store: Store, later: JobState) -> None
     assert (saved.slurm_state, saved.cause) == ("CANCELLED", "cancelled")
 
 
-def test_what_its_output_shows_is_learnt_after_slurm_forgot_it(store: Store) -> None:
-    """Where nothing was known, the job's own word counts, however late it comes."""
+def test_the_output_explains_an_ending_that_slurm_no_longer_knows(store: Store) -> None:
+    """If the cause is unknown, the job's explanation is used however late it arrives."""
     assert settled(store, FORGOTTEN) == ["unknown"]
     who = f'{{"cluster": "hpc", "job_id": "7", "nonce": "{NONCE}"'
     (store.session_folder("hpc", "7") / "nonce").write_text(NONCE)
@@ -232,8 +234,8 @@ def test_what_its_output_shows_is_learnt_after_slurm_forgot_it(store: Store) -> 
     assert settled(store, FORGOTTEN) == ["environment-missing"]
 
 
-def test_a_later_word_of_slurm_counts(store: Store) -> None:
-    """The job was put back into the queue, and ended in another way."""
+def test_a_later_state_from_slurm_replaces_the_first(store: Store) -> None:
+    """The job was put back into the queue and ended in a different way."""
     timeout = JobState(Phase.ENDED, "TIMEOUT")
 
     assert settled(store, CANCELLED, timeout) == ["cancelled", "time-limit"]

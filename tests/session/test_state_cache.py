@@ -1,4 +1,4 @@
-"""What Slurm said is shared by all who wait, and nobody is told what is too old."""
+"""All waiting processes share the answers of Slurm, and nobody gets one that is too old."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def path(store: Store) -> Path:
 
 
 def test_a_young_answer_serves_another_terminal(terminals: Terminals) -> None:
-    """It is the same state, to the letter, and Slurm is not asked again."""
+    """The state is identical, and Slurm is not queried again."""
     first = terminals.open().state(SEVEN, max_age_s=29)
     terminals.time += 28
     second = terminals.open().state(SEVEN, max_age_s=29)
@@ -74,7 +74,7 @@ def test_a_young_answer_serves_another_terminal(terminals: Terminals) -> None:
 
 
 @pytest.mark.parametrize("later_s", [29.5, -1, -100_000])
-def test_an_answer_that_is_too_old_or_of_a_time_to_come_is_asked_anew(
+def test_an_answer_that_is_too_old_or_from_the_future_is_queried_again(
     terminals: Terminals, later_s: float
 ) -> None:
     """A clock that was set back must not keep an answer for hours."""
@@ -85,8 +85,8 @@ def test_an_answer_that_is_too_old_or_of_a_time_to_come_is_asked_anew(
     assert terminals.open().state(SEVEN, max_age_s=29) == RUNNING
 
 
-def test_who_asks_asks_for_the_others_that_wait(terminals: Terminals) -> None:
-    """One question then serves all; a job that has ended is left out."""
+def test_one_process_queries_for_all_that_wait(terminals: Terminals) -> None:
+    """One query then serves all; a job that has ended is left out."""
     terminals.open().state(SEVEN, max_age_s=29)
     terminals.open().state(EIGHT, max_age_s=29)
     terminals.time += 30
@@ -101,8 +101,8 @@ def test_who_asks_asks_for_the_others_that_wait(terminals: Terminals) -> None:
     assert terminals.slurm.asked == [["7"], ["8", "7"], ["7", "8"], ["7", "8"], ["7"]]
 
 
-def test_a_silent_slurm_is_left_alone_by_all(terminals: Terminals) -> None:
-    """One waits for its time-out, the others are told of that; what was known stays."""
+def test_nobody_queries_a_silent_slurm_again(terminals: Terminals) -> None:
+    """One process waits for its timeout and the others learn about it; earlier states are kept."""
     terminals.open().ask([SEVEN])
     terminals.slurm.answers["7"] = SILENT
     terminals.time += 30
@@ -115,7 +115,7 @@ def test_a_silent_slurm_is_left_alone_by_all(terminals: Terminals) -> None:
 
 
 def test_an_answer_ends_a_silence(terminals: Terminals) -> None:
-    """What failed before is no longer told."""
+    """The earlier failure is no longer shown."""
     terminals.slurm.answers["7"] = SILENT
     terminals.open().ask([SEVEN])
     terminals.slurm.answers["7"] = RUNNING
@@ -125,7 +125,7 @@ def test_an_answer_ends_a_silence(terminals: Terminals) -> None:
     assert terminals.open().load().failed_at is None
 
 
-def test_an_answer_about_one_keeps_what_is_known_of_the_others(terminals: Terminals) -> None:
+def test_an_answer_about_one_job_keeps_the_states_of_the_others(terminals: Terminals) -> None:
     """list shows all of them while the controller is down."""
     terminals.open().ask([SEVEN, EIGHT])
     terminals.time += 5
@@ -158,8 +158,8 @@ STATE = {"phase": "running", "word": "RUNNING"}
     ],
 )
 @pytest.mark.parametrize("cut", [0, 1])
-def test_a_broken_file_is_none(terminals: Terminals, record: object, cut: int) -> None:
-    """Slurm is asked as if nothing had been saved, and the file is whole again."""
+def test_a_broken_file_is_ignored(terminals: Terminals, record: object, cut: int) -> None:
+    """slurm-nb queries Slurm as if nothing had been saved, and the file is whole again."""
     text = json.dumps(record)
     path(terminals.store).write_text(text[: len(text) - cut], encoding="utf-8")
 
@@ -168,22 +168,22 @@ def test_a_broken_file_is_none(terminals: Terminals, record: object, cut: int) -
     assert json.loads(path(terminals.store).read_text())["jobs"]["7"]["state"]["word"] == "PENDING"
 
 
-def test_what_cannot_be_saved_is_told_all_the_same(terminals: Terminals) -> None:
-    """A full disk costs the sharing, not the answer."""
+def test_an_answer_that_cannot_be_saved_is_still_returned(terminals: Terminals) -> None:
+    """A full disk prevents the sharing, not the answer."""
     path(terminals.store).mkdir()
 
     assert terminals.open().state(SEVEN, max_age_s=29) == PENDING
 
 
-def test_the_answers_are_the_users_alone(terminals: Terminals) -> None:
+def test_only_the_user_can_read_the_answers(terminals: Terminals) -> None:
     """They name jobs, nodes and paths."""
     terminals.open().ask([SEVEN])
 
     assert path(terminals.store).stat().st_mode & 0o777 == 0o600
 
 
-def test_who_comes_second_waits_for_the_first(terminals: Terminals) -> None:
-    """While one asks, another takes its answer rather than asking at the same time."""
+def test_the_second_process_waits_for_the_first(terminals: Terminals) -> None:
+    """While one queries Slurm, another takes its answer instead of querying at the same time."""
     handle = os.open(path(terminals.store).with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
     states: list[JobState] = []

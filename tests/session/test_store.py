@@ -1,4 +1,4 @@
-"""Sessions on disk: private, whole or not there, and never somebody else's."""
+"""Sessions on disk are private, complete or absent, and always the user's own."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def folder_of(store: Store, session: Session = SESSION) -> Path:
 
 
 def test_slurm_nb_home_is_the_folder(tmp_path: Path) -> None:
-    """SLURM_NB_HOME beats XDG_STATE_HOME."""
+    """SLURM_NB_HOME takes precedence over XDG_STATE_HOME."""
     environ = {"SLURM_NB_HOME": str(tmp_path / "a"), "XDG_STATE_HOME": str(tmp_path / "b")}
 
     assert Store.of_user(environ).folder == tmp_path / "a"
@@ -76,7 +76,7 @@ def test_xdg_state_home_holds_the_folder(tmp_path: Path) -> None:
 def test_the_default_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xdg_state_home: str | None
 ) -> None:
-    """Else it is ~/.local/state/slurm-nb; a relative XDG_STATE_HOME is void by its standard."""
+    """The last one is ~/.local/state/slurm-nb; the standard voids a relative XDG_STATE_HOME."""
     monkeypatch.setenv("HOME", str(tmp_path))
     environ = {} if xdg_state_home is None else {"XDG_STATE_HOME": xdg_state_home}
 
@@ -84,8 +84,8 @@ def test_the_default_folder(
 
 
 @pytest.mark.usefixtures("open_umask")
-def test_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
-    """Nobody else can look into the state directory or a session."""
+def test_folders_are_private_under_any_umask(tmp_path: Path) -> None:
+    """Nobody else can read the state directory or a session."""
     store = Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")})
     store.save(SESSION)
 
@@ -95,7 +95,7 @@ def test_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_open_is_closed(tmp_path: Path) -> None:
-    """A state directory that was made by hand becomes private."""
+    """A state directory that the user made by hand becomes private."""
     (tmp_path / "state" / "sessions").mkdir(mode=0o755, parents=True)
     (tmp_path / "state").chmod(0o777)
 
@@ -105,8 +105,8 @@ def test_a_folder_that_was_open_is_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("open_umask")
-def test_files_are_private_whatever_the_umask(store: Store) -> None:
-    """Nobody else can read a session's file, and nothing half written is left beside it."""
+def test_files_are_private_under_any_umask(store: Store) -> None:
+    """Nobody else can read a session's file, and no half-written file stays next to it."""
     store.save(SESSION)
 
     assert [path.name for path in folder_of(store).iterdir()] == ["session.json"]
@@ -115,8 +115,8 @@ def test_files_are_private_whatever_the_umask(store: Store) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 @pytest.mark.parametrize("inner", ["", "jobs", "sessions"])
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, inner: str) -> None:
-    """Whoever owns the folder could read the tokens, so it must be the user's own."""
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, inner: str) -> None:
+    """The owner of the folder could read the tokens, so the folder must belong to the user."""
     foreign = tmp_path / "state" / inner
     foreign.mkdir(parents=True)
     os.chown(foreign, 12345, 12345)
@@ -128,7 +128,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, inner: str) -> Non
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file in the way is an error that names the folder and the way out."""
+    """A file in the way is an error that names the folder and the cure."""
     (tmp_path / "file").write_text("", encoding="utf-8")
 
     with pytest.raises(UserError, match="cannot write") as caught:
@@ -160,7 +160,7 @@ NAMES = f"@{grp.getgrgid(1).gr_name},{pwd.getpwuid(2).pw_name}"
 def test_every_directory_that_others_can_change_is_named_with_a_cure_that_works(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, and the hint does not lead back to itself: the user accepts them, once."""
+    """They are named at once, and the user who follows the hint accepts them once."""
     environ = {"SLURM_NB_HOME": str(lab / "state")}
 
     with pytest.raises(UserError, match="can be changed by the group") as caught:
@@ -182,7 +182,7 @@ def test_every_directory_that_others_can_change_is_named_with_a_cure_that_works(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 @pytest.mark.parametrize("trust", ["", "bin", "@daemon", "@bin,daemon"])
 def test_nobody_else_is_accepted(lab: Path, monkeypatch: pytest.MonkeyPatch, trust: str) -> None:
-    """Another group's or user's name opens nothing."""
+    """Naming another group or user opens nothing."""
     monkeypatch.setenv("SLURM_NB_TRUST", trust)
 
     with pytest.raises(UserError):
@@ -206,7 +206,7 @@ def test_a_directory_that_every_user_can_change_is_never_accepted(
 def test_a_name_that_does_not_exist_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A misspelt name accepts nobody, and is told."""
+    """A misspelt name accepts nobody, and the error names it."""
     monkeypatch.setenv("SLURM_NB_TRUST", "@no-such-group")
 
     with pytest.raises(UserError, match="SLURM_NB_TRUST: there is no group 'no-such-group'"):
@@ -238,15 +238,15 @@ def test_a_container_that_does_not_know_the_owner_says_so(
 def test_a_home_that_is_not_absolute_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else each directory has its own sessions."""
+    """Otherwise each directory would have its own sessions."""
     monkeypatch.setenv("HOME", "relative")
 
     with pytest.raises(UserError, match="HOME is 'relative', which is not an absolute path"):
         Store.of_user({"SLURM_NB_HOME": str(tmp_path)})
 
 
-def test_a_user_without_a_home_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A uid without an entry in passwd, as in some containers."""
+def test_a_user_without_a_home_gets_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In some containers a uid has no entry in passwd."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
 
@@ -276,7 +276,7 @@ def test_a_session_comes_back_as_it_was_saved(store: Store, session: Session) ->
 
 
 def test_a_later_save_replaces_the_first(store: Store) -> None:
-    """What is learnt later is kept, and nothing of before."""
+    """The new session is kept and nothing of the earlier one."""
     store.save(FULL)
     store.save(SESSION)
 
@@ -297,8 +297,8 @@ def test_all_sessions_of_all_clusters_are_found(store: Store) -> None:
     assert sorted(map(repr, store.all()[0])) == sorted(map(repr, sessions))
 
 
-def test_without_sessions_there_are_none(store: Store) -> None:
-    """A fresh state directory holds no session."""
+def test_a_new_state_directory_has_no_sessions(store: Store) -> None:
+    """Listing them is not an error."""
     assert store.all() == ([], [])
 
 
@@ -318,8 +318,8 @@ BAD_JOB_IDS = [
 
 
 @pytest.mark.parametrize("job_id", BAD_JOB_IDS)
-def test_what_is_no_job_id_is_refused(store: Store, job_id: str) -> None:
-    """No path, pattern, step or shell word is taken for a job id."""
+def test_text_that_is_not_a_job_id_is_refused(store: Store, job_id: str) -> None:
+    """No path, pattern, step or shell word is treated as a job id."""
     store.save(SESSION)
 
     with pytest.raises(UserError, match="is not a job id"):
@@ -355,7 +355,7 @@ WHOLE = {"version": 1, "job_id": "7", "cluster": "hpc", "other_cluster": False,
     ],
 )
 def test_a_broken_session_file_is_named(store: Store, text: str) -> None:
-    """A file that is empty, cut off or of another version is an error with a way out."""
+    """A file that is empty, truncated or of another version is an error with a cure."""
     store.save(SESSION)
     path = folder_of(store) / "session.json"
     path.write_text(text, encoding="utf-8")
@@ -367,8 +367,8 @@ def test_a_broken_session_file_is_named(store: Store, text: str) -> None:
     assert "scancel 7" in caught.value.hint
 
 
-def test_every_cut_off_session_file_is_refused(store: Store) -> None:
-    """Wherever the file breaks off, it is not taken for a whole one."""
+def test_every_truncated_session_file_is_refused(store: Store) -> None:
+    """It is not treated as a complete file wherever it breaks off."""
     store.save(FULL)
     path = folder_of(store) / "session.json"
     whole = path.read_text(encoding="utf-8")
@@ -398,7 +398,7 @@ def test_one_id_on_two_clusters_is_not_guessed(store: Store) -> None:
 
 
 def test_a_session_that_only_the_job_made_is_known(store: Store) -> None:
-    """A script that the user gave to sbatch by hand has a token and no session file."""
+    """A script that the user submitted by hand has a token and no session file."""
     folder_of(store).mkdir(parents=True)
     write_private(folder_of(store) / "token", TOKEN)
 
@@ -409,15 +409,15 @@ def test_a_session_that_only_the_job_made_is_known(store: Store) -> None:
 
 
 def test_a_token_is_read(store: Store) -> None:
-    """The token that the job made is the session's."""
+    """The token that the job made belongs to the session."""
     store.save(SESSION)
     write_private(folder_of(store) / "token", TOKEN)
 
     assert store.token(SESSION) == TOKEN
 
 
-def test_a_token_that_is_not_there_is_none(store: Store) -> None:
-    """Before the job has made it there is no token, nor any error."""
+def test_a_missing_token_is_not_an_error(store: Store) -> None:
+    """Before the job has made it, the session has no token."""
     assert store.token(SESSION) is None
     store.save(SESSION)
     assert store.token(SESSION) is None
@@ -426,8 +426,8 @@ def test_a_token_that_is_not_there_is_none(store: Store) -> None:
 @pytest.mark.parametrize(
     "text", [b"", TOKEN[:-1].encode(), TOKEN.encode() + b"\n", TOKEN.upper().encode(), b"\xff" * 64]
 )
-def test_what_is_no_token_is_not_passed_on(store: Store, text: bytes) -> None:
-    """An empty, cut off or foreign token is refused, without showing it."""
+def test_a_malformed_token_is_not_returned(store: Store, text: bytes) -> None:
+    """An empty, truncated or foreign token is refused, and the error does not show it."""
     store.save(SESSION)
     (folder_of(store) / "token").write_bytes(text)
 
@@ -437,8 +437,8 @@ def test_what_is_no_token_is_not_passed_on(store: Store, text: bytes) -> None:
     assert TOKEN[:16] not in str(caught.value).lower()
 
 
-def test_secrets_are_forgotten_and_the_session_is_not(store: Store) -> None:
-    """After the end the token is gone; asking twice is no error."""
+def test_secrets_are_removed_and_the_session_stays(store: Store) -> None:
+    """After the end the token is gone; removing it twice is not an error."""
     store.save(SESSION)
     write_private(folder_of(store) / "token", TOKEN)
 
@@ -449,8 +449,8 @@ def test_secrets_are_forgotten_and_the_session_is_not(store: Store) -> None:
     assert store.load("7") == SESSION
 
 
-def test_what_two_clusters_share_goes_with_the_last_of_them(store: Store) -> None:
-    """Jobs of one id on two clusters write to one file: a session that is over leaves it."""
+def test_files_that_two_clusters_share_are_removed_with_the_last_session(store: Store) -> None:
+    """Jobs with the same id on two clusters write to one file, which the first removal keeps."""
     one, other = (Session(job=Job("7", cluster)) for cluster in ("hpc", "big"))
     store.save(one)
     store.save(other)
@@ -477,8 +477,8 @@ def test_the_output_of_a_job_is_private_before_it_runs(store: Store, umask: int)
     assert stat.S_IMODE(store.log_path(SESSION.job_id).stat().st_mode) == 0o600
 
 
-def test_what_a_job_has_written_stays_when_its_session_is_saved(store: Store) -> None:
-    """The output that Slurm has made by the user's umask is closed, not emptied."""
+def test_saving_a_session_keeps_what_its_job_has_written(store: Store) -> None:
+    """Output that Slurm created under the user's umask is made private, not emptied."""
     log = store.log_path(SESSION.job_id)
     log.write_text("said", encoding="utf-8")
     log.chmod(0o644)
@@ -489,7 +489,7 @@ def test_what_a_job_has_written_stays_when_its_session_is_saved(store: Store) ->
 
 
 def test_a_link_in_the_place_of_a_jobs_output_is_refused(store: Store, tmp_path: Path) -> None:
-    """Whatever it points to keeps its mode."""
+    """The file that it points to keeps its mode."""
     target = tmp_path / "target"
     target.touch(0o644)
     store.log_path(SESSION.job_id).symlink_to(target)
@@ -499,9 +499,9 @@ def test_a_link_in_the_place_of_a_jobs_output_is_refused(store: Store, tmp_path:
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
 
 
-def test_paths_of_a_job_are_submitits(store: Store) -> None:
-    """The log and the script lie where submitit puts them."""
-    from submitit.core.utils import JobPaths  # noqa: PLC0415  only this test knows of submitit
+def test_the_paths_of_a_job_are_those_of_submitit(store: Store) -> None:
+    """The log and the script are where submitit puts them."""
+    from submitit.core.utils import JobPaths  # noqa: PLC0415  only this test uses submitit
 
     paths = JobPaths(store.folder / "jobs", "7", 0)
 
@@ -510,7 +510,7 @@ def test_paths_of_a_job_are_submitits(store: Store) -> None:
 
 
 def test_a_directory_that_holds_other_things_is_not_closed_to_others(tmp_path: Path) -> None:
-    """SLURM_NB_HOME=$HOME would lock everybody out of the home: refused, its mode is kept."""
+    """SLURM_NB_HOME=$HOME would lock everybody out of the home: refused, and its mode is kept."""
     (tmp_path / "home").mkdir(mode=0o755)
     (tmp_path / "home/thesis.tex").touch()
 
@@ -520,8 +520,8 @@ def test_a_directory_that_holds_other_things_is_not_closed_to_others(tmp_path: P
     assert mode(tmp_path / "home") == 0o755
 
 
-def test_parents_are_made_for_the_user_alone(tmp_path: Path) -> None:
-    """Under an open umask nobody else gets to write above the state directory."""
+def test_new_parent_directories_are_private(tmp_path: Path) -> None:
+    """Under an open umask nobody else can write above the state directory."""
     before = os.umask(0)
     try:
         Store.of_user({"XDG_STATE_HOME": str(tmp_path / "local/state")})
@@ -532,7 +532,7 @@ def test_parents_are_made_for_the_user_alone(tmp_path: Path) -> None:
 
 
 def test_a_session_file_of_wrong_types_is_not_read(store: Store) -> None:
-    """What is JSON but no session is told of, like a file that was cut off."""
+    """JSON that is not a session is reported, like a truncated file."""
     store.save(SESSION)
     path = store.session_folder(SESSION.cluster, SESSION.job_id) / "session.json"
     record = json.loads(path.read_text(encoding="utf-8"))
@@ -543,7 +543,7 @@ def test_a_session_file_of_wrong_types_is_not_read(store: Store) -> None:
 
 
 def test_no_two_claims_give_the_same_id(store: Store) -> None:
-    """Sessions started at the same moment, from any number of shells, have ids of their own."""
+    """Sessions started at the same moment, from any number of shells, have different ids."""
     together = threading.Barrier(8)
 
     def claim_some(_: int) -> list[str]:
@@ -558,7 +558,7 @@ def test_no_two_claims_give_the_same_id(store: Store) -> None:
 
 
 def test_an_id_is_not_used_twice(store: Store) -> None:
-    """A new session gets a higher number than all that were, in whatever order they lie there."""
+    """A new session gets a higher number than all before it, in whatever order they are listed."""
     for number in (2, 10, 9):
         store.save(Session(job=Job(f"local-{number}", LOCAL)))
 
@@ -579,8 +579,8 @@ def test_something_else_among_the_sessions_does_not_matter(store: Store) -> None
     ["", "{", "[]", "null", '{"active_at": "x"}', '{"active_at": 1, "new": 2}',
      '{"active_at": 1, "memory_fraction": "much"}', '{"active_at": true}'],
 )  # fmt: skip
-def test_what_is_no_activity_is_none(store: Store, text: str) -> None:
-    """The file is the job's, and may hold anything."""
+def test_a_malformed_activity_file_is_ignored(store: Store, text: str) -> None:
+    """The job writes the file, which may contain anything."""
     store.save(SESSION)
     path = folder_of(store) / "activity.json"
     path.write_text(text, encoding="utf-8")
@@ -592,8 +592,8 @@ def test_what_is_no_activity_is_none(store: Store, text: str) -> None:
     "text", ["", "{", "[]", "null", '{"word": "x"}', ('{"word": 1, "reason": "", "cause": "x",'
              ' "text": "", "evidence": "", "cure": "", "at": 5}')]
 )  # fmt: skip
-def test_a_broken_outcome_is_none(store: Store, text: str) -> None:
-    """Then it is found out anew."""
+def test_a_broken_outcome_is_ignored(store: Store, text: str) -> None:
+    """The next process determines the ending again."""
     store.save(SESSION)
     (folder_of(store) / "ended.json").write_text(text, encoding="utf-8")
 
@@ -601,7 +601,7 @@ def test_a_broken_outcome_is_none(store: Store, text: str) -> None:
 
 
 def test_the_page_of_a_session_is_a_secret(store: Store) -> None:
-    """It holds the token: it is private, and goes with it."""
+    """It contains the token: it is private, and is removed together with the token."""
     store.save(SESSION)
     path = store.save_page(SESSION, "page")
 
@@ -611,7 +611,7 @@ def test_the_page_of_a_session_is_a_secret(store: Store) -> None:
 
 
 def test_the_log_of_a_session_is_read_by_its_nonce(store: Store) -> None:
-    """The job writes both."""
+    """The job writes the nonce to both files."""
     store.save(SESSION)
     who = {"cluster": "hpc", "job_id": "7", "nonce": NONCE}
     store.log_path("7").write_text(f"slurm-nb started: {json.dumps(who)}\n", encoding="utf-8")
@@ -629,7 +629,7 @@ NOT_TRUSTED = "does not trust this session"
 
 
 def refused(store: Store) -> str:
-    """What is said against job 7, by its id and in the list of all."""
+    """Return the error about job 7, which load() and all() both give."""
     with pytest.raises(UserError, match=NOT_TRUSTED) as caught:
         store.load("7")
     sessions, broken = store.all()
@@ -644,7 +644,7 @@ def refused(store: Store) -> str:
 def test_a_session_in_a_directory_that_others_may_change_is_refused(
     store: Store, mode: int, name: str
 ) -> None:
-    """Who can write to the session's directory, or its cluster's, could lead the user elsewhere."""
+    """Anyone who can write to a session's or a cluster's directory could mislead the user."""
     store.save(SESSION)
     folder = folder_of(store) if name == "." else folder_of(store).parent
     folder.chmod(mode)
@@ -657,7 +657,7 @@ def test_a_session_in_a_directory_that_others_may_change_is_refused(
 def test_a_session_with_a_file_that_others_may_change_is_refused(
     store: Store, name: str, mode: int
 ) -> None:
-    """No file of a session is believed that somebody else could have written."""
+    """slurm-nb does not trust a file of a session that somebody else could have written."""
     store.save(SESSION)
     write_private(folder_of(store) / "token", TOKEN)
     write_private(folder_of(store) / "nonce", "5f" * 16)
@@ -668,7 +668,7 @@ def test_a_session_with_a_file_that_others_may_change_is_refused(
 
 @pytest.mark.parametrize("name", ["session.json", "token", "nonce"])
 def test_a_session_with_a_link_in_it_is_refused(store: Store, tmp_path: Path, name: str) -> None:
-    """A link may point to what another user writes."""
+    """A link may point to a file that another user writes."""
     store.save(SESSION)
     path = folder_of(store) / name
     path.unlink(missing_ok=True)
@@ -680,7 +680,7 @@ def test_a_session_with_a_link_in_it_is_refused(store: Store, tmp_path: Path, na
 
 @pytest.mark.parametrize("level", [0, 1], ids=["session", "cluster"])
 def test_a_session_behind_a_link_is_refused(store: Store, level: int) -> None:
-    """The directory of a session, or of a cluster, is a directory."""
+    """The directory of a session or a cluster must be a real directory."""
     store.save(SESSION)
     folder = [folder_of(store), folder_of(store).parent][level]
     aside = store.folder / "aside"
@@ -691,7 +691,9 @@ def test_a_session_behind_a_link_is_refused(store: Store, level: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fifo", "dangling link"])
-def test_a_session_file_that_is_no_file_is_refused_at_once(store: Store, kind: str) -> None:
+def test_a_session_file_that_is_not_a_regular_file_is_refused_at_once(
+    store: Store, kind: str
+) -> None:
     """Reading a pipe that somebody planted would wait for ever."""
     store.save(SESSION)
     path = folder_of(store) / "session.json"
@@ -706,8 +708,8 @@ def test_a_session_file_that_is_no_file_is_refused_at_once(store: Store, kind: s
 
 @as_root
 @pytest.mark.parametrize("name", ["..", ".", "session.json", "token"])
-def test_a_session_of_somebody_else_is_refused(store: Store, name: str) -> None:
-    """Everything of a session is the user's own."""
+def test_a_session_of_another_user_is_refused(store: Store, name: str) -> None:
+    """All files and directories of a session must belong to the user."""
     store.save(SESSION)
     write_private(folder_of(store) / "token", TOKEN)
     os.chown(folder_of(store) / name, 12345, 12345)
@@ -717,7 +719,7 @@ def test_a_session_of_somebody_else_is_refused(store: Store, name: str) -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 def test_a_token_that_others_may_read_is_refused(store: Store, mode: int) -> None:
-    """A token that somebody else may have seen is no lock any more."""
+    """It no longer protects the session if somebody else may have seen it."""
     store.save(SESSION)
     write_private(folder_of(store) / "token", TOKEN)
     (folder_of(store) / "token").chmod(mode)
@@ -726,17 +728,17 @@ def test_a_token_that_others_may_read_is_refused(store: Store, mode: int) -> Non
 
 
 def test_readable_by_others_is_not_changeable_by_them(store: Store) -> None:
-    """Directories that a job has made with a usual umask are private all the same, one level up."""
+    """A directory that a job made with a usual umask is still private one level up."""
     store.save(SESSION)
     folder_of(store).chmod(0o755)
 
     assert store.load("7") == SESSION
 
 
-def test_a_file_that_goes_away_meanwhile_is_no_error(
+def test_a_file_that_disappears_meanwhile_is_not_an_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another slurm-nb may be writing: its half-made file is there, and gone, at any time."""
+    """Another slurm-nb may be writing: its half-made file can appear and disappear at any time."""
     store.save(SESSION)
     lstat = os.lstat
 
@@ -752,7 +754,7 @@ def test_a_file_that_goes_away_meanwhile_is_no_error(
 def test_a_session_whose_files_cannot_be_listed_is_refused(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What can't be looked at is not believed."""
+    """slurm-nb does not trust files that it cannot check."""
     store.save(SESSION)
 
     scandir = os.scandir
@@ -768,6 +770,6 @@ def test_a_session_whose_files_cannot_be_listed_is_refused(
         store.load("7")
 
 
-def test_the_password_lies_in_the_state_directory(store: Store) -> None:
-    """The job finds it there, on whichever node."""
+def test_the_password_is_in_the_state_directory(store: Store) -> None:
+    """The job finds it there on every node."""
     assert store.password_path == store.folder / "password"

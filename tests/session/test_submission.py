@@ -1,7 +1,7 @@
-"""What is read of a session is of its own submission, not of an earlier job of the same id.
+"""A session reads only what its own submission wrote, not an earlier job of the same id.
 
-Slurm that has lost its state, or was restored from a backup, gives an id again while the output and
-the folder of the earlier job are still there.
+If Slurm has lost its state, or was restored from a backup, it reuses an id while the output and the
+folder of the earlier job still exist.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def by(session: Session, line: str) -> str:
 
 
 def begun(store: Store, session: Session) -> None:
-    """What the job script does first."""
+    """Do what the job script does first."""
     write_private(store.session_folder("hpc", "7") / "submission", session.submission or "")
 
 
 @pytest.fixture
 def reused(store: Store) -> Store:
-    """The earlier job has left all it had, and the new one has just been given its id."""
+    """Return a store where an earlier job left all its files and the new job just got its id."""
     running(store, OLD, by(OLD, told("started") + READY))
     begun(store, OLD)
     settle_as_proven(store, OLD, COMPLETED)
@@ -64,8 +64,8 @@ def reused(store: Store) -> Store:
     return store
 
 
-def test_nothing_of_an_earlier_job_is_the_new_ones(reused: Store) -> None:
-    """Neither way in, token, ending and activity, nor its output."""
+def test_nothing_of_an_earlier_job_belongs_to_the_new_one(reused: Store) -> None:
+    """It gets neither its connection, token, ending and activity nor its output."""
     session = reused.load("7")
     log = reused.log(session)
 
@@ -77,8 +77,8 @@ def test_nothing_of_an_earlier_job_is_the_new_ones(reused: Store) -> None:
     assert (reused.outcome(session), reused.activity(session)) == (None, None)
 
 
-def test_the_new_jobs_own_is_found_behind_it(reused: Store) -> None:
-    """As soon as it has written it."""
+def test_the_new_jobs_output_is_found_after_the_earlier_ones(reused: Store) -> None:
+    """It is found as soon as the job has written it."""
     session = reused.load("7")
     begun(reused, NEW)
     with reused.log_path("7").open("a") as file:
@@ -91,16 +91,16 @@ def test_the_new_jobs_own_is_found_behind_it(reused: Store) -> None:
     assert reused.token(session) == TOKEN
 
 
-def test_a_line_of_an_earlier_job_does_not_count_wherever_it_stands(store: Store) -> None:
-    """Also one that is written later, and where nothing says where the new output begins."""
+def test_a_line_of_an_earlier_job_is_ignored_wherever_it_is(store: Store) -> None:
+    """This includes a later line, even if nothing marks where the new output begins."""
     running(store, NEW, by(NEW, told("started")) + by(OLD, READY) + READY)
     begun(store, NEW)
 
     assert store.log(NEW).read().ready is None
 
 
-def test_an_output_that_the_new_job_has_begun_is_read_from_its_beginning(store: Store) -> None:
-    """It was faster than sbatch's answer."""
+def test_output_that_the_new_job_has_begun_is_read_from_the_beginning(store: Store) -> None:
+    """The job was faster than the answer of sbatch."""
     pending = begin(store, replace(NEW, job=Job("", "hpc")), clusters="")
     record(pending, store.folder / "script.sh")
     store.log_path("7").write_text("slurmstepd: error: x\n")
@@ -109,8 +109,8 @@ def test_an_output_that_the_new_job_has_begun_is_read_from_its_beginning(store: 
     assert adopt(store, pending, NEW.job).output_start == 0
 
 
-def test_the_job_puts_away_what_an_earlier_one_has_left(reused: Store) -> None:
-    """By its script, before it writes anything; a requeued run keeps its own."""
+def test_the_job_removes_what_an_earlier_one_has_left(reused: Store) -> None:
+    """Its script does so before it writes anything; a requeued run keeps its own files."""
     spec = JobSpec(notebook_dir=reused.folder)
     text = script.render(spec, state_dir=reused.folder, submission=NEW.submission or "")
     head = text[: text.index("# Use the kit only")]
@@ -130,8 +130,8 @@ def test_the_job_puts_away_what_an_earlier_one_has_left(reused: Store) -> None:
     assert json.loads(again.partition("started: ")[2])["nonce"] == nonce
 
 
-def test_a_script_by_hand_puts_the_earlier_session_away(reused: Store) -> None:
-    """It has no submission, and so no session of slurm-nb's is its own."""
+def test_a_script_submitted_by_hand_removes_the_earlier_session(reused: Store) -> None:
+    """It has no submission, so no saved session belongs to it."""
     text = script.render(JobSpec(notebook_dir=reused.folder), state_dir=reused.folder)
 
     run_script(text[: text.index("# Use the kit only")])
@@ -149,8 +149,8 @@ class Answering(Local):
         return {job.job_id: JobState(Phase.PENDING, "PENDING") for job in jobs}
 
 
-def test_a_saved_answer_about_another_script_does_not_count(store: Store) -> None:
-    """submit said CANCELLED, of the job that had the id a moment ago, and the job then ran."""
+def test_a_saved_answer_about_another_script_is_ignored(store: Store) -> None:
+    """submit reported CANCELLED for the job that had the id before, and the new job then ran."""
     slurm = Answering(store)
     cache = JobStateCache(store, slurm, "hpc")
     store.save(NEW)
@@ -166,12 +166,12 @@ def test_a_saved_answer_about_another_script_does_not_count(store: Store) -> Non
 @pytest.mark.parametrize(
     ("began", "earlier"), [(-4000, True), (-301, True), (-200, False), (5, False)]
 )
-def test_a_run_before_the_one_that_slurm_shows_does_not_count(
+def test_a_run_before_the_one_that_slurm_shows_is_ignored(
     store: Store,
     began: int,
     earlier: bool,  # noqa: FBT001  a column
 ) -> None:
-    """The job was requeued after its node failed, and is in its prolog: the old output stands."""
+    """The job was requeued after its node failed and is in its prolog: the old output remains."""
     start_s = 1_795_000_000
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(start_s))
     running(store, output=told("started", began_at=start_s + began) + READY)

@@ -1,1 +1,1 @@
-"""`make soak`: sessions ended in every ending that can be provoked; nothing may be lost or left."""
+"""`make soak`: end sessions in every way that can be provoked, and lose and leave nothing."""

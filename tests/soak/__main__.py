@@ -1,4 +1,4 @@
-"""`make soak`; `python -m tests.soak --sessions 30 --seed 7` for a short one, or the same again."""
+"""`make soak`; `python -m tests.soak --sessions 30 --seed 7` for a short one, or to repeat one."""
 
 # ruff: noqa: T201  printing is what it is for
 
@@ -31,7 +31,7 @@ _RESERVE_S = 210.0
 
 @dataclass(frozen=True)
 class Life:
-    """What became of one session's turn."""
+    """The result of one session's turn."""
 
     ending: str
     name: str
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def live(soak: SoakCluster, sessions: int, terminals: int, seed: int, stop_at: float) -> list[Life]:
-    """Every session's turn, several at a time; then whatever is still there is cancelled."""
+    """Give every session its turn, several at a time; then cancel those that still exist."""
     cards = list(enumerate(deck(sessions, soak.rng)))
     with soak.disturbed(), ThreadPoolExecutor(terminals) as pool:
         futures = [
@@ -83,7 +83,7 @@ def live(soak: SoakCluster, sessions: int, terminals: int, seed: int, stop_at: f
             for number, ending in cards
         ]
         lives = [future.result() for future in futures]
-    for _ in range(3):  # a job of a submission that was cut off may come late
+    for _ in range(3):  # a job of an interrupted submission may come late
         soak.slurm_nb("list")
         soak.slurm_nb("cancel", "--all")
     soak.cluster.cancel_jobs(timeout_s=60)
@@ -109,7 +109,7 @@ def report(
     findings: Findings,
     seconds: float,
 ) -> None:
-    """The table of endings and what came of them, what happened meanwhile, and what must be 0."""
+    """Print the endings and their results, the events meanwhile, and the counts that must be 0."""
     by_ending: dict[str, list[Life]] = defaultdict(list)
     for life in lives:
         by_ending[life.ending].append(life)

@@ -21,7 +21,7 @@ OVER = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
      "PREEMPTED", "TIMEOUT")
 )  # fmt: skip
-# slurmctld looks at time limits every 30 s, beginning anew when it is started (seen on 22.05).
+# slurmctld checks time limits every 30 s, counted from its last start (seen on 22.05).
 _RESTART_EVERY_S = (40.0, 100.0)
 _AWAY_S = (0.0, 6.0)
 _LIST_EVERY_S = 20.0
@@ -41,20 +41,20 @@ class SoakCluster:
     disturbing: threading.Lock = field(default_factory=threading.Lock)
     """Held by what stops a daemon or a node."""
     states: dict[str, str] = field(default_factory=dict)
-    """What root's squeue last said of a job, by job id."""
+    """The last state that root's squeue showed, by job id."""
     secrets: set[str] = field(default_factory=set)
     """Every token that was seen."""
     counts: Counter[str] = field(default_factory=Counter)
-    """What happened, by its name in the report."""
+    """How often each event happened, by its name in the report."""
     faults: list[str] = field(default_factory=list)
-    """What slurm-nb said where it should not have: a fault of its own, a traceback."""
+    """Internal errors and tracebacks of slurm-nb."""
 
     def left_s(self, at_most: float) -> float:
-        """Seconds that may be waited."""
+        """Return how many seconds are left to wait."""
         return max(1.0, min(at_most, self.deadline - time.monotonic()))
 
     def slurm_nb(self, *words: str) -> Said:
-        """A command of alice's; one that ends with a fault of its own is noted."""
+        """Run a command as alice; note an internal error."""
         try:
             said = self.alice.slurm_nb(*words, timeout_s=_COMMAND_S)
         except TimeoutExpired as error:
@@ -64,7 +64,7 @@ class SoakCluster:
         return said
 
     def root(self, *command: str) -> str:
-        """A command of an admin's, tried again while slurmctld is away."""
+        """Run a command as an admin; try again while slurmctld is away."""
         while True:
             try:
                 return self.cluster.login.run(list(command)).stdout
@@ -74,7 +74,7 @@ class SoakCluster:
                 time.sleep(0.5)
 
     def await_state(self, job_id: str, *words: str, at_most_s: float = 90) -> bool:
-        """Whether Slurm shows a job in one of the states in time; one that is forgotten is over."""
+        """Return whether Slurm shows a job in one of the states in time; a missing job is over."""
         deadline = time.monotonic() + self.left_s(at_most_s)
         while time.monotonic() < deadline:
             if self.states.get(job_id) in words:
@@ -83,7 +83,7 @@ class SoakCluster:
         return False
 
     def kill(self, node: str, job_id: str, word: str, signal: str = "KILL") -> bool:
-        """Whether there was such a process."""
+        """Return whether there was such a process."""
         host = self.cluster.hosts[node]
         pids = pids_of_job(host, job_id, word)
         if pids:
@@ -91,7 +91,7 @@ class SoakCluster:
         return bool(pids)
 
     def restart_slurmd(self, node: str) -> None:
-        """Ends slurmd on a node at once; jobs run on. Starts it again."""
+        """End slurmd on a node at once and start it again; jobs keep running."""
         host = self.cluster.hosts[node]
         with self.disturbing:
             pid = (host.root / "run/slurmd.pid").read_text("ascii").strip()
@@ -102,7 +102,7 @@ class SoakCluster:
             start_slurmd(host)
 
     def lose_node(self, node: str) -> None:
-        """Has Slurm give a node up, with all that runs there, and take it back."""
+        """Make Slurm give up a node, with all that runs there, and take it back."""
         with self.disturbing:
             self.root("scontrol", "update", f"nodename={node}", "state=down", "reason=soak")
             time.sleep(2)

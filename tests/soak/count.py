@@ -1,4 +1,4 @@
-"""What a soak has lost or left behind, when all of its sessions are over."""
+"""The losses and leftovers of a soak, counted after all of its sessions are over."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Findings:
 
 
 def listed(soak: SoakCluster) -> list[dict[str, Any]]:
-    """The sessions, as `list` has them."""
+    """Return the sessions in the output of `list`."""
     sessions: list[dict[str, Any]] = json.loads(soak.slurm_nb("list", "--json").stdout)["sessions"]
     return sessions
 
 
 def count(soak: SoakCluster) -> tuple[Findings, list[dict[str, Any]]]:
-    """The findings, and the sessions."""
+    """Return the findings, and the sessions."""
     deadline = time.monotonic() + _SETTLE_S
     while True:
         sessions = listed(soak)
@@ -92,7 +92,7 @@ def _about(session: dict[str, Any]) -> str:
 
 
 def _secrets(soak: SoakCluster) -> list[str]:
-    """Files of tokens, and files that hold one and are a job's output or open to others."""
+    """Return files of tokens, and outputs and files open to others that contain one."""
     left = [
         str(path.relative_to(soak.alice.state))
         for name in ("token", "open.html")

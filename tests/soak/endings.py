@@ -33,7 +33,7 @@ Ending = Callable[[SoakCluster, str, random.Random], None]
 
 
 def submit(soak: SoakCluster, name: str, *words: str, wait: bool = True) -> dict[str, Any]:
-    """A session, ready if it was waited for; tried again while slurmctld is away."""
+    """Submit a session and return it, ready if awaited; try again while slurmctld is away."""
     how = ("--wait-timeout", str(_READY_WITHIN_S)) if wait else ("--no-wait",)
     for _ in range(_TRIES):
         said = soak.slurm_nb("submit", "--json", "-J", name, *how, *words)
@@ -68,7 +68,7 @@ def over(soak: SoakCluster, job_id: str, at_most_s: float = 90) -> None:
 
 @contextlib.contextmanager
 def _tunnel(soak: SoakCluster, command: str) -> Iterator[None]:
-    """The printed line on the laptop, as it stands."""
+    """Return the printed line on the laptop, unchanged."""
     ssh = soak.cluster.laptop.popen(["bash", "-c", f"exec {command}"], user="lea")
     try:
         yield
@@ -100,7 +100,7 @@ def open_it(soak: SoakCluster, record: dict[str, Any], *, method: str = "", path
 
 
 def running(soak: SoakCluster, name: str, rng: random.Random, *words: str) -> dict[str, Any]:
-    """A session that is ready; every other one is opened."""
+    """Return a session that is ready; open every other one."""
     record = submit(soak, name, *words)
     if rng.random() < 0.5:
         open_it(soak, record)
@@ -159,7 +159,7 @@ def terminate_script(soak: SoakCluster, name: str, rng: random.Random) -> None:
 
 
 def kill_kernel(soak: SoakCluster, name: str, _: random.Random) -> None:
-    """The session goes on, and still answers."""
+    """The session continues to run, and still answers."""
     record = submit(soak, name)
     open_it(soak, record, method="POST", path="/api/kernels")
     deadline = time.monotonic() + 30
@@ -213,7 +213,7 @@ def environment_missing(soak: SoakCluster, name: str, rng: random.Random) -> Non
 
 
 def _submit_ended(soak: SoakCluster, name: str, rng: random.Random, kind: signal.Signals) -> None:
-    """What was submitted, if anything was, is found by its name and cancelled."""
+    """Kill a submission; find its session, if there is one, by its name and cancel it."""
     partition = rng.choice(("main", "closed"))
     words = ["slurm-nb", "submit", "-J", name, "-p", partition]
     process = soak.cluster.login.popen(words, user="alice", env=SSH_CONNECTION)
@@ -226,7 +226,7 @@ def _submit_ended(soak: SoakCluster, name: str, rng: random.Random, kind: signal
     time.sleep(rng.uniform(0, 2))
     if soak.slurm_nb("cancel", name).exit_code == 0:
         soak.counts["found after its submission was ended"] += 1
-    # Else there is none, or none yet, or no slurmctld: the end of the soak tells.
+    # Otherwise no session exists yet, or slurmctld is down: the end of the soak shows which.
 
 
 def kill_submit(soak: SoakCluster, name: str, rng: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""Sends a request that makes MARK with the token, and closes at once.
+"""Send a request that makes MARK with the token, and close at once.
 
 The kernel then shows no owner of the socket, or root. HOW: `close`, `reset` or `half` (only the
 sending half is closed).

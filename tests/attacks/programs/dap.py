@@ -1,4 +1,4 @@
-"""Speaks DAP to every TCP port of this host that is not in KNOWN, to run CODE in the debuggee."""
+"""Speak DAP to every TCP port of this host that is not in KNOWN, to run CODE in the debuggee."""
 
 # ruff: noqa: T201  printing is its answer
 

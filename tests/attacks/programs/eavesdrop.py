@@ -1,6 +1,6 @@
-"""Subscribes to everything on every TCP port that listens on this host; prints what it hears.
+"""Subscribe to everything on every TCP port that listens on this host; print what is heard.
 
-Says `listening`, then goes on until it has heard WANTED or SECONDS have passed.
+Say `listening`, then continue until WANTED was heard or SECONDS have passed.
 """
 
 # ruff: noqa: T201  printing is its answer

@@ -1,6 +1,6 @@
-"""Opens NUMBER connections to PORT, asks a wrong question on each, and holds what stays open.
+"""Open NUMBER connections to PORT, send a wrong request on each, and hold what stays open.
 
-Prints how many it could open.
+Print how many could be opened.
 """
 
 # ruff: noqa: T201  printing is its answer

@@ -36,7 +36,7 @@ for port in ports:
             parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
             for signature in (b"", b"0" * 64):
                 socket.send_multipart([b"<IDS|MSG>", signature, *parts], zmq.NOBLOCK)
-        if kind == zmq.DEALER:  # a heartbeat sends back whatever it is sent
+        if kind == zmq.DEALER:  # a heartbeat sends back each message
             socket.send_multipart([b"", b"ping"], zmq.NOBLOCK)
 answered = set()
 while found := poller.poll(1500):

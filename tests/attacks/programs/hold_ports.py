@@ -1,6 +1,6 @@
-"""Listens on ADDRESS on each port of PORTS (`8888 9000-9010`) and notes what it is sent.
+"""Listen on ADDRESS on each port of PORTS (`8888 9000-9010`) and note the requests.
 
-Says `listening N`; answers every request with 200 and prints its first line and headers.
+Say `listening N`; answer every request with 200 and print its first line and headers.
 """
 
 # ruff: noqa: T201  printing is its answer

@@ -1,4 +1,4 @@
-"""Connects to every UNIX socket of OWNER's that /proc/net/unix names; says which let it."""
+"""Connect to every UNIX socket of OWNER that /proc/net/unix names; print those that accept."""
 
 # ruff: noqa: T201  printing is its answer
 
