@@ -107,7 +107,7 @@ def init(ctx: click.Context, *, force: bool) -> None:
     entries = [
         _entry(option, facts.get(key_of(option), ()), access)
         for option in options
-        if key_of(option) not in _NOT_FOR_FILES
+        if key_of(option) not in _NOT_FOR_FILES and not getattr(option, "hidden", False)
     ]
     _write(path, config_text(entries, access.unanswered))
     for text in access.unanswered:
