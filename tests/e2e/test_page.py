@@ -108,11 +108,10 @@ def test_the_page_says_that_the_session_was_cancelled(
     assert complaints == []
 
 
-@pytest.mark.parametrize("ui", ["notebook", "lab"])
-def test_the_page_says_that_the_time_limit_was_reached(alice: Scientist, ui: str) -> None:
+def test_the_page_says_that_the_time_limit_was_reached(alice: Scientist) -> None:
     """The warning that came before goes: it is over."""
-    record = alice.submit("--ui", ui, "--time", "1", "-w", "c1")
-    with alice.tunnel(record["tunnel_command"]), browser(alice, record, ui) as page:
+    record = alice.submit("--ui", "lab", "--time", "1", "-w", "c1")
+    with alice.tunnel(record["tunnel_command"]), browser(alice, record, "lab") as page:
         warning = page.until(TOAST, "this session ends in ")
         page.picture("warning")
         banner = page.until(BANNER, "ended", 150)
