@@ -14,6 +14,7 @@ from tests.cluster.pair import CONF, end_first, pair
 from tests.cluster.slurm import await_known_nodes, start_slurmctld
 from tests.e2e.scientist import Said
 from tests.e2e.watched import await_that
+from tests.faults.admin import age_witness
 from tests.faults.breakage import impatient
 from tests.faults.shared_sessions import SharedSessions, rows, shared_sessions
 
@@ -282,9 +283,9 @@ def test_a_slow_squeue_is_waited_for_with_a_word(shared: SharedSessions) -> None
 
 
 def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None:
-    """squeue and scontrol have forgotten it, and sacct fails: after half a minute, for one answer
-    is no proof, wait (4) says that it has ended and is no longer known to Slurm, and so does status
-    (0); its token is gone."""
+    """squeue and scontrol have forgotten it, and sacct fails: one answer is no proof, so status (0)
+    says that Slurm does not show it; half a minute later wait (4) and status (0) say that it has
+    ended and is no longer known to Slurm; its token is gone."""
     job_id = shared.pending()
     shared.alice.cluster.login.run(["scancel", job_id], user="alice")
     (shared.folder(job_id) / "token").write_text("0" * 64)
@@ -295,11 +296,16 @@ def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None
     env = shared.alice.program("squeue", FORGOTTEN) | shared.alice.program("sacct", NO_DATABASE)
     env |= shared.alice.program("scontrol", DENIED)
 
+    first = shared.run("status", job_id, env=env)
+    there = (shared.folder(job_id) / "token").exists()
+    age_witness(shared.folder(job_id))
     wait = shared.run("wait", job_id, env=env)
     status = shared.run("status", job_id, env=env)
 
     for name in ("squeue", "sacct", "scontrol"):
         (shared.alice.home / "bin" / name).unlink()
+    assert f"Slurm does not show job {job_id}" in first.stdout
+    assert there
     assert wait.exit_code == 4
     assert "ENDED (no longer known to Slurm)" in wait.stderr
     assert (status.exit_code, "no longer known to Slurm" in status.stdout) == (0, True)
@@ -344,8 +350,7 @@ def test_a_backup_controller_takes_over(shared: SharedSessions) -> None:
 def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     """slurmctld starts with nothing saved: Slurm ends its jobs; list (0) and wait (4) say that the
     sessions are no longer known to Slurm, when it has denied them twice; no process or token is
-    left, but a directory in the
-    node's /tmp, for Slurm kills at once; submit works."""
+    left, but a directory in the node's /tmp, for Slurm kills at once; submit works."""
     cluster = shared.alice.cluster
     assert (shared.folder(shared.job_id) / "token").exists()
 
@@ -354,11 +359,15 @@ def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     await_known_nodes(cluster.login)
     node = shared.running["node"]
     await_that(lambda: shared.alice.processes(node) == "", "the lost job to be ended")
+    folders = [shared.folder(each) for each in (shared.job_id, shared.waiting)]
     await_that(
-        lambda: "UNKNOWN" not in rows(shared.run("list")).values(),
-        "both to be proven",
-        timeout_s=120,
+        lambda: (
+            rows(shared.run("list")) and all((each / "witness.json").exists() for each in folders)
+        ),
+        "Slurm to deny both",
     )
+    for each in folders:
+        age_witness(each)
     wait = shared.run("wait", shared.job_id)
     listed = shared.run("list")
     tunnel = shared.run("tunnel-cmd", shared.waiting)
