@@ -84,6 +84,18 @@ json_values = st.recursive(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _hypothesis_is_ready() -> None:
+    """For its first text it makes a table of all characters, which takes 200 MiB once."""
+
+    @given(texts)
+    @fuzz
+    def first(_: str) -> None:
+        pass
+
+    first()
+
+
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Check how much memory each test adds to the program, and skip fsync."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,17 @@ def lines_of(
         sleep(0 if ended else _LOOK_EVERY_S)
     if file.rest:
         yield file.rest.decode(errors="replace")
+
+
+def problem_of(path: Path) -> str:
+    """Return why an output cannot be read; empty if it can, or does not exist yet."""
+    try:
+        os.close(open_regular(path))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 class GrowingFile:

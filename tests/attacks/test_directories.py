@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,6 +112,21 @@ def test_tampered_record(our_trial: Trial, alice: Scientist, how: str) -> None:
     our_trial.verdict("ssh " in said.stdout or said.exit_code == 0, said)
 
 
+@pytest.mark.parametrize("name", ["ended.json", "witness.json", "submission", "nonce"])
+def test_planted_ending(our_trial: Trial, alice: Scientist, name: str) -> None:
+    """Plant how and since when her session is over, or whose its token is: it must be hers."""
+    target = our_trial.target
+    with _saved_record(alice, target) as folder:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_text('{"at": 1}')
+        os.chown(folder / name, MALLORY.uid, MALLORY.uid)
+        listed = alice.slurm_nb("list", "--prune")
+        said = alice.slurm_nb("tunnel-cmd", target.job_id)
+        there = (folder / "token").exists()
+
+    our_trial.verdict(not there or said.exit_code == 0, (listed, said))
+
+
 HOSTILE_RECORDS = {
     "login host": {"login_host": "x -oProxyCommand=touch${IFS}/tmp/pwned"},
     "local port": {"local_port": "1 -R 1:x:1"},
@@ -161,6 +177,70 @@ def test_planted_node_local_directories(our_trial: Trial, alice: Scientist) -> N
     node.run(["bash", "-c", f"rm -rf {names} /tmp/slurm-nb.link"])
 
     our_trial.verdict(bool(used.strip()), used)
+
+
+@pytest.fixture
+def precious(alice: Scientist) -> Iterator[Path]:
+    """A folder of hers whose files have the names that slurm-nb removes elsewhere."""
+    folder = alice.home / "precious"
+    folder.mkdir()
+    for name in ("stdout", "stderr", "owner"):
+        (folder / name).write_text("testbed/1 1 x x\n")
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, ALICE.uid, ALICE.uid)
+        os.utime(path, (1, 1))
+    yield folder
+    subprocess.run(["rm", "-rf", str(folder)], check=True, timeout=20)
+
+
+def test_sweep_on_the_node(our_trial: Trial, alice: Scientist, precious: Path) -> None:
+    """Have her next job take a folder of hers for an old job's, by links in /tmp of the node: the
+    job follows no link, and takes nothing of others."""
+    node = alice.cluster.hosts["c1"]
+    plant = (
+        "ln -s /home/alice/precious /tmp/slurm-nb.link;"
+        " mkdir -m 777 /tmp/slurm-nb.his; ln -s /home/alice/precious /tmp/slurm-nb.his/in;"
+        " echo 'testbed/1 1 x x' >/tmp/slurm-nb.his/owner"
+    )
+    node.run(["bash", "-c", plant], user="mallory")
+    record = alice.submit("-w", "c1")
+    alice.slurm_nb("cancel", record["job_id"])
+    node.run(["bash", "-c", "rm -rf /tmp/slurm-nb.link /tmp/slurm-nb.his"])
+    left = sorted(path.name for path in precious.iterdir())
+
+    our_trial.verdict(left != ["owner", "stderr", "stdout"], left)
+
+
+def test_sweep_on_the_login_node(our_trial: Trial, alice: Scientist, precious: Path) -> None:
+    """Have her next submission take it for what an old one has left, by links in /tmp there:
+    slurm-nb follows no link."""
+    as_mallory(
+        alice, "ln -s /home/alice/precious /tmp/slurm-nb-link; touch -h -d @1 /tmp/slurm-nb-link"
+    )
+    said = alice.slurm_nb("submit", "-p", "closed", "--no-wait")
+    alice.slurm_nb("cancel", "--last")
+    alice.cluster.login.run(["rm", "-f", "/tmp/slurm-nb-link"])
+    left = sorted(path.name for path in precious.iterdir())
+
+    assert said.exit_code == 0, said
+    our_trial.verdict(left != ["owner", "stderr", "stdout"], left)
+
+
+def test_what_sbatch_says(our_trial: Trial, alice: Scientist) -> None:
+    """Read on the login node what sbatch says to her: the folder that holds it is hers alone."""
+    heard = "echo 'for alice' >&2; touch /tmp/heard; sleep 1.5; exec /usr/bin/sbatch \"$@\""
+    env = alice.program("sbatch", f"#!/bin/sh\n{heard}\n")
+    with ThreadPoolExecutor(1) as pool:
+        submitted = pool.submit(alice.slurm_nb, "submit", "-p", "closed", "--no-wait", env=env)
+        look = "ls -d /tmp/slurm-nb-*; cat /tmp/slurm-nb-*/*"
+        told = our_trial.target.on_login.bash(f"until [ -e /tmp/heard ]; do :; done; {look}")
+        said = submitted.result()
+    (alice.home / "bin/sbatch").unlink()
+    alice.cluster.login.run(["rm", "-f", "/tmp/heard"])
+    alice.slurm_nb("cancel", "--last")
+
+    assert "/tmp/slurm-nb-" in told, (told, said)
+    our_trial.verdict("for alice" in told, told)
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
 from tests.attacks.score_table import Trial
 from tests.attacks.target import Target
-from tests.e2e.scientist import SSH_CONNECTION
+from tests.e2e.scientist import SSH_CONNECTION, Scientist
 
 READY = "slurm-nb ready: "
 SHELL = "c1; touch /tmp/pwned"
@@ -111,6 +112,54 @@ def test_lines_that_end_a_session(our_trial: Trial, kind: str) -> None:
     append(target, line(target))
 
     our_trial.verdict(after != before, after)
+
+
+def test_copied_ending(our_trial: Trial, alice: Scientist) -> None:
+    """Print the line with which the job ends, its secret and all: Slurm has it running."""
+    target = our_trial.target
+    append(target, line(target, exit_code=0).replace(READY, "slurm-nb ended: "))
+
+    listed = alice.slurm_nb("list", "--prune")
+    there = (alice.state / "sessions/testbed" / target.job_id / "token").exists()
+    append(target, line(target))
+
+    our_trial.verdict(not there or f"{target.job_id} " not in listed.stdout, listed)
+
+
+def test_flood_of_lines_like_ours(our_trial: Trial) -> None:
+    """Print 120 MB of lines like the job's own, secret and all: status takes little memory."""
+    target = our_trial.target
+    notice = line(target, text="x" * 800).replace(READY, "slurm-nb notice: ") + "\n"
+    path = target.cluster.login.root / str(target.log)[1:]
+    size = path.stat().st_size
+    try:
+        with path.open("a") as log:
+            log.writelines(notice for _ in range(120_000_000 // len(notice)))
+        told = target.cluster.login.run(["/srv/venv/bin/python", "-c", _MEASURED, target.job_id],
+                                        user="alice", timeout_s=120).stdout  # fmt: skip
+    finally:
+        os.truncate(path, size)
+
+    our_trial.verdict(int(told) > _MOST_KIB, told)
+
+
+_MOST_KIB = 100 << 10
+_MEASURED = """
+import resource, subprocess, sys
+subprocess.run(["slurm-nb", "status", sys.argv[1]], stdout=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def test_characters_that_steer_logs(our_trial: Trial, alice: Scientist) -> None:
+    """Print characters that steer a terminal, break a line or reorder it: logs spells them out."""
+    steer = {"\x1b", "\x07", "\x9b", "\u2028", "\u202e", "\u2066"}
+    append(our_trial.target, "steered " + "x".join(sorted(steer)))
+
+    said = alice.slurm_nb("logs", "-n", "20", our_trial.target.job_id)
+
+    assert "steered" in said.stdout, said
+    our_trial.verdict(bool(steer & {*said.stdout, *said.stderr}), said)
 
 
 def test_fake_url_in_the_log(trial: Trial) -> None:

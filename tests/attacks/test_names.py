@@ -100,18 +100,35 @@ def test_escapes_in_a_job_name(our_trial: Trial, alice: Scientist) -> None:
     our_trial.verdict(not refused(said), said)
 
 
-def test_escapes_from_slurm(our_trial: Trial, alice: Scientist) -> None:
-    """Make Slurm report a state or reason with terminal escapes: slurm-nb escapes them."""
+def test_escapes_from_squeue(our_trial: Trial, alice: Scientist) -> None:
+    """Make squeue report a state or reason with terminal escapes: slurm-nb escapes them."""
     steer = r"s/RUNNING/RUN\x1b]0;pwned\x07/; s/None/Rea\x1b[31mson/"
-    program = f"#!/bin/sh\n/usr/bin/squeue \"$@\" | sed '{steer}'\n"
-    env = alice.program("squeue", program)
-    try:
-        said = alice.slurm_nb("tunnel-cmd", our_trial.target.job_id, env=env)
-    finally:
-        (alice.home / "bin/squeue").unlink()
+    said = _told(our_trial, alice, f"/usr/bin/squeue \"$@\" | sed '{steer}'", "exit 1")
 
     assert "x1b" in said.stderr, said
     our_trial.verdict("\x1b" in said.stdout + said.stderr, said)
+
+
+def test_escapes_from_scontrol(our_trial: Trial, alice: Scientist) -> None:
+    """Make scontrol report them where squeue is silent: slurm-nb escapes them."""
+    steer = r"s/RUNNING Reason=None/PENDING Reason=Rea\x1b[31mson\xe2\x80\xae/"
+    said = _told(our_trial, alice, "exit 0", f"/usr/bin/scontrol \"$@\" | sed '{steer}'")
+
+    assert "x1b" in said.stderr, said
+    our_trial.verdict(bool({"\x1b", "\u202e"} & {*said.stdout, *said.stderr}), said)
+
+
+def _told(our_trial: Trial, alice: Scientist, squeue: str, scontrol: str) -> Said:
+    """Return what status says, with both streams as stderr, and these instead of Slurm's commands."""
+    env: dict[str, str] = {}
+    for name, body in (("squeue", squeue), ("scontrol", scontrol)):
+        env = alice.program(name, f"#!/bin/sh\n{body}\n")
+    try:
+        said = alice.slurm_nb("status", our_trial.target.job_id, env=env)
+    finally:
+        for name in ("squeue", "scontrol"):
+            (alice.home / "bin" / name).unlink()
+    return Said(said.exit_code, said.stdout, said.stdout + said.stderr)
 
 
 def test_escapes_in_the_log_tail(our_trial: Trial, alice: Scientist) -> None:

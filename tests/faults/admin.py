@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.cluster import Cluster, Host
 from tests.cluster.slurm import start_slurmd
@@ -26,6 +28,13 @@ def await_state(cluster: Cluster, job_id: str, *words: str, timeout_s: float = 3
     """Return when Slurm has the job in one of these states."""
     what = f"{job_id} to be {' or '.join(words)}"
     await_that(lambda: state_of(cluster, job_id) in words, what, timeout_s)
+
+
+def age_witness(folder: Path) -> None:
+    """Let a minute pass since Slurm first said that the session of this folder is over."""
+    path = folder / "witness.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "at": record["at"] - 60}))
 
 
 def end_wait(cluster: Cluster, job_id: str) -> None:

@@ -14,6 +14,7 @@ from tests.cluster.pair import CONF, end_first, pair
 from tests.cluster.slurm import await_known_nodes, start_slurmctld
 from tests.e2e.scientist import Said
 from tests.e2e.watched import await_that
+from tests.faults.admin import age_witness
 from tests.faults.breakage import impatient
 from tests.faults.shared_sessions import SharedSessions, rows, shared_sessions
 
@@ -288,9 +289,9 @@ def test_slurm_nb_waits_for_a_slow_squeue_and_says_so(shared: SharedSessions) ->
 
 
 def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None:
-    """squeue and scontrol no longer know it, and sacct fails: after half a minute, because one
-    answer does not prove it, wait (4) says that it has ended and is no longer known to Slurm;
-    status (0) says the same; its token is gone.
+    """squeue and scontrol no longer know it, and sacct fails: one answer is no proof, so status (0)
+    says that Slurm does not show it; half a minute later wait (4) and status (0) say that it has
+    ended and is no longer known to Slurm; its token is gone.
     """
     job_id = shared.pending()
     shared.alice.cluster.login.run(["scancel", job_id], user="alice")
@@ -302,11 +303,16 @@ def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None
     env = shared.alice.program("squeue", FORGOTTEN) | shared.alice.program("sacct", NO_DATABASE)
     env |= shared.alice.program("scontrol", DENIED)
 
+    first = shared.run("status", job_id, env=env)
+    there = (shared.folder(job_id) / "token").exists()
+    age_witness(shared.folder(job_id))
     wait = shared.run("wait", job_id, env=env)
     status = shared.run("status", job_id, env=env)
 
     for name in ("squeue", "sacct", "scontrol"):
         (shared.alice.home / "bin" / name).unlink()
+    assert f"Slurm does not show job {job_id}" in first.stdout
+    assert there
     assert wait.exit_code == 4
     assert "ENDED (no longer known to Slurm)" in wait.stderr
     assert (status.exit_code, "no longer known to Slurm" in status.stdout) == (0, True)
@@ -362,11 +368,15 @@ def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     await_known_nodes(cluster.login)
     node = shared.running["node"]
     await_that(lambda: shared.alice.processes(node) == "", "the lost job to be ended")
+    folders = [shared.folder(each) for each in (shared.job_id, shared.waiting)]
     await_that(
-        lambda: "UNKNOWN" not in rows(shared.run("list")).values(),
-        "both to be proven",
-        timeout_s=120,
+        lambda: (
+            rows(shared.run("list")) and all((each / "witness.json").exists() for each in folders)
+        ),
+        "Slurm to deny both",
     )
+    for each in folders:
+        age_witness(each)
     wait = shared.run("wait", shared.job_id)
     listed = shared.run("list")
     tunnel = shared.run("tunnel-cmd", shared.waiting)

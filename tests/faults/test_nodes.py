@@ -10,6 +10,7 @@ from tests.cluster.slurm import start_slurmd
 from tests.e2e.scientist import Said, Scientist
 from tests.e2e.watched import await_that
 from tests.faults.admin import (
+    age_witness,
     await_state,
     closed,
     end_wait,
@@ -52,12 +53,14 @@ def _files(alice: Scientist, job_id: str) -> set[str]:
 
 
 def _await_proof(alice: Scientist, job_id: str) -> None:
-    """Run list again and again, like a user: one answer of Slurm does not prove an ending."""
+    """Run list twice, like a user: one answer of Slurm does not prove an ending."""
     await_that(
-        lambda: alice.slurm_nb("list").exit_code == 0 and "token" not in _files(alice, job_id),
-        "the token to be gone",
-        timeout_s=120,
+        lambda: alice.slurm_nb("list").exit_code == 0 and "witness.json" in _files(alice, job_id),
+        "Slurm to say that it has ended",
     )
+    age_witness(alice.state / "sessions/testbed" / job_id)
+    assert alice.slurm_nb("list").exit_code == 0
+    assert "token" not in _files(alice, job_id)
 
 
 def test_a_killed_slurmd_does_not_affect_the_session(alice: Scientist) -> None:

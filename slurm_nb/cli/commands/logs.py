@@ -13,7 +13,7 @@ from slurm_nb.cli.console import answer_json, say, visible
 from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
 from slurm_nb.errors import NotReady, UserError
 from slurm_nb.joblog.readable import readable
-from slurm_nb.joblog.tail import lines_of, tail_of
+from slurm_nb.joblog.tail import lines_of, problem_of, tail_of
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.ending import judge
@@ -44,11 +44,9 @@ def command(
         state = shared.state(session.job, max_age_s=_ASK_EVERY_S)
         return judge(store, session, state, time.time()).state.phase is Phase.ENDED
 
-    log = store.log(session)
-    log.read()
-    if log.problem:
+    if problem := problem_of(path):
         raise UserError(
-            f"cannot read {path}: {log.problem}",
+            f"cannot read {path}: {problem}",
             hint=f"show its status: slurm-nb status {session.job_id}",
         )
     if _size(path) <= session.output_start:
