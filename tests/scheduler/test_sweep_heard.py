@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.scheduler.slurm import sweep_heard
+from slurm_nb.scheduler.sbatch import sweep_heard
+from tests.fakes import Run, run, slurm
+
+__all__ = ["run", "slurm"]
 
 LONG_AGO = time.time() - 700
 
@@ -50,3 +53,15 @@ def test_what_may_be_in_use_or_is_something_else_stays(tmp: Path) -> None:
     assert (young / "stdout").exists()
     assert (other / "data.csv").exists()
     assert (linked / "stdout").exists()
+
+
+@pytest.mark.usefixtures("slurm")
+def test_the_next_submission_removes_it(run: Run, tmp: Path) -> None:
+    """A list does not look for it: /tmp of a login node may be large."""
+    gone = left(tmp, "slurm-nb-a1b2", "stdout", "stderr")
+    assert run("list").code == 0
+    assert gone.exists()
+
+    assert run("submit", "--no-wait").code == 0
+
+    assert not gone.exists()
