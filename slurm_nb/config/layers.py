@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_nb.config.toml_file import ConfigFile, Key, Setting, parse
+from slurm_nb.config.settings import ConfigFile, Key, Setting
 from slurm_nb.errors import UserError, did_you_mean
 from slurm_nb.files import read_trusted
 from slurm_nb.paths import SITE_CONFIG, user_config_path
@@ -68,10 +68,18 @@ def load(
         )
     user_path = user_config_path(environ)
     return Config(
-        site=parse(site_path, site or "", keys, is_site=True),
-        user=parse(user_path, read_trusted(user_path, owners) or "", keys, is_site=False),
+        site=_parse(site_path, site, keys, is_site=True),
+        user=_parse(user_path, read_trusted(user_path, owners), keys, is_site=False),
         profile=None,
     )
+
+
+def _parse(path: Path, text: str | None, keys: Collection[Key], *, is_site: bool) -> ConfigFile:
+    if text is None:
+        return ConfigFile(path)
+    from slurm_nb.config.toml_file import parse  # noqa: PLC0415  often there is no file
+
+    return parse(path, text, keys, is_site=is_site)
 
 
 def choose_profile(config: Config, asked: str | None) -> Config:
