@@ -202,7 +202,7 @@ def test_a_command_without_config_loads_no_toml(arguments: list[str], tmp_path: 
 
 
 def test_a_dry_run_loads_only_what_renders(tmp_path: Path) -> None:
-    """Rendering a script submits nothing, asks nobody, and knows no session."""
+    """Rendering a script submits nothing, queries nothing and reads no session."""
     loaded = loaded_by(command_line("submit", "--dry-run"), tmp_path)
 
     assert {"jinja2", "slurm_nb.operations.render"} <= loaded
@@ -223,7 +223,7 @@ def test_the_version_loads_no_command(tmp_path: Path) -> None:
 
 
 def test_a_list_loads_only_what_its_sessions_need(tmp_path: Path) -> None:
-    """Nothing that asks Slurm without a session, and nothing that explains without an ending."""
+    """Without a session nothing that queries Slurm; without an ending nothing that explains."""
     empty = loaded_by(command_line("list"), tmp_path)
     Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")}).save(Session(job=Job("7", "hpc")))
     asked = loaded_by(command_line("list"), tmp_path)

@@ -1,4 +1,4 @@
-"""What a shell completes: sessions, files, and the names that Slurm knows.
+"""Completion in the shell: sessions, files, and the names that Slurm knows.
 
 Options refer to these functions by name (`options.completed_by`), so that only a shell that
 completes imports this.

@@ -1,4 +1,4 @@
-"""What no text of a user may contain."""
+"""Check the text that a user passes."""
 
 from __future__ import annotations
 
