@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from slurm_nb.operations.connect import connect as connect
     from slurm_nb.operations.connect import wait_until_ready as wait_until_ready
     from slurm_nb.operations.lookup import find_session as find_session
-    from slurm_nb.operations.submit import render as render
+    from slurm_nb.operations.render import render as render
     from slurm_nb.operations.submit import submit as submit
     from slurm_nb.session.session import Session as Session
 
@@ -40,7 +40,7 @@ _PUBLIC = {
     "cancel": "operations.cancel",
     "connect": "operations.connect",
     "find_session": "operations.lookup",
-    "render": "operations.submit",
+    "render": "operations.render",
     "submit": "operations.submit",
     "wait_until_ready": "operations.connect",
 }

@@ -28,8 +28,11 @@ def commands(job_id: str, runs: str) -> object:
     measured = {
         "pass": [PYTHON, "-c", "pass"],
         "import click": [PYTHON, "-c", "import click"],
+        "import click, jinja2": [PYTHON, "-c", "import click, jinja2"],
         "slurm-nb --version": [SLURM_NB, "--version"],
         "slurm-nb --help": [SLURM_NB, "--help"],
+        "slurm-nb submit --dry-run": [SLURM_NB, "submit", "--dry-run"],
+        "slurm-nb list": [SLURM_NB, "list"],
         "slurm-nb tunnel-cmd": [SLURM_NB, "tunnel-cmd", job_id],
     }
     seconds: dict[str, list[float]] = {name: [] for name in measured}

@@ -39,8 +39,9 @@ IO_NAMES = {
 }  # fmt: skip
 IO_MODULES = {"os", "io", "time", "shutil", "socket", "subprocess", "tempfile", "pwd", "grp"}
 PURE = [
-    "times.py", "job/spec.py", "job/routes.py", "job/quoting.py", "job/saved_options.py",
-    "joblog/events.py", "connection/tunnel.py", "connection/connection.py",
+    "times.py", "job/spec.py", "job/auth.py", "job/text.py", "job/routes.py", "job/quoting.py",
+    "job/saved_options.py", "joblog/events.py", "joblog/nodes.py",
+    "connection/tunnel.py", "connection/connection.py", "config/settings.py",
     "config/toml_file.py", "config/amounts.py", "config/site_rules.py", "config/sample.py",
     "diagnosis/reasons.py", "diagnosis/causes.py", "diagnosis/explain.py",
     "diagnosis/describe.py", "diagnosis/outcome.py", "scheduler/environment.py",
@@ -146,8 +147,8 @@ def test_a_module_says_what_it_is(name: str) -> None:
 
 
 def loaded_by(code: str, tmp_path: Path) -> set[str]:
-    """Return the top packages that a fresh interpreter has loaded after `code`."""
-    report = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    """Return the modules that a fresh interpreter has loaded after `code`."""
+    report = "import sys; print(); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"],
         capture_output=True,
@@ -200,9 +201,37 @@ def test_a_command_without_config_loads_no_toml(arguments: list[str], tmp_path: 
     assert "tomllib" not in loaded_by(command_line(*arguments), tmp_path)
 
 
-def test_a_dry_run_loads_no_submitit(tmp_path: Path) -> None:
-    """Rendering a script submits nothing, and so needs nothing that submits."""
+def test_a_dry_run_loads_only_what_renders(tmp_path: Path) -> None:
+    """Rendering a script submits nothing, queries nothing and reads no session."""
     loaded = loaded_by(command_line("submit", "--dry-run"), tmp_path)
 
-    assert "jinja2" in loaded
-    assert "submitit" not in loaded
+    assert {"jinja2", "slurm_nb.operations.render"} <= loaded
+    assert not loaded & {
+        "submitit", "subprocess", "tomllib", "importlib.resources", "click.shell_completion",
+        "slurm_nb.scheduler", "slurm_nb.diagnosis", "slurm_nb.joblog.events",
+        "slurm_nb.session.session", "slurm_nb.cli.console", "slurm_nb.cli.sessions",
+    }  # fmt: skip
+
+
+def test_the_version_loads_no_command(tmp_path: Path) -> None:
+    """Each command has a module, and the group imports the one that is called."""
+    loaded = loaded_by(command_line("--version"), tmp_path)
+
+    assert {name for name in loaded if name.startswith("slurm_nb")} == {
+        "slurm_nb", "slurm_nb.__main__", "slurm_nb.cli", "slurm_nb.cli.main", "slurm_nb.errors",
+    }  # fmt: skip
+
+
+def test_a_list_loads_only_what_its_sessions_need(tmp_path: Path) -> None:
+    """Without a session nothing that queries Slurm; without an ending nothing that explains."""
+    empty = loaded_by(command_line("list"), tmp_path)
+    Store.of_user({"SLURM_NB_HOME": str(tmp_path / "state")}).save(Session(job=Job("7", "hpc")))
+    asked = loaded_by(command_line("list"), tmp_path)
+
+    assert "slurm_nb.operations.listing" in empty
+    assert not empty & {"subprocess", "slurm_nb.scheduler.slurm"}
+    assert "slurm_nb.scheduler.slurm" in asked
+    assert not asked & {
+        "traceback", "tempfile", "click.shell_completion", "slurm_nb.job.spec",
+        "slurm_nb.job.routes", "slurm_nb.diagnosis.explain", "slurm_nb.connection.tunnel",
+    }  # fmt: skip

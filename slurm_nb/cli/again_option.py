@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 from click.core import ParameterSource
 
-from slurm_nb.cli.options import UserContext, complete_session
+from slurm_nb.cli.options import completed_by
 from slurm_nb.errors import UserError
 from slurm_nb.job.saved_options import split_words
-from slurm_nb.operations.lookup import find_session
 
 AGAIN = "again"
 _META = "slurm_nb.job.saved_options"
@@ -36,6 +35,9 @@ def with_earlier(ctx: click.Context, args: list[str]) -> list[str]:
     }
     if AGAIN not in given:
         return args
+    from slurm_nb.cli.sessions import UserContext
+    from slurm_nb.operations.lookup import find_session
+
     session = find_session(probe.meta[_META], store=ctx.ensure_object(UserContext).store)
     if not session.options:
         raise UserError(
@@ -59,6 +61,6 @@ again_option = click.option(
     metavar="JOBID",
     expose_value=False,
     callback=_keep,
-    shell_complete=complete_session,
+    shell_complete=completed_by("sessions"),
     help="Resubmit a session; options given here override its options.",
 )

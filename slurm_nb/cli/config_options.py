@@ -16,12 +16,11 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from slurm_nb.cli.again_option import AGAIN, key_of, with_earlier
 from slurm_nb.config.layers import Config, choose_profile, load
+from slurm_nb.config.settings import Key, Kind, Place, Setting
 from slurm_nb.config.site_rules import InForce, check_site, with_sbatch_variables
-from slurm_nb.config.toml_file import Key, Kind, Place, Setting
 from slurm_nb.errors import SlurmNbError, UserError, did_you_mean
 
 PREFIX = "SLURM_NB_SUBMIT_"
@@ -227,9 +226,7 @@ def config_key(name: str, param: click.Parameter) -> Key:
     return Key(name, kind, "".join(short[:1]))
 
 
-def complete_profile(
-    ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+def complete_profile(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of the profiles in both files; none if a file is broken."""
     submit = submit_command(ctx)
     try:
@@ -237,7 +234,7 @@ def complete_profile(
     except SlurmNbError:
         return []
     names = config.profiles if config else []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _is_switch(param: click.Parameter) -> bool:

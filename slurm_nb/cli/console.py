@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,7 @@ import click
 
 from slurm_nb.errors import SlurmNbError
 from slurm_nb.files import open_regular
-from slurm_nb.session.store import Store
+from slurm_nb.session.state_directory import StateDirectory
 
 # Also what turns the writing's direction, and what some terminals take for a new line.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -91,8 +90,10 @@ def say_help() -> None:
 
 def report_bug() -> None:
     """Print one line for the user; the traceback goes into a private file that it names."""
+    import traceback
+
     try:
-        path = Store.of_user(os.environ).folder / "error.log"
+        path = StateDirectory.of_user(os.environ).folder / "error.log"
         with open(open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
             traceback.print_exc(file=file)
         say(f"slurm-nb: internal error; please report it and attach {path}")

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import click
 
+from slurm_nb.cli.connection_views import connection_block, report
 from slurm_nb.cli.console import answer_json, say_notices, visible
-from slurm_nb.cli.options import UserContext
-from slurm_nb.cli.views import connection_block, report
+from slurm_nb.cli.sessions import UserContext
 from slurm_nb.config.layers import find_help
 from slurm_nb.diagnosis.describe import describe
 from slurm_nb.diagnosis.reasons import never_starts
@@ -27,16 +27,6 @@ from slurm_nb.times import seconds_until
 
 _PLAIN_EVERY_S = 60.0
 _LONG_S = 300.0
-
-wait_timeout_option = click.option(
-    "--wait-timeout",
-    type=click.IntRange(min=0),
-    metavar="SECONDS",
-    help="Stop waiting; the job keeps running.",
-)
-notify_option = click.option(
-    "--notify", is_flag=True, help="Ring the terminal's bell when Jupyter is ready."
-)
 
 
 def wait_for_connection(

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_nb.config.toml_file import ConfigFile, Key, Setting, help_in, parse
+from slurm_nb.config.settings import ConfigFile, Key, Setting
 from slurm_nb.errors import UserError, did_you_mean
 from slurm_nb.files import read_trusted
 from slurm_nb.paths import site_config_beside, site_config_path, user_config_path
@@ -59,8 +59,8 @@ def load(environ: Mapping[str, str], keys: Collection[Key]) -> Config:
     user_path = user_config_path(environ)
     user = read_trusted(user_path, {0, os.geteuid()})
     return Config(
-        site=parse(site_path, site, keys, is_site=True),
-        user=parse(user_path, user or "", keys, is_site=False),
+        site=_parse(site_path, site, keys, is_site=True),
+        user=_parse(user_path, user, keys, is_site=False),
         profile=None,
     )
 
@@ -68,26 +68,39 @@ def load(environ: Mapping[str, str], keys: Collection[Key]) -> Config:
 def find_help(environ: Mapping[str, str]) -> str:
     """Return where the site's users get help, if its file says so and can be read; else empty."""
     try:
-        return help_in(_read_site(environ)[1])
+        _, text = _read_site(environ)
     except UserError:
         return ""
+    if text is None:
+        return ""
+    from slurm_nb.config.toml_file import help_in  # noqa: PLC0415  often there is no file
+
+    return help_in(text)
 
 
-def _read_site(environ: Mapping[str, str]) -> tuple[Path, str]:
-    """Return the path of the site's file and its text."""
+def _read_site(environ: Mapping[str, str]) -> tuple[Path, str | None]:
+    """Return the path of the site's file and its text; None if it does not exist."""
     path, named = site_config_path(environ), environ.get("SLURM_NB_SITE_CONFIG")
     owners = {0}
     if named:
         owners.add(os.geteuid())
     elif path == site_config_beside():
-        owners.add(Path(sys.prefix).stat().st_uid)  # who can change the program too
+        owners.add(Path(sys.prefix).stat().st_uid)  # because that user can change the program
     text = read_trusted(path, owners)
     if named and text is None:
         raise UserError(
             f"SLURM_NB_SITE_CONFIG {named!r}: there is no such file",
             hint="contact your site, or run: unset SLURM_NB_SITE_CONFIG",
         )
-    return path, text or ""
+    return path, text
+
+
+def _parse(path: Path, text: str | None, keys: Collection[Key], *, is_site: bool) -> ConfigFile:
+    if text is None:
+        return ConfigFile(path)
+    from slurm_nb.config.toml_file import parse  # noqa: PLC0415  often there is no file
+
+    return parse(path, text, keys, is_site=is_site)
 
 
 def choose_profile(config: Config, asked: str | None) -> Config:

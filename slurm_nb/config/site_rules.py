@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slurm_nb.config.amounts import amount, gpus_of_gres
-from slurm_nb.config.toml_file import ConfigFile, Place, Setting
+from slurm_nb.config.settings import ConfigFile, Place, Setting
 from slurm_nb.errors import UserError
 from slurm_nb.job.spec import short_options
 

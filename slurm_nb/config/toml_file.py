@@ -1,20 +1,18 @@
-"""One config file: TOML with submit's options as keys. Errors name the line."""
+"""Parse a config file: TOML with submit's options as keys. Errors name the line."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from slurm_nb.config.amounts import MAXIMA, amount
+from slurm_nb.config.settings import ConfigFile, Key, Kind, Place, Setting, Value
 from slurm_nb.errors import UserError, did_you_mean
-
-Kind = Literal["text", "number", "switch", "list"]
-Value = str | int | bool | tuple[str, ...]
 
 _WANTED: dict[Kind, str] = {
     "text": 'a string: {key} = "..."',
@@ -27,52 +25,6 @@ _OF_SITE: dict[str, Any] = {"locked": [], "maximum": {}, "notice": "", "help": "
 _EXAMPLES = {"locked": '["..."]', "notice": 'notice = "..."', "help": 'help = "..."'}
 _LIST = "list the keys with: slurm-nb config --all"
 _LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
-
-
-@dataclass(frozen=True)
-class Key:
-    """An option that a config file may set."""
-
-    name: str
-    """The name on the command line, without hyphens: `cpus-per-task`."""
-    kind: Kind
-    short: str = ""
-    """`c`; only for the hint that names the long one."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """The place of a value."""
-
-    path: Path
-    line: int | None = None
-    profile: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}" if self.line else str(self.path)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One value of a config file."""
-
-    key: str
-    value: Value
-    place: Place
-
-
-@dataclass(frozen=True)
-class ConfigFile:
-    """The values of one file; empty if it does not exist."""
-
-    path: Path
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    """By key, like the others."""
-    profiles: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
-    locked: Mapping[str, Place] = field(default_factory=dict)
-    maximum: Mapping[str, Setting] = field(default_factory=dict)
-    notice: str = ""
-    """What the site tells its users at each submission."""
 
 
 def help_in(text: str) -> str:

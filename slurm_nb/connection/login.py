@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 
 from slurm_nb.errors import UserError
-from slurm_nb.joblog.events import is_node
+from slurm_nb.joblog.nodes import is_node
 
 # IPv6Address accepts more characters in the zone after a percent sign.
 _IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", re.ASCII)
@@ -70,40 +68,3 @@ def find_login(environ: Mapping[str, str]) -> Login:
 
     name = socket.getfqdn()
     return Login(socket.gethostname() if name.startswith("localhost") else name)
-
-
-def login_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return this host's IPv4 addresses; the address of the user's SSH connection is the last.
-
-    A compute node reaches one of them even if it cannot resolve this host's name.
-    """
-    import socket  # noqa: PLC0415  few commands need it
-
-    found = [_address_of(name) for _, name in socket.if_nameindex()]
-    match environ.get("SSH_CONNECTION", "").split():
-        case [_, _, address, _]:
-            found = [each for each in found if each != address] + [address]
-    return tuple(dict.fromkeys(each for each in found if _is_reachable(each)))
-
-
-_SIOCGIFADDR = 0x8915  # netdevice(7)
-
-
-def _address_of(interface: str) -> str:
-    """Return an interface's IPv4 address; empty if it does not have one."""
-    import socket  # noqa: PLC0415  few commands need it
-
-    request = struct.pack("256s", interface.encode()[:15])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        try:
-            answer = fcntl.ioctl(asked.fileno(), _SIOCGIFADDR, request)
-        except OSError:
-            return ""
-    return socket.inet_ntoa(answer[20:24])
-
-
-def _is_reachable(address: str) -> bool:
-    try:
-        return not IPv4Address(address).is_loopback
-    except ValueError:
-        return False

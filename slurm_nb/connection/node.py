@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slurm_nb.joblog.events import Ready, is_node
+from slurm_nb.joblog.events import Ready
+from slurm_nb.joblog.nodes import is_node
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL
 from slurm_nb.session.session import Session

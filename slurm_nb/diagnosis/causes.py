@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slurm_nb.diagnosis.outcome import CANNOT_START
 from slurm_nb.joblog.events import StoppingKind
-
-CANNOT_START = "Jupyter cannot start"
-"""The beginning of each text whose reason the job reported."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from functools import partial
 from slurm_nb.diagnosis.causes import CAUSES, NAMING, SHARED, Cause
 from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome
 from slurm_nb.errors import UserError
-from slurm_nb.joblog.events import Progress, is_node
+from slurm_nb.joblog.events import Progress
+from slurm_nb.joblog.nodes import is_node
 from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.times import time_limit_s
 

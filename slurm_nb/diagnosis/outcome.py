@@ -10,6 +10,8 @@ _REQUEUED_WITHIN_S = 3600
 _LATE_S = 120
 FORGOTTEN = "ENDED"
 """The state of a job that Slurm no longer knows."""
+CANNOT_START = "Jupyter cannot start"
+"""The beginning of each text whose reason the job reported."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from slurm_nb.files import cannot_write
 
 PACKAGE = "slurm_nb_kit"
 """The name of slurm_nb/kit on the compute node."""
+_SOURCE = Path(__file__).parents[1] / "kit"
 _KEPT_S = 30 * 86400  # since the last use
 _SUMS = "SHA256SUMS"
 _SUFFIXES = (".py", ".js", ".sh")
@@ -165,12 +166,9 @@ def _write(folder: Path) -> None:
 @cache
 def _files() -> dict[str, bytes]:
     """Return the installed files of the kit by path, including their checksums."""
-    from importlib import resources  # noqa: PLC0415  as below
-
-    root = Path(str(resources.files("slurm_nb.kit")))
     files = {
-        f"{PACKAGE}/{path.relative_to(root)}": path.read_bytes()
-        for path in sorted(root.rglob("*"))
+        f"{PACKAGE}/{path.relative_to(_SOURCE)}": path.read_bytes()
+        for path in sorted(_SOURCE.rglob("*"))
         if path.suffix in _SUFFIXES
     }
     sums = "".join(f"{_sha256(text)}  {name}\n" for name, text in files.items())

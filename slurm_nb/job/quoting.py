@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from slurm_nb.errors import UserError
-from slurm_nb.job.spec import refuse_control_characters
+from slurm_nb.job.text import refuse_control_characters
 
 _SPECIAL = re.compile(r"[^\w@%+=:,./-]")
 _DIRECTIVE_PLAIN = re.compile(r"[\w@%+=:,./-]+")

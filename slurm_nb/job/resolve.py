@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from slurm_nb.errors import UserError
-from slurm_nb.job.spec import JobSpec, refuse_control_characters
+from slurm_nb.job.spec import JobSpec
+from slurm_nb.job.text import refuse_control_characters
 
 
 def resolve_notebook(option: str | None) -> Path | None:

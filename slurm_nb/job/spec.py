@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
 from slurm_nb.errors import UserError
+from slurm_nb.job.auth import AUTHS, Auth
 from slurm_nb.job.routes import ROUTES, RouteName, names_with_tls
+from slurm_nb.job.text import refuse_control_characters
 from slurm_nb.times import time_limit_s
 
 Ui = Literal["notebook", "lab"]
@@ -18,8 +19,6 @@ Listen = Literal["port", "socket"]
 LISTENS: tuple[Listen, ...] = get_args(Listen)
 Peers = Literal["user", "any"]
 PEERS: tuple[Peers, ...] = get_args(Peers)
-Auth = Literal["token", "password"]
-AUTHS: tuple[Auth, ...] = get_args(Auth)
 
 _MEM = re.compile(r"\d{1,15}(?:[KMGT]B?)?", re.ASCII | re.IGNORECASE)
 _GPUS = re.compile(r"(?:[\w.+-]+:)?[1-9]\d*(?:,[\w.+-]+:[1-9]\d*)*", re.ASCII)
@@ -201,23 +200,6 @@ def _check_environment(spec: JobSpec) -> None:
     for option, texts in (("module", spec.module), ("setup", spec.setup)):
         if not all(text.strip() for text in texts):
             raise UserError(f"--{option} '': is empty", options=(option,))
-
-
-def refuse_control_characters(what: str, text: str, *, options: Collection[str] = ()) -> None:
-    """Raise `UserError` if `text` contains a newline or another unprintable character.
-
-    sbatch accepts a newline in a job name, which splits squeue's lines (seen on 22.05); in a job
-    script it would start a new line. A lone surrogate is a byte that is not UTF-8, which neither
-    the script nor the session file can contain.
-    """
-    if any(
-        ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000 for char in text
-    ):
-        raise UserError(
-            f"{what} {text!r}: contains a newline, a control character or a byte that is not UTF-8",
-            hint="" if text.isascii() else "check that your locale uses UTF-8: locale charmap",
-            options=options,
-        )
 
 
 def _option(field_name: str) -> str:

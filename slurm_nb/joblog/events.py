@@ -24,12 +24,12 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Any, Literal, get_args
 
+from slurm_nb.joblog.nodes import is_node
+
 MARK = "slurm-nb "
 _LINE = re.compile(
     r"slurm-nb (started|notice|ready|warning|stopping|failed|ended): (\{.*\})", re.ASCII
 )
-# Host names (RFC 1123, also with underscores, which Slurm allows); never a leading dash.
-_NODE = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
 _SOCKET = re.compile(r"(?:/[A-Za-z0-9_.-]+)+", re.ASCII)
 _FINGERPRINT = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){31}", re.ASCII)
 _NOTICES = 20
@@ -166,11 +166,6 @@ def in_words(line: str) -> str | None:
     return f"slurm-nb: {said or 'the job started'}"
 
 
-def is_node(text: str) -> bool:
-    """Return whether `text` can be the name or IPv4 address of a node or login node."""
-    return _NODE.fullmatch(text) is not None
-
-
 def _record(text: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
@@ -212,7 +207,8 @@ def _ready(record: dict[str, Any]) -> Ready | None:
     names = ("node", "port", "path", "socket", "address", "fingerprint")
     values = {name: record.get(name) for name in names}
     sound = (
-        _is_text(values["node"], _NODE)
+        isinstance(values["node"], str)
+        and is_node(values["node"])
         and _is_text(values["path"], _PATH)
         and (values["port"] is None) != (values["socket"] is None)
         and (values["port"] is None or _is_port(values["port"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from slurm_nb.errors import UserError
-from slurm_nb.job.spec import refuse_control_characters
+from slurm_nb.job.text import refuse_control_characters
 from slurm_nb.session.pending import recover
 from slurm_nb.session.session import Session, is_job_id
 from slurm_nb.session.store import Store

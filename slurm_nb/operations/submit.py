@@ -12,47 +12,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from slurm_nb.connection.login import Login, find_login, login_addresses
+from slurm_nb.connection.login import Login, find_login
 from slurm_nb.errors import SchedulerError, SlurmNbError, SubmissionUnknown, UserError
 from slurm_nb.job import kit
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import to_argv
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.operations import before_queue
+from slurm_nb.operations.render import render_for
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import LOCAL, Job, Scheduler
 from slurm_nb.session.pending import PendingSubmission, adopt, begin, record
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
 from slurm_nb.times import likely_mistake
-
-
-def render(spec: JobSpec, *, template: str | None = None, store: Store | None = None) -> str:
-    """Return the job script that `submit` passes to sbatch, and install its kit.
-
-    Raises `UserError`.
-    """
-    return _render(spec, template, store or Store.of_user(os.environ), "")
-
-
-def _render(spec: JobSpec, template: str | None, store: Store, submission: str) -> str:
-    from slurm_nb.job import script  # noqa: PLC0415  jinja2 is slow to import
-
-    if spec.auth == "password" and not store.password_path.exists():
-        raise UserError(
-            "--auth password: you have not set a password",
-            hint="set one: slurm-nb password",
-            options=("auth",),
-        )
-    text = script.render(
-        spec,
-        state_dir=store.folder,
-        template=template,
-        submission=submission,
-        login_addresses=login_addresses(os.environ),
-    )
-    kit.install(store.kits)
-    return text
 
 
 def submit(  # noqa: PLR0913  all but the first have defaults
@@ -81,7 +54,7 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     if template is not None and os.sep in template:
         template = os.path.abspath(template)
     submission = secrets.token_hex(16)
-    script = _render(spec, template, store, submission)
+    script = render_for(submission, spec, template, store)
     for words in before_queue.check(
         spec,
         state_dir=store.folder,

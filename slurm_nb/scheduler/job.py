@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from slurm_nb.errors import SubmissionUnknown
-from slurm_nb.job.spec import JobSpec
+
+if TYPE_CHECKING:  # only `submit` needs it
+    from slurm_nb.job.spec import JobSpec
 
 LOCAL = "local"
 

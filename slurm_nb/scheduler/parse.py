@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from slurm_nb.joblog.events import is_node
+from slurm_nb.joblog.nodes import is_node
 from slurm_nb.scheduler.job import JobState, Phase, Resources
 
 # squeue(1) and sacct(1), "JOB STATE CODES"; an unlisted state is UNKNOWN. A COMPLETING job

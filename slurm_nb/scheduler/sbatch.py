@@ -9,8 +9,10 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,6 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import cannot_write
-from slurm_nb.scheduler.run import HEARD_PREFIX
 
 # sbatch itself gives up after 10 s if the controller hangs; MessageTimeout may be longer. If Slurm
 # accepts no more jobs (MaxJobCount), it tries again for 120 s (sbatch.c, MAX_RETRIES).
@@ -32,6 +33,9 @@ _ANSWER = re.compile(r"(?P<job_id>\d+)(?:;(?P<cluster>[\w.-]+))?", re.ASCII)
 # submitit decodes the output strictly, kills sbatch at the first byte that is not UTF-8, and drops
 # stderr after a success.
 _HEARD = 'exec "$@" >"$0/stdout" 2>"$0/stderr"'
+# Directories in /tmp with what sbatch has said; killed submissions leave them behind.
+_FOLDER_PREFIX = "slurm-nb-"
+_FOLDER_KEPT_S = 600
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,11 @@ class Sbatch(SlurmExecutor):
         Raises `SchedulerError` with the message of sbatch, `SubmissionUnknown`, or `UserError` if
         writing the script fails.
         """
-        with tempfile.TemporaryDirectory(prefix=HEARD_PREFIX) as heard, _environment(self._environ):
+        sweep_heard()
+        with (
+            tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as heard,
+            _environment(self._environ),
+        ):
             self._heard = Path(heard)
             try:
                 with self._told_while_it_waits():
@@ -181,3 +189,18 @@ def _environment(environ: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def sweep_heard() -> None:
+    """Remove the directories that submissions which were killed have left on this host.
+
+    Such a directory holds what sbatch has said; sbatch is given up after 90 s.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if ours and time.time() - status.st_mtime > _FOLDER_KEPT_S:
+                for name in ("stdout", "stderr"):
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()  # refuses, if it holds anything else

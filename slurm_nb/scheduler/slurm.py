@@ -9,17 +9,14 @@ import contextlib
 import os
 import re
 import shutil
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slurm_nb.errors import SchedulerError, SubmissionUnknown
 from slurm_nb.files import user_name
-from slurm_nb.job.spec import JobSpec
-from slurm_nb.scheduler.choices import explained
 from slurm_nb.scheduler.environment import clusters_asked_for, sbatch_environment
 from slurm_nb.scheduler.job import Job, JobFiles, JobState, Phase, Resources
 from slurm_nb.scheduler.parse import (
@@ -33,14 +30,16 @@ from slurm_nb.scheduler.parse import (
     parse_squeue,
     unreadable_line,
 )
-from slurm_nb.scheduler.run import HEARD_PREFIX, QUERY_TIMEOUT_S, cluster_option, run
+from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, cluster_option, run
+
+if TYPE_CHECKING:  # only `submit` needs it
+    from slurm_nb.job.spec import JobSpec
 
 # After a lost answer: a controller that hung may need a moment to show the job.
 _LOOKS = 4
 _LOOK_AGAIN_S = 2.0
 _LOOK_TIMEOUT_S = 10.0
 _SHOWN_CHARS = 60
-_HEARD_KEPT_S = 600
 # Each costs the controller a request; the other jobs have their turn at the next query.
 _SCONTROL_ASKS = 10
 # Parts of squeue's message when it cannot reach the controller (seen on 22.05), and of `run`'s.
@@ -92,7 +91,7 @@ class Slurm:
         from slurm_nb.scheduler.sbatch import Sbatch  # noqa: PLC0415  submitit is slow to import
 
         options = [*spec.sbatch_options, *spec.directives()]
-        if spec.job_name == JobSpec.job_name:  # the default must not override SBATCH_JOB_NAME
+        if spec.job_name == type(spec).job_name:  # the default must not override SBATCH_JOB_NAME
             options.remove(f"--job-name={spec.job_name}")
         path = shutil.which("sbatch")
         submission = Sbatch(
@@ -110,6 +109,8 @@ class Slurm:
         except SubmissionUnknown:
             raise
         except SchedulerError as error:
+            from slurm_nb.scheduler.choices import explained  # noqa: PLC0415  rarely needed
+
             raise explained(error, spec) from error
         tell(submitted.words)
         return _job(submitted.job_id, submitted.cluster, str(submission.script_path), own=cluster)
@@ -211,21 +212,6 @@ class Slurm:
                 f"scancel {job.job_id}: {answer.words}",
                 hint=f"try again later: slurm-nb cancel {job.job_id}",
             )
-
-
-def sweep_heard() -> None:
-    """Remove the directories that submissions which were killed have left on this host.
-
-    Such a directory holds what sbatch has said; sbatch is given up after 90 s.
-    """
-    for folder in Path(tempfile.gettempdir()).glob(f"{HEARD_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            status = folder.lstat()
-            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-            if ours and time.time() - status.st_mtime > _HEARD_KEPT_S:
-                for name in ("stdout", "stderr"):
-                    (folder / name).unlink(missing_ok=True)
-                folder.rmdir()  # refuses, if it holds anything else
 
 
 def find_place(job: Job, partition: str) -> tuple[int, int] | None:

@@ -19,7 +19,6 @@ from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.files import write_private
 from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.scheduler.process import Process
-from slurm_nb.scheduler.slurm import Slurm, find_jobs, sweep_heard
 from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.session import Session, from_record, to_record
 from slurm_nb.session.store import Store
@@ -79,6 +78,8 @@ def recover(store: Store) -> list[PendingSubmission]:
 
 
 def _adopt(store: Store, clusters: str, lost: list[PendingSubmission]) -> list[PendingSubmission]:
+    from slurm_nb.scheduler.slurm import Slurm, find_jobs  # noqa: PLC0415  rarely needed
+
     try:
         own = Slurm(store).cluster()
         found = find_jobs({pending.script for pending in lost}, clusters=clusters, own=own)
@@ -145,7 +146,6 @@ def sweep(store: Store) -> None:
         with suppress(OSError):
             if time.time() - path.lstat().st_mtime > _SETTLED_S and str(path) not in known:
                 path.unlink()
-    sweep_heard()
 
 
 def _is_running(pending: PendingSubmission) -> bool:

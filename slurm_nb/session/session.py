@@ -1,20 +1,4 @@
-"""Sessions on disk: how a later process finds a job, its output and its token.
-
-STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm-nb,
-                                 else ~/.local/state/slurm-nb
-  jobs/7_submission.sh           the job script as submitted
-  jobs/7_0_log.out               the job's output (names as submitit makes them)
-  submitting/                    0700, submissions without an answer yet: pending.py
-  answers/CLUSTER.json           0600, the last states from Slurm: state_cache.py
-  sessions/CLUSTER/7/            0700
-    session.json                 0600, written by slurm-nb on the login node
-    ended.json                   0600, how it ended
-    witness.json                 0600, since when Slurm has said that it is over
-    submission                   0600, written by the job: which submission the next three are of
-    activity.json                0600, written by the job: how idle it is
-    token                        0600, written by the job
-    nonce                        0600, written by the job
-"""
+"""A session, and the job's own report of its activity, as files hold them."""
 
 from __future__ import annotations
 
@@ -22,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from slurm_nb.job.spec import Auth
+from slurm_nb.job.auth import Auth
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job
 from slurm_nb.session.records import decode, encode

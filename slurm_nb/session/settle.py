@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from slurm_nb.diagnosis.causes import CANNOT_START
-from slurm_nb.diagnosis.explain import explain
-from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome
+from slurm_nb.diagnosis.outcome import CANNOT_START, FORGOTTEN, Outcome
 from slurm_nb.errors import JobEnded, UserError
 from slurm_nb.files import user_name
 from slurm_nb.scheduler.job import JobState, Phase
@@ -40,6 +38,8 @@ def settle(
 
 
 def _find_out(store: Store, session: Session, verdict: Verdict, now_s: int) -> Outcome:
+    from slurm_nb.diagnosis.explain import explain  # noqa: PLC0415  few have just ended
+
     earlier, state = store.outcome(session), verdict.state
     if earlier and earlier.slurm_state != FORGOTTEN and state.slurm_state == FORGOTTEN:
         return _kept(store, session, earlier, verdict)

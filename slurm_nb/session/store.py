@@ -1,21 +1,14 @@
-"""The state directory: how a later process finds a job, its output and its token.
+"""The sessions in the state directory: the only reader and writer of their folders.
 
-STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm-nb,
-                                 else ~/.local/state/slurm-nb
-  jobs/7_submission.sh           the job script as submitted
-  jobs/7_0_log.out               the job's output (names as submitit makes them)
-  submitting/                    0700, submissions without an answer yet: pending.py
-  answers/CLUSTER.json           0600, the last states from Slurm: state_cache.py
-  kits/HASH/                     0700, the programs of jobs on their node: job/kit.py
-  sessions/CLUSTER/7/            0700
-    session.json                 0600, written by slurm-nb on the login node
-    ended.json                   0600, how it ended
-    witness.json                 0600, since when Slurm has said that it is over
-    submission                   0600, written by the job: which submission the next four are of
-    activity.json                0600, written by the job: how idle it is
-    token                        0600, written by the job
-    nonce                        0600, written by the job
-    kit                          0600, written by the job: the kit that it uses
+STATE/sessions/CLUSTER/7/        0700
+  session.json                   0600, written by slurm-nb on the login node
+  ended.json                     0600, how it ended
+  witness.json                   0600, since when Slurm has said that it is over
+  submission                     0600, written by the job: which submission the next four are of
+  activity.json                  0600, written by the job: how idle it is
+  token                          0600, written by the job
+  nonce                          0600, written by the job
+  kit                            0600, written by the job: the kit that it uses
 """
 
 from __future__ import annotations
@@ -23,7 +16,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,9 +25,6 @@ from slurm_nb.errors import UserError
 from slurm_nb.files import (
     SECRETS,
     cannot_write,
-    check_above,
-    check_directory_is_ours,
-    check_home,
     check_private,
     make_private,
     read_small,
@@ -44,7 +33,6 @@ from slurm_nb.files import (
     write_private,
 )
 from slurm_nb.joblog.reader import JobLog
-from slurm_nb.paths import state_dir
 from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.session.records import decode, encode, read_record
 from slurm_nb.session.session import (
@@ -55,8 +43,8 @@ from slurm_nb.session.session import (
     is_job_id,
     to_record,
 )
+from slurm_nb.session.state_directory import StateDirectory
 
-_OURS = frozenset({"jobs", "sessions", "submitting", "answers", "kits", "error.log", "password"})
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LONGEST_SECRET = 1024
@@ -71,43 +59,8 @@ class Witness:
     submission: str | None = None
 
 
-@dataclass(frozen=True)
-class Store:
-    """The state directory of one user."""
-
-    folder: Path
-
-    @classmethod
-    def of_user(cls, environ: Mapping[str, str]) -> Store:
-        """Return the store that `environ` names, and create it if it does not exist.
-
-        Raises `UserError` if that fails or the directory belongs to somebody else.
-        """
-        check_home()
-        store = cls(state_dir(environ))
-        check_directory_is_ours(store.folder, _OURS)
-        make_private(store.folder)
-        for name in ("jobs", "sessions", "submitting", "answers", "kits"):
-            make_private(store.folder / name)
-        check_above(store.folder)
-        return store
-
-    @property
-    def jobs_folder(self) -> Path:
-        """The folder of the jobs' scripts and outputs."""
-        return self.folder / "jobs"
-
-    def log_path(self, job_id: str) -> Path:
-        """Return the path of the job's output."""
-        return self.jobs_folder / f"{job_id}_0_log.out"
-
-    def script_path(self, job_id: str) -> Path:
-        """Return the path of the submitted job script."""
-        return self.jobs_folder / f"{job_id}_submission.sh"
-
-    def session_folder(self, cluster: str, job_id: str) -> Path:
-        """Return the folder of one session, which may not exist."""
-        return self.folder / "sessions" / cluster / job_id
+class Store(StateDirectory):
+    """The sessions of one user."""
 
     def process_path(self, job: Job) -> Path:
         """Return the path of the process record of a job on this machine."""
@@ -128,16 +81,6 @@ class Store:
                 raise cannot_write(folder, error) from error
             else:
                 return f"local-{number}"
-
-    @property
-    def kits(self) -> Path:
-        """The folder of kits, each under its content hash."""
-        return self.folder / "kits"
-
-    @property
-    def password_path(self) -> Path:
-        """The file with the hash of the password, on one line."""
-        return self.folder / "password"
 
     def save(self, session: Session) -> None:
         """Write `session` in one step. Raises `UserError` if the disk refuses.

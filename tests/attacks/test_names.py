@@ -119,7 +119,7 @@ def test_escapes_from_scontrol(our_trial: Trial, alice: Scientist) -> None:
 
 
 def _told(our_trial: Trial, alice: Scientist, squeue: str, scontrol: str) -> Said:
-    """Return what status says, with both streams as stderr, and these instead of Slurm's commands."""
+    """Return what status says with these instead of Slurm's commands, all of it as stderr."""
     env: dict[str, str] = {}
     for name, body in (("squeue", squeue), ("scontrol", scontrol)):
         env = alice.program(name, f"#!/bin/sh\n{body}\n")

@@ -16,7 +16,7 @@ import pytest
 from slurm_nb import paths
 from slurm_nb.cli.config_options import Configured, profile_option
 from slurm_nb.config.layers import choose_profile, load
-from slurm_nb.config.toml_file import Key
+from slurm_nb.config.settings import Key
 from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
 from slurm_nb.operations.installation import closed_to_others

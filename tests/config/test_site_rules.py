@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from slurm_nb.config.settings import ConfigFile, Place, Setting
 from slurm_nb.config.site_rules import InForce, check_site
-from slurm_nb.config.toml_file import ConfigFile, Place, Setting
 from slurm_nb.errors import UserError
 
 FILE = Path("/etc/slurm-nb/config.toml")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.config.toml_file import ConfigFile, Key, parse
+from slurm_nb.config.settings import ConfigFile, Key
+from slurm_nb.config.toml_file import parse
 from slurm_nb.errors import UserError
 
 FILE = Path("/etc/slurm-nb/config.toml")

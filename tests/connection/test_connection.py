@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from slurm_nb.connection.connection import tunnel_of
-from slurm_nb.connection.login import Login, find_login, login_addresses
+from slurm_nb.connection.login import Login, find_login
 from slurm_nb.connection.tunnel import default_local_port
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name, write_private
@@ -135,11 +135,3 @@ def test_the_printed_node_is_one_that_the_login_node_can_resolve(
     command = tunnel_of(session, READY, store, Login("login")).command
 
     assert command.endswith(f"@{host}")
-
-
-def test_the_login_nodes_addresses_end_with_that_of_the_ssh_connection() -> None:
-    """It may belong to an outer network; no address is the loopback."""
-    found = login_addresses({"SSH_CONNECTION": "203.0.113.9 50000 203.0.113.5 22"})
-
-    assert found[-1] == "203.0.113.5"
-    assert not [address for address in found if address.startswith("127.")]

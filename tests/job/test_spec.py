@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from slurm_nb.errors import UserError
-from slurm_nb.job.spec import JobSpec, refuse_control_characters
+from slurm_nb.job.spec import JobSpec
+from slurm_nb.job.text import refuse_control_characters
 from slurm_nb.times import time_limit_s
 from tests.conftest import recorded_json
 

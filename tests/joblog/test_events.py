@@ -15,7 +15,6 @@ from slurm_nb.joblog.events import (
     Ready,
     SessionWarning,
     Stopping,
-    is_node,
     read_progress,
 )
 
@@ -235,20 +234,6 @@ def test_an_end_without_a_number_is_ignored(exit_code: Any) -> None:
     line = ENDED.replace("3}", json.dumps(exit_code) + "}")
 
     assert progress(STARTED, line).exit_code is None
-
-
-@pytest.mark.parametrize("name", ["c1", "node-17.cluster.hpc.edu", "gpu_03", "10.1.2.3", "C1", "1"])
-def test_valid_host_names_are_nodes(name: str) -> None:
-    """They may contain underscores, or be IPv4 addresses."""
-    assert is_node(name)
-
-
-@pytest.mark.parametrize(
-    "name", ["", "-c1", ".c1", "c1-", "c1.", "c 1", "c1\n", "fe80::1", "a" * 255]
-)
-def test_invalid_host_names_are_not_nodes(name: str) -> None:
-    """A leading dash or dot, a blank or a colon is invalid."""
-    assert not is_node(name)
 
 
 # --- sockets, addresses and fingerprints ---

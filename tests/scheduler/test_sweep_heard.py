@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_nb.scheduler.slurm import sweep_heard
+from slurm_nb.scheduler.sbatch import sweep_heard
+from tests.fakes import Run, run, slurm
+
+__all__ = ["run", "slurm"]
 
 LONG_AGO = time.time() - 700
 
@@ -50,3 +53,15 @@ def test_a_directory_that_may_be_in_use_or_is_not_a_submissions_stays(tmp: Path)
     assert (young / "stdout").exists()
     assert (other / "data.csv").exists()
     assert (linked / "stdout").exists()
+
+
+@pytest.mark.usefixtures("slurm")
+def test_the_next_submission_removes_it(run: Run, tmp: Path) -> None:
+    """A list does not look for it: /tmp of a login node may be large."""
+    gone = left(tmp, "slurm-nb-a1b2", "stdout", "stderr")
+    assert run("list").code == 0
+    assert gone.exists()
+
+    assert run("submit", "--no-wait").code == 0
+
+    assert not gone.exists()

@@ -9,7 +9,8 @@ from dataclasses import asdict
 import click
 
 from slurm_nb.cli.console import answer_json, say, slow_noted, table
-from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
+from slurm_nb.cli.options import json_option
+from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.connection.readiness import require_ready
 from slurm_nb.operations.audit import audit
 from slurm_nb.scheduler import scheduler

@@ -8,14 +8,8 @@ from collections.abc import Iterable, Iterator
 import click
 
 from slurm_nb.cli.console import answer_json, complain, say, say_notices, slow_noted
-from slurm_nb.cli.options import (
-    UserContext,
-    clusters_option,
-    job_ids_argument,
-    json_option,
-    last_option,
-    pass_user,
-)
+from slurm_nb.cli.options import clusters_option, job_ids_argument, json_option, last_option
+from slurm_nb.cli.sessions import UserContext, pass_user
 from slurm_nb.cli.views import unresolved_line
 from slurm_nb.diagnosis.outcome import is_over
 from slurm_nb.errors import SlurmNbError, UserError

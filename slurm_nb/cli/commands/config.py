@@ -21,8 +21,8 @@ from slurm_nb.cli.console import answer_json, say, say_notices, table
 from slurm_nb.cli.options import json_option
 from slurm_nb.config.layers import Config
 from slurm_nb.config.sample import SampleEntry, config_text
+from slurm_nb.config.settings import ConfigFile, Setting
 from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
-from slurm_nb.config.toml_file import ConfigFile, Setting
 from slurm_nb.errors import UserError
 from slurm_nb.operations.installation import closed_to_others
 from slurm_nb.paths import user_config_path

@@ -7,7 +7,8 @@ import time
 import click
 
 from slurm_nb.cli.console import answer_json, complain, say, say_notices, slow_noted, table
-from slurm_nb.cli.options import UserContext, json_option, pass_user
+from slurm_nb.cli.options import json_option
+from slurm_nb.cli.sessions import UserContext, pass_user
 from slurm_nb.cli.views import HEADINGS, clock_time, record, row, unresolved_line
 from slurm_nb.operations.listing import Listing, list_sessions
 from slurm_nb.operations.prune import clean_up, prune

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from slurm_nb.cli.console import answer_json, say, visible
-from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
+from slurm_nb.cli.options import json_option
+from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.errors import NotReady, UserError
 from slurm_nb.joblog.readable import readable
 from slurm_nb.joblog.tail import lines_of, problem_of, tail_of

@@ -8,7 +8,7 @@ import webbrowser
 import click
 
 from slurm_nb.cli.console import say, say_notices
-from slurm_nb.cli.options import UserContext, pass_user, session_argument
+from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.errors import UserError
 from slurm_nb.operations.connect import connect
 from slurm_nb.scheduler.job import LOCAL

@@ -9,7 +9,7 @@ from getpass import GetPassWarning
 import click
 
 from slurm_nb.cli.console import say
-from slurm_nb.cli.options import UserContext, pass_user
+from slurm_nb.cli.sessions import UserContext, pass_user
 from slurm_nb.errors import UserError
 from slurm_nb.files import write_private
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, fields
 import click
 
 from slurm_nb.cli.console import answer_json, on_a_line, say_notices, slow_noted
-from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
+from slurm_nb.cli.options import json_option
+from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.cli.views import clock_time, idle, record, time_left_s
 from slurm_nb.connection.readiness import is_of_earlier_run, last_ready
 from slurm_nb.diagnosis.describe import describe, stands_still

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from slurm_nb.cli.again_option import again_option
-from slurm_nb.cli.completions import (
-    complete_account,
-    complete_partition,
-    complete_qos,
-)
 from slurm_nb.cli.config_options import Configured, config_of, profile_option
-from slurm_nb.cli.console import answer_json, complain, say, say_notices, visible
 from slurm_nb.cli.options import (
-    UserContext,
-    complete_file,
-    complete_folder,
+    completed_by,
     json_option,
     local_port_option,
     login_host_option,
-    pass_user,
+    notify_option,
+    wait_timeout_option,
 )
-from slurm_nb.cli.progress import come_back, notify_option, wait_for_connection, wait_timeout_option
-from slurm_nb.cli.views import report
 from slurm_nb.connection.login import Login
-from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown, UserError
+from slurm_nb.job.auth import AUTHS
 from slurm_nb.job.resolve import (
     resolve_env,
     resolve_image,
@@ -36,11 +26,9 @@ from slurm_nb.job.resolve import (
     resolve_python,
 )
 from slurm_nb.job.routes import ROUTES, names_with_tls
-from slurm_nb.job.spec import AUTHS, LISTENS, PEERS, UIS, JobSpec
-from slurm_nb.operations.prune import clean_up
-from slurm_nb.operations.submit import render, submit
-from slurm_nb.scheduler.job import LOCAL
-from slurm_nb.session.session import Session
+from slurm_nb.job.spec import LISTENS, PEERS, UIS, JobSpec
+
+_FILE, _FOLDER = completed_by("files"), completed_by("folders")
 
 
 @click.command(
@@ -59,10 +47,10 @@ from slurm_nb.session.session import Session
 )
 @profile_option
 @again_option
-@click.option("-A", "--account", shell_complete=complete_account, help="Account to charge.")
+@click.option("-A", "--account", shell_complete=completed_by("accounts"), help="Account to charge.")
 @click.option("-t", "--time", metavar="TIME", help="Time limit: 90 (minutes), 2:00:00 or 1-12:00.")
-@click.option("-p", "--partition", shell_complete=complete_partition, help="Partition.")
-@click.option("-q", "--qos", shell_complete=complete_qos, help="Quality of service (QOS).")
+@click.option("-p", "--partition", shell_complete=completed_by("partitions"), help="Partition.")
+@click.option("-q", "--qos", shell_complete=completed_by("qos"), help="Quality of service (QOS).")
 @click.option("-c", "--cpus-per-task", type=int, metavar="N", help="CPUs.")
 @click.option("--mem", metavar="SIZE", help="Memory per node: 4G.")
 @click.option("-G", "--gpus", metavar="[TYPE:]N", help="GPUs: 1, a100:2.")
@@ -75,25 +63,25 @@ from slurm_nb.session.session import Session
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
 @click.option("--comment", metavar="TEXT", help="Comment on the job; every user can read it.")
 @click.option("--local", is_flag=True, help="Run on this machine, without Slurm.")
-@click.option("--cluster", type=click.Choice([LOCAL]), hidden=True)  # --local in 0.1.0
+@click.option("--cluster", type=click.Choice(["local"]), hidden=True)  # --local in 0.1.0
 @click.option(
     "--python",
     metavar="PATH",
-    shell_complete=complete_file,
+    shell_complete=_FILE,
     help="Python interpreter that runs Jupyter. [default: that of --env, --module or --container,"
     " else slurm-nb's own]",
 )
 @click.option(
     "--env",
     metavar="PATH_OR_NAME",
-    shell_complete=complete_folder,
+    shell_complete=_FOLDER,
     help="Virtual or conda environment.",
 )
 @click.option("--module", metavar="NAME", multiple=True, help="Module to load; repeatable.")
 @click.option(
     "--container",
     metavar="IMAGE",
-    shell_complete=complete_file,
+    shell_complete=_FILE,
     help="Apptainer or Singularity image.",
 )
 @click.option(
@@ -102,21 +90,19 @@ from slurm_nb.session.session import Session
     multiple=True,
     help="Bash to run before all of these; repeatable.",
 )
-@click.option(
-    "--template", metavar="FILE_OR_NAME", shell_complete=complete_file, help="Job template."
-)
+@click.option("--template", metavar="FILE_OR_NAME", shell_complete=_FILE, help="Job template.")
 @click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook or Lab.")
 @click.option(
     "--open",
     "notebook",
     metavar="FILE",
-    shell_complete=complete_file,
+    shell_complete=_FILE,
     help="Open this notebook. Short form: submit FILE.ipynb",
 )
 @click.option(
     "--notebook-dir",
     metavar="DIR",
-    shell_complete=complete_folder,
+    shell_complete=_FOLDER,
     help="Jupyter's root. [default: the current directory]",
 )
 @click.option(
@@ -172,10 +158,7 @@ from slurm_nb.session.session import Session
 @click.option("--dry-run", is_flag=True, help="Print the job script; submit nothing.")
 @json_option
 @click.argument("sbatch_options", nargs=-1, metavar="[NOTEBOOK] [-- SBATCH_OPTIONS...]")
-@pass_user
 def command(
-    user: UserContext,
-    /,
     *,
     notebook: str | None,
     notebook_dir: str | None,
@@ -213,54 +196,22 @@ def command(
         **options,
     )
     if dry_run:
-        click.echo(render(spec, template=template, store=user.store), nl=False)
+        from slurm_nb.operations.render import render
+
+        click.echo(render(spec, template=template), nl=False)
         return
-    if notice := config_of(click.get_current_context()).site.notice:
-        say(f"Note from your site: {' '.join(visible(notice).split())}")
-    session: Session | None = None
+    from slurm_nb.cli.submission import submit_and_wait
 
-    def saved(new: Session) -> None:
-        nonlocal session
-        session = new
-        say(f"Submitted job {new.job_id}. Cancel it with: slurm-nb cancel {new.job_id}")
-
-    try:
-        session = submit(
-            spec,
-            template=template,
-            login=login,
-            local_port=local_port,
-            local=local or cluster == LOCAL,
-            notebook=path,
-            saved=saved,
-            note=lambda text: say_notices([text]),
-            store=user.store,
-        )
-        clean_up(user.store)
-        if no_wait:
-            _answer_submitted(session, user.login_of(session), as_json=as_json)
-        else:
-            wait_for_connection(
-                session, user, timeout_s=wait_timeout, as_json=as_json, notify=notify
-            )
-    except OSError as error:  # of stdout: a full disk
-        if session is None:
-            raise
-        raise UserError(
-            f"cannot write the answer: {error.strerror}", hint=come_back(session)
-        ) from error
-    except KeyboardInterrupt as interrupt:
-        doubt = interrupt.__context__
-        if isinstance(doubt, SubmissionUnknown) and session is None:
-            complain(doubt)
-        else:
-            say(come_back(session) if session else "Interrupted; nothing was submitted.")
-        sys.exit(EXIT_INTERRUPTED)
-
-
-def _answer_submitted(session: Session, login: Login, *, as_json: bool) -> None:
-    if as_json:
-        answer_json(report(session, None, login=login))
-    else:
-        job_id = session.job_id
-        say(f"  Wait:     slurm-nb wait {job_id}\n  Connect:  slurm-nb tunnel-cmd {job_id}")
+    submit_and_wait(
+        spec,
+        template=template,
+        login=login,
+        local_port=local_port,
+        local=local or cluster is not None,
+        notebook=path,
+        wait=not no_wait,
+        timeout_s=wait_timeout,
+        notify=notify,
+        as_json=as_json,
+        site_notice=config_of(click.get_current_context()).site.notice,
+    )

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import click
 
+from slurm_nb.cli.connection_views import report
 from slurm_nb.cli.console import answer_json, say_notices, slow_noted
-from slurm_nb.cli.options import (
-    UserContext,
-    json_option,
-    local_port_option,
-    pass_user,
-    session_argument,
-)
-from slurm_nb.cli.views import report
+from slurm_nb.cli.options import json_option, local_port_option
+from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.operations.connect import connect
 from slurm_nb.session.session import Session
 

@@ -7,8 +7,9 @@ import sys
 import click
 
 from slurm_nb.cli.console import say
-from slurm_nb.cli.options import UserContext, json_option, pass_user, session_argument
-from slurm_nb.cli.progress import come_back, notify_option, wait_for_connection, wait_timeout_option
+from slurm_nb.cli.options import json_option, notify_option, wait_timeout_option
+from slurm_nb.cli.progress import come_back, wait_for_connection
+from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.errors import EXIT_INTERRUPTED
 from slurm_nb.session.session import Session
 
