@@ -80,7 +80,7 @@ def _read_site(environ: Mapping[str, str]) -> tuple[Path, str]:
     if named:
         owners.add(os.geteuid())
     elif path == site_config_beside():
-        owners.add(Path(sys.prefix).stat().st_uid)  # who can change the program too
+        owners.add(Path(sys.prefix).stat().st_uid)  # they can change the program too
     text = read_trusted(path, owners)
     if named and text is None:
         raise UserError(

@@ -72,7 +72,7 @@ class ConfigFile:
     locked: Mapping[str, Place] = field(default_factory=dict)
     maximum: Mapping[str, Setting] = field(default_factory=dict)
     notice: str = ""
-    """What the site tells its users at each submission."""
+    """The site's message to its users, for each submission."""
 
 
 def help_in(text: str) -> str:

@@ -43,7 +43,7 @@ class Job(NamedTuple):
 
 
 def main(asked: Dict[str, Any]) -> None:
-    """Print what is found for `asked`: cluster, job_id, auth, terminals, token_file and ready."""
+    """Print the checks for `asked`: cluster, job_id, auth, terminals, token_file and ready."""
     with open(asked["token_file"], encoding="ascii") as file:
         token = file.read()
     found = list(processes.of_session(asked["cluster"], asked["job_id"]))
