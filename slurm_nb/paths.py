@@ -33,7 +33,7 @@ def user_config_path(environ: Mapping[str, str]) -> Path:
 def site_config_path(environ: Mapping[str, str]) -> Path:
     """Return the path of the site's config file; it need not exist.
 
-    SLURM_NB_SITE_CONFIG, else the one in /etc, else the one beside the installation.
+    SLURM_NB_SITE_CONFIG, else the one in /etc, else the one next to the installation.
     """
     if environ.get("SLURM_NB_SITE_CONFIG"):
         return Path(environ["SLURM_NB_SITE_CONFIG"]).absolute()

@@ -47,9 +47,26 @@ setpriv --reuid alice --regid alice --init-groups slurm-nb "$@" && code=0 || cod
 rm -rf "$etc"
 exit $code
 """
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PRIVATE = 'listen = "socket"\nlogin-host = "login.cluster.test:22"\nlocked = ["listen", "auth"]\n'
 USER_FILE = Path(".config/slurm-nb/config.toml")
 SITE_FILE = "/srv/site.toml"
+
+
+def offline(install: str, wheel: Path) -> str:
+    """Return a page's commands for a host that reaches no registry.
+
+    pip gets the wheel in /srv, and finds what it requires in /srv/venv.
+    """
+    pip = "/srv/slurm-nb/$version/bin/pip install dist/slurm_nb-$version-*.whl\n"
+    assert pip in install
+    lib = "/srv/slurm-nb/$version/lib/*/site-packages"
+    return install.replace(
+        pip,
+        f"for lib in {lib}; do ls -d /srv/venv/lib/*/site-packages >$lib/a.pth; done\n"
+        "/srv/slurm-nb/$version/bin/pip install --quiet --no-index --no-deps --ignore-installed"
+        f" /srv/{wheel.name}\n",
+    )
 
 
 @pytest.fixture
@@ -112,22 +129,15 @@ def test_an_admins_walk_from_nothing_leads_to_a_session(alice: Scientist, wheel:
     """
     page = (ADMIN / "install.md").read_text()
     section = page.partition("## Install from nothing\n")[2].partition("\n## ")[0]
-    install, configure, use = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    pip = "/srv/slurm-nb/bin/pip install dist/slurm_nb-*.whl\n"
-    requires = "for lib in /srv/slurm-nb/lib/*; do ls -d /srv/venv/lib/*/site-packages >$lib/"
-    offline = (
-        f"{requires}site-packages/a.pth; done\n/srv/slurm-nb/bin/pip install --quiet --no-index"
-        f" --no-deps --ignore-installed /srv/{wheel.name}\n"
-    )
-    assert pip in install
+    install, try_, configure, use = SHELL.findall(section)
     shutil.copy(wheel, alice.cluster.state / "srv")
 
     said = alice.cluster.login.run(
         ["unshare", "--mount", "bash", "-ec", FROM_NOTHING],
         env={
             **SSH_CONNECTION,
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "INSTALL": install.replace(pip, offline),
+            "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/bin",
+            "INSTALL": offline(install, wheel) + try_,
             "CONFIGURE": configure,
             "USE": use,
         },
@@ -142,7 +152,7 @@ def test_an_admins_walk_from_nothing_leads_to_a_session(alice: Scientist, wheel:
     assert re.search("^partition +main +/etc/slurm-nb/config.toml:1$", said.stdout, re.MULTILINE)
     assert "-J alice@login.cluster.test " in command
     assert alice.squeue("%P %l") == ["main 2:00:00"]
-    assert seen["output"] == "/srv/slurm-nb/bin/python3\n"
+    assert seen["output"] == "/srv/slurm-nb/0.1.0/bin/python3\n"
 
 
 def test_the_worked_example_of_the_page_leads_to_a_session(alice: Scientist) -> None:
@@ -255,6 +265,38 @@ def test_tunnel_cmd_knows_the_login_host_that_was_configured(alice: Scientist) -
 
     assert said.exit_code == 0, said
     assert "-J alice@login.cluster.test " in said.stdout
+
+
+def test_a_site_file_beside_the_installation(alice: Scientist) -> None:
+    """Without a terminal, with the site's mark on the job, its notice and its help address."""
+    path = alice.cluster.state / "srv/etc/slurm-nb/config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        'terminals = false\ncomment = "slurm-nb"\nnotice = "down on Monday"\n'
+        'help = "help@cluster.test"\nlocked = ["terminals"]\n'
+    )
+    try:
+        record = alice.submit()
+        comments = alice.squeue("%k")
+        audit = alice.slurm_nb("audit", record["job_id"])
+        with alice.tunnel(record["tunnel_command"]):
+            asked = record["url"].replace("/tree?", "/api/terminals?")
+            curl = ["curl", "-s", "--retry", "20", "--retry-delay", "1", "--retry-connrefused"]
+            status = ["-o", "/dev/null", "-w", "%{http_code}", asked]
+            seen = alice.cluster.laptop.run([*curl, *status], user="lea").stdout
+        alice.slurm_nb("cancel", record["job_id"])
+        said = alice.slurm_nb("submit", "--no-wait", "--", "--hold", "--comment=mine")
+        refused = alice.slurm_nb("submit", "--terminals")
+    finally:
+        shutil.rmtree(path.parents[1])
+
+    assert comments == ["slurm-nb"]
+    assert (audit.exit_code, "off: GET /api/terminals -> 404" in audit.stdout) == (0, True), audit
+    assert seen == "404"
+    assert "Note from your site: down on Monday\n" in said.stderr
+    assert alice.squeue("%k") == ["mine"]
+    assert "terminals is locked to false by /srv/etc/slurm-nb/config.toml:5" in refused.stderr
+    assert refused.stderr.endswith("  Help: help@cluster.test\n")
 
 
 def test_a_site_file_of_another_user_is_not_read(alice: Scientist) -> None:
