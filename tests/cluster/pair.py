@@ -21,7 +21,7 @@ _OWN = (
     (r"StateSaveLocation=.*", f"StateSaveLocation=/srv/{NAME}"),
     (r"(Slurm\w+=)(/var/spool|/run|/var/log/slurm)/slurm", rf"\1\2/{NAME}-slurm"),
     (r"AccountingStorageType=.*", "AccountingStorageType=accounting_storage/none"),
-    (r"AccountingStorage(Host|Enforce)=.*", ""),
+    (r"AccountingStor(ageHost|ageEnforce|eFlags)=.*", ""),
     (r"JobSubmitPlugins=.*", ""),
     (r"(.*=)c1,c2", r"\1c1"),
     (r"PartitionName=(?!main).*", ""),

@@ -81,6 +81,7 @@ _WITH_DATABASE = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=login
 AccountingStorageEnforce=associations
+AccountingStoreFlags=job_comment,job_script
 MinJobAge=10"""
 
 # This machine's cgroups are not the cluster's; Slurm 22.05 touches none.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.scientist import Scientist
 
+SITE_CONFIG = Path(__file__).parents[2] / "docs/admin/site-config.md"
 pytestmark = pytest.mark.accounting
 
 
@@ -67,3 +69,28 @@ def test_an_account_that_the_database_does_not_know_is_refused(alice: Scientist)
     assert said.exit_code == 3
     assert "you cannot use account " in said.stderr
     assert alice.squeue("%i") == []
+
+
+def test_a_site_knows_how_many_sessions_there_were(alice: Scientist) -> None:
+    """The page's line prints one more when a job with the mark has ended, and not for another; the
+    database keeps its script.
+    """
+    lines = SITE_CONFIG.read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith("sacct ")]
+
+    def marked() -> int:
+        return int(alice.cluster.login.run(["bash", "-c", line], check=False).stdout)
+
+    before = marked()
+    alice.submit("--comment", "mine")
+    job_id = alice.submit("--comment", "slurm-nb")["job_id"]
+    assert alice.slurm_nb("cancel", "--all").exit_code == 0
+    deadline = time.monotonic() + 30
+    while marked() != before + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+    kept = alice.cluster.login.run(["sacct", "-j", job_id, "--batch-script"], user="alice").stdout
+    script = (alice.state / f"jobs/{job_id}_submission.sh").read_text()
+    assert kept.strip().endswith(script.strip())
+    assert len(script) < 6000
