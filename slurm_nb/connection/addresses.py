@@ -11,9 +11,9 @@ _SIOCGIFADDR = 0x8915  # netdevice(7)
 
 
 def login_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return this host's IPv4 addresses, the one that the user came in by last.
+    """Return this host's IPv4 addresses; the address of the user's SSH connection is the last.
 
-    A compute node reaches one of them even if it does not know this host's name.
+    A compute node reaches one of them even if it cannot resolve this host's name.
     """
     found = [_address_of(name) for _, name in socket.if_nameindex()]
     match environ.get("SSH_CONNECTION", "").split():

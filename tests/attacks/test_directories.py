@@ -114,7 +114,7 @@ def test_tampered_record(our_trial: Trial, alice: Scientist, how: str) -> None:
 
 @pytest.mark.parametrize("name", ["ended.json", "witness.json", "submission", "nonce"])
 def test_planted_ending(our_trial: Trial, alice: Scientist, name: str) -> None:
-    """Plant how and since when her session is over, or whose its token is: it must be hers."""
+    """Plant the ending of a session, or the owner of its token: slurm-nb wants the owner's files."""
     target = our_trial.target
     with _saved_record(alice, target) as folder:
         (folder / name).unlink(missing_ok=True)
@@ -181,7 +181,7 @@ def test_planted_node_local_directories(our_trial: Trial, alice: Scientist) -> N
 
 @pytest.fixture
 def precious(alice: Scientist) -> Iterator[Path]:
-    """A folder of hers whose files have the names that slurm-nb removes elsewhere."""
+    """Yield a folder of Alice's whose files have the names that slurm-nb removes elsewhere."""
     folder = alice.home / "precious"
     folder.mkdir()
     for name in ("stdout", "stderr", "owner"):
@@ -194,8 +194,9 @@ def precious(alice: Scientist) -> Iterator[Path]:
 
 
 def test_sweep_on_the_node(our_trial: Trial, alice: Scientist, precious: Path) -> None:
-    """Have her next job take a folder of hers for an old job's, by links in /tmp of the node: the
-    job follows no link, and takes nothing of others."""
+    """Make a job mistake a folder of its owner for an old job's, with links in /tmp of the node: the
+    job follows no link, and removes nothing of others.
+    """
     node = alice.cluster.hosts["c1"]
     plant = (
         "ln -s /home/alice/precious /tmp/slurm-nb.link;"
@@ -212,8 +213,9 @@ def test_sweep_on_the_node(our_trial: Trial, alice: Scientist, precious: Path) -
 
 
 def test_sweep_on_the_login_node(our_trial: Trial, alice: Scientist, precious: Path) -> None:
-    """Have her next submission take it for what an old one has left, by links in /tmp there:
-    slurm-nb follows no link."""
+    """Make a submission mistake it for remains of an old one, with links in /tmp: slurm-nb follows no
+    link.
+    """
     as_mallory(
         alice, "ln -s /home/alice/precious /tmp/slurm-nb-link; touch -h -d @1 /tmp/slurm-nb-link"
     )
@@ -226,8 +228,8 @@ def test_sweep_on_the_login_node(our_trial: Trial, alice: Scientist, precious: P
     our_trial.verdict(left != ["owner", "stderr", "stdout"], left)
 
 
-def test_what_sbatch_says(our_trial: Trial, alice: Scientist) -> None:
-    """Read on the login node what sbatch says to her: the folder that holds it is hers alone."""
+def test_messages_of_sbatch(our_trial: Trial, alice: Scientist) -> None:
+    """Read sbatch's messages on the login node: only the owner can enter the folder with them."""
     heard = "echo 'for alice' >&2; touch /tmp/heard; sleep 1.5; exec /usr/bin/sbatch \"$@\""
     env = alice.program("sbatch", f"#!/bin/sh\n{heard}\n")
     with ThreadPoolExecutor(1) as pool:

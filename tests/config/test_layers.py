@@ -87,7 +87,7 @@ def test_a_site_file_named_by_a_variable_must_exist(tmp_path: Path) -> None:
 
 @pytest.fixture
 def beside(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Path:
-    """The path of a site's file beside an installation; nothing is there or in /etc."""
+    """Return the path of a site's file next to an installation, before it exists; /etc has no file."""
     assert store.folder.is_relative_to(tmp_path)
     prefix = tmp_path / "srv/slurm-nb/0.1.0"
     prefix.mkdir(parents=True)
@@ -98,7 +98,7 @@ def beside(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> P
     return path
 
 
-def test_a_site_file_may_stand_beside_the_installation(beside: Path, run: Run) -> None:
+def test_a_site_file_may_be_next_to_the_installation(beside: Path, run: Run) -> None:
     """All versions in the same directory share it, with the templates next to it."""
     beside.write_text('partition = "beside"\n')
 
@@ -106,10 +106,10 @@ def test_a_site_file_may_stand_beside_the_installation(beside: Path, run: Run) -
     assert template_folders(os.environ)[1] == beside.parent / "templates"
 
 
-def test_the_file_in_etc_goes_before_the_one_beside_the_installation(
+def test_the_file_in_etc_takes_precedence_over_one_next_to_the_installation(
     beside: Path, run: Run, tmp_path: Path
 ) -> None:
-    """And the one that the variable names before both."""
+    """The file that the variable names takes precedence over both."""
     beside.write_text('partition = "beside"\n')
     for folder in ("etc", "named"):
         (tmp_path / folder).mkdir()
@@ -120,10 +120,10 @@ def test_the_file_in_etc_goes_before_the_one_beside_the_installation(
     assert site_config_path(named) == tmp_path / "named/config.toml"
 
 
-def test_a_file_in_etc_that_cannot_be_looked_at_is_not_passed_over(
+def test_an_unreadable_file_in_etc_is_not_ignored(
     beside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its locks would be lost without a word."""
+    """Its locks would be lost without an error message."""
     beside.write_text("")
 
     def refuse(_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_a_file_in_etc_that_cannot_be_looked_at_is_not_passed_over(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to give a file away")
-def test_a_file_beside_the_installation_belongs_to_root_or_its_owner(
+def test_a_file_next_to_the_installation_belongs_to_root_or_its_owner(
     beside: Path, run: Run
 ) -> None:
-    """Who installed the program may say how it runs, and nobody else."""
+    """Only the user who installed the program may change how it runs."""
     beside.write_text('partition = "beside"\n')
     os.chown(beside, 65534, 65534)
     refused = run("submit", "--dry-run")
@@ -705,7 +705,7 @@ def test_config_as_json_is_one_object_even_if_a_rule_is_violated(files: Files, r
 def test_a_site_tells_its_users_a_notice_and_where_to_get_help(
     files: Files, run: Run, store: Store
 ) -> None:
-    """At each submission, and beside the answer; control characters are escaped."""
+    """They appear at each submission, next to the answer; control characters are escaped."""
     files.site('notice = "down on\\n Monday\\u001b[2J"\nhelp = "help@hpc.test"\n')
     running(store)
 
@@ -760,7 +760,7 @@ def test_a_broken_site_file_breaks_no_error(files: Files, run: Run, site: str) -
 def test_a_conflict_with_a_locked_option_says_that_it_is_locked(
     files: Files, run: Run, site: str, words: list[str], hint: str
 ) -> None:
-    """And by which file: only the other option can be left out."""
+    """The error names the file, and suggests to leave out the other option."""
     files.site(site)
 
     said = run("submit", "--dry-run", *words)
@@ -804,10 +804,10 @@ def test_only_a_site_has_a_notice(files: Files, run: Run) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to act as another user")
-def test_root_is_told_that_other_users_cannot_run_the_installation(
+def test_config_warns_root_that_other_users_cannot_run_the_installation(
     files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with a venv whose Python is below /root: `config` names that Python."""
+    """A venv may have a Python below /root: `config` names that Python."""
     assert files.site_path.exists()
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
@@ -823,7 +823,7 @@ def test_root_is_told_that_other_users_cannot_run_the_installation(
     assert f"Its Python is {closed}/python-real." in said.err
 
 
-def test_other_users_are_told_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_does_not_warn_other_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """They cannot try it, and it runs for them."""
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
 

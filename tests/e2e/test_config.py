@@ -267,7 +267,7 @@ def test_tunnel_cmd_knows_the_login_host_that_was_configured(alice: Scientist) -
     assert "-J alice@login.cluster.test " in said.stdout
 
 
-def test_a_site_file_beside_the_installation(alice: Scientist) -> None:
+def test_a_site_file_next_to_the_installation(alice: Scientist) -> None:
     """Without a terminal, with the site's mark on the job, its notice and its help address."""
     path = alice.cluster.state / "srv/etc/slurm-nb/config.toml"
     path.parent.mkdir(parents=True)

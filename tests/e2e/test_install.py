@@ -15,7 +15,7 @@ from tests.e2e.test_config import SHELL, offline
 from tests.e2e.test_environments import MODULES, module_site
 
 ADMIN = Path(__file__).parents[2] / "docs/admin"
-# Where the test has its link, in place of /usr/local/bin.
+# The directory of the link, instead of /usr/local/bin.
 LINKS = "/srv/slurm-nb/links"
 NEW_KERNEL = "import sys, slurm_nb; print(sys.executable)"
 
@@ -34,7 +34,7 @@ def as_root(alice: Scientist, script: str) -> str:
 
 
 def as_alice(alice: Scientist, *words: str) -> str:
-    """What the linked slurm-nb prints."""
+    """Return the output of the linked slurm-nb."""
     done = alice.cluster.login.run(
         [f"{LINKS}/slurm-nb", *words], user="alice", env=SSH_CONNECTION, timeout_s=90
     )
@@ -87,10 +87,10 @@ def test_a_running_session_outlives_an_upgrade_and_a_rollback(
     assert [submitted.strip()] == alice.squeue("%V")
 
 
-def test_root_is_told_of_an_installation_that_is_closed_to_users(
+def test_config_warns_root_of_an_installation_that_users_cannot_run(
     alice: Scientist, installed: Path
 ) -> None:
-    """config says so, and the page's check fails; nothing is said of one that is open."""
+    """config warns, and the page's check fails; it does not warn of one that users can run."""
     check = commands("install.md", "Install from nothing")[1]
     config = [f"{LINKS}/slurm-nb", "config"]
     opened = alice.cluster.login.run(config)

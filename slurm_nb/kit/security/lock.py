@@ -97,7 +97,7 @@ class Lock:
         for name, expected in overrides.in_force(app).items():
             yield from _differs("tornado_settings[%r]" % name, settings.get(name), expected)
         yield from self._kernel_flaws(app)
-        # jupyter_server_terminals puts its manager there, also where it ignores the setting.
+        # jupyter_server_terminals puts its manager there even if it ignores the setting.
         if not self._terminals and "terminal_manager" in settings:
             yield "ServerApp.terminals_enabled is False, and yet an extension offers terminals"
 

@@ -77,8 +77,10 @@ def test_an_existing_file_is_not_replaced(run: Run, own: Path) -> None:
         (["conda", "/nowhere/x"], "cannot write /nowhere/x: No such file or directory", ""),
     ],
 )
-def test_what_cannot_be_copied_is_told(run: Run, words: list[str], text: str, hint: str) -> None:
-    """With the names that can. slurm-nb's own template is to be extended, not copied."""
+def test_the_error_names_a_template_that_cannot_be_copied(
+    run: Run, words: list[str], text: str, hint: str
+) -> None:
+    """It lists those that can be copied. Templates extend slurm-nb's own; they do not copy it."""
     said = run("template", "copy", *words)
 
     assert said.code == 1

@@ -1,4 +1,4 @@
-"""A session that was submitted without terminals offers none, whatever the user's Jupyter says."""
+"""A session without terminals offers none, even if the user's Jupyter settings do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, kit_dir: Path) -> dict[str, dict[str, Any]]:
-    """What came of each configuration, with the real Jupyter."""
+    """Return the result of each configuration with the real Jupyter."""
     time_limits.allow(120)
     cases = [
         {
@@ -70,12 +70,12 @@ def test_terminals_are_offered_by_default(results: dict[str, dict[str, Any]]) ->
 def test_terminals_that_are_off_are_not_served(
     results: dict[str, dict[str, Any]], name: str
 ) -> None:
-    """The server starts and does not know the route, also where the user's file turns it on."""
+    """The server starts and does not know the route, even if the user's file turns it on."""
     assert (results[name]["ready"], results[name]["terminals"]) == (True, 404), results[name]
 
 
 @pytest.mark.parametrize("name", ["a changed server", "an extension"])
-def test_a_server_that_offers_terminals_all_the_same_does_not_listen(
+def test_a_server_that_still_offers_terminals_does_not_listen(
     results: dict[str, dict[str, Any]], name: str
 ) -> None:
     """Code of the user's that turns them on is found before the server binds, and named."""
