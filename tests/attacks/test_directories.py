@@ -114,7 +114,7 @@ def test_tampered_record(our_trial: Trial, alice: Scientist, how: str) -> None:
 
 @pytest.mark.parametrize("name", ["ended.json", "witness.json", "submission", "nonce"])
 def test_planted_ending(our_trial: Trial, alice: Scientist, name: str) -> None:
-    """Plant the ending of a session, or the owner of its token: slurm-nb wants the owner's files."""
+    """Plant the ending of a session, or the owner of its token: it must be the owner's."""
     target = our_trial.target
     with _saved_record(alice, target) as folder:
         (folder / name).unlink(missing_ok=True)
@@ -194,8 +194,8 @@ def precious(alice: Scientist) -> Iterator[Path]:
 
 
 def test_sweep_on_the_node(our_trial: Trial, alice: Scientist, precious: Path) -> None:
-    """Make a job mistake a folder of its owner for an old job's, with links in /tmp of the node: the
-    job follows no link, and removes nothing of others.
+    """Make a job mistake a folder of its owner for an old job's, with links in the node's /tmp: the job
+    follows no link, and removes nothing of others.
     """
     node = alice.cluster.hosts["c1"]
     plant = (
@@ -213,8 +213,8 @@ def test_sweep_on_the_node(our_trial: Trial, alice: Scientist, precious: Path) -
 
 
 def test_sweep_on_the_login_node(our_trial: Trial, alice: Scientist, precious: Path) -> None:
-    """Make a submission mistake it for remains of an old one, with links in /tmp: slurm-nb follows no
-    link.
+    """Make a submission mistake it for the remains of an old one, with links in /tmp: slurm-nb
+    follows no link.
     """
     as_mallory(
         alice, "ln -s /home/alice/precious /tmp/slurm-nb-link; touch -h -d @1 /tmp/slurm-nb-link"

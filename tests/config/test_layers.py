@@ -87,7 +87,7 @@ def test_a_site_file_named_by_a_variable_must_exist(tmp_path: Path) -> None:
 
 @pytest.fixture
 def beside(clean_environ: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> Path:
-    """Return the path of a site's file next to an installation, before it exists; /etc has no file."""
+    """Return the path of a site's file next to an installation, before there is a file."""
     assert store.folder.is_relative_to(tmp_path)
     prefix = tmp_path / "srv/slurm-nb/0.1.0"
     prefix.mkdir(parents=True)
