@@ -194,8 +194,8 @@ def precious(alice: Scientist) -> Iterator[Path]:
 
 
 def test_sweep_on_the_node(our_trial: Trial, alice: Scientist, precious: Path) -> None:
-    """Make a job mistake a folder of its owner for an old job's, with links in the node's /tmp: the job
-    follows no link, and removes nothing of others.
+    """Make a job mistake a folder of its owner for an old job's, with links in the node's /tmp: the
+    job follows no link, and removes nothing of others.
     """
     node = alice.cluster.hosts["c1"]
     plant = (
