@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from slurm_nb.joblog.events import StoppingKind
 
 CANNOT_START = "Jupyter cannot start"
-"""The beginning of each text whose reason the job reported."""
+"""The beginning of each text with a reason that the job reported."""
 
 
 @dataclass(frozen=True)

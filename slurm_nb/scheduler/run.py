@@ -15,7 +15,7 @@ _WHERE = frozenset({"SLURM_CONF", "SLURM_JWT"})
 # squeue itself gives up after 18 to 20 s if the controller hangs (seen on 22.05).
 QUERY_TIMEOUT_S = 25.0
 HEARD_PREFIX = "slurm-nb-"
-"""Of the name of a directory in /tmp that holds what sbatch says."""
+"""The prefix of a directory in /tmp for the output of sbatch."""
 
 
 @dataclass(frozen=True)
