@@ -12,8 +12,8 @@ help:
 	@echo "make demo     run Jupyter in a job (without Slurm: on this machine) and say how to look at it"
 	@echo "make test     run all tests; as root on Debian on a real Slurm cluster in namespaces"
 	@echo "make test-all the same on each Slurm release, without and with accounting; an hour"
-	@echo "make check    lint, types, shellcheck, documentation"
-	@echo "make prose    check the English of docs, help, messages and docstrings"
+	@echo "make check    lint, types, shellcheck, documentation, English"
+	@echo "make prose    check only the English of docs, help, messages and docstrings"
 	@echo "make docs     build the documentation and the man page into build/docs"
 	@echo "make dist     build wheel and sdist, and try the wheel in a clean environment"
 	@echo "make bench    measure, against what can be expected"
@@ -34,6 +34,7 @@ check: docs
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tests.prose
 	$(BIN)/shellcheck .ci/run tests/debian-packages slurm_nb/kit/functions.sh
 	for ui in notebook lab; do $(BIN)/slurm-nb submit --dry-run --ui $$ui | $(BIN)/shellcheck - || exit; done
 

@@ -57,7 +57,7 @@ def _lossy() -> io.TextIOWrapper:
 
 
 def _flushed(code: int) -> int:
-    """Return the exit code, or 1 if stdout cannot take what is left: Python would end with 120."""
+    """Return the exit code, or 1 if writing to stdout fails: Python would end with 120."""
     try:
         sys.stdout.flush()
     except OSError as error:

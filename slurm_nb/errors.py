@@ -82,7 +82,7 @@ class SubmissionUnknown(SchedulerError):
         super().__init__(message, hint=hint)
         self.script = script
         self.clusters = clusters
-        """As `-M` takes them; empty: the login node's own."""
+        """Cluster names, as for `-M`; empty: the login node's own cluster."""
 
 
 class JobEnded(SlurmNbError):
@@ -92,7 +92,7 @@ class JobEnded(SlurmNbError):
 
 
 class NotReady(SlurmNbError):
-    """The job exists, but has not said yet where Jupyter listens."""
+    """The job exists, but has not reported yet where Jupyter listens."""
 
     exit_code = 5
 

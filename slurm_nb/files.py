@@ -21,7 +21,7 @@ SECRETS = ("token", "open.html")
 
 
 class NotRegularError(OSError):
-    """A pipe, a device or a socket is where a file is expected."""
+    """The path is a pipe, a device or a socket instead of a file."""
 
     def __init__(self) -> None:
         super().__init__(errno.EINVAL, "it is not a regular file")
@@ -46,7 +46,7 @@ def open_regular(path: str | Path, flags: int = os.O_RDONLY) -> int:
 
 
 def read_small(path: Path, longest: int) -> bytes:
-    """Return what a regular file holds. Raise `OSError`, and `ValueError` if it is longer."""
+    """Return the content of a regular file. Raise `OSError`, or `ValueError` if it is too long."""
     with open(open_regular(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size  # room for `longest` would be made for each file
         data = file.read(min(size, longest) + 1)
@@ -68,7 +68,7 @@ def user_name(uid: int | None = None) -> str:
 
 
 def check_home() -> None:
-    """Raise `UserError` where HOME names no directory for the user's files."""
+    """Raise `UserError` if HOME is not a directory for the user's files."""
     home = os.environ.get("HOME")
     if home is None and os.path.expanduser("~") == "~":  # noqa: PTH111  pathlib raises
         raise UserError(
@@ -95,7 +95,7 @@ def wrong_home() -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write the whole 0600 file or nothing. Raises `UserError` if the disk refuses."""
+    """Write the whole 0600 file or nothing. Raises `UserError` if writing fails."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         fresh.unlink(missing_ok=True)
@@ -183,7 +183,7 @@ def make_private(folder: Path) -> None:
 
 
 def check_above(folder: Path) -> None:
-    """Raise `UserError` where somebody else could put another directory in the place of `folder`.
+    """Raise `UserError` if somebody else could replace `folder` with another directory.
 
     The users and groups in SLURM_NB_TRUST are accepted.
     """

@@ -101,7 +101,7 @@ def cli(ctx: click.Context) -> None:
 
 def run() -> int:
     """Run slurm-nb; return 0, or one of `errors.EXIT_CODES` after a message on stderr."""
-    # A umask that takes from the owner leaves files that not even slurm-nb can read.
+    # With a umask that denies access to the owner, slurm-nb could not read its own files.
     os.umask(os.umask(0o077) & 0o077)
     try:
         code = cli.main(prog_name="slurm-nb", standalone_mode=False)

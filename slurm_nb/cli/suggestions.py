@@ -74,7 +74,7 @@ def unknown_option(error: click.NoSuchOption, words: list[str]) -> UsageError:
 
 
 def _meant(error: click.NoSuchOption, *, is_submit: bool) -> list[str] | None:
-    """Return the option that was meant; empty: one of sbatch; None: nobody knows."""
+    """Return the option that the user meant; empty: an sbatch option; None: unknown."""
     params = error.ctx.command.params if error.ctx else []
     known = {opt for param in params for opt in param.opts if opt.startswith("--")}
     if is_submit and error.option_name in _OPTIONS:

@@ -11,7 +11,7 @@ from slurm_nb.session.store import Store
 
 
 def host_of(session: Session, ready: Ready, store: Store) -> str:
-    """Return the first name of the node that this host, over which ssh goes, can resolve."""
+    """Return the first name of the node that this host can resolve, because ssh goes through it."""
     if session.cluster == LOCAL or ready.address or _resolves(ready.node):
         return ready.node
     for host in scheduler(session.cluster, store).hosts_of(session.job, ready.node):

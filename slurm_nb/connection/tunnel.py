@@ -30,7 +30,7 @@ _SSH = [
 ]  # fmt: skip
 
 # The laptop's end, and the URL's host. Not `localhost`: ssh continues if only one of 127.0.0.1
-# and ::1 is free, and the browser may go to the other, where another user of the laptop listens
+# and ::1 is free, and the browser may use the other, where another user on the laptop listens
 # (seen with OpenSSH 9.2 and Chromium). And explicit, because
 # GatewayPorts would open it to the network.
 _HERE = "127.0.0.1"

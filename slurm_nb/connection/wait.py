@@ -25,7 +25,7 @@ _NO_PROOF = (
     " node and this host do not seem to share that file system (set SLURM_NB_HOME to a directory"
     " that both share)"
 )
-# Query sooner if the output says that the job ended: Slurm will know in a moment.
+# Query sooner if the output says that the job ended, because Slurm will report it soon.
 _ASK_ENDED_S = (0.0, 0.3, 0.7, 1.0, 2.0, 5.0)
 
 

@@ -38,7 +38,7 @@ class Outcome:
     node: str | None = None
     """Where it ran."""
     proven: bool = field(default=True, metadata={"later": True})
-    """Whether it is certain that the job has ended; else this is what Slurm says so far."""
+    """Whether the job's end is certain; otherwise this is only Slurm's report so far."""
     submission: str | None = field(default=None, metadata={"later": True})
     """Of the session."""
 
@@ -49,7 +49,7 @@ def is_certain(outcome: Outcome | None, now_s: float) -> bool:
 
 
 def is_over(outcome: Outcome | None, now_s: float) -> bool:
-    """Return whether the session is over for good: nobody can requeue its job any more."""
+    """Return whether the end is final, because nobody can requeue the job any more."""
     return (
         outcome is not None
         and outcome.proven

@@ -37,7 +37,7 @@ class Route:
     ssh: Callable[[str, Host, str], list[str]]
     """The arguments after `ssh -N`, for the value of `-L`, the login node and the node."""
     exposes: str = ""
-    """Who else can connect to the port `{end}`; empty if nobody can."""
+    """A note about other users who can connect to the port `{end}`; empty if nobody can."""
     no_socket: str = ""
     """Why it cannot be combined with `--listen socket`; empty if it can."""
     no_tls: str = ""

@@ -60,7 +60,7 @@ def _check_notebook_dir(folder: Path) -> Iterator[str]:
 
 
 def _check_data_dir(environ: Mapping[str, str], *, sure: bool) -> Iterator[str]:
-    """Look where Jupyter keeps the signatures that it needs to save a notebook (jupyter_core)."""
+    """Check the directory of the signatures that Jupyter needs to save notebooks (jupyter_core)."""
     share = environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")  # noqa: PTH111
     folder = Path(environ.get("JUPYTER_DATA_DIR") or f"{share}/jupyter")
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
@@ -74,7 +74,7 @@ def _check_data_dir(environ: Mapping[str, str], *, sure: bool) -> Iterator[str]:
 
 
 def _check_room(folder: Path) -> None:
-    """Raise `UserError` where the state directory takes no file; only writing shows a quota."""
+    """Raise `UserError` if the state directory is full; only writing shows a full quota."""
     path = folder / f".probe-{os.getpid()}"
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -67,7 +67,7 @@ class JobState:
     missing: bool = field(default=False, metadata={"later": True})
     """Whether Slurm answered without showing the job, which proves nothing."""
     denied: bool = field(default=False, metadata={"later": True})
-    """Whether the controller of the job's cluster also says that it has no such job."""
+    """Whether the controller of the job's cluster has answered that the job does not exist."""
 
     def __str__(self) -> str:
         return f"{self.slurm_state} ({self.reason})" if self.reason else self.slurm_state

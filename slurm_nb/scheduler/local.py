@@ -36,7 +36,7 @@ class _Leader(Process):
 
 
 class Local:
-    """This machine in place of Slurm."""
+    """This machine instead of Slurm."""
 
     def __init__(self, files: JobFiles) -> None:
         self._files = files
@@ -131,9 +131,7 @@ def _start(argv: list[str], log: Path, folder: Path, lead: Callable[[], None]) -
         lead()
         _unblock_signals()
 
-    environ = job_environment(
-        os.environ, also={"TMPDIR"}
-    )  # of this machine, which is also the job's
+    environ = job_environment(os.environ, also={"TMPDIR"})  # this machine is also the job's node
     try:
         with open(open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "wb") as output:
             subprocess.Popen(

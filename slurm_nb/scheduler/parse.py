@@ -118,7 +118,7 @@ def parse_sacct(text: str) -> dict[str, JobState]:
 
 
 def parse_scontrol(text: str, job_id: str) -> JobState | None:
-    """Return the job that `scontrol show job ID` shows; None where it shows none, or another."""
+    """Return the job in the output of `scontrol show job ID`, or None for another job or none."""
     found = {name: re.search(each, text, re.ASCII | re.MULTILINE) for name, each in _SHOWN.items()}
     said = {name: match[1] for name, match in found.items() if match}
     if said.get("job_id") != job_id or not {"word", "user", "script"} <= said.keys():

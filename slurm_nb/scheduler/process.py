@@ -39,7 +39,7 @@ class Process:
 
 
 def this_process() -> str:
-    """Return this process in words that `is_stopped` takes."""
+    """Return a description of this process for `is_stopped`."""
     return f"{os.uname().nodename} {_boot_id()} {os.getpid()}\n"
 
 

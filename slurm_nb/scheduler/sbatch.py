@@ -50,7 +50,7 @@ class Submitted:
 
 
 class Sbatch(SlurmExecutor):
-    """submitit's Slurm executor, submitting our script in place of its own."""
+    """submitit's Slurm executor, which submits our script instead of its own."""
 
     def __init__(  # noqa: PLR0913  all but the first two are by name
         self,
@@ -95,7 +95,7 @@ class Sbatch(SlurmExecutor):
 
     @contextlib.contextmanager
     def _told_while_it_waits(self) -> Iterator[None]:
-        """Say each line of sbatch's while it tries again, as it does when Slurm takes no jobs."""
+        """Show sbatch's messages while it tries again because Slurm accepts no more jobs."""
         done = threading.Event()
         self._told: list[str] = []
 

@@ -147,14 +147,14 @@ class Slurm:
             strange = self._elsewhere(known[0])
             if strange:
                 return dict.fromkeys(states, replace(_unknown(strange), id_reused=True))
-            if strange is None:  # whose controller it is that has no such job, nobody can say
+            if strange is None:  # another cluster's controller may have answered
                 states |= {job_id: replace(states[job_id], denied=False) for job_id in lost}
         return states
 
     def _ask_others(self, jobs: list[Job], states: Mapping[str, JobState]) -> dict[str, JobState]:
         """Return the states, from accounting and the controller, of jobs not running in squeue.
 
-        The controller's word counts most: accounting may be behind, or have an earlier job of the
+        The controller takes precedence: accounting may be behind, or have an earlier job with the
         same id.
         """
         said = _accounting([job.job_id for job in jobs], cluster_option(jobs[0]))
@@ -162,11 +162,11 @@ class Slurm:
         asks = _SCONTROL_ASKS
         for job in sorted(jobs, key=lambda each: each.job_id in said):
             state, accounted = states[job.job_id], said.get(job.job_id)
-            if state.phase is Phase.ENDED:  # squeue has said so, of this very job
+            if state.phase is Phase.ENDED:  # squeue has reported it for this very job
                 found[job.job_id] = _with(state, accounted)
                 continue
             shown = _ask_scontrol(job) if asks else None
-            asks = asks - 1 if shown else 0  # it does not answer, or nobody can read it
+            asks = asks - 1 if shown else 0  # there is no answer, or slurm-nb cannot parse it
             if accounted and (shown is None or (shown.missing and accounted.phase is Phase.ENDED)):
                 shown = replace(accounted, denied=shown is not None and shown.denied)
             found[job.job_id] = shown or state
@@ -296,7 +296,7 @@ def _ask_squeue(jobs: list[Job]) -> dict[str, JobState]:
     only a pending or running job with this very script.
     """
     job_ids = [job.job_id for job in jobs]
-    # For a list of ids the controller sends all of its jobs; for --me only those of this user.
+    # For a list of ids the controller sends all of its jobs; for --me only this user's jobs.
     which = ["-j", job_ids[0]] if len(job_ids) == 1 else ["--me"]
     # -t all: includes jobs that ended within MinJobAge (slurm.conf(5)).
     argv = ["squeue", *cluster_option(jobs[0]), "-h", "-t", "all", *which, "-o", SQUEUE_FORMAT]

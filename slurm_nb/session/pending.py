@@ -37,7 +37,7 @@ class PendingSubmission:
     script: str
     """Path of the script."""
     clusters: str
-    """As `-M` takes them; empty: the login node's own."""
+    """Cluster names, as for `-M`; empty: the login node's own cluster."""
     began_at: float
     """Seconds since the epoch."""
     process: Process

@@ -65,7 +65,7 @@ def _find_out(store: Store, session: Session, verdict: Verdict, now_s: int) -> O
 
 
 def _kept(store: Store, session: Session, earlier: Outcome, verdict: Verdict) -> Outcome:
-    """Return what was known before, proven now or then."""
+    """Return the saved outcome, marked as proven if there is a proof now or was one then."""
     if verdict.proven and not earlier.proven:
         earlier = replace(earlier, proven=True)
         store.save_outcome(session, earlier)

@@ -225,7 +225,7 @@ class Store(StateDirectory):
             write_private(self._outcome_path(session), json.dumps(encode(of_session)))
 
     def witness(self, session: Session) -> Witness | None:
-        """Return since when Slurm has said that the session is over; None where it has not."""
+        """Return Slurm's first answer that the session has ended; None if there is none yet."""
         try:
             witness = decode(Witness, read_record(self._witness_path(session)))
         except (OSError, ValueError):
@@ -233,7 +233,7 @@ class Store(StateDirectory):
         return witness if witness.submission == session.submission else None
 
     def save_witness(self, session: Session, at: int | None) -> None:
-        """Note when Slurm first said that the session is over; None: it says so no longer."""
+        """Save the time of Slurm's first answer that the session has ended; None: remove it."""
         path = self._witness_path(session)
         with suppress(OSError, UserError):
             if at is None:

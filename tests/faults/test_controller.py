@@ -290,8 +290,8 @@ def test_slurm_nb_waits_for_a_slow_squeue_and_says_so(shared: SharedSessions) ->
 
 def test_an_ended_job_that_nobody_knows_any_more(shared: SharedSessions) -> None:
     """squeue and scontrol no longer know it, and sacct fails: one answer proves nothing, so
-    status (0) says that Slurm does not show it; after 30 seconds wait (4) and status (0) say that it
-    has ended and is no longer known to Slurm; its token is gone.
+    status (0) says that Slurm does not show it; after 30 seconds wait (4) and status (0) say that
+    it has ended and is no longer known to Slurm; its token is gone.
     """
     job_id = shared.pending()
     shared.alice.cluster.login.run(["scancel", job_id], user="alice")

@@ -45,7 +45,7 @@ slurm_nb_session_dir=$slurm_nb_state_dir/sessions/$slurm_nb_cluster/$slurm_nb_jo
 (umask 077 && mkdir -p "$slurm_nb_session_dir") || exit 1
 chmod 700 "${slurm_nb_session_dir%/*}" "$slurm_nb_session_dir" # a default ACL beats the umask
 chmod 600 "$slurm_nb_state_dir/jobs/${slurm_nb_job_id}_0_log.out" 2>/dev/null
-# An earlier job with the same id may have left files there, which are not of this submission.
+# An earlier job with the same id may have left files there that belong to another submission.
 slurm_nb_submission='' # empty when you print this script
 if [ "$(cat "$slurm_nb_session_dir/submission" 2>/dev/null)" != "$slurm_nb_submission" ]; then
   rm -f "$slurm_nb_session_dir"/{nonce,ended.json,witness.json}
