@@ -172,8 +172,6 @@ def values_in_force(ctx: click.Context) -> dict[str, InForce]:
         if key == AGAIN:
             continue
         value = config.profile if key == "profile" else ctx.params.get(name)
-        if getattr(param, "hidden", False) and value is None:  # an option's old name
-            continue
         given = config.of_site.get(key)
         default = given.value if given else param.to_info_dict()["default"]
         if default is not None and key != "profile":

@@ -23,6 +23,8 @@ _WANTED: dict[Kind, str] = {
 _OF_SITE: dict[str, Any] = {"locked": [], "maximum": {}, "notice": "", "help": ""}
 """The keys that only a site's file may have, with their defaults."""
 _EXAMPLES = {"locked": '["..."]', "notice": 'notice = "..."', "help": 'help = "..."'}
+_SAME = {"cluster": "local", "local": "cluster"}
+"""The two names of one option: a lock of one holds both."""
 _LIST = "list the keys with: slurm-nb config --all"
 _LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 
@@ -132,7 +134,7 @@ class _File:
                     f"{place}: locked: unknown key {name!r}",
                     hint=f"{did_you_mean(str(name), known)}{_LIST}",
                 )
-        return dict.fromkeys(names, place)
+        return dict.fromkeys([*names, *(_SAME[name] for name in names if name in _SAME)], place)
 
     def _maximum(
         self, table: dict[str, Any], lines: Mapping[tuple[str, ...], int]

@@ -514,7 +514,21 @@ def test_config_has_all_of_submits_options(run: Run) -> None:
     keys = {each["key"] for each in json.loads(run("config", "--json").out)["values"]}
 
     assert options
-    assert options | {"sbatch-options"} == keys
+    old = {"cluster"}  # of --local
+    assert options | {"sbatch-options"} | old == keys
+
+
+@pytest.mark.parametrize("locked", ["local", "cluster"])
+@pytest.mark.parametrize("words", [["--local"], ["--cluster=local"]])
+def test_a_lock_of_local_holds_its_old_name_as_well(
+    files: Files, run: Run, locked: str, words: list[str]
+) -> None:
+    """A site that forbids jobs on the login node forbids them under both names."""
+    files.site(f'locked = ["{locked}"]')
+
+    assert run("submit", "--dry-run", *words).code == 1
+    assert run("submit", "--dry-run").code == 0
+    assert run("config").code == 0
 
 
 def test_config_json_has_file_and_line(files: Files, run: Run) -> None:
@@ -592,7 +606,7 @@ def test_config_init_replaces_a_file_only_with_force(files: Files, run: Run) -> 
 
 @pytest.mark.usefixtures("a_slurm")
 def test_every_line_written_by_config_init_is_valid(files: Files, run: Run) -> None:
-    """Without the # at its beginning, each option takes effect, except the one-off ones."""
+    """Without the # at its beginning, each option takes effect, except those for one call."""
     run("config", "init")
     lines = files.user_path.read_text(encoding="utf-8").splitlines()
     taken = [re.sub(r"^# (?=[a-z-]+ = |\[)", "", line) for line in lines]
@@ -601,7 +615,7 @@ def test_every_line_written_by_config_init_is_valid(files: Files, run: Run) -> N
     values = json.loads(run("config", "--json").out)["values"]
 
     unset = [each["key"] for each in values if each["file"] != str(files.user_path)]
-    assert unset == ["profile", "open", "dry-run", "json"]
+    assert unset == ["profile", "cluster", "open", "dry-run", "json"]  # cluster: local's old name
 
 
 def test_config_init_can_replace_a_broken_file(files: Files, run: Run, program: AddProgram) -> None:
