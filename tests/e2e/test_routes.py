@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.cluster import Cluster
+from tests.cluster import Cluster, Host
 from tests.e2e.scientist import Scientist
 
 ROUTES = {
@@ -56,11 +57,17 @@ def reached(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Reache
 def test_each_route_leads_to_a_kernel_on_the_node(reached: Reached) -> None:
     """The printed line and URL run a cell; without the token there is 403."""
     assert (reached.seen["page_status"], reached.seen["no_token_status"]) == (200, 403)
+    assert reached.seen["page_path"] == "/tree"
     assert json.loads(reached.seen["output"]) == {
         "cwd": "/home/alice",
         "mode": "0o644",
         "names": ["SLURM_NB_SESSION"],
     }
+
+
+def test_the_printed_url_serves_vs_code_too(reached: Reached) -> None:
+    """It is the address of the server, below which VS Code looks for the API."""
+    assert reached.seen["vs_code_status"] == 200
 
 
 def test_nothing_listens_on_tcp_but_the_notebook(reached: Reached) -> None:
@@ -175,3 +182,85 @@ def test_the_direct_way_needs_no_name_of_the_login_node(alice: Scientist) -> Non
     assert f":{BOUND['direct'][0]}:" in record["tunnel_command"]
     with alice.tunnel(record["tunnel_command"]):
         assert alice.run_cell(record["url"], "print(6 * 7)")["output"] == "42\n"
+
+
+@pytest.mark.parametrize(("ui", "page"), [("notebook", "/tree"), ("lab", "/lab")])
+def test_the_printed_url_leads_to_the_page_that_was_asked_for(
+    alice: Scientist, ui: str, page: str
+) -> None:
+    """Wherever the user's own configuration sends those who open Jupyter's root."""
+    folder = alice.home / ".jupyter"
+    folder.mkdir(exist_ok=True)
+    for name, classes in {
+        "jupyter_server_config": ("ServerApp",),
+        "jupyter_notebook_config": ("ServerApp", "JupyterNotebookApp"),
+        "jupyter_lab_config": ("ServerApp", "LabApp"),
+    }.items():
+        lines = [f"c.{each}.default_url = '/api'" for each in classes]
+        (folder / f"{name}.py").write_text("\n".join(lines))
+
+    record = alice.submit("--ui", ui)
+
+    with alice.tunnel(record["tunnel_command"]):
+        seen = alice.run_cell(record["url"], "print(6 * 7)")
+    assert (seen["page_path"], seen["vs_code_status"], seen["output"]) == (page, 200, "42\n")
+
+
+MASTER = """
+Host *
+  ControlMaster auto
+  ControlPath ~/.ssh/master-%C
+  ControlPersist yes
+"""
+
+
+@pytest.fixture
+def multiplexed(alice: Scientist) -> Iterator[Host]:
+    """The laptop of someone who has one connection to the login node open, for all of their ssh."""
+    laptop = alice.cluster.laptop
+    config = laptop.root / "home/lea/.ssh/config"
+    config.write_text(MASTER)
+    laptop.run(["ssh", "-f", "alice@login", "sleep 1"], user="lea")
+    yield laptop
+    config.unlink()
+    laptop.run(["bash", "-c", "pkill -u lea -x ssh; rm -f ~/.ssh/master-*"], user="lea")
+
+
+def _logins(host: Host) -> int:
+    return (host.root / "var/log/sshd.log").read_text().count("Accepted publickey for alice")
+
+
+@pytest.mark.parametrize("route", ["port", "socket", "direct"])
+def test_ctrl_c_closes_the_tunnel_whatever_the_laptop_shares(
+    alice: Scientist, multiplexed: Host, route: str
+) -> None:
+    """The connection that carries the forward is ssh's own; the jump host's is the shared one, so
+    the login node asks nothing a second time.
+    """
+    record = alice.submit("-w", "c1", "--login-host", "login", *ROUTES[route])
+    before = _logins(alice.cluster.login)
+    command = f"exec {record['tunnel_command']}"
+    ssh = multiplexed.popen(["bash", "-c", command], user="lea")
+
+    output = alice.run_cell(record["url"], "print(6 * 7)")["output"]
+    more_logins = _logins(alice.cluster.login) - before
+    ssh.send_signal(signal.SIGINT)
+    _, errors = ssh.communicate(timeout=20)
+
+    assert output == "42\n"
+    assert more_logins == (1 if route == "direct" else 0)
+    listening = multiplexed.run(["ss", "-H", "-l", "-t", "-n"]).stdout
+    assert f":{record['local_port']} " not in listening, errors
+
+
+def test_the_login_node_is_named_if_its_name_is_known(alice: Scientist) -> None:
+    """The name of the address that the user came in by; an address or an inner name is a guess."""
+    came_in = {"SSH_CONNECTION": "10.98.0.11 50000 10.98.0.1 22"}
+    by_name = alice.slurm_nb("submit", "--cluster", "local", env=came_in)
+    by_address = alice.slurm_nb("submit", "--cluster", "local")
+    from_cron = alice.slurm_nb("submit", "--cluster", "local", env={"SSH_CONNECTION": ""})
+
+    assert "alice@login.cluster.test" in by_name.stdout
+    assert "is a guess" not in by_name.stdout
+    assert "10.97.0.1 is a guess. " in by_address.stdout
+    assert "login.cluster.test is a guess. " in from_cron.stdout
