@@ -138,14 +138,14 @@ def connection_block(reached: Connection, login: Login) -> str:
     """Return the lines for stdout: the command, the URL, when the session ends, what to do next."""
     session, tunnel, job_id = reached.session, reached.tunnel, reached.session.job_id
     to_node = session.cluster != LOCAL and route_to(reached.ready.address).to_node
-    guess = login_note(login)
+    guess = f"({login_note(login)})\n" if login.is_guess else ""
     return f"""
 Jupyter is running on {reached.ready.node} (job {job_id}).
 
 In a new terminal on your laptop, leave this running until the session ends (it prints nothing):
 {_HOST_KEY if to_node else ""}
 {bold(tunnel.command)}
-{f"({guess})" if guess else ""}
+{guess}
 Open in your laptop's browser, unless ssh has ended with an error:
 
 {link(tunnel.url)}
@@ -157,7 +157,7 @@ Cancel:      slurm-nb cancel {job_id}"""
 
 
 def login_note(login: Login) -> str:
-    """Return that the printed login node is a guess, and what to do; empty if it is none."""
+    """Return that the printed login node is a guess, and what to do; empty if it is not."""
     if not login.is_guess:
         return ""
     return (

@@ -37,7 +37,7 @@ def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tun
 
 
 def _notebook(session: Session) -> str | None:
-    """Return the notebook that the session opens, below Jupyter's root; None if there is none."""
+    """Return the notebook that the session opens, below Jupyter's root, if there is one."""
     notebook, folder = option_of(session, "open"), option_of(session, "notebook-dir")
     if notebook is None or folder is None or not Path(notebook).is_relative_to(folder):
         return None

@@ -14,10 +14,10 @@ from functools import partial
 
 import pytest
 
-from tests.attacks.conftest import await_tunnel, plain_session, slurm_nb_session
+from tests.attacks.conftest import plain_session, slurm_nb_session
 from tests.attacks.score_table import Trial
 from tests.attacks.target import PYTHON, Stranger, await_line
-from tests.e2e.scientist import STATE, Scientist
+from tests.e2e.scientist import STATE, Scientist, await_port
 
 # The first local port and how many there are, as slurm-nb chooses them, and others that one tries.
 _PORT_RANGES = ((12_000, 20_000), (1024, 64_512), (8888, 1000), (10_000, 10_000), (20_000, 10_000))
@@ -157,8 +157,8 @@ def test_local_port_taken(trial: Trial) -> None:
 
 
 def test_local_port_foretold(our_trial: Trial) -> None:
-    """Compute the local port of her session from what squeue shows, to hold it on a laptop that
-    both use: it follows from a secret of the session.
+    """Compute the local port of the session from what squeue shows, to hold it on a shared laptop:
+    it follows from a secret of the session.
     """
     target = our_trial.target
     number = int(target.job_id)
@@ -179,8 +179,8 @@ _END_MASTERS = "for each in ~/.ssh/left-*; do ssh -S $each -O exit nobody; done"
 
 
 def test_tunnel_left_behind(trial: Trial) -> None:
-    """Answer on her port, when her session is over, through the tunnel that her ControlMaster kept
-    after Ctrl-C: the printed ssh leaves nothing to it.
+    """Answer on the port, after the session, through the tunnel that a ControlMaster kept after
+    Ctrl-C: the printed ssh leaves nothing to it.
     """
     target = trial.target
     laptop, login = target.cluster.laptop, target.cluster.login
@@ -192,7 +192,7 @@ def test_tunnel_left_behind(trial: Trial) -> None:
     config.write_text(MASTER)
     try:
         ssh = laptop.popen(["bash", "-c", f"exec {command}"], user="lea")
-        await_tunnel(laptop, 18899)
+        await_port(laptop, 18899)
         ssh.send_signal(signal.SIGINT)
         said = ssh.communicate(timeout=20)
         left = laptop.run(["ss", "-H", "-l", "-t", "-n", "sport", "=", ":18899"]).stdout

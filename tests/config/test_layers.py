@@ -530,7 +530,7 @@ class _Terminal:
 def test_config_init_asks_for_the_login_host(
     files: Files, run: Run, monkeypatch: pytest.MonkeyPatch, typed: list[str], host: str | None
 ) -> None:
-    """The laptop's ssh knows it, and nothing on the cluster does; an error is asked for again."""
+    """Only the laptop's ssh knows it. After an error the prompt comes again."""
     terminal = _Terminal(typed)
     monkeypatch.setattr("sys.stdin", terminal)
 
@@ -548,7 +548,7 @@ def test_config_init_asks_for_the_login_host(
 def test_config_init_does_not_ask_for_what_the_site_sets(
     files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does it ask where nobody can answer (the other tests)."""
+    """The site knows the name for all users."""
     files.site('login-host = "login.hpc.edu"')
     monkeypatch.setattr("sys.stdin", _Terminal([]))
 

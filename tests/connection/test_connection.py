@@ -124,7 +124,7 @@ def test_the_login_node_is_where_the_user_came_in(came_in: str, login: Login) ->
 def test_the_name_of_that_address_takes_precedence(
     monkeypatch: pytest.MonkeyPatch, name: str, address: str | None, host: str
 ) -> None:
-    """ssh has settings and host keys for names; one of the inner network is none."""
+    """ssh has settings and host keys for names, but not for those of the cluster's own network."""
 
     def getaddrinfo(asked: str, port: int) -> list[object]:
         if address is None:

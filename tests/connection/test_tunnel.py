@@ -189,7 +189,7 @@ def test_the_zone_of_an_address_holds_no_shell_characters(text: str) -> None:
     ],
 )
 def test_a_notebook_has_a_url_of_its_own(path: str, page: str) -> None:
-    """The browser opens the notebook; VS Code needs the root of the server all the same."""
+    """The browser opens the notebook; VS Code needs the root of the server."""
     way = make_tunnel(
         Ready("c1", 40123, path),
         user="alice",
@@ -211,7 +211,7 @@ def test_without_a_notebook_the_browser_and_vs_code_have_one_url() -> None:
 
 
 def test_every_local_port_can_be_opened() -> None:
-    """No job, whatever its nonce, gets a port that browsers or laptops refuse."""
+    """No nonce leads to a port that browsers or laptops refuse."""
     numbers = [*range(45_000), 2**31, 2**64 - 1, 2**128 - 1]
     ports = {default_local_port(f"{number:032x}") for number in numbers}
 

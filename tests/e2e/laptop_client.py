@@ -2,8 +2,7 @@
 
 With NB_NOTEBOOK the kernel is that of a notebook; with NB_LEAVE_AT it goes as soon as that is
 printed.
-Prints {"page_status": ..., "page_path": ..., "no_token_status": ..., "vs_code_status": ...,
-"output": ...}: the page is where a browser lands that follows the URL.
+Prints {"page_status": ..., "no_token_status": ..., "output": ...}.
 """
 
 import asyncio
@@ -24,22 +23,12 @@ BASE = f"{URL.scheme}://{URL.netloc}"
 HEADERS = {"Authorization": f"token {TOKEN}"}
 
 
-async def status(url: str, headers: "dict[str, str] | None" = None) -> int:
+async def status(url: str, *, follow_redirects: bool = False) -> int:
     try:
-        request = HTTPRequest(url, headers=headers, follow_redirects=False, request_timeout=20)
+        request = HTTPRequest(url, follow_redirects=follow_redirects, request_timeout=20)
         return (await AsyncHTTPClient().fetch(request)).code
     except HTTPClientError as error:
         return error.code
-
-
-async def page() -> "tuple[int, str]":
-    response = await AsyncHTTPClient().fetch(os.environ["NB_URL"], request_timeout=20)
-    return response.code, urlsplit(response.effective_url).path
-
-
-async def vs_code_status() -> int:
-    """As its Jupyter extension does: the API is below the URL's path, and the token is a header."""
-    return await status(f"{BASE}{URL.path}".rstrip("/") + "/api/kernelspecs", HEADERS)
 
 
 async def tunnel_is_up() -> None:
@@ -95,12 +84,9 @@ async def run(code: str) -> str:
 
 async def main() -> None:
     await tunnel_is_up()
-    page_status, page_path = await page()
     record = {
-        "page_status": page_status,
-        "page_path": page_path,
+        "page_status": await status(os.environ["NB_URL"], follow_redirects=True),
         "no_token_status": await status(f"{BASE}/api/kernels"),
-        "vs_code_status": await vs_code_status(),
         "output": await run(os.environ["NB_CODE"]),
     }
     print(json.dumps(record))  # noqa: T201  its answer

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster import Cluster, Host
-from tests.e2e.scientist import Scientist
+from tests.e2e.scientist import Scientist, await_port
 
 ROUTES = {
     "port": [],
@@ -30,6 +32,33 @@ print(json.dumps({"cwd": os.getcwd(), "mode": mode, "names": names}))
 """
 
 
+# As VS Code's Jupyter extension does (2026): the API is below the path of the URL.
+VISIT = """
+import json, os, ssl
+from urllib.parse import urlsplit
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+url = os.environ["NB_URL"]
+def get(url, headers={}):
+    return urlopen(Request(url, headers=headers), context=ssl._create_unverified_context())
+base, _, token = url.partition("?token=")
+page = urlsplit(get(url).url).path
+try:
+    api = get(base.rstrip("/") + "/api/kernelspecs", {"Authorization": "token " + token}).status
+except HTTPError as error:
+    api = error.code
+print(json.dumps({"page_path": page, "vs_code_status": api}))
+"""
+
+
+def _visit(alice: Scientist, url: str) -> dict[str, Any]:
+    """Return the page that a browser lands on, and the answer to VS Code."""
+    words = ["/srv/venv/bin/python", "-c", VISIT]
+    said = alice.cluster.laptop.run(words, user="lea", env={"NB_URL": url}).stdout
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
 @dataclass(frozen=True)
 class Reached:
     """A session on c1 with a kernel, and what a cell said through the printed tunnel."""
@@ -37,6 +66,7 @@ class Reached:
     route: str
     record: dict[str, Any]
     seen: dict[str, Any]
+    visit: dict[str, Any]
     listening: list[str]
     """What ss(8) showed meanwhile, a line for each TCP socket."""
 
@@ -48,8 +78,9 @@ def reached(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Reache
     record = alice.submit("-w", "c1", *ROUTES[route])
     with alice.tunnel(record["tunnel_command"]):
         seen = alice.run_cell(record["url"], FACTS)
+        visit = _visit(alice, record["url"])
         lines = cluster.hosts["c1"].run(["ss", "-H", "-l", "-t", "-n", "-p"]).stdout
-    yield Reached(route, record, seen, lines.splitlines())
+    yield Reached(route, record, seen, visit, lines.splitlines())
     alice.clean_up()
     assert alice.run_folders() == []
 
@@ -57,7 +88,6 @@ def reached(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Reache
 def test_each_route_leads_to_a_kernel_on_the_node(reached: Reached) -> None:
     """The printed line and URL run a cell; without the token there is 403."""
     assert (reached.seen["page_status"], reached.seen["no_token_status"]) == (200, 403)
-    assert reached.seen["page_path"] == "/tree"
     assert json.loads(reached.seen["output"]) == {
         "cwd": "/home/alice",
         "mode": "0o644",
@@ -66,8 +96,10 @@ def test_each_route_leads_to_a_kernel_on_the_node(reached: Reached) -> None:
 
 
 def test_the_printed_url_serves_vs_code_too(reached: Reached) -> None:
-    """It is the address of the server, below which VS Code looks for the API."""
-    assert reached.seen["vs_code_status"] == 200
+    """It is the address of the server, below which VS Code looks for the API; a browser is
+    redirected from it.
+    """
+    assert (reached.visit["page_path"], reached.visit["vs_code_status"]) == ("/tree", 200)
 
 
 def test_nothing_listens_on_tcp_but_the_notebook(reached: Reached) -> None:
@@ -185,7 +217,7 @@ def test_the_direct_way_needs_no_name_of_the_login_node(alice: Scientist) -> Non
 
 
 @pytest.mark.parametrize(("ui", "page"), [("notebook", "/tree"), ("lab", "/lab")])
-def test_the_printed_url_leads_to_the_page_that_was_asked_for(
+def test_the_printed_url_leads_to_the_page_of_the_chosen_ui(
     alice: Scientist, ui: str, page: str
 ) -> None:
     """Wherever the user's own configuration sends those who open Jupyter's root."""
@@ -203,9 +235,31 @@ def test_the_printed_url_leads_to_the_page_that_was_asked_for(
 
     with alice.tunnel(record["tunnel_command"]):
         seen = alice.run_cell(record["url"], "print(6 * 7)")
-    assert (seen["page_path"], seen["vs_code_status"], seen["output"]) == (page, 200, "42\n")
+        visit = _visit(alice, record["url"])
+    assert (visit["page_path"], visit["vs_code_status"], seen["output"]) == (page, 200, "42\n")
 
 
+@pytest.mark.parametrize(
+    ("ui", "page"),
+    [("notebook", "/notebooks/my%20data.ipynb"), ("lab", "/lab/tree/my%20data.ipynb")],
+)
+def test_a_notebook_and_vs_code_have_two_urls(alice: Scientist, ui: str, page: str) -> None:
+    """The first leads the browser to the notebook; VS Code finds the API below the second."""
+    notebook = alice.home / "my data.ipynb"
+    notebook.write_text(EMPTY_NOTEBOOK)
+    os.chown(notebook, alice.user.uid, alice.user.uid)
+    record = alice.submit("--ui", ui, "my data.ipynb")
+
+    with alice.tunnel(record["tunnel_command"]):
+        assert alice.run_cell(record["url"], "print(6 * 7)")["page_status"] == 200
+        opened, server = (_visit(alice, record[name]) for name in ("url", "server_url"))
+    notebook.unlink()
+
+    assert opened["page_path"] == page
+    assert server["vs_code_status"] == 200
+
+
+EMPTY_NOTEBOOK = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
 MASTER = """
 Host *
   ControlMaster auto
@@ -231,7 +285,7 @@ def _logins(host: Host) -> int:
 
 
 @pytest.mark.parametrize("route", ["port", "socket", "direct"])
-def test_ctrl_c_closes_the_tunnel_whatever_the_laptop_shares(
+def test_ctrl_c_closes_the_tunnel_of_a_laptop_that_shares_connections(
     alice: Scientist, multiplexed: Host, route: str
 ) -> None:
     """The connection that carries the forward is ssh's own; the jump host's is the shared one, so
@@ -254,7 +308,7 @@ def test_ctrl_c_closes_the_tunnel_whatever_the_laptop_shares(
 
 
 def test_the_login_node_is_named_if_its_name_is_known(alice: Scientist) -> None:
-    """The name of the address that the user came in by; an address or an inner name is a guess."""
+    """The name of the SSH connection's address; an address or a name without one is a guess."""
     came_in = {"SSH_CONNECTION": "10.98.0.11 50000 10.98.0.1 22"}
     by_name = alice.slurm_nb("submit", "--cluster", "local", env=came_in)
     by_address = alice.slurm_nb("submit", "--cluster", "local")
@@ -264,3 +318,73 @@ def test_the_login_node_is_named_if_its_name_is_known(alice: Scientist) -> None:
     assert "is a guess" not in by_name.stdout
     assert "10.97.0.1 is a guess. " in by_address.stdout
     assert "login.cluster.test is a guess. " in from_cron.stdout
+
+
+TROUBLESHOOTING = Path(__file__).parents[2] / "docs/troubleshooting.md"
+FORBIDDEN = "open failed: administratively prohibited: open failed"
+IN_USE = "Could not request local forwarding."
+OVER = "open failed: connect failed: Connection refused"
+
+
+@pytest.fixture
+def no_forwarding(alice: Scientist) -> Iterator[str]:
+    """An sshd of the login node, on another port, that forwards nothing."""
+    login, config = alice.cluster.login, alice.cluster.laptop.root / "home/lea/.ssh/config"
+    pid_file = login.root / "run/no_forwarding.pid"
+    options = ["Port=2222", "AllowTcpForwarding=no", "PidFile=/run/no_forwarding.pid"]
+    words = [word for option in options for word in ("-o", option)]
+    login.run(["/usr/sbin/sshd", *words, "-E", "/var/log/no_forwarding.log"])
+    config.write_text("Host login\n  HostKeyAlias login\n")
+    yield "login:2222"
+    config.unlink()
+    login.run(["kill", pid_file.read_text().strip()])
+
+
+def test_troubleshooting_quotes_ssh_where_forwarding_is_disabled(
+    alice: Scientist, no_forwarding: str
+) -> None:
+    """By the jump ssh ends with the message; by the direct route it says so for each page."""
+    jump = alice.submit("-w", "c1", "--login-host", no_forwarding)
+    direct = alice.submit("-w", "c1", "--login-host", no_forwarding, *ROUTES["direct"])
+
+    ended = alice.cluster.laptop.run(
+        ["bash", "-c", jump["tunnel_command"]], user="lea", check=False
+    )
+    said = _while_the_page_is_asked_for(alice, direct)
+
+    assert f"`{FORBIDDEN}`" in TROUBLESHOOTING.read_text(encoding="utf-8")
+    assert ended.returncode == 255
+    assert FORBIDDEN in ended.stderr
+    assert FORBIDDEN in said
+
+
+def test_troubleshooting_quotes_ssh_after_the_session(alice: Scientist) -> None:
+    """The old ssh says that nobody listens, and a new one that its port is in use."""
+    record = alice.submit("-w", "c1", "--login-host", "login")
+    command = record["tunnel_command"]
+    alice.slurm_nb("cancel", record["job_id"])
+
+    with alice.tunnel(command):
+        await_port(alice.cluster.laptop, record["local_port"])
+        second = alice.cluster.laptop.run(["bash", "-c", command], user="lea", check=False)
+    said = _while_the_page_is_asked_for(alice, record)
+
+    text = TROUBLESHOOTING.read_text(encoding="utf-8")
+    assert f"`{IN_USE}`" in text
+    assert f"`{OVER}`" in text
+    assert second.returncode == 255
+    assert IN_USE in second.stderr
+    assert OVER in said
+
+
+def _while_the_page_is_asked_for(alice: Scientist, record: dict[str, Any]) -> str:
+    """Return the errors of the printed ssh while a browser gets no page."""
+    laptop = alice.cluster.laptop
+    ssh = laptop.popen(["bash", "-c", f"exec {record['tunnel_command']}"], user="lea")
+    await_port(laptop, record["local_port"])
+    ask = ["/srv/venv/bin/python", "-c", VISIT]
+    asked = laptop.run(ask, user="lea", env={"NB_URL": record["url"]}, check=False)
+    ssh.terminate()
+    _, errors = ssh.communicate(timeout=20)
+    assert asked.returncode != 0
+    return errors

@@ -138,7 +138,7 @@ def _ask_login_host(ctx: click.Context) -> str:
 
 
 def _login_host(text: str) -> str:
-    """Return what was typed, without a user name. Raises `click.UsageError`, to be asked again."""
+    """Return what was typed, without a user name. Raises `click.UsageError`."""
     host = text.strip().rpartition("@")[2]
     try:
         return str(Login.parse(host)) if host else ""

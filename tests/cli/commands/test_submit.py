@@ -144,7 +144,7 @@ def test_no_wait_as_json(run: Run) -> None:
 def test_submit_notes_whether_the_login_host_is_a_guess(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An address is one; what an option, a variable or a file says is none."""
+    """An address is a guess; the value of an option, a variable or a file is not."""
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.9 50000 198.51.100.7 22")
     guessed = run("submit", "--no-wait")
     first = store.load("7")

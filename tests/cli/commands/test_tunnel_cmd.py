@@ -45,7 +45,7 @@ def test_tunnel_cmd_prints_one_line(run: Run, store: Store) -> None:
 
 @pytest.mark.usefixtures("slurm")
 def test_a_guessed_login_host_is_called_one(run: Run, store: Store) -> None:
-    """In the block and beside the command, with the option that sets it; a given one is none."""
+    """Both `wait` and `tunnel-cmd` name the option that sets it; a given one is not a guess."""
     running(store)
     store.save(replace(SEVEN, login_host="10.1.2.3", login_is_guess=True))
 
