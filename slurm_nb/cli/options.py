@@ -56,7 +56,7 @@ login_host_option = click.option(
     "login",
     metavar="HOST[:PORT]",
     callback=_login,
-    help="Login node as your laptop reaches it. Default: the address of your current SSH"
+    help="Login node as ssh on your laptop knows it. Default: a guess from your current SSH"
     " connection.",
 )
 wait_timeout_option = click.option(

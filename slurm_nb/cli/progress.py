@@ -60,7 +60,7 @@ def wait_for_connection(
     if as_json:
         answer_json(report(reached.session, reached.state, tunnel=reached.tunnel, login=login))
     else:
-        click.echo(connection_block(reached, help_at=find_help(os.environ)))
+        click.echo(connection_block(reached, login, help_at=find_help(os.environ)))
     _notify(f"job {session.job_id} is ready", wanted=notify)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from slurm_nb.cli.options import clusters_option, completed_by, last_option
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login, find_login, saved_login
 from slurm_nb.operations.listing import find_active_session
 from slurm_nb.operations.lookup import find_last_session, find_session
 from slurm_nb.session.session import Session
@@ -34,7 +34,7 @@ class UserContext:
 
     def login_of(self, session: Session) -> Login:
         """Return the login host of `session`, else that of the current SSH connection."""
-        return Login.parse(session.login_host) if session.login_host else self._login
+        return saved_login(session) or self._login
 
 
 pass_user = click.make_pass_decorator(UserContext, ensure=True)

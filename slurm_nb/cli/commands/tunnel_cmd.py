@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from slurm_nb.cli.connection_views import report
+from slurm_nb.cli.connection_views import login_note, report, server_note
 from slurm_nb.cli.console import answer_json, say, say_notices, slow_noted
 from slurm_nb.cli.options import json_option, local_port_option, login_host_option
 from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
@@ -50,7 +50,11 @@ def command(
         return
     say_notices(reached.notices)
     click.echo(tunnel.command)
+    if guess := login_note(login):
+        say_notices([guess])
     say(f"While it runs, open in your laptop's browser: {tunnel.url}")
+    if server := server_note(tunnel):
+        say(server)
     if reached.ready.fingerprint:
         say(f"The certificate's SHA-256 fingerprint must be {reached.ready.fingerprint}")
     if state.phase is Phase.UNKNOWN:
