@@ -48,6 +48,8 @@ from slurm_nb.session.state_directory import StateDirectory
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LONGEST_SECRET = 1024
+# Another slurm-nb may just be writing into the folder.
+_REMOVALS = 3
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,9 @@ class Store(StateDirectory):
         Return False if the disk refuses.
         """
         folder = self.session_folder(session.cluster, session.job_id)
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(_REMOVALS):
+            if folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
         if self.has(session.job_id):  # a job on another cluster uses the same two files
             return not folder.exists()
         for path in (self.script_path(session.job_id), self.log_path(session.job_id)):

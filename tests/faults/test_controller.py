@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,7 @@ from tests.cluster.pair import CONF, end_first, pair
 from tests.cluster.slurm import await_known_nodes, start_slurmctld
 from tests.e2e.scientist import Said
 from tests.e2e.watched import await_that
-from tests.faults.admin import age_witness
+from tests.faults.admin import age_witness, await_state, pid_of, scontrol
 from tests.faults.breakage import impatient
 from tests.faults.shared_sessions import SharedSessions, rows, shared_sessions
 
@@ -394,3 +395,58 @@ def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
     shared.run("cancel", anew["job_id"])
     for folder in shared.alice.run_folders():
         cluster.hosts[node].run(["rm", "-rf", f"/tmp/{folder.name}"])
+
+
+def test_an_id_that_is_given_again_leads_to_its_own_job_alone(shared: SharedSessions) -> None:
+    """slurmctld starts without its saved state and gives the id of a killed session again, whose
+    output, token and last answer (CANCELLED) are there still, to a job that a prolog holds up:
+    meanwhile tunnel-cmd ends with 5, and list (0) has it RUNNING; submit (0) prints what leads to
+    the new job, and so does tunnel-cmd (0); the old token is gone."""
+    alice, cluster = shared.alice, shared.alice.cluster
+    old = alice.submit("-w", "c1")
+    number = int(old["job_id"])
+    token = alice.token(old["job_id"])
+    answers = alice.state / "answers/testbed.json"
+    conf = cluster.state / "etc/slurm/slurm.conf"
+    text = conf.read_text("ascii")
+    (cluster.hosts["c1"].root / "srv/prolog").write_text("#!/bin/bash\nsleep 6\n")
+    cluster.hosts["c1"].run(["chmod", "755", "/srv/prolog"])
+    script = pid_of(alice, "c1", f"job{number:05}/slurm_script")
+    cluster.hosts["c1"].run(["kill", "-KILL", script])
+    await_state(cluster, old["job_id"], "FAILED")
+    cluster.stop_slurmctld()
+    try:
+        conf.write_text(f"{text}FirstJobId={max(1, number - 3)}\nProlog=/srv/prolog\n", "ascii")
+        cluster.login.run(["bash", "-c", "rm -rf /var/spool/slurmctld/* && slurmctld"])
+        await_known_nodes(cluster.login)
+        scontrol(cluster, "reconfigure")
+        last = 0
+        while last < number - 1:  # the first id differs by a little from what is configured
+            asked = ["sbatch", "--parsable", "-p", "closed", "--wrap=true"]
+            last = int(cluster.login.run(asked, user="mallory").stdout)
+        saved = json.loads(answers.read_text())
+        saved["jobs"][old["job_id"]]["state"] |= {"phase": "ended", "word": "CANCELLED"}
+        saved["jobs"][old["job_id"]]["at"] = time.time()
+        answers.write_text(json.dumps(saved))
+
+        with ThreadPoolExecutor(1) as pool:
+            submitted = pool.submit(shared.run, "submit", "--json", "-w", "c1")
+            await_state(cluster, old["job_id"], "RUNNING")
+            meanwhile = shared.run("tunnel-cmd", old["job_id"])
+            listed = shared.run("list")
+            said = submitted.result()
+    finally:
+        conf.write_text(text, "ascii")
+        scontrol(cluster, "reconfigure")
+
+    assert said.exit_code == 0, said
+    new = json.loads(said.stdout)
+    assert new["job_id"] == old["job_id"]
+    assert (meanwhile.exit_code, meanwhile.stdout) == (5, ""), meanwhile
+    assert rows(listed)[new["job_id"]] == "RUNNING"
+    assert new["url"] != old["url"]
+    assert alice.token(new["job_id"]) != token
+    assert shared.run("tunnel-cmd", new["job_id"]).stdout == new["tunnel_command"] + "\n"
+    shared.run("cancel", new["job_id"])
+    for folder in alice.run_folders():
+        cluster.hosts["c1"].run(["rm", "-rf", f"/tmp/{folder.name}"])

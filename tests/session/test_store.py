@@ -465,6 +465,24 @@ def test_files_that_two_clusters_share_are_removed_with_the_last_session(store: 
     assert not store.log_path("7").exists()
 
 
+def test_a_file_that_comes_while_a_session_is_removed_goes_with_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another slurm-nb has just seen that the session is over, and notes that."""
+    store.save(SESSION)
+    rmdir = os.rmdir
+
+    def write_first(path: str, *, dir_fd: int | None = None) -> None:
+        monkeypatch.setattr(os, "rmdir", rmdir)
+        store.save_witness(SESSION, 1)
+        rmdir(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", write_first)
+
+    assert store.remove(SESSION)
+    assert not folder_of(store).exists()
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_the_output_of_a_job_is_private_before_it_runs(store: Store, umask: int) -> None:
     """A job that is killed before its script can close its output leaves no readable file."""
