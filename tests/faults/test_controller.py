@@ -397,11 +397,12 @@ def test_a_controller_that_has_lost_its_state(shared: SharedSessions) -> None:
         cluster.hosts[node].run(["rm", "-rf", f"/tmp/{folder.name}"])
 
 
-def test_an_id_that_is_given_again_leads_to_its_own_job_alone(shared: SharedSessions) -> None:
-    """slurmctld starts without its saved state and gives the id of a killed session again, whose
-    output, token and last answer (CANCELLED) are there still, to a job that a prolog holds up:
-    meanwhile tunnel-cmd ends with 5, and list (0) has it RUNNING; submit (0) prints what leads to
-    the new job, and so does tunnel-cmd (0); the old token is gone."""
+def test_a_reused_job_id_leads_only_to_the_new_job(shared: SharedSessions) -> None:
+    """slurmctld loses its state and reuses the id of a killed session, whose output, token and last
+    answer (CANCELLED) still exist, for a job with a slow prolog: meanwhile tunnel-cmd ends with 5,
+    and list (0) says RUNNING; then submit (0) and tunnel-cmd (0) lead to the new job; the old token
+    is gone.
+    """
     alice, cluster = shared.alice, shared.alice.cluster
     old = alice.submit("-w", "c1")
     number = int(old["job_id"])

@@ -465,10 +465,10 @@ def test_files_that_two_clusters_share_are_removed_with_the_last_session(store: 
     assert not store.log_path("7").exists()
 
 
-def test_a_file_that_comes_while_a_session_is_removed_goes_with_it(
+def test_a_file_created_while_a_session_is_removed_is_removed_too(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another slurm-nb has just seen that the session is over, and notes that."""
+    """Another slurm-nb may record at that moment that the session is over."""
     store.save(SESSION)
     rmdir = os.rmdir
 
