@@ -15,7 +15,7 @@ import runpy
 import signal
 import sys
 import traceback
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from .environment import packages
 
@@ -157,7 +157,7 @@ def _check_import(found: Dict[str, Any], name: str) -> None:
     except Exception as error:  # a broken package can raise anything
         traceback.print_exc()
         said = ("%s: %s" % (type(error).__name__, error)).splitlines()[0].rstrip(": ")
-        if isinstance(error, MemoryError) or "annot allocate memory" in said:
+        if _ran_out_of_memory(error):
             raise Failed(
                 "%s cannot allocate memory for %s on %s (%s)"
                 % (sys.executable, name, _node(), _memory_limit()),
@@ -176,6 +176,15 @@ def _check_import(found: Dict[str, Any], name: str) -> None:
         raise Failed(
             "cannot import %s of %s on %s: %s" % (name, sys.executable, _node(), said), cure
         ) from error
+
+
+def _ran_out_of_memory(error: Optional[BaseException]) -> bool:
+    """Return whether an error, or one that it came from, says so; a package may wrap it."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "annot allocate memory" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _loaded_from(folder: str, error: BaseException) -> List[str]:

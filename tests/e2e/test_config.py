@@ -280,7 +280,7 @@ def test_a_site_file_next_to_the_installation(alice: Scientist) -> None:
         comments = alice.squeue("%k")
         audit = alice.slurm_nb("audit", record["job_id"])
         with alice.tunnel(record["tunnel_command"]):
-            asked = record["url"].replace("/tree?", "/api/terminals?")
+            asked = record["url"].replace("/?", "/api/terminals?")
             curl = ["curl", "-s", "--retry", "20", "--retry-delay", "1", "--retry-connrefused"]
             status = ["-o", "/dev/null", "-w", "%{http_code}", asked]
             seen = alice.cluster.laptop.run([*curl, *status], user="lea").stdout

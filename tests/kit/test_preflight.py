@@ -348,11 +348,18 @@ def test_a_read_only_directory_is_a_notice(
     assert notices == (f"you cannot write to {tmp_path}, so save notebooks elsewhere",)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "raise MemoryError",
+        "try: raise MemoryError\nexcept MemoryError: raise ValueError('literal')",
+    ],
+)
 def test_an_import_that_runs_out_of_memory_is_not_a_missing_package(
-    environ: dict[str, str], tmp_path: Path
+    environ: dict[str, str], tmp_path: Path, line: str
 ) -> None:
-    """Slurm passes the login shell's limits to jobs."""
-    (tmp_path / "fakes/notebook/app.py").write_text("raise MemoryError")
+    """Slurm passes the login shell's limits to jobs; a package may wrap the error."""
+    (tmp_path / "fakes/notebook/app.py").write_text(line)
 
     told = failure(environ)
 
