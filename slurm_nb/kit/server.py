@@ -185,7 +185,7 @@ def _jupyter_server_extension_points() -> List[Dict[str, str]]:
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
     _JOB["loaded"] = "yes"
-    cleanup.clean_up_in_place_of_the_script(_JOB["run_dir"])
+    cleanup.clean_up_in_place_of_the_script(_JOB["run_dir"], _JOB["session_dir"], _LOCK[0].token)
     kernels.offer(app, os.path.join(_JOB["run_dir"], "kernels"))
     kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)

@@ -30,6 +30,12 @@ def test_a_reason_is_explained(reason: str, words: str) -> None:
     assert words in in_words(reason)
 
 
+@pytest.mark.parametrize("reason", ["job_requeued_in_held_state", "launch failed requeued held"])
+def test_nobody_is_blamed_for_what_anybody_may_have_done(reason: str) -> None:
+    """Slurm does not say who had the job requeued and held: root, the user, Slurm itself."""
+    assert not in_words(reason).startswith("you")
+
+
 @pytest.mark.parametrize("reason", recorded("reasons.txt"))
 def test_every_reason_of_slurm_is_explained(reason: str) -> None:
     """These are the reasons of 22.05 and of later releases."""

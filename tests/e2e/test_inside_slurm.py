@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 
@@ -322,14 +323,17 @@ def _submit_speaking(alice: Scientist, env: Mapping[str, str], *words: str) -> S
 
 @pytest.mark.usefixtures("locales")
 def test_the_script_is_the_same_bytes_in_any_language(alice: Scientist) -> None:
-    """Neither the folder nor the kit changes with the locale."""
+    """Neither the folder nor the kit changes with the locale; each submission has its number."""
     wanted = _submit_speaking(alice, {"LANG": "C.UTF-8"}, "--dry-run").stdout
     for env in LOCALES:
         said = _submit_speaking(alice, env, "--no-wait", "--", "--hold")
         assert said.exit_code == 0, said
     kept = [path.read_text("utf-8") for path in (alice.state / "jobs").glob("*_submission.sh")]
 
-    assert [text.replace("#SBATCH --hold\n", "") for text in kept] == [wanted] * len(LOCALES)
+    own = r"(?<=^slurm_nb_submission=)[0-9a-f]{32}(?= #)"
+    assert len({*re.findall(own, "".join(kept), re.MULTILINE)}) == len(LOCALES)
+    texts = [re.sub(own, "''", text, flags=re.MULTILINE) for text in kept]
+    assert [text.replace("#SBATCH --hold\n", "") for text in texts] == [wanted] * len(LOCALES)
 
 
 @pytest.mark.usefixtures("locales")

@@ -22,7 +22,7 @@ child.wait()
 SERVER = """
 import os, sys, time
 from slurm_nb.kit import cleanup
-cleanup.clean_up_in_place_of_the_script({run_dir!r})
+cleanup.clean_up_in_place_of_the_script({run_dir!r}, {session_dir!r}, "5f5f")
 parent = os.getppid()
 print("begun", flush=True)
 while {waits} and os.getppid() == parent:
@@ -34,11 +34,19 @@ assert os.path.isdir({run_dir!r})
 """
 
 
-def left_by(tmp_path: Path, how: str) -> bool:
-    """Return whether the directory exists after the server has ended; `how` is the script's end."""
-    run_dir = tmp_path / "slurm-nb.abc"
+def left_by(tmp_path: Path, how: str, content: str = "5f5f") -> set[str]:
+    """Return the names that are left after the server has ended.
+
+    how: the script's end. content: of the token's file.
+    """
+    run_dir, session_dir = tmp_path / "slurm-nb.abc", tmp_path / "7"
     (run_dir / "runtime").mkdir(parents=True)
-    server = SERVER.format(run_dir=str(run_dir), waits=how == "killed")
+    session_dir.mkdir()
+    for name, text in (("token", content), ("open.html", f"?token={content}"), ("nonce", "5f5f")):
+        (session_dir / name).write_text(text)
+    server = SERVER.format(
+        run_dir=str(run_dir), session_dir=str(session_dir), waits=how == "killed"
+    )
     reader, writer = os.pipe()  # closes when the server has ended
     subprocess.run(
         [sys.executable, "-c", SCRIPT, server, how], pass_fds=[writer], check=False, timeout=30
@@ -46,14 +54,19 @@ def left_by(tmp_path: Path, how: str) -> bool:
     os.close(writer)
     os.read(reader, 1)
     os.close(reader)
-    return run_dir.exists()
+    return {path.name for path in (*tmp_path.iterdir(), *session_dir.iterdir())}
 
 
-def test_after_its_script_was_killed_a_server_removes_the_directory(tmp_path: Path) -> None:
+def test_after_its_script_was_killed_a_server_removes_directory_and_token(tmp_path: Path) -> None:
     """Nobody else would; a process that the server has forked does not."""
-    assert not left_by(tmp_path, "killed")
+    assert left_by(tmp_path, "killed") == {"7", "nonce"}
 
 
-def test_while_its_script_lives_a_server_leaves_the_directory(tmp_path: Path) -> None:
-    """The script reads it afterwards and removes it."""
-    assert left_by(tmp_path, "lives")
+def test_the_token_of_another_run_stays(tmp_path: Path) -> None:
+    """The job was requeued, and this server outlived it."""
+    assert left_by(tmp_path, "killed", "another") == {"7", "nonce", "token", "open.html"}
+
+
+def test_while_its_script_lives_a_server_leaves_all(tmp_path: Path) -> None:
+    """The script reads them afterwards and removes them."""
+    assert left_by(tmp_path, "lives") == {"slurm-nb.abc", "7", "nonce", "token", "open.html"}
