@@ -31,7 +31,7 @@ html_theme_options = {"navigation_with_keys": True}
 
 # The navigation. It is not in index.md, because a code host would show the directive.
 _NAVIGATION = {
-    "Start here": ["tutorial"],
+    "Start here": ["install", "tutorial"],
     "How-to guides": [
         "how-to/connect",
         "how-to/environment",
@@ -82,6 +82,14 @@ _NAVIGATION = {
     "Project": ["contributing", "changelog"],
 }
 
+# The search finds only the titles of these: their words would come before the user's pages.
+_FOR_DEVELOPERS = ("contributing", "changelog", "explanation/decisions")
+
+
+def _leave_out_of_the_search(app: Sphinx, page: str, _source: list[str]) -> None:
+    if page in _FOR_DEVELOPERS:
+        app.env.metadata[page]["nosearch"] = "true"
+
 
 def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
     if page == "index":
@@ -100,5 +108,6 @@ def _add_generated_parts(app: Sphinx, _page: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """Add the navigation to the first page, and to the others what is made from the code."""
+    app.connect("source-read", _leave_out_of_the_search)
     app.connect("source-read", _add_navigation)
     app.connect("source-read", _add_generated_parts)

@@ -19,15 +19,22 @@ from dataclasses import dataclass, fields
 import click
 
 from slurm_nb.cli.config_options import Configured, config_key
-from slurm_nb.cli.main import cli
+from slurm_nb.cli.main import GROUPS, cli
 from slurm_nb.diagnosis import causes, reasons
 from slurm_nb.errors import EXIT_CODES
 from slurm_nb.job import spec
+from slurm_nb.job.auth import AUTHS
+from slurm_nb.job.routes import ROUTES
 from slurm_nb.job.spec import JobSpec
 
 _PART = re.compile(r"(<!-- (generated|built): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
-_OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+_COMMANDS = "|".join(name for names in GROUPS.values() for name in names)
+_VALUES = "|".join([*ROUTES, *AUTHS])
+_CODE = re.compile(
+    rf"(?<![\w-])(?:--(?:[a-z][\w-]*(?: (?:{_VALUES})\b)?)?(?![\w-])|no-(?= )"
+    rf"|slurm-nb (?:{_COMMANDS})\b)"
+)
 _RANGE = re.compile(r"\s*\[x[<>]=?\d+\]$")
 _TYPES = {
     "str | None": "text or none",
@@ -135,7 +142,18 @@ def described(term: str, text: str) -> str:
 
 
 def _commands() -> str:
-    return "\n".join(_command(each) for each in helps())
+    return "\n".join([_list_of_commands(), *(_command(each) for each in helps())])
+
+
+def _list_of_commands() -> str:
+    """Return the commands in the groups of `slurm-nb --help`, with links to their headings."""
+    summaries = {each.path.removeprefix("slurm-nb "): each.text[0] for each in helps()}
+    rows = [("group", "command", "what it does")]
+    for group, names in GROUPS.items():
+        for number, name in enumerate(names):
+            link = f"[`{name}`](#slurm-nb-{name})"
+            rows.append(("" if number else group, link, _escaped(summaries[name].rstrip("."))))
+    return _table(rows)
 
 
 def _command(command: Help) -> str:
@@ -146,7 +164,7 @@ def _command(command: Help) -> str:
     ]
     for heading, rows in command.sections.items():
         if heading not in {"Options", "Commands"}:
-            parts.append(f"**{heading}**")
+            parts.append(f"### {heading}")
         title = "command" if heading == "Commands" else "option"
         named = [(f"`{term}`", _escaped(described(term, text))) for term, text in rows]
         parts.append(_table([(title, "what it does"), *named]).rstrip())
@@ -154,9 +172,9 @@ def _command(command: Help) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text of the program for Markdown, with its options as code."""
+    """Return text of the program for Markdown, with its options and commands as code."""
     parts = text.replace("<", "&lt;").replace("*", r"\*").split("`")
-    parts[::2] = [_OPTION.sub(r"`\g<0>`", part) for part in parts[::2]]
+    parts[::2] = [_CODE.sub(r"`\g<0>`", part) for part in parts[::2]]
     return "`".join(parts)
 
 
@@ -167,6 +185,8 @@ def _config_keys() -> str:
     rows = [("key", "value", "environment variable")]
     for name, param in command.keys().items():
         kind = str(config_key(name, param).kind)
+        if getattr(param, "hidden", False):
+            continue
         if isinstance(param.type, click.Choice):
             kind = " or ".join(f'`"{choice}"`' for choice in param.type.choices)
         rows.append((f"`{name}`", kind, f"`{param.envvar}`"))

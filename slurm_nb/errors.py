@@ -5,7 +5,7 @@
     ├── UsageError         2    there is no such command or option
     ├── SchedulerError     3    Slurm rejected the request or cannot be reached
     │   └── SubmissionUnknown    3    sbatch did not say whether there is a job
-    ├── JobEnded           4    the job ended before it was ready
+    ├── JobEnded           4    the job has ended, before Jupyter was ready or later
     └── NotReady           5    the wait timed out; the job still exists
 
 click's own usage errors end with 2 as well, an interrupt with 130, and an internal error with 70
@@ -21,10 +21,10 @@ EXIT_BUG = 70
 
 EXIT_CODES = {
     0: "success",
-    1: "a value or a file is wrong",
+    1: "an option's value, a config file or another file is not accepted",
     2: "usage error: an unknown option or a missing argument",
     3: "Slurm rejected the request or cannot be reached",
-    4: "the job ended before Jupyter was ready, or has ended since",
+    4: "the job has ended, before Jupyter was ready or later",
     5: "Jupyter is not ready yet; the job still exists",
     EXIT_BUG: "internal error; the message names a file with details",
     129: "the terminal was closed (SIGHUP); a submitted job keeps running",

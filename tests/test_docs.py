@@ -135,7 +135,8 @@ def test_the_built_pages_show_every_option_and_key(tmp_path: Path) -> None:
     submit = cli.get_command(click.Context(cli), "submit")
     assert submit is not None
     named = [(each.path, *_terms(each)) for each in generate.helps()]
-    variables = [str(param.envvar) for param in submit.params if param.envvar]
+    shown = [param for param in submit.params if not getattr(param, "hidden", False)]
+    variables = [str(param.envvar) for param in shown if param.envvar]
     subprocess.run([sys.executable, "-m", "sphinx", "--quiet", DOCS, tmp_path], check=True)
 
     for page, expected in (
@@ -180,6 +181,26 @@ def test_the_readme_is_short() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
 
     assert len(text.splitlines()) <= _README_LINES
+
+
+def test_the_tutorial_shows_what_submit_prints() -> None:
+    """It is the README's block, which a test on a real cluster compares with the program."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    printed = readme.partition("$ slurm-nb submit ")[2].partition("\n")[2].partition("```")[0]
+
+    assert printed.startswith("Submitted job 7.")
+    assert f"```text\n{printed}```\n" in (DOCS / "tutorial.md").read_text(encoding="utf-8")
+
+
+def test_the_first_page_names_pages_by_their_titles() -> None:
+    """A reader who follows a link finds its words as the heading."""
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    links = re.findall(r"\| \[([^\]]+)\]\(([^)#]+)[^)]*\) \|$", text, re.MULTILINE)
+
+    titles = [(DOCS / page).read_text(encoding="utf-8").partition("\n")[0] for _, page in links]
+
+    assert len(links) > 10
+    assert [f"# {name}" for name, _ in links] == titles
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

@@ -92,8 +92,8 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:5}  {text}" for code, text in 
 def cli(ctx: click.Context) -> None:
     """Run Jupyter on a Slurm compute node and use it in your laptop's browser.
 
-    JOBID is a job id or a session's name. Without it, a command uses your only
-    active session.
+    JOBID is a job id or a job name (submit -J). Without it, a command uses your
+    only active session.
     """
     if ctx.invoked_subcommand is None:
         click.echo(_START)

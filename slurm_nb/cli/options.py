@@ -49,7 +49,7 @@ local_port_option = click.option(
     type=int,
     metavar="PORT",
     callback=_local_port,
-    help="Port on your laptop. [default: fixed for each job]",
+    help="Port on your laptop. [default: chosen for you, the same for the whole job]",
 )
 login_host_option = click.option(
     "--login-host",
@@ -63,7 +63,7 @@ wait_timeout_option = click.option(
     "--wait-timeout",
     type=click.IntRange(min=0),
     metavar="SECONDS",
-    help="Stop waiting; the job keeps running.",
+    help="Stop waiting after this time; the job keeps running.",
 )
 notify_option = click.option(
     "--notify", is_flag=True, help="Ring the terminal's bell when Jupyter is ready."

@@ -44,7 +44,7 @@ pass_user = click.make_pass_decorator(UserContext, ensure=True)
 def session_argument(function: _Function) -> _Function:
     """Give a command `JOBID`, `--last` and `-M`, and pass it the `session` that they name.
 
-    JOBID may be a session's name. Without it the command uses the only active session.
+    JOBID may be a job name. Without it the command uses the only active session.
     """
 
     @click.argument(

@@ -58,10 +58,11 @@ def test_the_commands_are_grouped_with_whole_summaries(run: Run) -> None:
 
 @pytest.mark.parametrize("name", [name for names in GROUPS.values() for name in names])
 def test_the_help_of_a_command_fits_80_columns(run: Run, name: str) -> None:
-    """No line is longer, and none shows a control sequence."""
+    """No line is longer, none breaks the name slurm-nb, and none shows a control sequence."""
     out = run(name, "--help").out
 
     assert [line for line in out.splitlines() if len(line) > 80] == []
+    assert [line for line in out.splitlines() if line.endswith("slurm-")] == []
     assert "\\b" not in out
 
 

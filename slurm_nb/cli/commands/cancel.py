@@ -39,7 +39,7 @@ def command(
     cancel_all: bool,
     as_json: bool,
 ) -> None:
-    """Cancel sessions, by job id or name, and remove their tokens."""
+    """Cancel sessions, by job id or job name, and remove their tokens."""
     if bool(names) + last + cancel_all != 1:
         raise click.UsageError("add the JOBIDs to cancel, --last or --all")
     failures: list[SlurmNbError] = []

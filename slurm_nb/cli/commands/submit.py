@@ -52,14 +52,19 @@ _FILE, _FOLDER = completed_by("files"), completed_by("folders")
 @click.option("-p", "--partition", shell_complete=completed_by("partitions"), help="Partition.")
 @click.option("-q", "--qos", shell_complete=completed_by("qos"), help="Quality of service (QOS).")
 @click.option("-c", "--cpus-per-task", type=int, metavar="N", help="CPUs.")
-@click.option("--mem", metavar="SIZE", help="Memory per node: 4G.")
-@click.option("-G", "--gpus", metavar="[TYPE:]N", help="GPUs: 1, a100:2.")
-@click.option("--gres", metavar="LIST", help="Generic resources: gpu:a100:1.")
+@click.option("--mem", metavar="SIZE", help="Memory per node, for example 4G.")
+@click.option("-G", "--gpus", metavar="[TYPE:]N", help="GPUs, for example 1 or a100:2.")
+@click.option("--gres", metavar="LIST", help="Generic resources, for example gpu:a100:1.")
 @click.option("-C", "--constraint", metavar="LIST", help="Required node features.")
 @click.option("-w", "--nodelist", metavar="NODES", help="Nodes to use.")
 @click.option("-x", "--exclude", metavar="NODES", help="Nodes to avoid.")
 @click.option("--reservation", metavar="NAME", help="Reservation.")
-@click.option("-M", "--clusters", metavar="NAMES", help="Clusters to choose from.")
+@click.option(
+    "-M",
+    "--clusters",
+    metavar="NAMES",
+    help="Clusters; Slurm uses the one that can start the job first.",
+)
 @click.option("-J", "--job-name", metavar="NAME", help="Job name.", default=JobSpec.job_name)
 @click.option("--comment", metavar="TEXT", help="Comment on the job; every user can read it.")
 @click.option("--local", is_flag=True, help="Run on this machine, without Slurm.")
@@ -69,7 +74,7 @@ _FILE, _FOLDER = completed_by("files"), completed_by("folders")
     metavar="PATH",
     shell_complete=_FILE,
     help="Python interpreter that runs Jupyter. [default: that of --env, --module or --container,"
-    " else slurm-nb's own]",
+    " otherwise slurm-nb's own]",
 )
 @click.option(
     "--env",
@@ -88,7 +93,7 @@ _FILE, _FOLDER = completed_by("files"), completed_by("folders")
     "--setup",
     metavar="LINE",
     multiple=True,
-    help="Bash to run before all of these; repeatable.",
+    help="Bash to run before modules and environments are loaded; repeatable.",
 )
 @click.option("--template", metavar="FILE_OR_NAME", shell_complete=_FILE, help="Job template.")
 @click.option("--ui", type=click.Choice(UIS), default="notebook", help="Jupyter Notebook or Lab.")
@@ -108,7 +113,7 @@ _FILE, _FOLDER = completed_by("files"), completed_by("folders")
 @click.option(
     "--terminals/--no-terminals",
     default=True,
-    help="Offer terminals on the page; off: --no-terminals.",
+    help="Offer terminals on the page; on by default.",
 )
 @click.option(
     "--allow-debugger",
@@ -119,7 +124,8 @@ _FILE, _FOLDER = completed_by("files"), completed_by("folders")
     "--idle-timeout",
     metavar="TIME",
     default=JobSpec.idle_timeout,
-    help="End after this idle time; 0: never.",
+    show_default=False,
+    help=f"End after this idle time; 0: never. [default: {JobSpec.idle_timeout} min]",
 )
 @click.option(
     "--listen",
@@ -142,7 +148,8 @@ _FILE, _FOLDER = completed_by("files"), completed_by("folders")
     "--peers",
     type=click.Choice(PEERS),
     default="user",
-    help="Allowed users on the node: you and root, or any user if ssh runs as another user there.",
+    help="user: only you and root can connect on the node. any: every user there; only if your"
+    " site's ssh forwards as another user.",
 )
 @click.option(
     "--auth",
@@ -185,7 +192,7 @@ def command(
     slurm-nb submit -t 2:00:00 -- --mail-type=END
 
     Options for sbatch go after --. To turn a switch off, write no- before its
-    name: --no-tls. To show your defaults: slurm-nb config
+    name: --no-terminals. To show your defaults: slurm-nb config
     """  # noqa: D301  click keeps the lines after \b
     path = resolve_notebook(notebook)
     spec = JobSpec(
