@@ -78,6 +78,6 @@ def test_kernels_configuration_extensions_and_lab_settings_are_the_users(alice: 
 
 def get(alice: Scientist, record: dict[str, Any], path: str) -> Any:
     """Return the server's answer on the laptop."""
-    base, _, token = record["url"].partition("/lab?token=")
+    base, _, token = record["url"].partition("/?token=")
     python = ["/srv/venv/bin/python", "-c", GET, f"{base}/{path}", token]
     return json.loads(alice.cluster.laptop.run(python, user="lea").stdout)
