@@ -97,8 +97,8 @@ def test_ten_terminals_share_their_answers(alice: Scientist) -> None:
 
 WHICH_CLUSTER = 2
 """Requests of `scontrol show config`."""
-GONE_AT_ONCE = 10
-"""How many jobs scontrol is asked about that squeue does not show."""
+GONE_AT_ONCE = 2 * 10
+"""Requests of `scontrol show job`, two for each of the ten jobs that squeue does not show."""
 
 
 @pytest.mark.parametrize("count", [1, 100, 1000])
