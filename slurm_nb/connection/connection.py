@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.node import host_of
-from slurm_nb.connection.tunnel import Tunnel, default_local_port, make_tunnel
+from slurm_nb.connection.tunnel import Tunnel, default_local_port, earlier_local_port, make_tunnel
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name
 from slurm_nb.joblog.events import Ready
@@ -29,11 +29,18 @@ def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tun
         replace(ready, node=host_of(session, ready, store)),
         user=user_name(),
         login=login,
-        local_port=session.local_port or default_local_port(nonce),
+        local_port=session.local_port or _local_port(session, nonce),
         token=None if session.auth == "password" else token,
         notebook=_notebook(session),
         here=session.cluster == LOCAL,
     )
+
+
+def _local_port(session: Session, nonce: str) -> int:
+    """Return the job's port, for a session of an older version the one that its ssh already has."""
+    if session.submission is None and session.submitted_at is not None:
+        return earlier_local_port(session.cluster, session.job_id)
+    return default_local_port(nonce)
 
 
 def _notebook(session: Session) -> str | None:

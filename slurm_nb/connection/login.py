@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # IPv6Address accepts more characters in the zone after a percent sign.
 _IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", re.ASCII)
 
-# Last parts of names that only their own network resolves (RFC 6762, appendix G), and two more
-# that clusters use.
+# Last parts of names that only their own network resolves: those of RFC 6762 with its appendix G,
+# and two that clusters use.
 _PRIVATE_DOMAINS = frozenset(
     {"intranet", "internal", "private", "corp", "home", "lan", "local", "localdomain", "cluster"}
 )
@@ -90,7 +90,7 @@ def find_login(environ: Mapping[str, str]) -> Login:
 
 def saved_login(session: Session) -> Login | None:
     """Return the login node that was determined when `session` was submitted."""
-    if session.login_host is None:
+    if not session.login_host:
         return None
     return replace(Login.parse(session.login_host), is_guess=session.login_is_guess)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import zlib
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -72,6 +73,12 @@ def default_local_port(nonce: str) -> int:
     nonce is secret; its remainder gives away 14 of its 128 bits.
     """
     return _FIRST_LOCAL_PORT + int(nonce, 16) % _LOCAL_PORTS
+
+
+def earlier_local_port(cluster: str, job_id: str) -> int:
+    """Return the local port of a job that an older version submitted."""
+    number = int(job_id.rpartition("-")[2])
+    return _FIRST_LOCAL_PORT + (zlib.crc32(cluster.encode()) + number) % _LOCAL_PORTS
 
 
 def make_tunnel(  # noqa: PLR0913  all of them are in the two lines

@@ -85,6 +85,21 @@ def test_the_local_port_does_not_follow_from_what_slurm_shows(store: Store) -> N
     assert len(ports) > 45
 
 
+def test_a_session_of_an_older_version_keeps_its_local_port(store: Store) -> None:
+    """Its ssh may be running; the older version counted from the job id."""
+    first, second = (
+        tunnel_of(
+            saved(store, Session(job=Job(job_id, "hpc"), submitted_at=1_795_000_000), nonce=nonce),
+            READY,
+            store,
+            Login("login"),
+        ).local_port
+        for job_id, nonce in (("7", "00" * 16), ("8", "ff" * 16))
+    )
+
+    assert second == first + 1
+
+
 @pytest.mark.parametrize(("token", "nonce"), [(None, NONCE), (TOKEN, None)])
 def test_without_a_token_a_session_is_not_ready(
     store: Store, token: str | None, nonce: str | None

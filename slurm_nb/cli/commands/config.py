@@ -32,7 +32,6 @@ from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler.accounts import Access, find_access
 
 _LOGIN_HOST = "login-host"
-_ALL_COMMENTS = "Every line is a comment"
 # These apply to one call only.
 _NOT_FOR_FILES = frozenset({AGAIN, "profile", "open", "dry-run", "json"})
 # Example values for options without a default, if Slurm does not provide one.
@@ -118,8 +117,8 @@ def init(ctx: click.Context, *, force: bool) -> None:
     _write(path, config_text(entries, access.unanswered))
     for text in access.unanswered:
         say(f"Not included, because Slurm did not respond: {text}")
-    lines = f"It sets {_LOGIN_HOST}; the other lines are comments" if login_host else _ALL_COMMENTS
-    say(f"Created {path}. {lines}; remove the # from those you want to set.")
+    lines = f"Every line except {_LOGIN_HOST}" if login_host else "Every line"
+    say(f"Created {path}. {lines} is a comment; remove the # from those you want to set.")
 
 
 def _ask_login_host(ctx: click.Context) -> str:
