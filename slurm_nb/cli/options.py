@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login, find_login, saved_login
 from slurm_nb.connection.tunnel import check_local_port
 from slurm_nb.errors import SlurmNbError
 from slurm_nb.operations.listing import find_active_session
@@ -36,7 +36,7 @@ class UserContext:
 
     def login_of(self, session: Session) -> Login:
         """Return the login host of `session`, else that of the current SSH connection."""
-        return Login.parse(session.login_host) if session.login_host else self._login
+        return saved_login(session) or self._login
 
 
 pass_user = click.make_pass_decorator(UserContext, ensure=True)
@@ -144,6 +144,6 @@ login_host_option = click.option(
     "login",
     metavar="HOST[:PORT]",
     callback=_login,
-    help="Login node as your laptop reaches it. Default: the address of your current SSH"
+    help="Login node as ssh on your laptop knows it. Default: a guess from your current SSH"
     " connection.",
 )

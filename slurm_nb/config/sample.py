@@ -30,6 +30,8 @@ class SampleEntry:
     """A value in TOML: `"core"`, `4`, `true`."""
     facts: tuple[str, ...] = ()
     """Facts from Slurm, one line each."""
+    is_set: bool = False
+    """Whether the line is in effect, not a comment."""
 
 
 def config_text(entries: Iterable[SampleEntry], unanswered: Iterable[str]) -> str:
@@ -43,7 +45,7 @@ def config_text(entries: Iterable[SampleEntry], unanswered: Iterable[str]) -> st
     for entry in entries:
         lines = [_comment(entry.help)]
         lines += [_comment(f"  {fact}") for fact in entry.facts]
-        lines.append(f"# {entry.key} = {entry.example}")
+        lines.append(f"{'' if entry.is_set else '# '}{entry.key} = {entry.example}")
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, _TAIL])
 

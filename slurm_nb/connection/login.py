@@ -7,14 +7,21 @@ import fcntl
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from slurm_nb.errors import UserError
 from slurm_nb.joblog.events import is_node
+from slurm_nb.session.session import Session
 
 # IPv6Address accepts more characters in the zone after a percent sign.
 _IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", re.ASCII)
+
+# Last parts of names that only their own network resolves: those of RFC 6762 with its appendix G,
+# and two that clusters use.
+_PRIVATE_DOMAINS = frozenset(
+    {"intranet", "internal", "private", "corp", "home", "lan", "local", "localdomain", "cluster"}
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,8 @@ class Login:
     host: str
     """A name or an IP address: `login.hpc.edu`, `10.1.2.3`, `fd00::1`."""
     port: int = 22
+    is_guess: bool = field(default=False, compare=False)
+    """Whether ssh on the laptop may know the login node by another name."""
 
     @classmethod
     def parse(cls, text: str) -> Login:
@@ -58,18 +67,46 @@ def _is_ipv6(text: str) -> bool:
 
 
 def find_login(environ: Mapping[str, str]) -> Login:
-    """Return this host as the laptop reaches it: the address of the SSH connection, else its name.
+    """Return this host as the laptop probably reaches it.
 
+    This is the host's full name if that resolves to the address of the SSH connection, else that
+    address. Without an SSH connection it is the name, which may be known inside the cluster only.
     SSH_CONNECTION is `CLIENT-IP CLIENT-PORT SERVER-IP SERVER-PORT` (ssh(1), ENVIRONMENT).
     """
-    match environ.get("SSH_CONNECTION", "").split():
-        case [_, _, address, port]:
-            with contextlib.suppress(UserError):  # sshd writes UNKNOWN if it is not TCP
-                return Login.parse(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     import socket  # noqa: PLC0415  few commands need it
 
     name = socket.getfqdn()
-    return Login(socket.gethostname() if name.startswith("localhost") else name)
+    match environ.get("SSH_CONNECTION", "").split():
+        case [_, _, address, port]:
+            end = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            with contextlib.suppress(UserError):  # sshd writes UNKNOWN if it is not TCP
+                login = Login.parse(end)
+                known = _is_public(name) and address in _addresses_of(name)
+                return replace(login, host=name) if known else replace(login, is_guess=True)
+    host = socket.gethostname() if name.startswith("localhost") else name
+    return Login(host, is_guess=True)
+
+
+def saved_login(session: Session) -> Login | None:
+    """Return the login node that was determined when `session` was submitted."""
+    if not session.login_host:
+        return None
+    return replace(Login.parse(session.login_host), is_guess=session.login_is_guess)
+
+
+def _is_public(name: str) -> bool:
+    """Return whether the laptop can probably resolve a full name."""
+    last = name.rpartition(".")[2].lower()
+    return is_node(name) and "." in name and last not in _PRIVATE_DOMAINS
+
+
+def _addresses_of(name: str) -> set[str]:
+    import socket  # noqa: PLC0415  few commands need it
+
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(name, 22)}
+    except (OSError, UnicodeError):
+        return set()
 
 
 def login_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:

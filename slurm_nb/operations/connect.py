@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from slurm_nb.connection.connection import Connection, tunnel_of
-from slurm_nb.connection.login import Login, find_login
+from slurm_nb.connection.login import Login, find_login, saved_login
 from slurm_nb.connection.readiness import check_node, is_of_earlier_run, require_ready
 from slurm_nb.connection.wait import follow_until_ready
 from slurm_nb.diagnosis.describe import stands_still
@@ -102,7 +102,7 @@ def _no_output(state: JobState, log: JobLog) -> str:
 
 
 def _login_of(session: Session) -> Login:
-    return Login.parse(session.login_host) if session.login_host else find_login(os.environ)
+    return saved_login(session) or find_login(os.environ)
 
 
 def _how_ended(store: Store, session: Session, state: JobState) -> JobState:

@@ -126,9 +126,11 @@ def _plan(  # noqa: PLR0913  all but two are by name
     notebook: Path | None,
 ) -> Session:
     """Return a session without its job."""
+    reached = login or find_login(os.environ)
     return Session(
         job=Job("", cluster),
-        login_host=str(login or find_login(os.environ)),
+        login_host=str(reached),
+        login_is_guess=reached.is_guess,
         local_port=local_port,
         auth=spec.auth,
         python=str(python_of_node(spec)),

@@ -37,6 +37,8 @@ class Session:
     job: Job
     login_host: str | None = None
     """`HOST` or `HOST:PORT` as the laptop reaches it; None: unknown."""
+    login_is_guess: bool = field(default=False, metadata={"later": True})
+    """Whether ssh on the laptop may know the login node by another name."""
     local_port: int | None = None
     """The port on the laptop that the user chose; None: the job's default."""
     auth: Auth = "token"

@@ -505,6 +505,58 @@ def test_config_init_writes_what_slurm_says(files: Files, run: Run) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Terminal:
+    """A terminal as stdin, at which the user types these lines."""
+
+    lines: list[str]
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self) -> str:
+        return f"{self.lines.pop(0)}\n"
+
+
+@pytest.mark.usefixtures("a_slurm")
+@pytest.mark.parametrize(
+    ("typed", "host"),
+    [
+        (["login.hpc.edu"], "login.hpc.edu"),
+        (["-oProxyCommand=id", " alice@hpc:2222 "], "hpc:2222"),
+        ([""], None),
+    ],
+)
+def test_config_init_asks_for_the_login_host(
+    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch, typed: list[str], host: str | None
+) -> None:
+    """Only the laptop's ssh knows it. After an error the prompt comes again."""
+    terminal = _Terminal(typed)
+    monkeypatch.setattr("sys.stdin", terminal)
+
+    result = run("config", "init")
+
+    values = json.loads(run("config", "--json").out)["values"]
+    assert result.code == 0
+    assert "Login node, as you write it after ssh on your laptop" in result.err
+    assert terminal.lines == []
+    assert [each["value"] for each in values if each["key"] == "login-host"] == [host]
+    assert f"Created {files.user_path}. " in result.err
+
+
+@pytest.mark.usefixtures("a_slurm")
+def test_config_init_does_not_ask_for_what_the_site_sets(
+    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The site knows the name for all users."""
+    files.site('login-host = "login.hpc.edu"')
+    monkeypatch.setattr("sys.stdin", _Terminal([]))
+
+    result = run("config", "init")
+
+    assert (result.code, "Login node" in result.err) == (0, False)
+
+
 @pytest.mark.usefixtures("a_slurm")
 def test_config_init_never_replaces_a_file_unasked(files: Files, run: Run) -> None:
     """With --force the old one is kept as .bak."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -23,10 +25,12 @@ from slurm_nb.config.layers import Config
 from slurm_nb.config.sample import SampleEntry, config_text
 from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.config.toml_file import ConfigFile, Setting
-from slurm_nb.errors import UserError
+from slurm_nb.connection.login import Login
+from slurm_nb.errors import SlurmNbError, UserError
 from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler.accounts import Access, find_access
 
+_LOGIN_HOST = "login-host"
 # These apply to one call only.
 _NOT_FOR_FILES = frozenset({AGAIN, "profile", "open", "dry-run", "json"})
 # Example values for options without a default, if Slurm does not provide one.
@@ -98,18 +102,47 @@ def init(ctx: click.Context, *, force: bool) -> None:
             hint="show the values in effect: slurm-nb config\n"
             "replace the file: slurm-nb config init --force",
         )
+    login_host = _ask_login_host(ctx)
     access = find_access()
     facts = _facts(access)
     options = submit_command(ctx).params
     entries = [
-        _entry(option, facts.get(key_of(option), ()), access)
+        _entry(option, facts.get(key_of(option), ()), access, login_host)
         for option in options
         if key_of(option) not in _NOT_FOR_FILES
     ]
     _write(path, config_text(entries, access.unanswered))
     for text in access.unanswered:
         say(f"Not included, because Slurm did not respond: {text}")
-    say(f"Created {path}. Every line is a comment; remove the # from those you want to set.")
+    lines = f"Every line except {_LOGIN_HOST}" if login_host else "Every line"
+    say(f"Created {path}. {lines} is a comment; remove the # from those you want to set.")
+
+
+def _ask_login_host(ctx: click.Context) -> str:
+    """Return the user's name for the login node; empty if the site sets it or nobody answers."""
+    with suppress(SlurmNbError):  # the user may be replacing a file with an error
+        if _LOGIN_HOST in config_of(submit_context(ctx)).site.settings:
+            return ""
+    if not sys.stdin.isatty():
+        return ""
+    return str(
+        click.prompt(
+            "Login node, as you write it after ssh on your laptop (Enter to skip)",
+            default="",
+            show_default=False,
+            value_proc=_login_host,
+            err=True,
+        )
+    )
+
+
+def _login_host(text: str) -> str:
+    """Return what was typed, without a user name. Raises `click.UsageError`."""
+    host = text.strip().rpartition("@")[2]
+    try:
+        return str(Login.parse(host)) if host else ""
+    except UserError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _rows(values: Iterable[InForce], site: ConfigFile) -> list[tuple[str, ...]]:
@@ -153,7 +186,9 @@ def _facts(access: Access) -> dict[str, tuple[str, ...]]:
     return {"partition": tuple(partitions), "account": accounts, "qos": qualities}
 
 
-def _entry(param: click.Parameter, facts: tuple[str, ...], access: Access) -> SampleEntry:
+def _entry(
+    param: click.Parameter, facts: tuple[str, ...], access: Access, login_host: str
+) -> SampleEntry:
     """Return the entry of an option with an example value."""
     key = key_of(param)
     names = [each.name for each in access.partitions if each.is_default]
@@ -161,12 +196,19 @@ def _entry(param: click.Parameter, facts: tuple[str, ...], access: Access) -> Sa
         "account": next(iter(access.accounts), None),
         "partition": next(iter(names or [each.name for each in access.partitions]), None),
         "qos": next(iter(access.qualities), None),
+        _LOGIN_HOST: login_host,
     }
     help_text = " ".join(str(getattr(param, "help", None) or "Options for sbatch.").split())
     value: object = known.get(key) or _EXAMPLES.get(key)
     if value is None:
         value = _example(param)
-    return SampleEntry(key, help_text, json.dumps(value, ensure_ascii=False), facts)
+    return SampleEntry(
+        key,
+        help_text,
+        json.dumps(value, ensure_ascii=False),
+        facts,
+        is_set=key == _LOGIN_HOST and bool(login_host),
+    )
 
 
 def _example(param: click.Parameter) -> object:
