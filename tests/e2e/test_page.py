@@ -103,6 +103,7 @@ def test_the_page_says_that_the_session_was_cancelled(
         item = page.texts(ITEM)
 
     assert banner.startswith(f"Session {job_id} ended: it was cancelled or preempted.")
+    assert "The ssh command on your laptop is still running: stop it with Ctrl-C." in banner
     assert f"slurm-nb submit --again {job_id}" in banner
     assert item == [f"session ended · job {job_id}"]
     assert complaints == []

@@ -328,9 +328,11 @@
           ['The session has ended, another server uses this address, or the login has expired. ',
             'On the login node: ', this.command('url')]];
       }
+      const stop = this.session.cluster === 'local' ? []
+        : [['The ssh command on your laptop is still running: stop it with Ctrl-C.']];
       return [`Session ${this.session.job_id} ended: ${this.why}.`,
         this.another('For another one'),
-        ['For details: ', this.command('status')]];
+        ['For details: ', this.command('status')], ...stop];
     }
 
     another(when) {
