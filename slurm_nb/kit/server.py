@@ -64,6 +64,9 @@ def configure(c: Config) -> None:
     server.open_browser = False
     server.root_dir = server.preferred_dir = os.environ.pop("SLURM_NB_NOTEBOOK_DIR")
     server.file_to_run = ""  # which Jupyter refuses outside of root_dir, as a preferred_dir
+    # The printed URL is the root, from which Jupyter redirects to this.
+    for name in ("ServerApp", "JupyterNotebookApp", "LabApp"):
+        c[name].default_url = "/" + _UI_PATHS[_JOB["ui"]]
     for name in _CONTENTS:
         c[name].root_dir, c[name].preferred_dir = server.root_dir, ""
     server.allow_root = os.geteuid() == 0

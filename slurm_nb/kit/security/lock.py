@@ -15,6 +15,7 @@ from .login import SlurmNbIdentityProvider
 # What Jupyter changes by itself afterwards.
 _NOT_COMPARED = (
     "tornado_settings", "jpserver_extensions", "port", "open_browser", "root_dir", "ssl_options",
+    "default_url",
 )  # fmt: skip
 
 
