@@ -101,7 +101,7 @@ def test_the_way_in_is_waited_for(store: Store) -> None:
 
     assert (reached.ready.node, reached.ready.port) == ("c1", 40123)
     assert reached.tunnel.command.endswith("@c1")
-    assert reached.tunnel.url.endswith(f"/tree?token={TOKEN}")
+    assert reached.tunnel.url.endswith(f"/?token={TOKEN}")
     assert reached.state.end_time == "2026-11-23T14:00:00"
     assert store.load("7") == reached.session
 

@@ -69,7 +69,7 @@ def wait_for_connection(
     if as_json:
         answer_json(report(reached.session, reached.state, tunnel=reached.tunnel, login=login))
     else:
-        click.echo(connection_block(reached))
+        click.echo(connection_block(reached, login))
     _notify(f"job {session.job_id} is ready", wanted=notify)
 
 

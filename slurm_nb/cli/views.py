@@ -13,7 +13,6 @@ from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import Tunnel
 from slurm_nb.job.routes import route_to
 from slurm_nb.job.spec import JobSpec
-from slurm_nb.joblog.events import Ready
 from slurm_nb.operations.listing import SessionStatus
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.session.pending import PendingSubmission
@@ -131,28 +130,45 @@ def report(
         "login_host": str(login) if login else None,
         "tunnel_command": tunnel.command if tunnel else None,
         "url": tunnel.url if tunnel else None,
+        "server_url": tunnel.server_url if tunnel else None,
     }
 
 
-def connection_block(reached: Connection) -> str:
+def connection_block(reached: Connection, login: Login) -> str:
     """Return the lines for stdout: the command, the URL, when the session ends, what to do next."""
     session, tunnel, job_id = reached.session, reached.tunnel, reached.session.job_id
     to_node = session.cluster != LOCAL and route_to(reached.ready.address).to_node
+    guess = f"({login_note(login)})\n" if login.is_guess else ""
     return f"""
 Jupyter is running on {reached.ready.node} (job {job_id}).
 
-In a new terminal on your laptop, leave this running (it prints nothing):
+In a new terminal on your laptop, leave this running until the session ends (it prints nothing):
 {_HOST_KEY if to_node else ""}
 {bold(tunnel.command)}
-
-Open in your laptop's browser:
+{guess}
+Open in your laptop's browser, unless ssh has ended with an error:
 
 {link(tunnel.url)}
-{_below_the_url(session, reached.ready)}
+{_below_the_url(session, reached)}
 Ends:        {_ends(session, reached.state)}
 Status:      slurm-nb status {job_id}
 Show again:  slurm-nb tunnel-cmd {job_id}
 Cancel:      slurm-nb cancel {job_id}"""
+
+
+def login_note(login: Login) -> str:
+    """Return that the printed login node is a guess, and what to do; empty if it is not."""
+    if not login.is_guess:
+        return ""
+    return (
+        f"{login.host} is a guess. If your ssh uses another name, set it: --login-host NAME, or"
+        " login-host in your config file"
+    )
+
+
+def server_note(tunnel: Tunnel) -> str:
+    """Return the URL for VS Code; empty if it is the browser's."""
+    return "" if tunnel.server_url == tunnel.url else f"URL for VS Code: {tunnel.server_url}"
 
 
 def _ends(session: Session, state: JobState) -> str:
@@ -175,8 +191,9 @@ def _idle_stop(session: Session, state: JobState) -> str:
     return f", or after {duration(seconds)} without use"
 
 
-def _below_the_url(session: Session, ready: Ready) -> str:
-    lines = []
+def _below_the_url(session: Session, reached: Connection) -> str:
+    ready, server = reached.ready, server_note(reached.tunnel)
+    lines = [server] if server else []
     if session.auth == "password":
         lines.append("Jupyter asks for the password that you set with `slurm-nb password`.")
     exposes = route_to(ready.address).exposes

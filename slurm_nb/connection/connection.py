@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.node import host_of
-from slurm_nb.connection.tunnel import Tunnel, default_local_port, make_tunnel
+from slurm_nb.connection.tunnel import Tunnel, default_local_port, earlier_local_port, make_tunnel
 from slurm_nb.errors import NotReady
 from slurm_nb.files import user_name
 from slurm_nb.joblog.events import Ready
@@ -19,31 +18,37 @@ from slurm_nb.session.store import Store
 
 def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tunnel:
     """Return the ssh command and URL of `session`. Raises `NotReady` if it has no token."""
-    token = store.token(session)
-    if token is None:
+    token, nonce = store.token(session), store.nonce(session)
+    if token is None or nonce is None:
         raise NotReady(
             f"job {session.job_id} is running, but its token has not appeared in {store.folder}",
             hint="try again in a minute, because shared file systems can be late; if somebody"
             f" removed the token, cancel the session: slurm-nb cancel {session.job_id}",
         )
-    port = session.local_port or default_local_port(session.cluster, session.job_id)
     return make_tunnel(
-        replace(ready, path=_path(session, ready), node=host_of(session, ready, store)),
+        replace(ready, node=host_of(session, ready, store)),
         user=user_name(),
         login=login,
-        local_port=port,
+        local_port=session.local_port or _local_port(session, nonce),
         token=None if session.auth == "password" else token,
+        notebook=_notebook(session),
         here=session.cluster == LOCAL,
     )
 
 
-def _path(session: Session, ready: Ready) -> str:
-    """Return the path of the notebook that the session opens, else that of Jupyter's start page."""
+def _local_port(session: Session, nonce: str) -> int:
+    """Return the job's port, for a session of an older version the one that its ssh already has."""
+    if session.submission is None and session.submitted_at is not None:
+        return earlier_local_port(session.cluster, session.job_id)
+    return default_local_port(nonce)
+
+
+def _notebook(session: Session) -> str | None:
+    """Return the notebook that the session opens, below Jupyter's root, if there is one."""
     notebook, folder = option_of(session, "open"), option_of(session, "notebook-dir")
     if notebook is None or folder is None or not Path(notebook).is_relative_to(folder):
-        return ready.path
-    start = ready.path.removesuffix("/tree") + "/tree"  # Lab has its tree in /lab
-    return f"{start}/{quote(str(Path(notebook).relative_to(folder)))}"
+        return None
+    return str(Path(notebook).relative_to(folder))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import zlib
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from slurm_nb.connection.login import Login
 from slurm_nb.errors import UserError
@@ -21,11 +22,14 @@ BROWSER_REFUSED_PORTS = frozenset(
 _FIRST_LOCAL_PORT = 12_000
 _LOCAL_PORTS = 20_000
 
-# Without the first, a busy local port leads the browser to whatever program holds it;
-# the keepalives find a dead connection in 90 s (ssh_config(5), OpenSSH 9.2).
+# Without the first, a busy local port leads the browser to whatever program holds it. Without the
+# second, a ControlMaster of the user's takes over the forward and keeps it after Ctrl-C; the jump
+# host's connection does not read these options, so it may still use one. The keepalives find a dead
+# connection in 90 s (ssh_config(5), OpenSSH 9.2).
 _SSH = [
     "ssh", "-N",
     "-o", "ExitOnForwardFailure=yes",
+    "-o", "ControlPath=none",
     "-o", "ServerAliveInterval=30",
 ]  # fmt: skip
 
@@ -44,7 +48,9 @@ class Tunnel:
     """One line for a POSIX shell."""
     local_port: int
     url: str
-    """Contains the token."""
+    """The page to open in the browser. Contains the token."""
+    server_url: str
+    """The address of the server, for VS Code: `url`, unless that is a notebook's."""
 
 
 def check_local_port(port: int) -> int:
@@ -60,26 +66,51 @@ def check_local_port(port: int) -> int:
     return port
 
 
-def default_local_port(cluster: str, job_id: str) -> int:
-    """Return a port that is always the same for this job, and different for the next one."""
+def default_local_port(nonce: str) -> int:
+    """Return the local port of the job with this nonce, always the same.
+
+    Job ids are public, so another user of the laptop could take a port that follows from one. The
+    nonce is secret; its remainder gives away 14 of its 128 bits.
+    """
+    return _FIRST_LOCAL_PORT + int(nonce, 16) % _LOCAL_PORTS
+
+
+def earlier_local_port(cluster: str, job_id: str) -> int:
+    """Return the local port of a job that an older version submitted."""
     number = int(job_id.rpartition("-")[2])
     return _FIRST_LOCAL_PORT + (zlib.crc32(cluster.encode()) + number) % _LOCAL_PORTS
 
 
 def make_tunnel(  # noqa: PLR0913  all of them are in the two lines
-    ready: Ready, *, user: str, login: Login, local_port: int, token: str | None, here: bool = False
+    ready: Ready,
+    *,
+    user: str,
+    login: Login,
+    local_port: int,
+    token: str | None,
+    notebook: str | None = None,
+    here: bool = False,
 ) -> Tunnel:
     """Return the command and URL for a session; `token` None: Jupyter asks for the password.
 
-    here: the session runs on the login host, so ssh needs no second hop.
+    notebook: the path of a notebook to open, below Jupyter's root. here: the session runs on the
+    login host, so ssh needs no second hop.
     """
     route = ROUTES["direct"] if here else route_to(ready.address)
     forward = f"{_HERE}:{local_port}:{_far_end(ready)}"
     words = route.ssh(forward, Host(user=user, name=login.host, port=login.port), ready.node)
-    scheme = "https" if ready.fingerprint else "http"
+    origin = f"{'https' if ready.fingerprint else 'http'}://{_HERE}:{local_port}"
     query = f"?token={token}" if token else ""
-    url = f"{scheme}://{_HERE}:{local_port}{ready.path}{query}"
-    return Tunnel(shlex.join([*_SSH, *words]), local_port, url)
+    # Jupyter redirects a browser from its root to its page; VS Code needs the root.
+    server_url = f"{origin}{ready.path.rpartition('/')[0]}/{query}"
+    url = f"{origin}{_page(ready.path, notebook)}{query}" if notebook else server_url
+    return Tunnel(shlex.join([*_SSH, *words]), local_port, url, server_url)
+
+
+def _page(path: str, notebook: str) -> str:
+    """Return the path of a notebook's page, for `/tree` or `/lab`."""
+    tree = path.removesuffix("/tree") + "/tree"  # Lab has its tree in /lab
+    return f"{tree}/{quote(notebook)}"
 
 
 def _far_end(ready: Ready) -> str:

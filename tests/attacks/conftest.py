@@ -14,7 +14,7 @@ from tests.attacks.owner import Owner
 from tests.attacks.score_table import UNTRIED, ScoreTable, Trial
 from tests.attacks.target import Target
 from tests.cluster import Cluster
-from tests.e2e.scientist import Scientist
+from tests.e2e.scientist import Scientist, await_port
 
 KINDS = ("plain", "slurm-nb")
 # As the wikis of clusters tell: by sbatch, on all addresses, the token in the job's output.
@@ -112,7 +112,7 @@ def plain_session(alice: Scientist, node: str, local_port: int = 8888) -> Iterat
     owner = Owner.start(alice.cluster.hosts[node], f"http://127.0.0.1:{port}", token)
     try:
         with alice.tunnel(tunnel):
-            _await_tunnel(alice, local_port)
+            await_port(alice.cluster.laptop, local_port)
             yield Target("plain", alice.cluster, job_id, node, port, token, log, local_port, owner)
     finally:
         owner.close()
@@ -130,7 +130,7 @@ def slurm_nb_session(alice: Scientist, *words: str) -> Iterator[Target]:
     owner = Owner.start(alice.cluster.hosts[node], f"http://127.0.0.1:{port}", token)
     try:
         with alice.tunnel(record["tunnel_command"]):
-            _await_tunnel(alice, record["local_port"])
+            await_port(alice.cluster.laptop, record["local_port"])
             yield Target(
                 "slurm-nb", alice.cluster, job_id, node, port, token, log,
                 record["local_port"], owner,
@@ -138,9 +138,3 @@ def slurm_nb_session(alice: Scientist, *words: str) -> Iterator[Target]:
     finally:
         owner.close()
         alice.slurm_nb("cancel", job_id)
-
-
-def _await_tunnel(alice: Scientist, local_port: int) -> None:
-    """Return when something listens on the laptop's port."""
-    look = f"for _ in {{1..200}}; do : </dev/tcp/127.0.0.1/{local_port} && exit; sleep 0.1; done"
-    alice.cluster.laptop.run(["bash", "-c", f"{{ {look}; }} 2>/dev/null; exit 1"], user="lea")

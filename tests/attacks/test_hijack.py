@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +17,10 @@ import pytest
 from tests.attacks.conftest import plain_session, slurm_nb_session
 from tests.attacks.score_table import Trial
 from tests.attacks.target import PYTHON, Stranger, await_line
-from tests.e2e.scientist import STATE, Scientist
+from tests.e2e.scientist import STATE, Scientist, await_port
+
+# The first local port and how many there are, as slurm-nb chooses them, and others that one tries.
+_PORT_RANGES = ((12_000, 20_000), (1024, 64_512), (8888, 1000), (10_000, 10_000), (20_000, 10_000))
 
 
 @contextmanager
@@ -149,6 +154,53 @@ def test_local_port_taken(trial: Trial) -> None:
 
     stays_up = done.returncode == 124
     trial.verdict(stays_up, done)
+
+
+def test_local_port_foretold(our_trial: Trial) -> None:
+    """Compute the local port of the session from what squeue shows, to hold it on a shared laptop:
+    it follows from a secret of the session.
+    """
+    target = our_trial.target
+    number = int(target.job_id)
+    cluster = zlib.crc32(b"testbed")
+    seeds = {number, cluster + number, zlib.crc32(str(number).encode())}
+    guesses = {first + seed % size for seed in seeds for first, size in _PORT_RANGES}
+
+    our_trial.verdict(target.local_port in guesses, (target.local_port, guesses))
+
+
+MASTER = """
+Host *
+  ControlMaster auto
+  ControlPath ~/.ssh/left-%C
+  ControlPersist yes
+"""
+_END_MASTERS = "for each in ~/.ssh/left-*; do ssh -S $each -O exit nobody; done"
+
+
+def test_tunnel_left_behind(trial: Trial) -> None:
+    """Answer on the port, after the session, through the tunnel that a ControlMaster kept after
+    Ctrl-C: the printed ssh leaves nothing to it.
+    """
+    target = trial.target
+    laptop, login = target.cluster.laptop, target.cluster.login
+    command = f"ssh -N -L 18899:{target.node}:{target.port} alice@login"
+    if target.kind != "plain":
+        words = ["slurm-nb", "tunnel-cmd", target.job_id, "--local-port", "18899"]
+        command = login.run(words, user="alice").stdout.strip()
+    config = laptop.root / "home/lea/.ssh/config"
+    config.write_text(MASTER)
+    try:
+        ssh = laptop.popen(["bash", "-c", f"exec {command}"], user="lea")
+        await_port(laptop, 18899)
+        ssh.send_signal(signal.SIGINT)
+        said = ssh.communicate(timeout=20)
+        left = laptop.run(["ss", "-H", "-l", "-t", "-n", "sport", "=", ":18899"]).stdout
+        laptop.run(["bash", "-c", _END_MASTERS], user="lea", check=False)
+    finally:
+        config.unlink()
+
+    trial.verdict(bool(left), (left, said))
 
 
 def test_reused_job_id(our_trial: Trial, alice: Scientist) -> None:

@@ -53,7 +53,7 @@ def through_one_hop(login: str, *, user: str = "alice", ready: Ready = READY) ->
 def test_the_command_jumps_over_the_login_node(login: str, hop: str) -> None:
     """One ssh goes over the login node to the node, and forwards to the node's loopback."""
     assert through_jump(login).command == (
-        "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
+        "ssh -N -o ExitOnForwardFailure=yes -o ControlPath=none -o ServerAliveInterval=30"
         f" -L 127.0.0.1:12345:127.0.0.1:40123 -J {hop} alice@c1"
     )
 
@@ -70,7 +70,7 @@ def test_the_command_jumps_over_the_login_node(login: str, hop: str) -> None:
 def test_the_command_for_the_machine_itself_has_one_hop(login: str, end: str) -> None:
     """A session on the machine where slurm-nb was called needs no jump."""
     assert through_one_hop(login).command == (
-        f"ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30 {end}"
+        f"ssh -N -o ExitOnForwardFailure=yes -o ControlPath=none -o ServerAliveInterval=30 {end}"
     )
 
 
@@ -78,7 +78,7 @@ def test_the_url_names_the_laptops_loopback_and_holds_the_token() -> None:
     """The browser goes where ssh listens, and nowhere else; Jupyter answers who has the token."""
     way = through_jump("login.hpc.edu", ready=Ready("c1", 40123, "/user/alice/lab"))
 
-    assert way.url == f"http://127.0.0.1:12345/user/alice/lab?token={TOKEN}"
+    assert way.url == f"http://127.0.0.1:12345/user/alice/?token={TOKEN}"
     assert way.local_port == 12345
     assert TOKEN not in way.command
 
@@ -91,7 +91,8 @@ def test_a_shell_gives_the_words_back(user: str) -> None:
     command = through_jump("login.hpc.edu:2222", user=user).command
 
     assert shlex.split(command) == [
-        "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=30",
+        "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-o", "ControlPath=none",
+        "-o", "ServerAliveInterval=30",
         "-L", "127.0.0.1:12345:127.0.0.1:40123", "-J", f"{user}@login.hpc.edu:2222", f"{user}@c1",
     ]  # fmt: skip
     assert shlex.split(through_one_hop("l", user=user).command)[-1] == f"{user}@l"
@@ -179,30 +180,40 @@ def test_the_zone_of_an_address_holds_no_shell_characters(text: str) -> None:
         Login.parse(text)
 
 
-def test_the_local_port_of_a_job_stays() -> None:
-    """A bookmark of the URL works as long as the job does."""
-    ports = {default_local_port("hpc", "4711") for _ in range(3)}
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("/tree", "/tree/my%20data.ipynb"),
+        ("/lab", "/lab/tree/my%20data.ipynb"),
+        ("/user/alice/tree", "/user/alice/tree/my%20data.ipynb"),
+    ],
+)
+def test_a_notebook_has_a_url_of_its_own(path: str, page: str) -> None:
+    """The browser opens the notebook; VS Code needs the root of the server."""
+    way = make_tunnel(
+        Ready("c1", 40123, path),
+        user="alice",
+        login=Login("login"),
+        local_port=12345,
+        token=TOKEN,
+        notebook="my data.ipynb",
+    )
 
-    assert len(ports) == 1
+    assert way.url == f"http://127.0.0.1:12345{page}?token={TOKEN}"
+    assert way.server_url == f"http://127.0.0.1:12345{path.rpartition('/')[0]}/?token={TOKEN}"
 
 
-@pytest.mark.parametrize("prefix", ["", "local-"])
-def test_neighbours_have_other_local_ports(prefix: str) -> None:
-    """Sessions that somebody can have at the same time do not meet on the laptop."""
-    ports = [default_local_port("hpc", f"{prefix}{number}") for number in range(9_990, 10_990)]
+def test_without_a_notebook_the_browser_and_vs_code_have_one_url() -> None:
+    """Jupyter redirects the browser from its root to its page."""
+    way = through_jump("login.hpc.edu")
 
-    assert len(set(ports)) == len(ports)
-
-
-def test_two_clusters_have_other_local_ports() -> None:
-    """The same job id on two clusters can be open at the same time."""
-    assert default_local_port("hpc", "7") != default_local_port("hpc2", "7")
+    assert way.url == way.server_url == f"http://127.0.0.1:12345/?token={TOKEN}"
 
 
 def test_every_local_port_can_be_opened() -> None:
-    """No job, however it is numbered, gets a port that browsers or laptops refuse."""
-    numbers = [*range(45_000), 2**31, 2**32 - 1, 10**18]
-    ports = {default_local_port("hpc", str(number)) for number in numbers}
+    """No nonce leads to a port that browsers or laptops refuse."""
+    numbers = [*range(45_000), 2**31, 2**64 - 1, 2**128 - 1]
+    ports = {default_local_port(f"{number:032x}") for number in numbers}
 
     assert min(ports) > 1023
     assert max(ports) < 32768  # where Linux begins to hand out ports itself (ip_local_port_range)
@@ -236,7 +247,7 @@ def test_a_local_port_that_browsers_refuse_is_refused(port: int) -> None:
 
 # --- the other ways ---
 
-SSH = "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
+SSH = "ssh -N -o ExitOnForwardFailure=yes -o ControlPath=none -o ServerAliveInterval=30"
 SOCKET = "/tmp/slurm-nb.AbCd1234/jupyter.sock"
 PRIVATE = Ready("c1", None, "/lab", socket=SOCKET)
 DIRECT = Ready("c1", 40123, "/lab", address="10.1.2.3")
@@ -251,7 +262,7 @@ def test_a_socket_is_reached_by_a_jump(login: str, hop: str) -> None:
     way = through_jump(login, ready=PRIVATE)
 
     assert way.command == f"{SSH} -L 127.0.0.1:12345:{SOCKET} -J {hop} alice@c1"
-    assert way.url == f"http://127.0.0.1:12345/lab?token={TOKEN}"
+    assert way.url == f"http://127.0.0.1:12345/?token={TOKEN}"
 
 
 def test_a_socket_on_this_machine_is_one_hop_away() -> None:
@@ -277,7 +288,7 @@ def test_the_direct_route_has_one_hop_to_the_address(
     way = through(login, ready=DIRECT)
 
     assert way.command == f"{SSH} {end}"
-    assert way.url == f"http://127.0.0.1:12345/lab?token={TOKEN}"
+    assert way.url == f"http://127.0.0.1:12345/?token={TOKEN}"
 
 
 def test_a_certificate_makes_the_url_https() -> None:
@@ -285,15 +296,15 @@ def test_a_certificate_makes_the_url_https() -> None:
     way = through_jump("login", ready=SECURED)
 
     assert way.command == through_jump("login", ready=DIRECT).command
-    assert way.url == f"https://127.0.0.1:12345/lab?token={TOKEN}"
+    assert way.url == f"https://127.0.0.1:12345/?token={TOKEN}"
 
 
 @pytest.mark.parametrize(
     ("ready", "url"),
     [
-        (READY, "http://127.0.0.1:12345/tree"),
-        (PRIVATE, "http://127.0.0.1:12345/lab"),
-        (SECURED, "https://127.0.0.1:12345/lab"),
+        (READY, "http://127.0.0.1:12345/"),
+        (PRIVATE, "http://127.0.0.1:12345/"),
+        (SECURED, "https://127.0.0.1:12345/"),
     ],
 )
 def test_with_a_password_the_url_holds_no_secret(ready: Ready, url: str) -> None:

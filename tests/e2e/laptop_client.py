@@ -23,9 +23,9 @@ BASE = f"{URL.scheme}://{URL.netloc}"
 HEADERS = {"Authorization": f"token {TOKEN}"}
 
 
-async def status(url: str) -> int:
+async def status(url: str, *, follow_redirects: bool = False) -> int:
     try:
-        request = HTTPRequest(url, follow_redirects=False, request_timeout=20)
+        request = HTTPRequest(url, follow_redirects=follow_redirects, request_timeout=20)
         return (await AsyncHTTPClient().fetch(request)).code
     except HTTPClientError as error:
         return error.code
@@ -85,7 +85,7 @@ async def run(code: str) -> str:
 async def main() -> None:
     await tunnel_is_up()
     record = {
-        "page_status": await status(os.environ["NB_URL"]),
+        "page_status": await status(os.environ["NB_URL"], follow_redirects=True),
         "no_token_status": await status(f"{BASE}/api/kernels"),
         "output": await run(os.environ["NB_CODE"]),
     }

@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import Cluster
+from tests.cluster import Cluster, Host
 from tests.cluster.users import ALICE, User
 
 # As sshd sets it for someone who came from the laptop.
 SSH_CONNECTION = {"SSH_CONNECTION": "10.97.0.2 50000 10.97.0.1 22"}
 STATE = Path(".local/state/slurm-nb")
 _CLIENT = Path(__file__).with_name("laptop_client.py").read_text(encoding="utf-8")
+
+
+def await_port(host: Host, port: int) -> None:
+    """Return when something listens on a port of the host's loopback."""
+    look = f"for _ in {{1..200}}; do : </dev/tcp/127.0.0.1/{port} && exit; sleep 0.1; done"
+    host.run(["bash", "-c", f"{{ {look}; }} 2>/dev/null; exit 1"])
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,10 @@ class Scientist:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def on_terminal(self, *words: str) -> str:
+    def on_terminal(self, *words: str, env: Mapping[str, str] | None = None) -> str:
         """What slurm-nb leaves on the terminal, its live line wiped; not come by ssh."""
-        terminal = self.cluster.login.open_terminal(["slurm-nb", *words], user=self.user.name)
+        command = ["slurm-nb", *words]
+        terminal = self.cluster.login.open_terminal(command, user=self.user.name, env=env)
         shown = b""
         with contextlib.suppress(OSError):  # EIO: it has ended
             while more := os.read(terminal.master, 65536):

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -86,6 +87,7 @@ def test_a_cell_runs_in_a_real_browser(alice: Scientist, ui: str, way: list[str]
     assert "where.ipynb" in seen["listing"]
     assert seen["output"] == f"node c1 - job {record['job_id']}"
     assert "token" not in seen["url"], "Jupyter takes the token out of the address bar"
+    assert urlsplit(seen["url"]).path.startswith({"notebook": "/tree", "lab": "/lab"}[ui])
     if "SLURM_NB_PICTURES" in os.environ and not way:
         picture = alice.cluster.laptop.root / f"tmp/{ui}.png"
         shutil.copy(picture, Path(os.environ["SLURM_NB_PICTURES"]) / f"{ui}.png")

@@ -97,11 +97,12 @@ def test_json_holds_what_the_text_says(alice: Scientist) -> None:
         "local_port": 8899,
         "login_host": "login.cluster.test",
         "tunnel_command": (
-            "ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30"
+            "ssh -N -o ExitOnForwardFailure=yes -o ControlPath=none -o ServerAliveInterval=30"
             f" -L 127.0.0.1:8899:127.0.0.1:{record['port']}"
             f" -J alice@login.cluster.test alice@{record['node']}"
         ),
-        "url": f"http://127.0.0.1:8899/tree?token={alice.token(record['job_id'])}",
+        "url": f"http://127.0.0.1:8899/?token={alice.token(record['job_id'])}",
+        "server_url": f"http://127.0.0.1:8899/?token={alice.token(record['job_id'])}",
     }
 
 

@@ -27,7 +27,9 @@ def test_the_three_commands_print_what_the_readme_shows(alice: Scientist) -> Non
     words = [line.split()[1:] for line, _ in blocks]
     assert [command[0] for command in words] == ["submit", "tunnel-cmd", "cancel"]
 
-    printed = [alice.on_terminal(*words[0])]
+    came_in = {"SSH_CONNECTION": "10.98.0.11 50000 10.98.0.1 22"}  # that of login.cluster.test
+
+    printed = [alice.on_terminal(*words[0], env=came_in)]
     (job_id,) = alice.squeue("%i")
     printed += [alice.on_terminal(command[0], job_id) for command in words[1:]]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster import Cluster
-from tests.e2e.scientist import Scientist
+from tests.cluster import Cluster, Host
+from tests.e2e.scientist import Scientist, await_port
 
 ROUTES = {
     "port": [],
@@ -29,6 +32,33 @@ print(json.dumps({"cwd": os.getcwd(), "mode": mode, "names": names}))
 """
 
 
+# A browser keeps cookies. VS Code's Jupyter extension (2026) asks for the API below the URL's path.
+VISIT = """
+import json, os, ssl
+from urllib.parse import urlsplit
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, HTTPSHandler, Request, build_opener, urlopen
+url, context = os.environ["NB_URL"], ssl._create_unverified_context()
+browser = build_opener(HTTPCookieProcessor(), HTTPSHandler(context=context))
+page = urlsplit(browser.open(url).url).path
+base, _, token = url.partition("?token=")
+asked = Request(base.rstrip("/") + "/api/kernelspecs", headers={"Authorization": "token " + token})
+try:
+    api = urlopen(asked, context=context).status
+except HTTPError as error:
+    api = error.code
+print(json.dumps({"page_path": page, "vs_code_status": api}))
+"""
+
+
+def _visit(alice: Scientist, url: str) -> dict[str, Any]:
+    """Return the page that a browser lands on, and the answer to VS Code."""
+    words = ["/srv/venv/bin/python", "-c", VISIT]
+    said = alice.cluster.laptop.run(words, user="lea", env={"NB_URL": url}).stdout
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
 @dataclass(frozen=True)
 class Reached:
     """A session on c1 with a kernel, and what a cell said through the printed tunnel."""
@@ -36,6 +66,7 @@ class Reached:
     route: str
     record: dict[str, Any]
     seen: dict[str, Any]
+    visit: dict[str, Any]
     listening: list[str]
     """What ss(8) showed meanwhile, a line for each TCP socket."""
 
@@ -47,8 +78,9 @@ def reached(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Reache
     record = alice.submit("-w", "c1", *ROUTES[route])
     with alice.tunnel(record["tunnel_command"]):
         seen = alice.run_cell(record["url"], FACTS)
+        visit = _visit(alice, record["url"])
         lines = cluster.hosts["c1"].run(["ss", "-H", "-l", "-t", "-n", "-p"]).stdout
-    yield Reached(route, record, seen, lines.splitlines())
+    yield Reached(route, record, seen, visit, lines.splitlines())
     alice.clean_up()
     assert alice.run_folders() == []
 
@@ -61,6 +93,13 @@ def test_each_route_leads_to_a_kernel_on_the_node(reached: Reached) -> None:
         "mode": "0o644",
         "names": ["SLURM_NB_SESSION"],
     }
+
+
+def test_the_printed_url_serves_vs_code_too(reached: Reached) -> None:
+    """It is the address of the server, below which VS Code looks for the API; a browser is
+    redirected from it.
+    """
+    assert (reached.visit["page_path"], reached.visit["vs_code_status"]) == ("/tree", 200)
 
 
 def test_nothing_listens_on_tcp_but_the_notebook(reached: Reached) -> None:
@@ -175,3 +214,177 @@ def test_the_direct_way_needs_no_name_of_the_login_node(alice: Scientist) -> Non
     assert f":{BOUND['direct'][0]}:" in record["tunnel_command"]
     with alice.tunnel(record["tunnel_command"]):
         assert alice.run_cell(record["url"], "print(6 * 7)")["output"] == "42\n"
+
+
+@pytest.mark.parametrize(("ui", "page"), [("notebook", "/tree"), ("lab", "/lab")])
+def test_the_printed_url_leads_to_the_page_of_the_chosen_ui(
+    alice: Scientist, ui: str, page: str
+) -> None:
+    """Wherever the user's own configuration sends those who open Jupyter's root."""
+    folder = alice.home / ".jupyter"
+    folder.mkdir(exist_ok=True)
+    for name, classes in {
+        "jupyter_server_config": ("ServerApp",),
+        "jupyter_notebook_config": ("ServerApp", "JupyterNotebookApp"),
+        "jupyter_lab_config": ("ServerApp", "LabApp"),
+    }.items():
+        lines = [f"c.{each}.default_url = '/api'" for each in classes]
+        (folder / f"{name}.py").write_text("\n".join(lines))
+
+    record = alice.submit("--ui", ui)
+
+    with alice.tunnel(record["tunnel_command"]):
+        seen = alice.run_cell(record["url"], "print(6 * 7)")
+        visit = _visit(alice, record["url"])
+    assert (visit["page_path"], visit["vs_code_status"], seen["output"]) == (page, 200, "42\n")
+
+
+@pytest.mark.parametrize(
+    ("ui", "page"),
+    [("notebook", "/notebooks/my%20data.ipynb"), ("lab", "/lab/tree/my%20data.ipynb")],
+)
+def test_a_notebook_and_vs_code_have_two_urls(alice: Scientist, ui: str, page: str) -> None:
+    """The first leads the browser to the notebook; VS Code finds the API below the second."""
+    notebook = alice.home / "my data.ipynb"
+    notebook.write_text(EMPTY_NOTEBOOK)
+    os.chown(notebook, alice.user.uid, alice.user.uid)
+    record = alice.submit("--ui", ui, "my data.ipynb")
+
+    with alice.tunnel(record["tunnel_command"]):
+        await_port(alice.cluster.laptop, record["local_port"])
+        opened, server = (_visit(alice, record[name]) for name in ("url", "server_url"))
+    notebook.unlink()
+
+    assert opened["page_path"] == page
+    assert server["vs_code_status"] == 200
+
+
+EMPTY_NOTEBOOK = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+MASTER = """
+Host *
+  ControlMaster auto
+  ControlPath ~/.ssh/master-%C
+  ControlPersist yes
+"""
+
+
+@pytest.fixture
+def multiplexed(alice: Scientist) -> Iterator[Host]:
+    """The laptop of someone who has one connection to the login node open, for all of their ssh."""
+    laptop = alice.cluster.laptop
+    config = laptop.root / "home/lea/.ssh/config"
+    config.write_text(MASTER)
+    laptop.run(["ssh", "-f", "alice@login", "sleep 1"], user="lea")
+    yield laptop
+    config.unlink()
+    laptop.run(["bash", "-c", "pkill -u lea -x ssh; rm -f ~/.ssh/master-*"], user="lea")
+
+
+def _logins(host: Host) -> int:
+    return (host.root / "var/log/sshd.log").read_text().count("Accepted publickey for alice")
+
+
+@pytest.mark.parametrize("route", ["port", "socket", "direct"])
+def test_ctrl_c_closes_the_tunnel_of_a_laptop_that_shares_connections(
+    alice: Scientist, multiplexed: Host, route: str
+) -> None:
+    """The connection that carries the forward is ssh's own; the jump host's is the shared one, so
+    the login node asks nothing a second time.
+    """
+    record = alice.submit("-w", "c1", "--login-host", "login", *ROUTES[route])
+    before = _logins(alice.cluster.login)
+    command = f"exec {record['tunnel_command']}"
+    ssh = multiplexed.popen(["bash", "-c", command], user="lea")
+
+    output = alice.run_cell(record["url"], "print(6 * 7)")["output"]
+    more_logins = _logins(alice.cluster.login) - before
+    ssh.send_signal(signal.SIGINT)
+    _, errors = ssh.communicate(timeout=20)
+
+    assert output == "42\n"
+    assert more_logins == (1 if route == "direct" else 0)
+    listening = multiplexed.run(["ss", "-H", "-l", "-t", "-n"]).stdout
+    assert f":{record['local_port']} " not in listening, errors
+
+
+def test_the_login_node_is_named_if_its_name_is_known(alice: Scientist) -> None:
+    """The name of the SSH connection's address; an address or a name without one is a guess."""
+    came_in = {"SSH_CONNECTION": "10.98.0.11 50000 10.98.0.1 22"}
+    by_name = alice.slurm_nb("submit", "--cluster", "local", env=came_in)
+    by_address = alice.slurm_nb("submit", "--cluster", "local")
+    from_cron = alice.slurm_nb("submit", "--cluster", "local", env={"SSH_CONNECTION": ""})
+
+    assert "alice@login.cluster.test" in by_name.stdout
+    assert "is a guess" not in by_name.stdout
+    assert "10.97.0.1 is a guess. " in by_address.stdout
+    assert "login.cluster.test is a guess. " in from_cron.stdout
+
+
+TROUBLESHOOTING = Path(__file__).parents[2] / "docs/troubleshooting.md"
+FORBIDDEN = "open failed: administratively prohibited: open failed"
+IN_USE = "Could not request local forwarding."
+OVER = "open failed: connect failed: Connection refused"
+
+
+@pytest.fixture
+def no_forwarding(alice: Scientist) -> Iterator[str]:
+    """An sshd of the login node, on another port, that forwards nothing."""
+    login, config = alice.cluster.login, alice.cluster.laptop.root / "home/lea/.ssh/config"
+    pid_file = login.root / "run/no_forwarding.pid"
+    options = ["Port=2222", "AllowTcpForwarding=no", "PidFile=/run/no_forwarding.pid"]
+    words = [word for option in options for word in ("-o", option)]
+    login.run(["/usr/sbin/sshd", *words, "-E", "/var/log/no_forwarding.log"])
+    config.write_text("Host login\n  HostKeyAlias login\n")
+    yield "login:2222"
+    config.unlink()
+    login.run(["kill", pid_file.read_text().strip()])
+
+
+def test_troubleshooting_quotes_ssh_where_forwarding_is_disabled(
+    alice: Scientist, no_forwarding: str
+) -> None:
+    """By the jump ssh ends with the message; by the direct route it says so for each page."""
+    jump = alice.submit("-w", "c1", "--login-host", no_forwarding)
+    direct = alice.submit("-w", "c1", "--login-host", no_forwarding, *ROUTES["direct"])
+
+    ended = alice.cluster.laptop.run(
+        ["bash", "-c", jump["tunnel_command"]], user="lea", check=False
+    )
+    said = _while_the_page_is_asked_for(alice, direct)
+
+    assert f"`{FORBIDDEN}`" in TROUBLESHOOTING.read_text(encoding="utf-8")
+    assert ended.returncode == 255
+    assert FORBIDDEN in ended.stderr
+    assert FORBIDDEN in said
+
+
+def test_troubleshooting_quotes_ssh_after_the_session(alice: Scientist) -> None:
+    """The old ssh says that nobody listens, and a new one that its port is in use."""
+    record = alice.submit("-w", "c1", "--login-host", "login")
+    command = record["tunnel_command"]
+    alice.slurm_nb("cancel", record["job_id"])
+
+    with alice.tunnel(command):
+        await_port(alice.cluster.laptop, record["local_port"])
+        second = alice.cluster.laptop.run(["bash", "-c", command], user="lea", check=False)
+    said = _while_the_page_is_asked_for(alice, record)
+
+    text = TROUBLESHOOTING.read_text(encoding="utf-8")
+    assert f"`{IN_USE}`" in text
+    assert f"`{OVER}`" in text
+    assert second.returncode == 255
+    assert IN_USE in second.stderr
+    assert OVER in said
+
+
+def _while_the_page_is_asked_for(alice: Scientist, record: dict[str, Any]) -> str:
+    """Return the errors of the printed ssh while a browser gets no page."""
+    laptop = alice.cluster.laptop
+    ssh = laptop.popen(["bash", "-c", f"exec {record['tunnel_command']}"], user="lea")
+    await_port(laptop, record["local_port"])
+    ask = ["/srv/venv/bin/python", "-c", VISIT]
+    asked = laptop.run(ask, user="lea", env={"NB_URL": record["url"]}, check=False)
+    ssh.terminate()
+    _, errors = ssh.communicate(timeout=20)
+    assert asked.returncode != 0
+    return errors

@@ -13,7 +13,7 @@ from slurm_nb.cli.options import (
     pass_user,
     session_argument,
 )
-from slurm_nb.cli.views import report
+from slurm_nb.cli.views import login_note, report, server_note
 from slurm_nb.connection.login import Login
 from slurm_nb.operations.connect import connect
 from slurm_nb.scheduler.job import Phase
@@ -56,7 +56,11 @@ def command(
         return
     say_notices(reached.notices)
     click.echo(tunnel.command)
+    if guess := login_note(login):
+        say_notices([guess])
     say(f"While it runs, open in your laptop's browser: {tunnel.url}")
+    if server := server_note(tunnel):
+        say(server)
     if reached.ready.fingerprint:
         say(f"The certificate's SHA-256 fingerprint must be {reached.ready.fingerprint}")
     if state.phase is Phase.UNKNOWN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from slurm_nb.cli.console import answer_json, say_notices, slow_noted
+from slurm_nb.cli.console import answer_json, say, say_notices, slow_noted
 from slurm_nb.cli.options import (
     UserContext,
     json_option,
@@ -12,7 +12,7 @@ from slurm_nb.cli.options import (
     pass_user,
     session_argument,
 )
-from slurm_nb.cli.views import report
+from slurm_nb.cli.views import report, server_note
 from slurm_nb.operations.connect import connect
 from slurm_nb.session.session import Session
 
@@ -23,7 +23,7 @@ from slurm_nb.session.session import Session
 @json_option
 @pass_user
 def command(user: UserContext, *, session: Session, local_port: int | None, as_json: bool) -> None:
-    """Print the URL for your laptop's browser.
+    """Print the URL for your laptop's browser and for VS Code.
 
     It works while the ssh command runs. It contains the token: anyone who has it
     can run code as you.
@@ -36,3 +36,5 @@ def command(user: UserContext, *, session: Session, local_port: int | None, as_j
         return
     say_notices(reached.notices)
     click.echo(reached.tunnel.url)
+    if server := server_note(reached.tunnel):
+        say(server)

@@ -41,7 +41,7 @@ def test_open_keeps_the_token_out_of_the_browsers_arguments(
 
     assert said.code == 0, said
     assert Path(f"{browser}.calls").read_text().strip() == page.as_uri()
-    assert f"http://127.0.0.1:40123/tree?token={TOKEN}" in page.read_text()
+    assert f"http://127.0.0.1:40123/?token={TOKEN}" in page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600
     settle_as_proven(store, session, JobState(Phase.ENDED, "ENDED"))
     assert not page.exists()

@@ -136,7 +136,25 @@ def test_no_wait_as_json(run: Run) -> None:
         "login_host": "login",
         "tunnel_command": None,
         "url": None,
+        "server_url": None,
     }
+
+
+@pytest.mark.usefixtures("slurm")
+def test_submit_notes_whether_the_login_host_is_a_guess(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address is a guess; the value of an option, a variable or a file is not."""
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.9 50000 198.51.100.7 22")
+    guessed = run("submit", "--no-wait")
+    first = store.load("7")
+    monkeypatch.setenv("SLURM_NB_SUBMIT_LOGIN_HOST", "hpc")
+    given = run("submit", "--no-wait")
+    second = store.load("7")
+
+    assert (guessed.code, given.code) == (0, 0)
+    assert (first.login_host, first.login_is_guess) == ("198.51.100.7", True)
+    assert (second.login_host, second.login_is_guess) == ("hpc", False)
 
 
 @pytest.mark.usefixtures("slurm")
@@ -152,7 +170,8 @@ def test_submit_prints_the_way_in(run: Run, store: Store) -> None:
         line.startswith("ssh -N ") and " -L 127.0.0.1:9999:127.0.0.1:40123 " in line
         for line in lines
     )
-    assert f"http://127.0.0.1:9999/tree?token={TOKEN}" in lines
+    assert f"http://127.0.0.1:9999/?token={TOKEN}" in lines
+    assert "Open in your laptop's browser, unless ssh has ended with an error:" in lines
     assert "Ends:        2026-11-23 14:00" in result.out
     assert "slurm-nb tunnel-cmd 7" in result.out
     assert "slurm-nb cancel 7" in result.out
@@ -323,7 +342,7 @@ def test_with_a_password_no_secret_is_printed(run: Run, store: Store) -> None:
 
     assert (first.code, again.code, as_json.code) == (0, 0, 0)
     assert "slurm-nb password" in first.out
-    assert "/tree\n" in first.out
+    assert re.search(r"^http://127\.0\.0\.1:\d+/$", first.out, re.MULTILINE)
     assert not any(TOKEN in each.out + each.err for each in (first, again, as_json))
 
 
@@ -389,7 +408,13 @@ def test_submit_opens_a_notebook(  # noqa: PLR0913, PLR0917  fixtures and parame
     first = run("submit", "--ui", ui, "my data.ipynb", "--", "--exclusive")
 
     assert f"{path}?token=" in first.out
-    assert f"{path}?token=" in run("url", "7").out
+    assert re.search(
+        rf"^URL for VS Code: http://127\.0\.0\.1:\d+/\?token={TOKEN}$", first.out, re.MULTILINE
+    )
+    url = run("url", "7")
+    assert f"{path}?token=" in url.out
+    assert "URL for VS Code: " in url.err
+    assert "URL for VS Code: " in run("tunnel-cmd", "7").err
     assert store.load("7").options[-2:] == ("--", "--exclusive")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.fakes import (
     PRIVATE,
     READY,
     SECURED,
+    SEVEN,
     TOKEN,
     Run,
     calls,
@@ -38,7 +40,23 @@ def test_tunnel_cmd_prints_one_line(run: Run, store: Store) -> None:
     assert result.out.count("\n") == 1
     assert result.out.startswith("ssh -N ")
     assert TOKEN not in result.out
-    assert f"http://127.0.0.1:9999/tree?token={TOKEN}" in result.err
+    assert f"http://127.0.0.1:9999/?token={TOKEN}" in result.err
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_guessed_login_host_is_called_one(run: Run, store: Store) -> None:
+    """Both `wait` and `tunnel-cmd` name the option that sets it; a given one is not a guess."""
+    running(store)
+    store.save(replace(SEVEN, login_host="10.1.2.3", login_is_guess=True))
+
+    guessed = [run("wait", "7").out, run("tunnel-cmd", "7").err]
+    given = run("tunnel-cmd", "7", "--login-host", "login.hpc.edu")
+
+    for text in guessed:
+        assert "10.1.2.3 is a guess. " in text
+        assert "--login-host NAME, or login-host in your config file" in text
+    assert "is a guess" not in given.err
+    assert given.out.count("\n") == run("tunnel-cmd", "7").out.count("\n") == 1
 
 
 @pytest.mark.usefixtures("slurm")
@@ -60,7 +78,8 @@ def test_tunnel_cmd_as_json(run: Run, store: Store) -> None:
         "fingerprint": None,
         "local_port": 9999,
         "login_host": "login",
-        "url": f"http://127.0.0.1:9999/tree?token={TOKEN}",
+        "url": f"http://127.0.0.1:9999/?token={TOKEN}",
+        "server_url": f"http://127.0.0.1:9999/?token={TOKEN}",
     }
 
 

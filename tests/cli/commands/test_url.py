@@ -17,7 +17,7 @@ def test_url_prints_the_url_alone(run: Run, store: Store) -> None:
 
     said = run("url", "7", "--local-port", "9999")
 
-    assert said.out == f"http://127.0.0.1:9999/tree?token={TOKEN}\n"
+    assert said.out == f"http://127.0.0.1:9999/?token={TOKEN}\n"
 
 
 @pytest.mark.usefixtures("slurm")
