@@ -130,6 +130,21 @@ def test_the_job_puts_away_what_an_earlier_one_has_left(reused: Store) -> None:
     assert json.loads(again.partition("started: ")[2])["nonce"] == nonce
 
 
+def test_a_job_waits_for_no_pipe(reused: Store) -> None:
+    """In the place of what it reads before it has a kit: it writes its own."""
+    spec = JobSpec(notebook_dir=reused.folder)
+    text = script.render(spec, state_dir=reused.folder, submission=NEW.submission or "")
+    folder = reused.session_folder("hpc", "7")
+    for name in ("submission", "nonce"):
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    run_script(text[: text.index("# Use the kit only")])
+
+    assert (folder / "submission").read_text() == NEW.submission
+    assert (folder / "nonce").is_file()
+
+
 def test_a_script_by_hand_puts_the_earlier_session_away(reused: Store) -> None:
     """It has no submission, and so no session of slurm-nb's is its own."""
     text = script.render(JobSpec(notebook_dir=reused.folder), state_dir=reused.folder)
