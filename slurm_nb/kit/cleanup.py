@@ -9,6 +9,8 @@ import contextlib
 import os
 import shutil
 
+from .files import read_regular
+
 
 def clean_up_in_place_of_the_script(run_dir: str, session_dir: str, token: str) -> None:
     """Have this process remove `run_dir` and its token when it ends without its parent."""
@@ -25,7 +27,5 @@ def _clean_up(server: int, script: int, run_dir: str, session_dir: str, token: s
 
 
 def _remove(path: str, token: str) -> None:
-    with open(path, encoding="ascii") as file:
-        ours = token in file.read()
-    if ours:
+    if token in read_regular(path):
         os.unlink(path)

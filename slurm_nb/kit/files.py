@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+
+_LONGEST = 1 << 16
+
+
+def read_regular(path: str) -> str:
+    """Return the text of a regular file, up to 64 KiB; never wait for a pipe.
+
+    Raises OSError, and ValueError if it is not ASCII.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        return file.read(_LONGEST).decode("ascii")
 
 
 def write_private(path: str, text: str) -> None:

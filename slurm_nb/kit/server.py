@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 import jupyter_server
 
 from . import cleanup, kernels, login_page, overrides, processes, self_check, versions
-from .files import write_private
+from .files import read_regular, write_private
 from .monitor import keep_token, labextension
 from .security import guard, log_limit, peers, report, static_files
 from .security.door import Door
@@ -159,8 +159,7 @@ def _password(path: str) -> str:
     """Return the argon2 hash that `slurm-nb password` stored; empty without --auth password."""
     if _JOB["auth"] != "password":
         return ""
-    with open(path, encoding="ascii") as file:
-        hashed = file.read().strip()
+    hashed = read_regular(path).strip()
     if not hashed.startswith("argon2:"):
         raise RuntimeError("%s does not contain a password: run `slurm-nb password`" % path)
     return hashed

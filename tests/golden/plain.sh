@@ -47,7 +47,8 @@ chmod 700 "${slurm_nb_session_dir%/*}" "$slurm_nb_session_dir" # a default ACL b
 chmod 600 "$slurm_nb_state_dir/jobs/${slurm_nb_job_id}_0_log.out" 2>/dev/null
 # An earlier job with the same id may have left files there that belong to another submission.
 slurm_nb_submission='' # empty when you print this script
-if [ "$(cat "$slurm_nb_session_dir/submission" 2>/dev/null)" != "$slurm_nb_submission" ]; then
+if [ ! -f "$slurm_nb_session_dir/submission" ] ||
+  [ "$(cat "$slurm_nb_session_dir/submission")" != "$slurm_nb_submission" ]; then
   rm -f "$slurm_nb_session_dir"/{nonce,ended.json,witness.json}
   [ -n "$slurm_nb_submission" ] || rm -f "$slurm_nb_session_dir/session.json"
   (umask 077 && printf %s "$slurm_nb_submission" >"$slurm_nb_session_dir/submission.new") || exit 1

@@ -130,6 +130,21 @@ def test_the_job_removes_what_an_earlier_one_has_left(reused: Store) -> None:
     assert json.loads(again.partition("started: ")[2])["nonce"] == nonce
 
 
+def test_a_job_never_waits_for_a_pipe(reused: Store) -> None:
+    """If a pipe has the name of a file that it reads early, the job replaces the pipe."""
+    spec = JobSpec(notebook_dir=reused.folder)
+    text = script.render(spec, state_dir=reused.folder, submission=NEW.submission or "")
+    folder = reused.session_folder("hpc", "7")
+    for name in ("submission", "nonce"):
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    run_script(text[: text.index("# Use the kit only")])
+
+    assert (folder / "submission").read_text() == NEW.submission
+    assert (folder / "nonce").is_file()
+
+
 def test_a_script_submitted_by_hand_removes_the_earlier_session(reused: Store) -> None:
     """It has no submission, so no saved session belongs to it."""
     text = script.render(JobSpec(notebook_dir=reused.folder), state_dir=reused.folder)

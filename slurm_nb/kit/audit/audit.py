@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from .. import processes, self_check, versions
+from ..files import read_regular
 from ..security import peers
 from . import listeners, probe
 
@@ -44,8 +45,7 @@ class Job(NamedTuple):
 
 def main(asked: Dict[str, Any]) -> None:
     """Print the results for `asked`: cluster, job_id, auth, terminals, token_file and ready."""
-    with open(asked["token_file"], encoding="ascii") as file:
-        token = file.read()
+    token = read_regular(asked["token_file"])
     found = list(processes.of_session(asked["cluster"], asked["job_id"]))
     try:
         job = _job(found, asked, token)

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 
-from ..files import write_private
+from ..files import read_regular, write_private
 
 PERIOD_S = 30.0
 
@@ -32,7 +32,7 @@ def restore(session_dir: str, submission: str, token: str) -> None:
     try:
         if not os.path.lexists(path) and _submission(session_dir) == submission:
             write_private(path, token)
-    except OSError:
+    except (OSError, ValueError):
         return  # the directory is gone or the disk is full: the thread tries again
 
 
@@ -41,5 +41,4 @@ def _submission(session_dir: str) -> str:
     path = os.path.join(session_dir, "submission")
     if not os.path.exists(path):
         return ""
-    with open(path) as file:
-        return file.read()
+    return read_regular(path)
