@@ -18,7 +18,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["pipe", "link to a device", "folder", "nothing"])
-def test_what_is_no_file_is_an_error_at_once(tmp_path: Path, place: str) -> None:
+def test_reading_anything_but_a_file_fails_at_once(tmp_path: Path, place: str) -> None:
     """A server that waited for a pipe would neither start nor end."""
     path = tmp_path / "token"
     if place == "pipe":
