@@ -22,7 +22,7 @@ OVER = frozenset(
      "PREEMPTED", "TIMEOUT")
 )  # fmt: skip
 # slurmctld checks time limits every 30 s, counted from its last start (seen on 22.05).
-_RESTART_EVERY_S = (40.0, 100.0)
+_RESTART_EVERY_S = (31.0, 45.0)
 _AWAY_S = (0.0, 6.0)
 _LIST_EVERY_S = 20.0
 _LOOK_EVERY_S = 1.0

@@ -163,7 +163,7 @@ def kill_kernel(soak: SoakCluster, name: str, _: random.Random) -> None:
     record = submit(soak, name)
     open_it(soak, record, method="POST", path="/api/kernels")
     deadline = time.monotonic() + 30
-    while not soak.kill(record["node"], record["job_id"], "slurm_nb_kernel"):
+    while not soak.kill(record["node"], record["job_id"], "kernel_launcher"):
         if time.monotonic() > deadline:
             raise Disturbed("there was no kernel")
         time.sleep(0.2)
