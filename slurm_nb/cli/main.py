@@ -22,7 +22,7 @@ _PACKAGE = "slurm_nb.cli.commands"
 _MODULES = {"list": "list_", "open": "open_", "tunnel-cmd": "tunnel_cmd"}
 GROUPS = {
     "Start": ("submit", "wait"),
-    "Connect": ("tunnel-cmd", "url", "open"),
+    "Connect": ("tunnel-cmd", "connect", "url", "open"),
     "Look": ("list", "status", "logs", "audit"),
     "End": ("cancel",),
     "Set up": ("config", "template", "password", "completion"),

@@ -9,6 +9,7 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
   kits/HASH/                     0700, the programs of jobs on their node: job/kit.py
   password                       0600, the hash of the password, on one line
   sessions/CLUSTER/7/            0700, a session: store.py
+  relay/7                        0600, the socket of a relay, while it is held
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Self
 from slurm_nb.files import check_above, check_directory_is_ours, check_home, make_private
 from slurm_nb.paths import state_dir
 
-_OURS = frozenset({"jobs", "sessions", "submitting", "answers", "kits", "error.log", "password"})
+_OURS = frozenset(
+    {"jobs", "sessions", "submitting", "answers", "kits", "relay", "error.log", "password"}
+)
 
 
 @dataclass(frozen=True)
