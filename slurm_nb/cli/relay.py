@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import click
 
 from slurm_nb.cli.console import bold, link, say, say_notices, visible
-from slurm_nb.cli.sessions import UserContext
 from slurm_nb.cli.progress import WaitingLine
+from slurm_nb.cli.sessions import UserContext
 from slurm_nb.connection.connection import Connection
 from slurm_nb.errors import EXIT_INTERRUPTED
 from slurm_nb.operations.relay import hold_relay

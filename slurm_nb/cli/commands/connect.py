@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.cli.relay import hold
+from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.session.session import Session
 
 
