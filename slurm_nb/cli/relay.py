@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import shutil
@@ -10,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -17,20 +20,42 @@ from slurm_nb.cli.console import bold, link, say, say_notices, visible
 from slurm_nb.cli.progress import WaitingLine
 from slurm_nb.cli.sessions import UserContext
 from slurm_nb.connection.connection import Connection
+from slurm_nb.connection.ssh_connection import ends_of, is_retransmitting
 from slurm_nb.errors import EXIT_INTERRUPTED
 from slurm_nb.operations.relay import hold_relay
 from slurm_nb.scheduler.job import JobState
+from slurm_nb.scheduler.login_shell import find_slurm
 from slurm_nb.session.session import Session
 from slurm_nb.times import duration, seconds_until
 
-_HEARTBEAT_S = 30.0
-_MINUTE_S = 60
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+# Together with what follows less than the 60 s after which nothing is left.
+_HEARTBEAT_S = 8.0
+_SILENT_S = 40.0
+"""A shorter gap in the network does no harm. The laptop's ssh itself gives up after 90 s."""
 
 
-def hold(session: Session, user: UserContext) -> int:
+def with_slurm(function: _Function) -> _Function:
+    """Have a command find Slurm's programs where `ssh HOST COMMAND` has no PATH for them."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  the command's own
+        find_slurm()
+        return function(*args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def hold(
+    session: Session,
+    user: UserContext,
+    *,
+    socket: Path | None = None,
+    local_port: int | None = None,
+) -> int:
     """Hold a relay to `session` until Ctrl-C; return the exit code.
 
-    Raises `JobEnded` when the session ends, and what `hold_relay` raises.
+    socket, local_port: see `hold_relay`, which also says what is raised.
     """
     display = _Display(session)
     try:
@@ -41,13 +66,15 @@ def hold(session: Session, user: UserContext) -> int:
                 display=display,
                 store=user.store,
                 orphaned=_orphan_check(),
+                socket=socket,
+                local_port=local_port,
             )
     except KeyboardInterrupt:
         display.clear()
         say(
             f"The connection has ended; session {session.job_id} keeps running.\n"
             f"  Connect again:  slurm-nb connect {session.job_id}\n"
-            f"  End it:         slurm-nb cancel {session.job_id}"
+            f"  Cancel:         slurm-nb cancel {session.job_id}"
         )
         return EXIT_INTERRUPTED
     finally:
@@ -130,13 +157,21 @@ def _hang_up_ends_it() -> Iterator[None]:
 def _orphan_check() -> Callable[[], bool]:
     """Return what tells whether the ssh that started this program is gone.
 
-    Without a terminal nothing signals that: sshd closes standard input, or its process is gone.
+    Without a terminal nothing signals that: sshd closes standard input, or its process is gone. If
+    the network is gone, even sshd does not know for two hours, but the kernel sends the live line
+    again and again.
     """
-    parent = os.getppid()
+    parent, ends = os.getppid(), ends_of(os.environ)
     reads = not sys.stdin.isatty() and not _is_at_end()
+    heard_at = time.monotonic()
 
     def orphaned() -> bool:
-        return os.getppid() != parent or (reads and _is_at_end())
+        nonlocal heard_at
+        now = time.monotonic()
+        if ends is None or not is_retransmitting(ends):
+            heard_at = now
+        gone = now - heard_at > _SILENT_S
+        return gone or os.getppid() != parent or (reads and _is_at_end())
 
     return orphaned
 

@@ -13,68 +13,24 @@ SESSION/relay/                   0700
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
-import socket
-import stat
-from contextlib import suppress
 from pathlib import Path
 
+from slurm_nb.connection.tunnel import far_end
 from slurm_nb.errors import UserError
-from slurm_nb.files import make_private
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import Job
 from slurm_nb.scheduler.run import cluster_option
-from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
 
 HOST = "slurm-nb-relay"
 """The name of the sshd in ssh_config and known_hosts."""
-_SOCKET_BYTES = 107  # of sun_path, without the zero byte: unix(7)
 _SAFE = re.compile(r"[\w./+@:,=~ -]+")
 
 
-def socket_path(store: Store, session: Session) -> Path:
-    """Return the path of the session's socket on this login node.
-
-    It is in the state directory, or, where that has no room or no UNIX sockets, in a directory of
-    the user's in /tmp whose name nobody can guess. Raises `UserError` if that belongs to another
-    user.
-    """
-    folder = store.folder / "relay"
-    path = folder / session.job_id
-    if len(os.fsencode(path)) <= _SOCKET_BYTES and _SAFE.fullmatch(str(path)):
-        make_private(folder)
-        if _takes_sockets(folder):
-            return path
-    secret = f"{session.submission or store.nonce(session)} {session.cluster} {session.job_id}"
-    folder = Path("/tmp") / f"slurm-nb-{hashlib.sha256(secret.encode()).hexdigest()[:32]}"  # noqa: S108
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    if status.st_uid != os.geteuid() or stat.S_IFMT(status.st_mode) != stat.S_IFDIR:
-        raise UserError(f"{folder} belongs to another user", hint="submit a new session")
-    folder.chmod(0o700)
-    return folder / "relay"
-
-
-def _takes_sockets(folder: Path) -> bool:
-    """Return whether the file system of a directory has UNIX sockets."""
-    path = folder / f".{os.getpid()}"
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.bind(os.fspath(path))
-        except OSError:
-            return False
-    with suppress(OSError):
-        path.unlink()
-    return True
-
-
 def sshd_config(folder: Path, ready: Ready) -> str:
-    """Return the settings of an sshd (sshd_config(5)) for one connection, to Jupyter alone.
+    """Return the settings of an sshd (sshd_config(5)) for one connection, only to Jupyter.
 
     PermitOpen cannot name a UNIX socket, and AllowTcpForwarding forbids those too (OpenSSH 9.2), so
     to a socket all forwards are allowed: to the session's user, who alone has the client's key.
@@ -89,7 +45,7 @@ PidFile none
 UseDNS no
 LogLevel ERROR
 LoginGraceTime 30
-ClientAliveInterval 15
+ClientAliveInterval 10
 ClientAliveCountMax 2
 AllowTcpForwarding local
 AllowStreamLocalForwarding {"local" if ready.socket else "no"}
@@ -115,7 +71,7 @@ def ssh_config(  # noqa: PLR0913  the last four are by name
     step = [
         "srun", *cluster_option(job), f"--jobid={job.job_id}", "--overlap", "--nodes=1",
         "--ntasks=1", f"--nodelist={ready.node}", "--mem=0", "--gres=none", "--mpi=none",
-        "--unbuffered", "--quiet", "--chdir=/",
+        "--unbuffered", "--quiet", "--chdir=/", "--job-name=relay",
         "/bin/sh", str(kit / "slurm_nb_kit/relay.sh"), str(folder / "sshd_config"), str(log),
         os.uname().nodename,
     ]  # fmt: skip
@@ -137,18 +93,13 @@ Host {HOST}
   ControlMaster no
   ControlPath none
   ConnectTimeout 60
-  ServerAliveInterval 15
+  ServerAliveInterval 10
   ServerAliveCountMax 2
   ExitOnForwardFailure yes
   StreamLocalBindMask 0177
   StreamLocalBindUnlink yes
   LocalForward {_quoted(path)} {far_end(ready)}
 """
-
-
-def far_end(ready: Ready) -> str:
-    """Return where the step connects to, as ssh and sshd write it: `127.0.0.1:40123`."""
-    return ready.socket or f"{ready.address or '127.0.0.1'}:{ready.port}"
 
 
 def _quoted(path: Path) -> str:

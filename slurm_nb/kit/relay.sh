@@ -8,7 +8,12 @@ for sshd in /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/ssh/sshd /usr/libexec/o
   [ -x "$sshd" ] || continue
   printf 'slurm-nb: a relay from %s begins, step %s.%s\n' \
     "$3" "${SLURM_JOB_ID:-}" "${SLURM_STEP_ID:-}" >>"$2"
-  exec "$sshd" -i -e -f "$1"
+  "$sshd" -i -e -f "$1"
+  code=$?
+  # sshd is two processes, and Slurm keeps the step as long as one of them lives.
+  trap '' TERM
+  kill -TERM 0
+  exit "$code"
 done
 echo "there is no sshd on ${SLURMD_NODENAME:-$(uname -n)}" >&2
 exit 127

@@ -9,18 +9,21 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from slurm_nb.connection.connection import Connection
+from slurm_nb.connection.connection import Connection, relay_of, tunnel_of
 from slurm_nb.connection.login import Login
-from slurm_nb.connection.relay import HOST, socket_path, ssh_config, sshd_config
+from slurm_nb.connection.relay import HOST, ssh_config, sshd_config
+from slurm_nb.connection.relay_end import BusyError, End, held, prepare, user_end
+from slurm_nb.connection.tunnel import relay_line
 from slurm_nb.errors import SchedulerError, UserError
 from slurm_nb.files import user_name, write_private
 from slurm_nb.job import kit
 from slurm_nb.joblog.events import Ready
 from slurm_nb.operations.connect import wait_until_ready
-from slurm_nb.scheduler.job import LOCAL, JobState
+from slurm_nb.scheduler.job import JobState
 from slurm_nb.scheduler.relay import RelayProcess, make_key
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
@@ -28,7 +31,7 @@ from slurm_nb.session.store import Store
 _POLL_S = 1.0
 _FIRST_ANSWER_S = 90.0
 """srun waits for the node; an sshd of the job may be slow to start."""
-_CHECK_EVERY_S = 15.0
+_CHECK_EVERY_S = 10.0
 _ANSWER_S = 10.0
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _FAILURES = len(_PAUSES_S)
@@ -36,7 +39,7 @@ _FAILURES = len(_PAUSES_S)
 
 
 class Display(Protocol):
-    """What shows a relay to its user."""
+    """The output of a relay for its user."""
 
     def wait(self, state: JobState | None, waited_s: float) -> None:
         """Show the state of a job that is not ready; called often."""
@@ -51,30 +54,88 @@ class Display(Protocol):
         """Show a line that stays."""
 
 
-def hold_relay(
-    session: Session, *, login: Login, display: Display, store: Store, orphaned: Callable[[], bool]
-) -> None:
-    """Carry `session` to its socket on this host until `orphaned`, over requeues and failures.
+class _OrphanedError(Exception):
+    """The ssh that started this program is gone."""
 
-    Raises `JobEnded` when the session ends, and `SchedulerError` or `UserError` if there can be no
-    relay.
+
+@dataclass(frozen=True)
+class _Held:
+    """The end of a relay while it is held."""
+
+    end: End
+    lock: int | None
+    """The descriptor that keeps the user's end; None for another one."""
+
+
+def hold_relay(  # noqa: PLR0913  all but the first are by name
+    session: Session,
+    *,
+    login: Login,
+    display: Display,
+    store: Store,
+    orphaned: Callable[[], bool],
+    socket: Path | None = None,
+    local_port: int | None = None,
+) -> None:
+    """Carry `session` to its end on this host until `orphaned`, over requeues and failures.
+
+    socket: None for the user's. local_port: where the laptop reaches it, as the URL says. Raises
+    `JobEnded` when the session ends, and `SchedulerError` or `UserError` if a relay is impossible.
     """
-    if session.cluster == LOCAL:
-        raise UserError(
-            f"session {session.job_id} runs on this machine, without Slurm: it needs no relay",
-            hint=f"slurm-nb tunnel-cmd {session.job_id}",
-        )
-    path = socket_path(store, session)
-    failures, shown = 0, None
+    port = local_port or session.local_port
+    with _held(session, login, store, socket, port) as kept, contextlib.suppress(_OrphanedError):
+        _hold(session, login, display, store, orphaned, kept)
+
+
+@contextmanager
+def _held(
+    session: Session, login: Login, store: Store, path: Path | None, local_port: int | None
+) -> Iterator[_Held]:
+    end = user_end(store, local_port)
+    if path:
+        yield _Held(End(path, end.port), None)
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(held(store, session))
+        except BusyError as busy:
+            port, relay = relay_of(session, store)
+            line = relay_line(relay, user=user_name(), login=login, local_port=port)
+            raise UserError(
+                f"{busy}; a second one at the same time has its own line",
+                hint=f"run this in a new terminal on your laptop:\n{line}",
+            ) from busy
+        yield _Held(end, lock)
+
+
+def _hold(  # noqa: PLR0913, PLR0917  the parts of one relay
+    session: Session,
+    login: Login,
+    display: Display,
+    store: Store,
+    orphaned: Callable[[], bool],
+    kept: _Held,
+) -> None:
+    failures, shown, path = 0, None, kept.end.socket
+
+    def show(state: JobState | None, waited_s: float) -> None:
+        if orphaned():
+            raise _OrphanedError
+        display.wait(state, waited_s)
+
     while not orphaned():
-        reached = wait_until_ready(
-            session, login=login, show=display.wait, note=display.note, store=store
-        )
-        session = reached.session
-        with _relay(session, reached.ready, store, path) as relay:
+        reached = wait_until_ready(session, login=login, show=show, note=display.note, store=store)
+        here = replace(reached.session, local_port=kept.end.port)
+        tunnel = tunnel_of(here, reached.ready, store, login, "relay")
+        reached = replace(reached, tunnel=tunnel)
+        with _relay(session, reached.ready, store, kept) as relay:
             if _first_answer(relay, path, reached.ready, orphaned):
                 failures = 0
                 if reached.ready != shown:
+                    if shown:
+                        display.note(
+                            f"the job started again on {reached.ready.node}; the URL is new"
+                        )
                     display.ready(reached)
                     shown = reached.ready
                 else:
@@ -88,15 +149,17 @@ def hold_relay(
         if failures > _FAILURES:
             raise SchedulerError(
                 f"no relay to {reached.ready.node}: {words or 'Jupyter did not answer'}",
-                hint="try another route: slurm-nb tunnel-cmd --route jump"
-                f" {session.job_id}; the session keeps running",
+                hint="the session keeps running. Try another route: slurm-nb tunnel-cmd"
+                f" --route jump {session.job_id}",
             )
         display.note(f"the relay broke off{f' ({words})' if words else ''}; connecting again")
         time.sleep(_PAUSES_S[failures - 1])
 
 
 @contextmanager
-def _relay(session: Session, ready: Ready, store: Store, path: Path) -> Iterator[RelayProcess]:
+def _relay(session: Session, ready: Ready, store: Store, kept: _Held) -> Iterator[RelayProcess]:
+    path = kept.end.socket
+    prepare(path, is_new=kept.lock is None)
     folder = store.relay_folder(session)
     _make_keys(folder, session)
     write_private(folder / "sshd_config", sshd_config(folder, ready))
@@ -110,12 +173,8 @@ def _relay(session: Session, ready: Ready, store: Store, path: Path) -> Iterator
         log=store.log_path(session.job_id),
     )
     write_private(folder / "ssh_config", config)
-    with RelayProcess(folder / "ssh_config", HOST) as relay:
-        try:
-            yield relay
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink()
+    with RelayProcess(folder / "ssh_config", HOST, path, lock=kept.lock) as relay:
+        yield relay
 
 
 def _make_keys(folder: Path, session: Session) -> None:

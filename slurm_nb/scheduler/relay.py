@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +18,8 @@ from slurm_nb.errors import SchedulerError
 from slurm_nb.scheduler.run import QUERY_TIMEOUT_S, query_environ, run
 
 _PR_SET_PDEATHSIG = 1
-_END_S = 5.0
+_END_S = 3.0
+_LOOK_S = 0.05
 _WORDS_BYTES = 2000
 
 
@@ -32,26 +35,47 @@ def make_key(path: Path, comment: str) -> None:
     path.with_name(f"{path.name}.pub").chmod(0o600)
 
 
+# ssh leaves its socket behind. The shell outlives this program if that is killed, ends ssh then,
+# and removes the socket. It inherits the socket's lock, so that no new relay has it meanwhile.
+_KEEPER = """\
+ssh= over=
+trap 'over=yes; [ -z "$ssh" ] || kill "$ssh" 2>/dev/null' TERM HUP INT
+ssh -F "$1" -N "$2" &
+ssh=$!
+[ -z "$over" ] || kill "$ssh"
+wait "$ssh"
+while kill -0 "$ssh" 2>/dev/null; do wait "$ssh"; done
+rm -f -- "$3"
+[ -z "$4" ] || rmdir -- "$4" 2>/dev/null
+"""
+
+
 class RelayProcess:
     """The login node's ssh, which ends with this object or with this program."""
 
-    def __init__(self, config: Path, host: str) -> None:
-        """config: of ssh, which has the forward. Raises `SchedulerError`."""
+    def __init__(self, config: Path, host: str, socket: Path, *, lock: int | None) -> None:
+        """config: of ssh, which listens on `socket`. lock: a descriptor that keeps the socket.
+
+        Raises `SchedulerError`.
+        """
+        if shutil.which("ssh") is None:
+            raise SchedulerError(
+                "ssh is not on PATH, and the relay needs it", hint="install OpenSSH's client"
+            )
+        in_tmp = str(socket.parent) if socket.parent.parent == Path("/tmp") else ""  # noqa: S108
+        words = [str(config), host, str(socket), in_tmp]
         self._words = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         try:
-            self._ssh = subprocess.Popen(
-                ["ssh", "-F", str(config), "-N", host],
+            self._keeper = subprocess.Popen(
+                ["/bin/sh", "-c", _KEEPER, "sh", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._words,
                 env=query_environ(os.environ),
+                pass_fds=[] if lock is None else [lock],
                 start_new_session=True,  # Ctrl-C is for this program
-                preexec_fn=_end_with_parent,  # noqa: PLW1509  this program has one thread
+                preexec_fn=partial(_end_with_parent, os.getpid()),  # noqa: PLW1509  there is one thread
             )
-        except FileNotFoundError as error:
-            raise SchedulerError(
-                "ssh is not on PATH, and the relay needs it", hint="install OpenSSH's client"
-            ) from error
         except OSError as error:
             raise SchedulerError(f"cannot run ssh: {error.strerror}") from error
 
@@ -68,7 +92,7 @@ class RelayProcess:
 
     def is_running(self) -> bool:
         """Return whether ssh runs."""
-        return self._ssh.poll() is None
+        return self._keeper.poll() is None
 
     def words(self) -> str:
         """Return the last of what ssh, srun and sshd said, on one line."""
@@ -78,15 +102,25 @@ class RelayProcess:
 
     def stop(self) -> None:
         """End ssh and srun, and with it the step."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):  # srun may outlive ssh, in its group
-                os.killpg(self._ssh.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._ssh.wait(_END_S)
+        self._signal(signal.SIGTERM)
+        until = time.monotonic() + _END_S
+        while self._signal(0) and time.monotonic() < until:
+            self._keeper.poll()  # a zombie is in its group
+            time.sleep(_LOOK_S)
+        self._signal(signal.SIGKILL)
+        self._keeper.wait()
         self._words.close()
 
+    def _signal(self, number: int) -> bool:
+        """Return whether a process of the relay exists, and send it a signal unless that is 0."""
+        try:
+            os.killpg(self._keeper.pid, number)  # srun may outlive ssh, in its group
+        except ProcessLookupError:
+            return False
+        return True
 
-def _end_with_parent() -> None:
+
+def _end_with_parent(parent: int) -> None:
     """Have the kernel end ssh when this program dies, however that happens (prctl(2))."""
     try:
         import ctypes  # noqa: PLC0415  not every Python was built with it
@@ -95,5 +129,5 @@ def _end_with_parent() -> None:
     except (ImportError, OSError, AttributeError):
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    if os.getppid() == 1:
+    if os.getppid() != parent:
         sys.exit(1)

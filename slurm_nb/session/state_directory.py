@@ -9,7 +9,7 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
   kits/HASH/                     0700, the programs of jobs on their node: job/kit.py
   password                       0600, the hash of the password, on one line
   sessions/CLUSTER/7/            0700, a session: store.py
-  relay/7                        0600, the socket of a relay, while it is held
+  relay/                         0700, the socket of a relay: connection/relay_end.py
 """
 
 from __future__ import annotations
@@ -69,6 +69,11 @@ class StateDirectory:
     def kits(self) -> Path:
         """The folder of kits, each under its content hash."""
         return self.folder / "kits"
+
+    @property
+    def relays(self) -> Path:
+        """The folder of the user's relay, which may not exist."""
+        return self.folder / "relay"
 
     @property
     def password_path(self) -> Path:
