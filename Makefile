@@ -35,7 +35,7 @@ check: docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tests.prose
-	$(BIN)/shellcheck .ci/run tests/debian-packages slurm_nb/kit/functions.sh
+	$(BIN)/shellcheck .ci/run tests/debian-packages slurm_nb/kit/functions.sh slurm_nb/kit/relay.sh
 	for ui in notebook lab; do $(BIN)/slurm-nb submit --dry-run --ui $$ui | $(BIN)/shellcheck - || exit; done
 
 prose: .venv/developing

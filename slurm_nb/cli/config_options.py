@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from click.core import ParameterSource
 from slurm_nb.cli.again_option import AGAIN, key_of, with_earlier
 from slurm_nb.config.layers import Config, choose_profile, load
 from slurm_nb.config.settings import Key, Kind, Place, Setting
-from slurm_nb.config.site_rules import InForce, check_site, with_sbatch_variables
+from slurm_nb.config.site_rules import InForce, check_locked, check_site, with_sbatch_variables
 from slurm_nb.errors import SlurmNbError, UserError, did_you_mean
 
 PREFIX = "SLURM_NB_SUBMIT_"
@@ -160,6 +161,18 @@ def submit_command(ctx: click.Context) -> click.Command:
 def submit_context(ctx: click.Context, *words: str) -> click.Context:
     """Return the context of `submit WORDS`, with all values, without running it."""
     return submit_command(ctx).make_context("submit", list(words))
+
+
+def refuse_locked(ctx: click.Context, key: str, value: object, *, source: str) -> None:
+    """Raise `UserError` if the site's file locks an option of submit to another value.
+
+    source: what sets it, for the message.
+    """
+    submit = submit_context(ctx)
+    place = config_of(submit).site.locked.get(key)
+    if place is not None:
+        given = replace(values_in_force(submit)[key], value=value, source=source)
+        check_locked(given, place)
 
 
 def values_in_force(ctx: click.Context) -> dict[str, InForce]:

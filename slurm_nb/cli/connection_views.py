@@ -9,12 +9,24 @@ from slurm_nb.cli.console import bold, link, on_a_line
 from slurm_nb.connection.connection import Connection
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.tunnel import Tunnel
-from slurm_nb.job.routes import route_to
+from slurm_nb.job.routes import ROUTES, route_to
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.session.session import Session, option_of
 from slurm_nb.times import duration, seconds_until, time_limit_s, when
 
+_LEAVE = (
+    "In a new terminal on your laptop, leave this running until the session ends (it prints"
+    " nothing):"
+)
+_TUNNEL = (
+    _LEAVE,
+    "Open in your laptop's browser, unless ssh has ended with an error:",
+)
+_RELAY = (
+    "Run this in a new terminal on your laptop. It prints the URL when the page answers:",
+    "The URL:",
+)
 _HOST_KEY = "The first time on a node, ssh asks you to confirm its host key.\n"
 
 
@@ -50,16 +62,16 @@ def connection_block(reached: Connection, login: Login, *, help_at: str = "") ->
     help_at: where the site's users get help.
     """
     session, tunnel, job_id = reached.session, reached.tunnel, reached.session.job_id
-    to_node = session.cluster != LOCAL and route_to(reached.ready.address).to_node
+    first, then = _RELAY if tunnel.route == "relay" else _TUNNEL
     guess = f"({login_note(login)})\n" if login.is_guess else ""
     return f"""
 Jupyter is running on {reached.ready.node} (job {job_id}).
 
-In a new terminal on your laptop, leave this running until the session ends (it prints nothing):
-{_HOST_KEY if to_node else ""}
+{first}
+{_HOST_KEY if ROUTES[tunnel.route].to_node else ""}
 {bold(tunnel.command)}
 {guess}
-Open in your laptop's browser, unless ssh has ended with an error:
+{then}
 
 {link(tunnel.url)}
 {_below_the_url(session, reached)}
@@ -113,12 +125,12 @@ def _below_the_url(session: Session, reached: Connection) -> str:
     lines = [server] if server else []
     if session.auth == "password":
         lines.append("Jupyter asks for the password that you set with `slurm-nb password`.")
-    exposes = route_to(ready.address).exposes
+    exposes = ROUTES[route_to(ready.address)].exposes
     if exposes:
         keys = "password and the token give" if session.auth == "password" else "token gives"
         lines.append(exposes.format(end=f"{ready.address}:{ready.port}"))
         lines.append(f"but only the {keys} access.")
-        if not ready.fingerprint:
+        if not ready.fingerprint and reached.tunnel.route == "direct":
             lines.append(
                 "Traffic between login node and compute node is not encrypted (use --tls)."
             )

@@ -19,10 +19,15 @@ from slurm_nb.errors import (
 )
 
 _PACKAGE = "slurm_nb.cli.commands"
-_MODULES = {"list": "list_", "open": "open_", "tunnel-cmd": "tunnel_cmd"}
+_MODULES = {
+    "list": "list_",
+    "open": "open_",
+    "tunnel-cmd": "tunnel_cmd",
+    "ssh-config": "ssh_config",
+}
 GROUPS = {
     "Start": ("submit", "wait"),
-    "Connect": ("tunnel-cmd", "url", "open"),
+    "Connect": ("tunnel-cmd", "connect", "url", "open", "ssh-config"),
     "Look": ("list", "status", "logs", "audit"),
     "End": ("cancel",),
     "Set up": ("config", "template", "password", "completion"),

@@ -29,12 +29,13 @@ class UserContext:
         return Store.of_user(os.environ)
 
     @cached_property
-    def _login(self) -> Login:
+    def login(self) -> Login:
+        """The login host of the current SSH connection."""
         return find_login(os.environ)
 
     def login_of(self, session: Session) -> Login:
         """Return the login host of `session`, else that of the current SSH connection."""
-        return saved_login(session) or self._login
+        return saved_login(session) or self.login
 
 
 pass_user = click.make_pass_decorator(UserContext, ensure=True)

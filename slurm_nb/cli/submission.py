@@ -8,12 +8,14 @@ from pathlib import Path
 from slurm_nb.cli.connection_views import report
 from slurm_nb.cli.console import answer_json, complain, say, say_notices, visible
 from slurm_nb.cli.progress import come_back, wait_for_connection
+from slurm_nb.cli.relay import hold
 from slurm_nb.cli.sessions import UserContext, pass_user
 from slurm_nb.connection.login import Login
 from slurm_nb.errors import EXIT_INTERRUPTED, SubmissionUnknown, UserError
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.operations.prune import clean_up
 from slurm_nb.operations.submit import submit
+from slurm_nb.scheduler.login_shell import find_slurm
 from slurm_nb.session.session import Session
 
 
@@ -27,6 +29,7 @@ def submit_and_wait(
     local_port: int | None,
     local: bool,
     notebook: Path | None,
+    connect: bool,
     wait: bool,
     timeout_s: int | None,
     notify: bool,
@@ -35,8 +38,12 @@ def submit_and_wait(
 ) -> None:
     """Submit a job and print how to connect, or with `wait` off that it is submitted.
 
+    connect: hold a relay instead.
+
     An interruption says what it leaves: a job or none.
     """
+    if connect:
+        find_slurm()
     if site_notice:
         say(f"Note from your site: {' '.join(visible(site_notice).split())}")
     session: Session | None = None
@@ -59,6 +66,8 @@ def submit_and_wait(
             store=user.store,
         )
         clean_up(user.store)
+        if connect:
+            sys.exit(hold(session, user))
         if wait:
             wait_for_connection(session, user, timeout_s=timeout_s, as_json=as_json, notify=notify)
         else:

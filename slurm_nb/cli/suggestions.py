@@ -13,7 +13,7 @@ from slurm_nb.errors import UsageError, closest
 _COMMANDS = {
     "start": "submit", "run": "submit", "launch": "submit", "sbatch": "submit", "new": "submit",
     "notebook": "submit", "lab": "submit", "jupyter": "submit",
-    "tunnel": "tunnel-cmd", "ssh": "tunnel-cmd", "connect": "tunnel-cmd", "link": "url",
+    "tunnel": "tunnel-cmd", "ssh": "tunnel-cmd", "relay": "connect", "link": "url",
     "ls": "list", "ps": "list", "squeue": "list", "sessions": "list",
     "info": "status", "show": "status", "log": "logs", "output": "logs", "tail": "logs",
     "stop": "cancel", "kill": "cancel", "end": "cancel", "rm": "cancel", "delete": "cancel",

@@ -66,7 +66,7 @@ def check_site(site: ConfigFile, values: Mapping[str, InForce]) -> None:
     Rejects the same options among those for sbatch as well, by their names.
     """
     for key, place in site.locked.items():
-        _check_locked(values[key], place)
+        check_locked(values[key], place)
     for key, setting in site.maximum.items():
         _check_maximum(values[key], setting)
     if "gpus" in site.maximum:
@@ -88,7 +88,8 @@ def _given(value: object) -> object:
     return None if value is False or value == () else value
 
 
-def _check_locked(option: InForce, place: Place) -> None:
+def check_locked(option: InForce, place: Place) -> None:
+    """Raise `UserError` if an option that `place` locks has another value than the site's."""
     if option.source is None or _given(option.value) == _given(option.site_value):
         return
     raise UserError(

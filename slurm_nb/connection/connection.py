@@ -7,17 +7,35 @@ from pathlib import Path
 
 from slurm_nb.connection.login import Login
 from slurm_nb.connection.node import host_of
-from slurm_nb.connection.tunnel import Tunnel, default_local_port, earlier_local_port, make_tunnel
-from slurm_nb.errors import NotReady
+from slurm_nb.connection.program import program
+from slurm_nb.connection.relay_end import holder, own_end, user_end
+from slurm_nb.connection.tunnel import (
+    Relay,
+    Tunnel,
+    default_local_port,
+    earlier_local_port,
+    make_tunnel,
+)
+from slurm_nb.errors import NotReady, UserError
 from slurm_nb.files import user_name
+from slurm_nb.job.routes import RouteName, route_to
 from slurm_nb.joblog.events import Ready
 from slurm_nb.scheduler.job import LOCAL, JobState
 from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.store import Store
 
 
-def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tunnel:
-    """Return the ssh command and URL of `session`. Raises `NotReady` if it has no token."""
+def tunnel_of(
+    session: Session,
+    ready: Ready,
+    store: Store,
+    login: Login,
+    route: RouteName | None = None,
+) -> Tunnel:
+    """Return the ssh command and URL of `session`; route: the user's choice.
+
+    Raises `NotReady` if it has no token, and `UserError` if the route does not lead there.
+    """
     token, nonce = store.token(session), store.nonce(session)
     if token is None or nonce is None:
         raise NotReady(
@@ -25,14 +43,19 @@ def tunnel_of(session: Session, ready: Ready, store: Store, login: Login) -> Tun
             hint="try again in a minute, because shared file systems can be late; if somebody"
             f" removed the token, cancel the session: slurm-nb cancel {session.job_id}",
         )
+    route = _route_of(session, ready, route)
+    local_port, relay = session.local_port or _local_port(session, nonce), None
+    if route == "relay":
+        local_port, relay = relay_of(session, store)
     return make_tunnel(
         replace(ready, node=host_of(session, ready, store)),
         user=user_name(),
         login=login,
-        local_port=session.local_port or _local_port(session, nonce),
+        local_port=local_port,
         token=None if session.auth == "password" else token,
         notebook=_notebook(session),
-        here=session.cluster == LOCAL,
+        route=route,
+        relay=relay,
     )
 
 
@@ -41,6 +64,43 @@ def _local_port(session: Session, nonce: str) -> int:
     if session.submission is None and session.submitted_at is not None:
         return earlier_local_port(session.cluster, session.job_id)
     return default_local_port(nonce)
+
+
+def _route_of(session: Session, ready: Ready, asked: RouteName | None) -> RouteName:
+    """Return the route to a session. Raises `UserError` if `asked` does not lead there."""
+    job_id = session.job_id
+    if session.cluster == LOCAL:
+        if asked == "relay":
+            raise UserError(
+                f"session {job_id} runs on this machine, without Slurm: it needs no relay",
+                hint=f"slurm-nb tunnel-cmd {job_id}",
+            )
+        return "direct"  # ssh needs no second hop
+    route = route_to(ready.address, saved=option_of(session, "route"), asked=asked)
+    if ready.fingerprint and route == "relay":
+        raise UserError(
+            f"session {job_id} uses --tls, which the relay cannot carry",
+            hint=f"slurm-nb tunnel-cmd --route direct {job_id}",
+        )
+    return route
+
+
+def relay_of(session: Session, store: Store) -> tuple[int, Relay]:
+    """Return the laptop's port and the login node's part of a relay to `session`.
+
+    They are the user's, unless another session's relay has it now.
+    """
+    words = [*program(store.folder), "connect", session.job_id]
+    if session.job.needs_cluster_option:
+        words += ["--clusters", session.cluster]
+    if holder(store) not in {None, session.job_id}:
+        end = own_end(store, session)
+        words += ["--socket", str(end.socket), "--local-port", str(end.port)]
+    else:
+        end = user_end(store, session.local_port)
+        if session.local_port:
+            words += ["--local-port", str(end.port)]
+    return end.port, Relay(str(end.socket), tuple(words))
 
 
 def _notebook(session: Session) -> str | None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from slurm_nb.connection.login import Login
 from slurm_nb.errors import UserError
-from slurm_nb.job.routes import ROUTES, Host, route_to
+from slurm_nb.job.routes import ROUTES, Host, RouteName, Target, route_to
 from slurm_nb.joblog.events import Ready
 
 # "Bad port" list of the WHATWG Fetch standard (section 2.9, November 2026), above 1023.
@@ -21,17 +21,6 @@ BROWSER_REFUSED_PORTS = frozenset(
 # Above every refused port, below the range that Linux, macOS and Windows hand out themselves.
 _FIRST_LOCAL_PORT = 12_000
 _LOCAL_PORTS = 20_000
-
-# Without the first, a busy local port leads the browser to whatever program holds it. Without the
-# second, a ControlMaster of the user's takes over the forward and keeps it after Ctrl-C; the jump
-# host's connection does not read these options, so it may still use one. The keepalives find a dead
-# connection in 90 s (ssh_config(5), OpenSSH 9.2).
-_SSH = [
-    "ssh", "-N",
-    "-o", "ExitOnForwardFailure=yes",
-    "-o", "ControlPath=none",
-    "-o", "ServerAliveInterval=30",
-]  # fmt: skip
 
 # The laptop's end, and the URL's host. Not `localhost`: ssh continues if only one of 127.0.0.1
 # and ::1 is free, and the browser may use the other, where another user on the laptop listens
@@ -51,6 +40,16 @@ class Tunnel:
     """The page to open in the browser. Contains the token."""
     server_url: str
     """The address of the server, for VS Code: `url`, unless that is a notebook's."""
+    route: RouteName
+    """Where the command leads through."""
+
+
+@dataclass(frozen=True)
+class Relay:
+    """The command that carries a session on the login node, and its socket there."""
+
+    socket: str
+    command: tuple[str, ...]
 
 
 def check_local_port(port: int) -> int:
@@ -89,22 +88,45 @@ def make_tunnel(  # noqa: PLR0913  all of them are in the two lines
     local_port: int,
     token: str | None,
     notebook: str | None = None,
-    here: bool = False,
+    route: RouteName | None = None,
+    relay: Relay | None = None,
 ) -> Tunnel:
     """Return the command and URL for a session; `token` None: Jupyter asks for the password.
 
-    notebook: the path of a notebook to open, below Jupyter's root. here: the session runs on the
-    login host, so ssh needs no second hop.
+    notebook: the path of a notebook to open, below Jupyter's root. route: None for that of the
+    server's address. relay: needed for the relay route.
     """
-    route = ROUTES["direct"] if here else route_to(ready.address)
-    forward = f"{_HERE}:{local_port}:{_far_end(ready)}"
-    words = route.ssh(forward, Host(user=user, name=login.host, port=login.port), ready.node)
+    route = "relay" if relay else route or route_to(ready.address)
+    target = Target(
+        forward=f"{_HERE}:{local_port}:{relay.socket if relay else far_end(ready)}",
+        login=Host(user=user, name=login.host, port=login.port),
+        node=ready.node,
+        command=relay.command if relay else (),
+    )
     origin = f"{'https' if ready.fingerprint else 'http'}://{_HERE}:{local_port}"
     query = f"?token={token}" if token else ""
     # Jupyter redirects a browser from its root to its page; VS Code needs the root.
     server_url = f"{origin}{ready.path.rpartition('/')[0]}/{query}"
     url = f"{origin}{_page(ready.path, notebook)}{query}" if notebook else server_url
-    return Tunnel(shlex.join([*_SSH, *words]), local_port, url, server_url)
+    return Tunnel(_line(route, target), local_port, url, server_url, route)
+
+
+def relay_line(relay: Relay, *, user: str, login: Login, local_port: int) -> str:
+    """Return the command for a relay."""
+    host = Host(user=user, name=login.host, port=login.port)
+    forward = f"{_HERE}:{local_port}:{relay.socket}"
+    target = Target(forward=forward, login=host, node="", command=relay.command)
+    return _line("relay", target)
+
+
+def local_forward(local_port: int, socket: str) -> str:
+    """Return the value of LocalForward for a relay (ssh_config(5))."""
+    return f"{_HERE}:{local_port} {shlex.quote(socket)}"
+
+
+def _line(route: RouteName, target: Target) -> str:
+    """Return one line for a POSIX shell."""
+    return shlex.join(["ssh", *ROUTES[route].ssh(target)])
 
 
 def _page(path: str, notebook: str) -> str:
@@ -113,8 +135,8 @@ def _page(path: str, notebook: str) -> str:
     return f"{tree}/{quote(notebook)}"
 
 
-def _far_end(ready: Ready) -> str:
-    """Return the address that the last ssh server connects to.
+def far_end(ready: Ready) -> str:
+    """Return the port or socket that the last ssh server connects to: `127.0.0.1:40123`.
 
     An address, not `localhost`: if that is ::1 first, another user of the node who listens on the
     same port of ::1 would receive the token. And not the node's name, which may belong to another

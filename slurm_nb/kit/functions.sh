@@ -174,6 +174,7 @@ slurm_nb_clean_up() {
   done
   rm -f "$slurm_nb_session_dir/token" "$slurm_nb_session_dir/open.html" \
     "$slurm_nb_session_dir/activity.json"
+  rm -rf "$slurm_nb_session_dir/relay"
   [ -z "$slurm_nb_run_dir" ] || rm -rf "$slurm_nb_run_dir"
   slurm_nb_tell ended ", \"exit_code\": $code"
 }

@@ -14,6 +14,7 @@ from slurm_nb.connection.readiness import check_node, is_of_earlier_run, require
 from slurm_nb.connection.wait import follow_until_ready
 from slurm_nb.diagnosis.describe import stands_still
 from slurm_nb.errors import NotReady, UserError
+from slurm_nb.job.routes import RouteName
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
 from slurm_nb.scheduler import scheduler
@@ -120,12 +121,13 @@ def connect(
     *,
     login: Login | None = None,
     local_port: int | None = None,
+    route: RouteName | None = None,
     store: Store | None = None,
 ) -> Connection:
     """Return how to connect to a session now.
 
-    login, store: see `wait_until_ready`. Raises `JobEnded`, or `NotReady` before
-    Jupyter listens.
+    login, store: see `wait_until_ready`. route: None for the session's. Raises `JobEnded`, or
+    `NotReady` before Jupyter listens.
     """
     store = store or Store.of_user(os.environ)
     shared = JobStateCache(store, scheduler(session.cluster, store), session.cluster)
@@ -137,5 +139,5 @@ def connect(
     log = store.log(session)
     ready = require_ready(session, verdict, log, store)
     session = replace(session, ready=ready, local_port=local_port or session.local_port)
-    tunnel = tunnel_of(session, ready, store, login or _login_of(session))
+    tunnel = tunnel_of(session, ready, store, login or _login_of(session), route)
     return Connection(session, ready, state, tunnel, _notices(session, state, log))

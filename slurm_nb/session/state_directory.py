@@ -9,6 +9,7 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
   kits/HASH/                     0700, the programs of jobs on their node: job/kit.py
   password                       0600, the hash of the password, on one line
   sessions/CLUSTER/7/            0700, a session: store.py
+  relay/                         0700, the socket of a relay: connection/relay_end.py
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Self
 from slurm_nb.files import check_above, check_directory_is_ours, check_home, make_private
 from slurm_nb.paths import state_dir
 
-_OURS = frozenset({"jobs", "sessions", "submitting", "answers", "kits", "error.log", "password"})
+_OURS = frozenset(
+    {"jobs", "sessions", "submitting", "answers", "kits", "relay", "error.log", "password"}
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class StateDirectory:
     def kits(self) -> Path:
         """The folder of kits, each under its content hash."""
         return self.folder / "kits"
+
+    @property
+    def relays(self) -> Path:
+        """The folder of the user's relay, which may not exist."""
+        return self.folder / "relay"
 
     @property
     def password_path(self) -> Path:

@@ -9,6 +9,7 @@ STATE/sessions/CLUSTER/7/        0700
   token                          0600, written by the job
   nonce                          0600, written by the job
   kit                            0600, written by the job: the kit that it uses
+  relay/                         0700, the keys and settings of a relay: connection/relay.py
 """
 
 from __future__ import annotations
@@ -181,6 +182,12 @@ class Store(StateDirectory):
         """Return the path of the session's token."""
         return self.session_folder(session.cluster, session.job_id) / "token"
 
+    def relay_folder(self, session: Session) -> Path:
+        """Return the folder of the session's relay, and create it. Raises `UserError`."""
+        folder = self.session_folder(session.cluster, session.job_id) / "relay"
+        make_private(folder)
+        return folder
+
     def save_page(self, session: Session, text: str) -> Path:
         """Write a page that redirects a browser on this machine to the session; return its path."""
         path = self.session_folder(session.cluster, session.job_id) / "open.html"
@@ -250,8 +257,9 @@ class Store(StateDirectory):
         return self.session_folder(session.cluster, session.job_id) / "ended.json"
 
     def forget_secrets(self, session: Session) -> list[UserError]:
-        """Remove the token of an ended job and the page with it; return the failures."""
+        """Remove the token of an ended job, its page and its relay's keys; return the failures."""
         folder = self.session_folder(session.cluster, session.job_id)
+        shutil.rmtree(folder / "relay", ignore_errors=True)
         left = []
         for path in (folder / name for name in SECRETS):
             try:

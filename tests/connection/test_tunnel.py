@@ -16,6 +16,7 @@ from slurm_nb.connection.tunnel import (
     make_tunnel,
 )
 from slurm_nb.errors import UserError
+from slurm_nb.job.routes import RouteName
 from slurm_nb.joblog.events import Ready
 
 READY = Ready("c1", 40123, "/tree")
@@ -33,7 +34,7 @@ def through_jump(login: str, *, user: str = "alice", ready: Ready = READY) -> Tu
 
 def through_one_hop(login: str, *, user: str = "alice", ready: Ready = READY) -> Tunnel:
     return make_tunnel(
-        ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN, here=True
+        ready, user=user, login=Login.parse(login), local_port=12345, token=TOKEN, route="direct"
     )
 
 
@@ -315,11 +316,13 @@ def test_with_a_password_the_url_contains_no_secret(ready: Ready, url: str) -> N
 
 
 @pytest.mark.parametrize("ready", [PRIVATE, DIRECT, SECURED])
-@pytest.mark.parametrize("here", [False, True])
-def test_nothing_listens_except_on_the_laptops_loopback(ready: Ready, here: bool) -> None:  # noqa: FBT001  a column
+@pytest.mark.parametrize("route", [None, "direct"])
+def test_nothing_listens_except_on_the_laptops_loopback(
+    ready: Ready, route: RouteName | None
+) -> None:
     """No route opens a port for others, either on the laptop or on the login node."""
     way = make_tunnel(
-        ready, user="alice", login=Login("login"), local_port=12345, token=TOKEN, here=here
+        ready, user="alice", login=Login("login"), local_port=12345, token=TOKEN, route=route
     )
 
     words = shlex.split(way.command)

@@ -99,9 +99,15 @@ class Scientist:
 
     @contextlib.contextmanager
     def tunnel(self, command: str) -> Iterator[None]:
-        """Run a printed command on the laptop, unchanged, while the block lasts."""
+        """Run a printed command on the laptop, unchanged, while the block lasts.
+
+        A relay says itself when it is ready.
+        """
         ssh = self.cluster.laptop.popen(["bash", "-c", f"exec {command}"], user="lea")
         try:
+            if command.startswith("ssh -t "):
+                assert ssh.stdout is not None
+                assert any("Leave this running" in line for line in ssh.stdout)
             yield
         finally:
             ssh.terminate()

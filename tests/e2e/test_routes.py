@@ -20,8 +20,15 @@ ROUTES = {
     "socket": ["--listen", "socket"],
     "direct": ["--route", "direct"],
     "tls": ["--route", "direct", "--tls"],
+    "relay": ["--route", "relay"],
 }
-BOUND = {"port": ["127.0.0.1"], "socket": [], "direct": ["10.98.0.11"], "tls": ["10.98.0.11"]}
+BOUND = {
+    "port": ["127.0.0.1"],
+    "socket": [],
+    "direct": ["10.98.0.11"],
+    "tls": ["10.98.0.11"],
+    "relay": ["127.0.0.1"],
+}
 FACTS = """
 import json, os, resource, subprocess
 with open("made-by-a-kernel", "w"): pass

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from slurm_nb.cli.again_option import again_option
-from slurm_nb.cli.config_options import Configured, config_of, profile_option
+from slurm_nb.cli.config_options import Configured, config_of, profile_option, refuse_locked
 from slurm_nb.cli.options import (
     completed_by,
     json_option,
@@ -17,6 +17,7 @@ from slurm_nb.cli.options import (
     wait_timeout_option,
 )
 from slurm_nb.connection.login import Login
+from slurm_nb.errors import UserError
 from slurm_nb.job.auth import AUTHS
 from slurm_nb.job.resolve import (
     resolve_env,
@@ -161,6 +162,9 @@ _FILE, _FOLDER = completed_by("files"), completed_by("folders")
 @local_port_option
 @wait_timeout_option
 @notify_option
+@click.option(
+    "--connect", is_flag=True, help="Carry the session through this ssh login: route relay."
+)
 @click.option("--no-wait", is_flag=True, help="Return once the job is submitted.")
 @click.option("--dry-run", is_flag=True, help="Print the job script; submit nothing.")
 @json_option
@@ -179,6 +183,7 @@ def command(
     local_port: int | None,
     wait_timeout: int | None,
     notify: bool,
+    connect: bool,
     no_wait: bool,
     dry_run: bool,
     as_json: bool,
@@ -194,6 +199,11 @@ def command(
     Options for sbatch go after --. To turn a switch off, write no- before its
     name: --no-terminals. To show your defaults: slurm-nb config
     """  # noqa: D301  click keeps the lines after \b
+    local = local or cluster is not None
+    if connect:
+        _check_connect(no_wait=no_wait, as_json=as_json, local=local)
+        if options["route"] == JobSpec.route:  # the server listens alike
+            options["route"] = "relay"
     path = resolve_notebook(notebook)
     spec = JobSpec(
         notebook_dir=resolve_notebook_dir(notebook_dir, notebook=path),
@@ -214,11 +224,25 @@ def command(
         template=template,
         login=login,
         local_port=local_port,
-        local=local or cluster is not None,
+        local=local,
         notebook=path,
+        connect=connect,
         wait=not no_wait,
         timeout_s=wait_timeout,
         notify=notify,
         as_json=as_json,
         site_notice=config_of(click.get_current_context()).site.notice,
     )
+
+
+def _check_connect(**without: bool) -> None:
+    """Raise `UserError` if there is nothing to connect to, or nowhere to say so."""
+    for name, is_on in without.items():
+        if is_on:
+            option = "json" if name == "as_json" else name.replace("_", "-")
+            raise UserError(
+                f"--connect and --{option} cannot be combined",
+                hint="leave one of them out",
+                options=("connect", option),
+            )
+    refuse_locked(click.get_current_context(), "route", "relay", source="--connect")

@@ -7,8 +7,10 @@ import click
 from slurm_nb.cli.connection_views import login_note, report, server_note
 from slurm_nb.cli.console import answer_json, say, say_notices, slow_noted
 from slurm_nb.cli.options import json_option, local_port_option, login_host_option
+from slurm_nb.cli.route_option import route_option
 from slurm_nb.cli.sessions import UserContext, pass_user, session_argument
 from slurm_nb.connection.login import Login
+from slurm_nb.job.routes import RouteName
 from slurm_nb.operations.connect import connect
 from slurm_nb.scheduler.job import Phase
 from slurm_nb.session.session import Session
@@ -18,6 +20,7 @@ from slurm_nb.session.session import Session
 @session_argument
 @login_host_option
 @local_port_option
+@route_option
 @json_option
 @click.pass_context
 @pass_user
@@ -28,6 +31,7 @@ def command(
     session: Session,
     login: Login | None,
     local_port: int | None,
+    route: RouteName | None,
     as_json: bool,
 ) -> None:
     """Print the ssh command for your laptop.
@@ -43,7 +47,9 @@ def command(
         local_port = local_port or submit["local_port"]
     login = login or user.login_of(session)
     with slow_noted():
-        reached = connect(session, login=login, local_port=local_port, store=user.store)
+        reached = connect(
+            session, login=login, local_port=local_port, route=route, store=user.store
+        )
     tunnel, state = reached.tunnel, reached.state
     if as_json:
         answer_json(report(reached.session, state, tunnel=tunnel, login=login))
@@ -52,7 +58,8 @@ def command(
     click.echo(tunnel.command)
     if guess := login_note(login):
         say_notices([guess])
-    say(f"While it runs, open in your laptop's browser: {tunnel.url}")
+    when = "When it says so" if tunnel.route == "relay" else "While it runs"
+    say(f"{when}, open in your laptop's browser: {tunnel.url}")
     if server := server_note(tunnel):
         say(server)
     if reached.ready.fingerprint:

@@ -278,3 +278,41 @@ def test_tunnel_cmd_says_why_a_job_could_not_start(
 
     assert (said.code, said.out) == (4, "")
     assert "Jupyter cannot start: no x on c1\n  install x\n" in said.err
+
+
+@pytest.mark.usefixtures("slurm")
+def test_another_route_can_be_printed(run: Run, store: Store) -> None:
+    """The relay's line runs `connect`; its URL has the user's port, and nothing is saved."""
+    running(store)
+
+    relay = run("tunnel-cmd", "7", "--route", "relay")
+    plain = run("tunnel-cmd", "7")
+    url = run("url", "7", "--route", "relay")
+
+    assert relay.out.startswith("ssh -t ")
+    assert relay.out.endswith(" connect 7\n")
+    assert f"When it says so, open in your laptop's browser: {url.out}" in relay.err
+    assert plain.out.startswith("ssh -N ")
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_route_that_leads_nowhere_is_refused(run: Run, store: Store) -> None:
+    """A server on the loopback interface is out of the direct route's reach."""
+    running(store)
+
+    result = run("tunnel-cmd", "7", "--route", "direct")
+
+    assert (result.code, result.out) == (1, "")
+    assert "listens on its node only" in result.err
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_session_by_relay_prints_its_line(run: Run, store: Store) -> None:
+    """`wait` says that the line itself prints the URL."""
+    running(store)
+    store.save(replace(SEVEN, options=("--route=relay",)))
+
+    result = run("wait", "7")
+
+    assert "It prints the URL when the page answers:\n" in result.out
+    assert "\nssh -t " in result.out
