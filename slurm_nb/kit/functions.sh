@@ -181,7 +181,15 @@ slurm_nb_clean_up() {
 
 # --- when the job ends ---
 
+# Fails if the directory's name may belong to another user: a program that cleans /tmp may have
+# removed the directory.
+slurm_nb_owns_run_dir() {
+  local -a private=(-maxdepth 0 -type d -uid "$(id -u)" ! -perm /077)
+  [ -n "$(find "$slurm_nb_run_dir" "${private[@]}" 2>/dev/null)" ]
+}
+
 slurm_nb_put_end() { # slurm_nb_put_end END: in seconds since the epoch; the page shows it
+  slurm_nb_owns_run_dir || return
   printf '%s\n' "$1" >"$slurm_nb_run_dir/end-time.new" &&
     mv "$slurm_nb_run_dir/end-time.new" "$slurm_nb_run_dir/end-time"
 }
@@ -481,7 +489,8 @@ slurm_nb_stop_server() {
 
 slurm_nb_say_if_time_is_up() {
   local end reason
-  read -r end 2>/dev/null <"$slurm_nb_run_dir/end-time" || end=${SLURM_JOB_END_TIME:-}
+  end=${SLURM_JOB_END_TIME:-}
+  ! slurm_nb_owns_run_dir || read -r end 2>/dev/null <"$slurm_nb_run_dir/end-time"
   [[ $end =~ ^[0-9]+$ ]] && [ "$(date +%s)" -ge $((end - 5)) ] || return # clocks differ a little
   # An admin may have extended the job, and somebody may have cancelled it.
   [ "$slurm_nb_cluster" = local ] ||

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, List
 
+from .security.run_dir import RunDir
+
 # The user can set an option on any of these, and one on a subclass takes precedence.
 KERNEL_MANAGERS = (
     "ConnectionFileMixin", "KernelManager", "AsyncKernelManager", "IOLoopKernelManager",
@@ -74,8 +76,10 @@ def offer(app: Any, folder: str) -> None:
         specs.kernel_dirs = [folder, *specs.kernel_dirs]
 
 
-def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> None:
-    """Report a kernel that does not listen on the UNIX sockets that Jupyter gave it."""
+def watch(
+    app: Any, run_dir: RunDir, *, allow_debugger: bool, notice: Callable[[str], None]
+) -> None:
+    """Start kernels only in the job's own directory, and report one without UNIX sockets there."""
     _change_specs(app.kernel_spec_manager, allow_debugger=allow_debugger)
     manager = app.kernel_manager
     for name in KERNEL_MANAGERS:  # with ipc, `ip` is the first part of the sockets' path
@@ -85,6 +89,7 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
     start_kernel = manager.start_kernel
 
     async def start(*args: Any, **kwargs: Any) -> Any:
+        _check_directory(run_dir)
         kernel_id = await start_kernel(*args, **kwargs)
         kernel = manager.get_kernel(kernel_id)
         if kernel.transport != "ipc":
@@ -95,12 +100,35 @@ def watch(app: Any, *, allow_debugger: bool, notice: Callable[[str], None]) -> N
         if os.path.dirname(os.path.abspath(kernel.ip)) != os.path.abspath(app.runtime_dir):
             await manager.shutdown_kernel(kernel_id, now=True)
             raise RuntimeError("slurm-nb: other users could access this kernel's sockets")
+        if run_dir.flaw():
+            await manager.shutdown_kernel(kernel_id, now=True)
+            _check_directory(run_dir)
+        _check_restarts(kernel, run_dir)
         app.io_loop.call_later(_KERNEL_BINDS_WITHIN_S, _check, app, kernel_id, notice)
         # Jupyter gives up on a kernel that keeps dying.
         manager.add_restart_callback(kernel_id, lambda: _report(app, kernel, notice), "dead")
         return kernel_id
 
     manager.start_kernel = start
+
+
+def _check_directory(run_dir: RunDir) -> None:
+    flaw = run_dir.flaw()
+    if flaw:
+        raise RuntimeError("slurm-nb: " + flaw)
+
+
+def _check_restarts(kernel: Any, run_dir: RunDir) -> None:
+    """Check the directory before each restart; Jupyter writes the connection file before both."""
+    write_connection_file = kernel.write_connection_file
+
+    def write(**kwargs: Any) -> None:
+        if run_dir.flaw():
+            kernel.stop_restarter()  # it would try again for ever
+        _check_directory(run_dir)
+        write_connection_file(**kwargs)
+
+    kernel.write_connection_file = write
 
 
 def _check(app: Any, kernel_id: str, notice: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ import resource
 import secrets
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set
 
 import jupyter_server
 
@@ -25,6 +25,7 @@ from .security import guard, log_limit, peers, report, static_files
 from .security.door import Door
 from .security.listener import Listener, Rules
 from .security.lock import Lock
+from .security.run_dir import RunDir
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -43,6 +44,8 @@ _JOB: Dict[str, str] = {}
 _PAGES: List[notices.Notices] = []
 _LOCK: List[Lock] = []
 _RULES: List[Rules] = []
+_RUN_DIR: List[RunDir] = []
+_FLAWS: Set[str] = set()
 
 
 def configure(c: Config) -> None:
@@ -186,7 +189,10 @@ def _load_jupyter_server_extension(app: ServerApp) -> None:
     _JOB["loaded"] = "yes"
     cleanup.clean_up_in_place_of_the_script(_JOB["run_dir"], _JOB["session_dir"], _LOCK[0].token)
     kernels.offer(app, os.path.join(_JOB["run_dir"], "kernels"))
-    kernels.watch(app, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
+    run_dir = RunDir(_JOB["run_dir"], [app.runtime_dir])
+    _RUN_DIR[:] = [run_dir]
+    run_dir.keep()
+    kernels.watch(app, run_dir, allow_debugger=_JOB["debugger"] == "yes", notice=notice)
     app.io_loop.call_later(0, _announce, app)
 
 
@@ -230,7 +236,7 @@ def _wrap(app: Any) -> None:
         app.log.warning("slurm-nb: %s", text)
 
     server = app.http_server
-    server.request_callback = Door(app, _LOCK[0].token, log)
+    server.request_callback = Door(app, _LOCK[0].token, log, _flaw_of_run_dir)
     # At a network address, clients are on other machines and have no local uid.
     only_user = "address" not in _JOB and _JOB["peers"] == "user"
     trusted = peers.trusted() if only_user else None
@@ -238,6 +244,15 @@ def _wrap(app: Any) -> None:
     _RULES[:] = [rules]
     add_sockets = server.add_sockets
     server.add_sockets = lambda sockets: add_sockets([Listener(each, rules) for each in sockets])
+
+
+def _flaw_of_run_dir() -> str:
+    """Return what is wrong with the job's directory, and show it to the user once."""
+    flaw = _RUN_DIR[0].flaw()
+    if flaw and flaw not in _FLAWS:
+        _FLAWS.add(flaw)
+        notice(flaw)
+    return flaw
 
 
 def _announce(app: Any) -> None:
@@ -295,7 +310,7 @@ def _watch(app: Any) -> None:
             _JOB["cluster"],
             _JOB["job_id"],
             _node(),
-            _JOB["run_dir"],
+            _RUN_DIR[0].anchored,
             _JOB["session_dir"],
             idle_timeout_s=int(_JOB["idle_timeout_s"]) or None,
         )

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.attacks.conftest import slurm_nb_session
 from tests.attacks.score_table import Trial
-from tests.attacks.target import Target
+from tests.attacks.target import Target, await_line, finish
 from tests.cluster.users import ALICE, MALLORY
 from tests.e2e.scientist import Said, Scientist
 
@@ -177,6 +178,30 @@ def test_planted_node_local_directories(our_trial: Trial, alice: Scientist) -> N
     node.run(["bash", "-c", f"rm -rf {names} /tmp/slurm-nb.link"])
 
     our_trial.verdict(bool(used.strip()), used)
+
+
+def test_job_directory_made_again(our_trial: Trial, alice: Scientist) -> None:
+    """Create the job's directory on the node again, after a cleaner of /tmp has removed it: no
+    kernel starts and no page is served from there, and notebooks can be saved.
+    """
+    put = json.dumps({"type": "file", "format": "text", "content": "x"})
+    with slurm_nb_session(alice, "-w", "c1") as target:
+        code = "from ipykernel.connect import get_connection_file as f; print(f())"
+        folder = str(Path(target.owner.run(code).strip()).parents[1])
+        target.cluster.hosts["c1"].run(["rm", "-rf", folder])
+        env = {"RUN_DIR": folder, "CODE": "import os; os.system('id')"}
+        attack = target.on_node.start("planted", **env)
+        assert await_line(attack) == "planted"
+        (page,) = target.web([{"path": "/login"}])
+        started = target.owner.ask("rest", method="POST", path="/api/kernels", body="{}")
+        saved = target.owner.ask("rest", method="PUT", path="/api/contents/saved.txt", body=put)
+        told = finish(attack)
+        target.cluster.hosts["c1"].run(["rm", "-rf", folder])
+    (alice.home / "saved.txt").unlink()
+
+    assert saved["status"] == 201, saved
+    assert folder in started["body"], started
+    our_trial.verdict("uid=" in told or "planted" in page["body"], (told, page, started))
 
 
 @pytest.fixture

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.attacks.score_table import Trial
-from tests.attacks.target import Target, finish
+from tests.attacks.target import PYTHON, Target, await_line, finish, program
 from tests.attacks.test_web import JSON, UPGRADE
 
 CONNECTIONS = 4217
 """More than the limit on open files, 4096, that Jupyter sets itself."""
 LOG_BYTES = 100_000
+LISTEN = """
+import socket, sys, time
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    print("listening", flush=True)
+    time.sleep(60)
+"""
 
 
 def _header(target: Target) -> dict[str, str]:
@@ -59,6 +66,31 @@ def test_stolen_token_blindly(trial: Trial, how: str) -> None:
 
     listed = target.owner.ask("rest", method="GET", path="/api/contents")
     trial.verdict(mark in listed["body"], told + listed["body"][:2000])
+
+
+def test_stolen_token_from_the_owners_port(trial: Trial) -> None:
+    """Use the stolen token while the server stalls, from a port that Alice listens on: not served.
+
+    The attacker's socket ends before the server looks, and the kernel then shows Alice's.
+    """
+    target = trial.target
+    host = target.cluster.hosts[target.node]
+    mark = f"linger-{target.kind}.txt"
+    server = target.owner.run("import os; print(os.getppid())").strip()
+    variables = {"PORT": str(target.port), "TOKEN": target.token, "MARK": mark}
+    with (
+        host.popen([PYTHON, "-c", program("linger")], user="mallory", env=variables) as attack,
+        host.popen([PYTHON, "-c", LISTEN, await_line(attack)], user="alice") as alice,
+    ):
+        assert await_line(alice) == "listening"
+        host.run(["kill", "-STOP", server])
+        assert attack.communicate("\n", timeout=20)[0] == "sent\n"
+        time.sleep(2)  # the kernel keeps the closed socket for one second
+        host.run(["kill", "-CONT", server])
+        listed = target.owner.ask("rest", method="GET", path="/api/contents")
+        alice.kill()
+
+    trial.verdict(mark in listed["body"], listed["body"][:2000])
 
 
 def test_stolen_token_by_ssh(trial: Trial) -> None:

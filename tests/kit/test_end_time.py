@@ -145,3 +145,23 @@ def test_a_job_without_a_limit_has_no_end(body: str, tmp_path: Path, program: Ad
     program("squeue", body)
 
     assert watched(tmp_path) == ""
+
+
+@pytest.mark.parametrize("change", ["chmod 777 $slurm_nb_run_dir", "other"])
+def test_nothing_is_written_into_a_directory_of_another_user(tmp_path: Path, change: str) -> None:
+    """They could put a link to one of your files there, after the job's own one was removed."""
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (folder / "end-time.new").symlink_to(victim)
+    if change == "other":
+        if os.geteuid() != 0:
+            pytest.skip("only root can change the owner")
+        os.chown(folder, 12345, 12345)
+        change = ":"
+
+    bash(f"{change}; slurm_nb_put_end 5", slurm_nb_run_dir=str(folder), check=False)
+
+    assert victim.read_text() == "precious"
+    assert not (folder / "end-time").exists()

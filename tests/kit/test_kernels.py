@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
 from slurm_nb.kit import kernels
+from slurm_nb.kit.security.run_dir import RunDir
 
 MANAGERS = [
     "jupyter_client.manager.KernelManager",
@@ -105,6 +107,9 @@ def server(folder: Path, *, transport: str = "ipc") -> Any:
         transport=transport, ip=str(folder / "ipc"), shell_port=1, kernel_name="their-kernel"
     )
     app = SimpleNamespace(notices=[], gives_up=[], later=[], stopped=[], kernels={"k1": kernel})
+    kernel.write_connection_file = lambda **kwargs: app.written.append(kwargs)
+    kernel.stop_restarter = lambda: app.given_up.append(True)
+    app.written, app.given_up = [], []
     app.config, app.runtime_dir = Config(), str(folder)
     app.io_loop = SimpleNamespace(call_later=lambda *args: app.later.append(args))
     app.kernel_spec_manager = SimpleNamespace(
@@ -135,7 +140,8 @@ def server(folder: Path, *, transport: str = "ipc") -> Any:
 
 
 def watched(app: Any, *, allow_debugger: bool = False) -> Any:
-    kernels.watch(app, allow_debugger=allow_debugger, notice=app.notices.append)
+    run_dir = RunDir(app.runtime_dir)
+    kernels.watch(app, run_dir, allow_debugger=allow_debugger, notice=app.notices.append)
     return app
 
 
@@ -206,7 +212,7 @@ def test_jupyters_own_specs_are_hidden_too(tmp_path: Path) -> None:
         kernel_spec_manager=manager, kernel_manager=server(tmp_path).kernel_manager
     )
 
-    watched(SimpleNamespace(**vars(app), notices=[], config={}))
+    watched(SimpleNamespace(**vars(app), notices=[], config={}, runtime_dir=str(tmp_path)))
 
     every = manager.get_all_specs()
     assert {each["spec"]["metadata"]["debugger"] for each in every.values()} <= {False}
@@ -251,6 +257,77 @@ def test_a_kernel_whose_sockets_are_elsewhere_is_stopped(tmp_path: Path, path: s
         start(app)
 
     assert app.stopped == [("k1", {"now": True})]
+
+
+def replaced(folder: Path) -> None:
+    """Remove the session's directory, and put another user's of the same name in its place."""
+    folder.rename(folder.with_name("gone"))
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def test_no_kernel_starts_in_a_directory_that_was_replaced(tmp_path: Path) -> None:
+    """Its owner would replace the connection file, and run code in the kernel."""
+    (folder := tmp_path / "run").mkdir(mode=0o700)
+    app = watched(server(folder))
+    replaced(folder)
+
+    with pytest.raises(RuntimeError, match="was removed or replaced, so this session can no long"):
+        start(app)
+
+    assert not hasattr(app, "started")
+
+
+def test_a_kernel_is_stopped_if_its_directory_is_replaced_during_the_start(tmp_path: Path) -> None:
+    (folder := tmp_path / "run").mkdir(mode=0o700)
+    app = server(folder)
+    start_kernel = app.kernel_manager.start_kernel
+
+    async def slowly(*args: Any, **kwargs: Any) -> str:
+        replaced(folder)
+        return str(await start_kernel(*args, **kwargs))
+
+    app.kernel_manager.start_kernel = slowly
+    with pytest.raises(RuntimeError, match="was removed or replaced"):
+        start(watched(app))
+
+    assert app.stopped == [("k1", {"now": True})]
+
+
+def test_no_kernel_restarts_in_a_directory_that_was_replaced(tmp_path: Path) -> None:
+    """Jupyter writes the connection file before each start, and does not try again for ever."""
+    (folder := tmp_path / "run").mkdir(mode=0o700)
+    app = watched(server(folder))
+    start(app)
+    app.kernels["k1"].write_connection_file(jupyter_session="a")
+    replaced(folder)
+
+    with pytest.raises(RuntimeError, match="was removed or replaced"):
+        app.kernels["k1"].write_connection_file(jupyter_session="b")
+
+    assert (app.written, app.given_up) == ([{"jupyter_session": "a"}], [True])
+
+
+def test_jupyter_writes_the_connection_file_before_each_start(tmp_path: Path) -> None:
+    """The check relies on this method of the kernel's manager."""
+    manager = import_item(MANAGERS[3])(connection_file=str(tmp_path / "kernel-1.json"))
+    written = []
+    manager.write_connection_file = lambda **_: written.append(True)
+    counts = []
+    argv = [sys.executable, "-c", "input()"]
+    spec = {"argv": argv, "display_name": "x", "language": "x", "metadata": {}}
+    manager._kernel_spec = import_item("jupyter_client.kernelspec.KernelSpec")(**spec)  # noqa: SLF001
+
+    async def twice() -> None:
+        await manager.start_kernel()
+        counts.append(len(written))
+        await manager.restart_kernel(now=True)
+        counts.append(len(written))
+        await manager.shutdown_kernel(now=True)
+
+    asyncio.run(twice())
+
+    assert 0 < counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("name", ["KernelManager", "ConnectionFileMixin", "ServerKernelManager"])

@@ -26,13 +26,17 @@ _ICON = "favicon.ico"
 class Door(httputil.HTTPServerConnectionDelegate):
     """The delegate that the HTTP server calls instead of the web application."""
 
-    def __init__(self, app: Any, token: str, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: Any, token: str, log: Callable[[str], None], flaw: Callable[[], str]
+    ) -> None:
+        """flaw: says why pages and kernels are not safe to use; empty if they are."""
         self.web_app = app.web_app
         self._provider = app.identity_provider
         self._token = token.encode()
         self._secret = app.web_app.settings["cookie_secret"]
         self._base = app.base_url
         self._log = log
+        self._flaw = flaw
 
     def start_request(self, server_conn: object, request_conn: Any) -> _Knock:
         """Return the receiver of one request. Tornado calls this for each request."""
@@ -84,6 +88,21 @@ class Door(httputil.HTTPServerConnectionDelegate):
         then = request.path if "token" in request.query_arguments else request.uri
         return _Refusal(request, 302, self._base + "login?" + urlencode({"next": then}))
 
+    def flaw(self, request: httputil.HTTPServerRequest) -> str:
+        """Return why the server must not answer, even with the key; empty if it may.
+
+        Saving a notebook, showing the session's notices and ending it need no file of the job's
+        directory.
+        """
+        path = request.path
+        needs_none = path.startswith(self._base + "api/contents/") or path in (
+            self._base + "api/contents",
+            self._base + "slurm-nb/session",
+            self._base + "slurm-nb/session/end",
+            self._base + "api/shutdown",
+        )
+        return "" if needs_none and self.has_key(request) else self._flaw()
+
     def _is_api(self, request: httputil.HTTPServerRequest) -> bool:
         upgrades = "Upgrade" in request.headers
         return upgrades or request.path.startswith((self._base + "api/", self._base + "static/"))
@@ -109,6 +128,8 @@ class _Knock(httputil.HTTPMessageDelegate):
         self._delegate = door.web_app.find_handler(request)
         if not door.has_key(request) and not door.is_public(request, self._delegate):
             self._delegate = door.refusal(request)
+        elif door.flaw(request):
+            self._delegate = _Refusal(request, 503, text=door.flaw(request))
         answer: Optional[Awaitable[None]] = self._delegate.headers_received(start_line, headers)
         return answer
 
@@ -128,15 +149,20 @@ class _Refusal(httputil.HTTPMessageDelegate):
     """The answer to a refused request: it discards the body."""
 
     def __init__(
-        self, request: httputil.HTTPServerRequest, status: int, location: str = ""
+        self,
+        request: httputil.HTTPServerRequest,
+        status: int,
+        location: str = "",
+        text: str = "",
     ) -> None:
         self._request = request
         self._status = status
         self._location = location
+        self._text = text or responses[status]
 
     def finish(self) -> None:
         connection: Any = self._request.connection
-        body = json.dumps({"message": responses[self._status], "reason": None}).encode()
+        body = json.dumps({"message": self._text, "reason": None}).encode()
         headers = httputil.HTTPHeaders(
             {
                 "Content-Type": "application/json",

@@ -22,7 +22,9 @@ _UNIX_DIAG_NAME, _UNIX_DIAG_UID = 0, 7  # attributes, of linux/unix_diag.h
 _UDIAG_SHOW_NAME, _UDIAG_SHOW_UID = 1, 64
 _OVERFLOW_UID = 65534
 _ALL_IDS = 2**32 - 1
-_SYN_SENT = 2  # a new attempt from the same port, not the connected socket
+# ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK and CLOSING of linux/tcp_states.h. Another
+# user may listen on the same port, or try to connect from it, after the peer has closed its socket.
+_CONNECTED = frozenset((1, 4, 5, 8, 9, 11))
 
 Address = Tuple[str, int]
 
@@ -127,18 +129,33 @@ def _overflow_uid() -> int:
 
 def _ask_kernel(family: int, source: Address, target: Address) -> Optional[Tuple[int, int]]:
     """Return (uid, inode) of the TCP socket at `source` that is connected to `target`."""
-    addresses = b"".join(
-        socket.inet_pton(family, host.partition("%")[0]).ljust(16, b"\0")
-        for host, _ in (source, target)
-    )
-    ports = struct.pack(">HH", source[1], target[1])
     cookie = struct.pack("=II", _ALL_IDS, _ALL_IDS)
     request = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, _ALL_IDS)
-    for message in _diagnose(request + ports + addresses + struct.pack("=I", 0) + cookie, 0):
-        # inet_diag_msg: 4 bytes, the same 48 bytes of ids, then expires, rqueue, wqueue, uid, inode
+    request += _ids(family, source, target) + struct.pack("=I", 0) + cookie
+    wanted = [_ids(family, source, target)]
+    if family == socket.AF_INET:
+        wanted.append(_ids(socket.AF_INET6, _mapped(source), _mapped(target)))
+    for message in _diagnose(request, 0):
+        # inet_diag_msg: 4 bytes, 48 bytes of ids, then expires, rqueue, wqueue, uid, inode. If no
+        # socket is connected, the kernel returns one that listens on the source's port.
         _, _, _, uid, inode = struct.unpack_from("=5I", message, 52)
-        return None if message[1] == _SYN_SENT else (uid, inode)
+        if message[1] in _CONNECTED and message[4:40] in wanted:
+            return uid, inode
     return None
+
+
+def _ids(family: int, source: Address, target: Address) -> bytes:
+    """Return both ports and addresses, as sock_diag writes them."""
+    hosts = [
+        socket.inet_pton(family, host.partition("%")[0]).ljust(16, b"\0")
+        for host, _ in (source, target)
+    ]
+    return struct.pack(">HH", source[1], target[1]) + b"".join(hosts)
+
+
+def _mapped(address: Address) -> Address:
+    """Return the address that an IPv6 socket has when it is connected by IPv4."""
+    return "::ffff:" + address[0], address[1]
 
 
 def _diagnose(request: bytes, flags: int) -> Iterator[bytes]:
@@ -178,8 +195,7 @@ def _read_table(source: Address, target: Address) -> Optional[Tuple[int, int]]:
     """Return the same from /proc/net, even if an IPv6 socket has an IPv4 address."""
     wanted = {_in_table(source) + _in_table(target)}
     if ":" not in source[0]:
-        mapped = [("::ffff:" + host, port) for host, port in (source, target)]
-        wanted.add(_in_table(mapped[0]) + _in_table(mapped[1]))
+        wanted.add(_in_table(_mapped(source)) + _in_table(_mapped(target)))
     read = 0
     for name in ("tcp", "tcp6"):
         try:
@@ -189,7 +205,7 @@ def _read_table(source: Address, target: Address) -> Optional[Tuple[int, int]]:
             continue
         read += 1
         for row in rows:
-            if row[1] + row[2] in wanted and int(row[3], 16) != _SYN_SENT:
+            if row[1] + row[2] in wanted and int(row[3], 16) in _CONNECTED:
                 return int(row[7]), int(row[9])
     if not read:
         raise Unknown("neither sock_diag nor /proc/net is available here")

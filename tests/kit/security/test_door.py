@@ -38,6 +38,7 @@ class Client(AsyncHTTPTestCase):
     """Requests to a web application behind the check."""
 
     shadowed = False
+    flaw = ""
 
     def get_app(self) -> Any:
         self.logged: list[str] = []
@@ -56,7 +57,7 @@ class Client(AsyncHTTPTestCase):
         )
         app = SimpleNamespace(web_app=web_app, identity_provider=provider, base_url=BASE)
         self.provider = provider
-        return Door(app, TOKEN, self.logged.append)
+        return Door(app, TOKEN, self.logged.append, lambda: self.flaw)
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
         """Send a request; underscores in header names become dashes."""
@@ -162,6 +163,33 @@ def test_only_jupyters_own_pages_are_public(client: Client, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["static/nothing", "static/..%2f__init__.py", "api/", "login/x"])
 def test_nothing_else_is_public(client: Client, path: str) -> None:
+    assert client.ask(BASE + path).code == 403
+
+
+@pytest.mark.parametrize("path", ["leak", "api/leak", "api/contentsx", "static/mine/x"])
+def test_nothing_is_served_from_a_directory_that_was_replaced(client: Client, path: str) -> None:
+    """Its owner could have put their own page or script there."""
+    client.flaw = "/tmp/slurm-nb.X was removed"
+
+    answer = client.ask(BASE + path, Authorization=f"token {TOKEN}")
+
+    expected = {"message": client.flaw, "reason": None}
+    assert (answer.code, json.loads(answer.body)) == (503, expected)
+
+
+@pytest.mark.parametrize("path", ["api", "login", "static/favicon.ico"])
+def test_the_login_page_is_not_served_either(client: Client, path: str) -> None:
+    client.flaw = "/tmp/slurm-nb.X was removed"
+
+    assert client.ask(BASE + path).code == (403 if client.shadowed else 503)
+
+
+@pytest.mark.parametrize("path", ["api/contents/a.ipynb", "slurm-nb/session", "api/shutdown"])
+def test_notebooks_can_still_be_saved(client: Client, path: str) -> None:
+    """This needs no file of the job's directory; it needs the token as always."""
+    client.flaw = "/tmp/slurm-nb.X was removed"
+
+    assert client.ask(BASE + path, Authorization=f"token {TOKEN}").code == 404
     assert client.ask(BASE + path).code == 403
 
 

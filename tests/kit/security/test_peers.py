@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,6 +118,40 @@ def test_a_closed_socket_belongs_to_nobody() -> None:
         client.close()
         with accepted, pytest.raises(peers.Unknown):
             peers.uid_of(accepted)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.usefixtures("by")
+def test_a_listener_on_the_closed_sockets_port_is_not_the_peer(family: int) -> None:
+    """If no connected socket is left, sock_diag returns the one that listens on the same port. The
+    session's user may have opened it, long after a stranger has chosen the port.
+    """
+    host = "127.0.0.1" if family == socket.AF_INET else "::1"
+    with socket.create_server((host, 0), family=family) as listener:
+        client = socket.socket(family)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind((host, 0))
+        port = client.getsockname()[1]
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        client.close()
+        with accepted, socket.create_server((host, port), family=family):
+            soon = time.monotonic() + 20
+            while _is_in_table(port) and time.monotonic() < soon:
+                time.sleep(0.05)
+            with pytest.raises(peers.Unknown):
+                peers.uid_of(accepted)
+
+
+def _is_in_table(port: int) -> bool:
+    """Return whether the kernel still has a closed socket with this local port."""
+    rows = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path("/proc/net", table).read_text("ascii").splitlines()[1:]
+    ]
+    return any(row[1].endswith(f":{port:04X}") and row[3] != "0A" for row in rows)
 
 
 @pytest.mark.parametrize(
