@@ -86,11 +86,11 @@ json_values = st.recursive(
 
 @pytest.fixture(scope="module", autouse=True)
 def _hypothesis_is_ready() -> None:
-    """For its first text it makes a table of all characters, which takes 200 MiB once."""
+    """Its first values need tables, such as one of all characters, which takes 200 MiB once."""
 
-    @given(texts)
+    @given(texts, answers, json_values)
     @fuzz
-    def first(_: str) -> None:
+    def first(_text: str, _answer: str, _value: object) -> None:
         pass
 
     first()
