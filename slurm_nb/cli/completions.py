@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from slurm_nb.cli.sessions import UserContext
+from slurm_nb.diagnosis.outcome import is_proven
 from slurm_nb.errors import SlurmNbError
 from slurm_nb.operations.lookup import newest_first
 from slurm_nb.scheduler.accounts import Access, find_access
@@ -26,7 +27,7 @@ def sessions(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     """Return the ids of active sessions, the newest first, without querying Slurm."""
     try:
         store = ctx.ensure_object(UserContext).store
-        active = [each for each in store.all()[0] if store.outcome(each) is None]
+        active = [each for each in store.all()[0] if not is_proven(store.outcome(each))]
     except (SlurmNbError, OSError):
         return []
     given = ctx.params.get(str(param.name)) or ()

@@ -48,6 +48,11 @@ def is_certain(outcome: Outcome | None, now_s: float) -> bool:
     return outcome is not None and (outcome.cause != "unknown" or now_s - outcome.at > _LATE_S)
 
 
+def is_proven(outcome: Outcome | None) -> bool:
+    """Return whether a session has ended, unless somebody requeues its job."""
+    return outcome is not None and outcome.proven
+
+
 def is_over(outcome: Outcome | None, now_s: float) -> bool:
     """Return whether the end is final, because nobody can requeue the job any more."""
     return (

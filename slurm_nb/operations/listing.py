@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
-from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome, is_certain, is_over
+from slurm_nb.diagnosis.outcome import FORGOTTEN, Outcome, is_certain, is_over, is_proven
 from slurm_nb.errors import UserError
 from slurm_nb.operations.lookup import newest_first
 from slurm_nb.scheduler import scheduler
@@ -74,19 +74,18 @@ def find_entry(store: Store, session: Session) -> tuple[SessionStatus, str]:
 def find_active_session(store: Store, *, cluster: str | None = None) -> Session:
     """Return the only active session. Raises `UserError` if there is none or several.
 
-    Queries Slurm only if several may be active.
+    Queries Slurm only if several may be active, or none but a job could have been requeued.
     """
     recover(store)
     sessions = [each for each in store.all()[0] if cluster in {None, each.cluster}]
-    active = [each for each in sessions if store.outcome(each) is None]
-    if len(active) > 1:
-        entries = list_sessions(store).entries
-        ids = {(each.cluster, each.job_id) for each in active}
-        active = [
-            each.session
-            for each in entries
-            if not each.outcome and (each.session.cluster, each.session.job_id) in ids
-        ]
+    active = [each for each in sessions if not is_proven(store.outcome(each))]
+    over = all(is_over(store.outcome(each), time.time()) for each in sessions)
+    if len(active) > 1 or not (active or over):
+        entries = list_sessions(store, now=time.time).entries
+        entries = [each for each in entries if each.session in sessions]
+        living = [each.session for each in entries if each.state.phase is not Phase.ENDED]
+        unproven = [each.session for each in entries if not is_proven(each.outcome)]
+        active = living or unproven
     if len(active) == 1:
         return active[0]
     if not active:
@@ -125,7 +124,8 @@ def _of_cluster(
     open_ended = {
         each.job_id
         for each in asked
-        if _is_open(known[each.job_id], now()) and not _is_just_witnessed(store, each, now())
+        if _is_open(known[each.job_id], now())
+        and (known[each.job_id] or not _is_just_witnessed(store, each, now()))
     }
     states = shared.ask((each.job for each in asked), unexplained=open_ended) if asked else {}
     problems = [state.reason for state in states.values() if is_no_answer(state)]
@@ -156,9 +156,11 @@ def _entry(
     as_of = None
     if state and is_no_answer(state) and session.job_id in saved.jobs:
         seen = saved.jobs[session.job_id]
-        state, as_of = seen.state, seen.at
+        if seen.state.phase is not Phase.ENDED or is_proven(outcome):
+            state, as_of = seen.state, seen.at
     state = state or _NOT_ASKED
-    if outcome and (as_of or state.slurm_state == "UNKNOWN" or state.phase is Phase.ENDED):
+    silent = as_of is not None or state.slurm_state == "UNKNOWN"
+    if outcome and (state.phase is Phase.ENDED or (silent and outcome.proven)):
         state = JobState(Phase.ENDED, outcome.slurm_state, outcome.reason, node=outcome.node)
         return SessionStatus(session, state, outcome, as_of=as_of)
     # A job that ended and was requeued has not ended.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from slurm_nb.diagnosis.outcome import is_proven
 from slurm_nb.errors import UserError
 from slurm_nb.job.text import refuse_control_characters
 from slurm_nb.session.pending import recover
@@ -28,7 +29,7 @@ def find_session(text: str, *, cluster: str | None = None, store: Store | None =
             recover(store)
         return store.load(text, cluster=cluster)
     named = [each for each in _all(store, cluster) if each.job_name == text]
-    going = [each for each in named if store.outcome(each) is None]
+    going = [each for each in named if not is_proven(store.outcome(each))]
     if not named:
         raise UserError(f"{text!r} is not the job id or name of a session", hint=_LISTED)
     if len(going or named) == 1:

@@ -19,6 +19,9 @@ only these proofs of an end:
 An answer that does not show the job proves nothing by itself, and an unreadable answer does not
 either. Until there is a proof, the session is UNKNOWN or in the state that Slurm reports, and its
 token stays.
+
+If Slurm shows the job in the queue or running again, no earlier answer counts any more: slurm-nb
+removes the witness and the saved outcome, even a proven one.
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ def judge(
     """
     if state.phase in {Phase.PENDING, Phase.RUNNING}:
         store.save_witness(session, None)
+        if _is_shown(session, state):
+            store.forget_outcome(session)
         return Verdict(state)
     if session.cluster == LOCAL:
         return Verdict(state, proven=state.phase is Phase.ENDED)
@@ -73,6 +78,11 @@ def judge(
     if proven and state.missing:
         state = JobState(Phase.ENDED, "ENDED", "no longer known to Slurm", node=state.node)
     return Verdict(state, proven=proven)
+
+
+def _is_shown(session: Session, state: JobState) -> bool:
+    """Return whether Slurm shows this very job: accounting, without a script, may be behind."""
+    return state.script is not None or session.job.script is None
 
 
 def _is_known(earlier: Outcome | None, state: JobState) -> bool:

@@ -14,6 +14,9 @@ from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.ending import Verdict
 from slurm_nb.session.session import Session, option_of
 from slurm_nb.session.store import Store
+from slurm_nb.times import seconds_since
+
+_CLOCKS_DIFFER_S = 120
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def settle(
 def _find_out(store: Store, session: Session, verdict: Verdict, now_s: int) -> Outcome:
     from slurm_nb.diagnosis.explain import explain  # noqa: PLC0415  few have just ended
 
-    earlier, state = store.outcome(session), verdict.state
+    earlier, state = store.outcome(session), _without_future(verdict.state, now_s)
     if earlier and earlier.slurm_state != FORGOTTEN and state.slurm_state == FORGOTTEN:
         return _kept(store, session, earlier, verdict)
     log = store.log(session)
@@ -62,6 +65,13 @@ def _find_out(store: Store, session: Session, verdict: Verdict, now_s: int) -> O
     if state.phase is Phase.ENDED and outcome != earlier:
         store.save_outcome(session, outcome)
     return outcome
+
+
+def _without_future(state: JobState, now_s: float) -> JobState:
+    """Return `state` without an end that is to come: it is the job's time limit."""
+    since_s = seconds_since(state.end_time, now_s)
+    coming = since_s is not None and since_s < -_CLOCKS_DIFFER_S
+    return replace(state, end_time=None) if coming else state
 
 
 def _kept(store: Store, session: Session, earlier: Outcome, verdict: Verdict) -> Outcome:

@@ -233,6 +233,11 @@ class Store(StateDirectory):
             of_session = replace(outcome, submission=session.submission)
             write_private(self._outcome_path(session), json.dumps(encode(of_session)))
 
+    def forget_outcome(self, session: Session) -> None:
+        """Remove the saved outcome of a job that Slurm shows again."""
+        with suppress(OSError):
+            self._outcome_path(session).unlink(missing_ok=True)
+
     def witness(self, session: Session) -> Witness | None:
         """Return Slurm's first answer that the session has ended; None if there is none yet."""
         try:

@@ -66,23 +66,28 @@ def test_the_list_has_every_session_newest_first(store: Store, slurm: Callable[.
 
 
 def test_any_number_of_sessions_needs_one_query(
-    store: Store, slurm: Callable[..., None], program: AddProgram
+    store: Store,
+    slurm: Callable[..., None],
+    program: AddProgram,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One accounting query covers all that ended unseen, and is not repeated for them."""
+    """One accounting query covers all that ended unseen; after the second one they are over."""
     for number in range(1, 21):
         store.save(session(str(number)))
     ended = "\n".join(f"echo '{number}|TIMEOUT|0:0'" for number in range(11, 21))
     slurm({str(number): "RUNNING" for number in range(1, 11)}, sacct=ended)
 
-    first = list_sessions(store)
-    asked = (calls(program, "squeue"), calls(program, "sacct"))
-    second = list_sessions(store)
+    seen = []
+    for at in (1000.0, 1040.0, 1080.0):
+        monkeypatch.setattr("time.time", lambda at=at: at)
+        entries = list_sessions(store, now=time.time).entries
+        seen.append((entries, calls(program, "squeue"), calls(program, "sacct")))
+    first, second, third = seen
 
-    assert asked == (1, 1)
-    assert (calls(program, "squeue"), calls(program, "sacct")) == (2, 1)
-    assert sum(entry.outcome is not None for entry in first.entries) == 10
-    assert {entry.outcome.cause for entry in first.entries if entry.outcome} == {"time-limit"}
-    assert [entry.outcome for entry in second.entries] == [entry.outcome for entry in first.entries]
+    assert (first[1:], second[1:], third[1:]) == ((1, 1), (2, 2), (3, 2))
+    assert sum(entry.outcome is not None for entry in first[0]) == 10
+    assert {entry.outcome.cause for entry in first[0] if entry.outcome} == {"time-limit"}
+    assert [entry.outcome for entry in third[0]] == [entry.outcome for entry in second[0]]
 
 
 def test_a_session_that_ended_long_ago_needs_no_query(
@@ -158,6 +163,7 @@ def test_without_slurm_the_last_answer_is_shown_with_its_age(
     for number in ("7", "8"):
         store.save(session(number))
     slurm({"7": "RUNNING"}, sacct="echo '8|TIMEOUT|0:0'")
+    list_sessions(store, now=lambda: 960.0)
     list_sessions(store, now=lambda: 1000.0)
     store.save(session("9"))
     program("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")

@@ -17,17 +17,18 @@ from itertools import product
 
 import pytest
 
+from slurm_nb.diagnosis.outcome import is_proven
 from slurm_nb.errors import SchedulerError, SlurmNbError
 from slurm_nb.files import user_name, write_private
 from slurm_nb.operations.connect import connect
-from slurm_nb.operations.listing import find_entry, list_sessions
+from slurm_nb.operations.listing import find_active_session, find_entry, list_sessions
 from slurm_nb.scheduler import slurm
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.scheduler.run import Result
 from slurm_nb.session.ending import APART_S, judge
 from slurm_nb.session.session import Session
 from slurm_nb.session.store import Store
-from tests.fakes import READY, running, told
+from tests.fakes import READY, TOKEN, running, told
 
 SCRIPT = "/home/alice/.local/state/slurm-nb/jobs/.submission_file_0a1b.sh"
 SEVEN = Session(job=Job("7", "hpc", script=SCRIPT), login_host="login", submitted_at=1_795_000_000)
@@ -275,13 +276,16 @@ def look(
     while world.now <= until:
         list_sessions(store, now=lambda: world.now)
         find_entry(store, session)
-        try:
-            connect(session, store=store)
-        except SlurmNbError as error:
-            world.history.append(str(error))
-        else:
-            world.history.append("connected")
+        world.history.append(connect_or_error(store, session))
         world.now += 35
+
+
+def connect_or_error(store: Store, session: Session) -> str:
+    try:
+        connect(session, store=store)
+    except SlurmNbError as error:
+        return str(error)
+    return "connected"
 
 
 @pytest.mark.parametrize(("name", "programs"), CASES)
@@ -324,6 +328,98 @@ def test_a_session_that_has_ended_is_found_within_two_minutes(
     assert store.token(session) is None
     assert store.outcome(session) is not None
     assert world.history[-1].startswith("job 7 has ended")
+
+
+def show(
+    store: Store,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    **mangled: Callable[[Result], Result],
+) -> JobState:
+    """Run list once; `mangled`: how each program answers wrongly. Return the state it shows."""
+
+    def answer(argv: list[str], **more: object) -> Result:
+        said = world(argv, **more)
+        return mangled[argv[0]](said) if argv[0] in mangled else said
+
+    monkeypatch.setattr(slurm, "run", answer)
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
+    monkeypatch.setattr("time.time", lambda: world.now)
+    (entry,) = list_sessions(store, now=lambda: world.now).entries
+    return entry.state
+
+
+COMPLETED = text(lambda out: out.replace("RUNNING", "COMPLETED"))
+SILENT_COMMAND = MANGLES["nothing"]
+ODD = {
+    "silence": {"squeue": SILENT_COMMAND, "scontrol": SILENT_COMMAND, "sacct": SILENT_COMMAND},
+    "no such job": {"squeue": SILENT_COMMAND, "scontrol": always(Result(1, "", INVALID))},
+    "out of reach": {"squeue": MANGLES["contact"]},
+    "completed": dict.fromkeys(("squeue", "scontrol", "sacct"), COMPLETED),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("waited_s", [10, 40])
+def test_a_session_that_runs_again_is_active_and_keeps_its_token(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch, odd: str, waited_s: int
+) -> None:
+    """All of Slurm's commands said for a while that it had ended; then one answer is odd again."""
+    world, wrong = World(), dict.fromkeys(("squeue", "scontrol", "sacct"), COMPLETED)
+    show(store, world, monkeypatch, **wrong)
+    world.now += waited_s
+    show(store, world, monkeypatch, **wrong)
+    write_private(store.token_path(session), TOKEN)  # the job writes it again
+    world.now += 40
+
+    assert show(store, world, monkeypatch) == find_entry(store, session)[0].state
+    assert store.outcome(session) is None
+    assert find_active_session(store) == session
+    world.now += 40
+    show(store, world, monkeypatch, **ODD[odd])
+    assert store.token(session) == TOKEN
+    assert find_active_session(store) == session
+    assert connect_or_error(store, session) == "connected" or odd == "completed"
+
+
+def test_a_command_without_an_id_asks_before_it_says_that_no_session_is_active(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job may have been requeued since its proven end, or Slurm was wrong."""
+    world, wrong = World(), dict.fromkeys(("squeue", "scontrol", "sacct"), COMPLETED)
+    for _ in range(2):
+        show(store, world, monkeypatch, **wrong)
+        world.now += 40
+    assert is_proven(store.outcome(session))
+    monkeypatch.setattr(slurm, "run", world)
+
+    assert find_active_session(store) == session
+
+
+@pytest.mark.parametrize("odd", ["silence", "out of reach"])
+def test_an_unproven_end_is_not_shown_once_slurm_no_longer_says_so(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """list, status and tunnel-cmd agree."""
+    world, wrong = World(), dict.fromkeys(("squeue", "scontrol", "sacct"), COMPLETED)
+    assert show(store, world, monkeypatch, **wrong).slurm_state == "COMPLETED"
+    world.now += 10
+
+    assert show(store, world, monkeypatch, **ODD[odd]).phase is Phase.UNKNOWN
+    assert find_entry(store, session)[0].outcome is None
+    assert connect_or_error(store, session) == "connected"
+    assert store.token(session) == TOKEN
+
+
+def test_an_end_is_never_in_the_future(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm gives the end of the time limit for a running job."""
+    show(store, World(), monkeypatch, **dict.fromkeys(("squeue", "scontrol"), COMPLETED))
+
+    outcome = store.outcome(session)
+    assert outcome is not None
+    assert outcome.end_time is None
 
 
 # --- each fact ---

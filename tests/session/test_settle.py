@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -68,12 +69,13 @@ def test_an_ending_is_saved_and_its_secrets_go(store: Store) -> None:
 def test_an_answer_without_accounting_keeps_what_accounting_said(store: Store) -> None:
     """Only sacct knows that root cancelled it; an end at another time is a different ending."""
     cancelled = replace(TIMEOUT, slurm_state="CANCELLED", reason="")
-    by_root = settle_as_proven(
-        store, SEVEN, replace(cancelled, by_uid=0), now=lambda: 1000.0
-    ).outcome
-    again = settle_as_proven(store, SEVEN, cancelled).outcome
     later = replace(cancelled, end_time="2026-11-23T15:00:00")
-    other = settle_as_proven(store, SEVEN, later).outcome
+    ends_s = datetime.fromisoformat("2026-11-23T15:00:00").timestamp()
+    by_root = settle_as_proven(
+        store, SEVEN, replace(cancelled, by_uid=0), now=lambda: ends_s
+    ).outcome
+    again = settle_as_proven(store, SEVEN, cancelled, now=lambda: ends_s).outcome
+    other = settle_as_proven(store, SEVEN, later, now=lambda: ends_s).outcome
 
     assert again == by_root
     assert by_root.end_time == "2026-11-23T14:00:00"

@@ -54,7 +54,7 @@ def command(
         nothing = f"job {session.job_id} has no output yet"
         if follow:
             say(nothing)
-        elif outcome := store.outcome(session):
+        elif (outcome := store.outcome(session)) and outcome.proven:
             raise job_ended(store, session, outcome)
         else:
             found = "is empty" if path.exists() else "does not exist"

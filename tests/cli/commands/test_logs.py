@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from slurm_nb.scheduler.job import JobState, Phase
 from slurm_nb.session.store import Store
 from tests.conftest import AddProgram
-from tests.fakes import NAMED, READY, Run, running, shown, told
+from tests.fakes import NAMED, READY, Run, running, settle_as_proven, shown, told
 
 
 def test_logs_prints_the_output(run: Run, store: Store) -> None:
@@ -34,11 +35,10 @@ def test_logs_of_a_job_that_has_not_started(run: Run, store: Store, *, there: bo
     assert "slurm-nb status 7" in said.err
 
 
-def test_logs_of_a_job_that_ended_without_output(run: Run, store: Store, slurm: AddProgram) -> None:
+def test_logs_of_a_job_that_ended_without_output(run: Run, store: Store) -> None:
     """The command says why the job ended, with the exit code for that."""
     store.save(NAMED)
-    slurm("squeue", shown("CANCELLED", node="n/a"))
-    run("list")
+    settle_as_proven(store, NAMED, JobState(Phase.ENDED, "CANCELLED"))
 
     said = run("logs", "7")
 
