@@ -26,6 +26,7 @@ _EXAMPLES = {"locked": '["..."]', "notice": 'notice = "..."', "help": 'help = ".
 _SAME = {"cluster": "local", "local": "cluster"}
 """The two names of one option: a lock of one holds both."""
 _LIST = "list the keys with: slurm-nb config --all"
+_LONGEST_CHARS = 80
 _LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 
 
@@ -184,6 +185,8 @@ def _toml_hint(text: str, line: int) -> str:
     if not equals or not re.fullmatch(r"\s*[\w-]+\s*", name):
         name, value = "partition", "core"
     value = value.strip().strip("\"'") or "..."
+    if len(name) + len(value) > _LONGEST_CHARS:
+        name, value = "partition", "core"
     return f'write strings in quotes, one value per line: {name.strip()} = "{value}"'
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Set
 
+from . import processes, self_check
 from .security.run_dir import RunDir
 
 # The user can set an option on any of these, and one on a subclass takes precedence.
@@ -22,6 +25,8 @@ MESSAGES_BUT_DEBUG = [
     "usage_request",
 ]  # fmt: skip
 _KERNEL_BINDS_WITHIN_S = 60.0
+_EXPOSED_AFTER_S = 10.0
+_LISTENS = "0A"
 _CONTAINERS = ("apptainer", "singularity", "docker", "podman", "shifter", "enroot", "srun")
 _LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernel_launcher.py")
 
@@ -104,6 +109,7 @@ def watch(
             await manager.shutdown_kernel(kernel_id, now=True)
             _check_directory(run_dir)
         _check_restarts(kernel, run_dir)
+        app.io_loop.call_later(_EXPOSED_AFTER_S, _stop_if_exposed, app, kernel_id, notice)
         app.io_loop.call_later(_KERNEL_BINDS_WITHIN_S, _check, app, kernel_id, notice)
         # Jupyter gives up on a kernel that keeps dying.
         manager.add_restart_callback(kernel_id, lambda: _report(app, kernel, notice), "dead")
@@ -132,13 +138,65 @@ def _check_restarts(kernel: Any, run_dir: RunDir) -> None:
 
 
 def _check(app: Any, kernel_id: str, notice: Callable[[str], None]) -> None:
-    if kernel_id in app.kernel_manager.list_kernel_ids():
+    if kernel_id in app.kernel_manager.list_kernel_ids() and not _stop_if_exposed(
+        app, kernel_id, notice
+    ):
         _report(app, app.kernel_manager.get_kernel(kernel_id), notice)
+
+
+def _stop_if_exposed(app: Any, kernel_id: str, notice: Callable[[str], None]) -> bool:
+    """Stop a kernel that listens to the network instead of on its UNIX sockets.
+
+    Its own configuration or command can make it ignore the connection file. On the loopback
+    interface, the kernel's key still protects it. Return whether it was stopped.
+    """
+    manager = app.kernel_manager
+    if kernel_id not in manager.list_kernel_ids():
+        return False
+    kernel = manager.get_kernel(kernel_id)
+    exposed = [] if _is_bound(kernel) else _network_listeners(_pid(kernel))
+    if not exposed:
+        return False
+    app.io_loop.add_callback(manager.shutdown_kernel, kernel_id, now=True)
+    notice(
+        "slurm-nb stopped kernel %s, because it listens on %s instead of its UNIX sockets: remove"
+        " its own connection file or address from its kernel.json or configuration"
+        % (kernel.kernel_name, exposed[0])
+    )
+    return True
+
+
+def _is_bound(kernel: Any) -> bool:
+    return os.path.exists("%s-%d" % (kernel.ip, kernel.shell_port))
+
+
+def _pid(kernel: Any) -> int:
+    """Return the id of a kernel's process; 0 if it has none on this node."""
+    return getattr(getattr(kernel, "provisioner", None), "pid", None) or 0
+
+
+def _network_listeners(leader: int) -> List[str]:
+    """Return the addresses, other than loopback, where processes of a login session listen."""
+    held: Set[int] = set()
+    for pid, inodes in processes.of_user().items() if leader else ():
+        with contextlib.suppress(OSError):  # it has ended
+            if os.getsid(pid) == leader:
+                held.update(inodes or ())
+    return sorted(
+        row.address
+        for inode, row in (self_check.inet_sockets("tcp") if held else {}).items()
+        if inode in held and row.state == _LISTENS and not _is_loopback(row.address)
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    host = ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    return (getattr(host, "ipv4_mapped", None) or host).is_loopback
 
 
 def _report(app: Any, kernel: Any, notice: Callable[[str], None]) -> None:
     """Report a kernel that has no UNIX socket, and say what to do."""
-    if os.path.exists("%s-%d" % (kernel.ip, kernel.shell_port)):
+    if _is_bound(kernel):
         return
     argv = app.kernel_spec_manager.get_kernel_spec(kernel.kernel_name).argv
     programs = {os.path.basename(word) for word in argv}.intersection(_CONTAINERS)

@@ -240,7 +240,10 @@ def _wrap(app: Any) -> None:
     # At a network address, clients are on other machines and have no local uid.
     only_user = "address" not in _JOB and _JOB["peers"] == "user"
     trusted = peers.trusted() if only_user else None
-    rules = Rules(trusted, lambda: len(server._connections), log, notice)
+    # Not on the pages: if one opens, the tunnel works.
+    rules = Rules(
+        trusted, lambda: len(server._connections), log, lambda text: _tell("notice", {"text": text})
+    )
     _RULES[:] = [rules]
     add_sockets = server.add_sockets
     server.add_sockets = lambda sockets: add_sockets([Listener(each, rules) for each in sockets])

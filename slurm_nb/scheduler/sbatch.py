@@ -9,10 +9,8 @@ import contextlib
 import os
 import re
 import shutil
-import stat
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +31,8 @@ _ANSWER = re.compile(r"(?P<job_id>\d+)(?:;(?P<cluster>[\w.-]+))?", re.ASCII)
 # submitit decodes the output strictly, kills sbatch at the first byte that is not UTF-8, and drops
 # stderr after a success.
 _HEARD = 'exec "$@" >"$0/stdout" 2>"$0/stderr"'
-# Directories in /tmp with what sbatch has said; killed submissions leave them behind.
-_FOLDER_PREFIX = "slurm-nb-"
-_FOLDER_KEPT_S = 600
+# Directories with what sbatch has said. Killed submissions leave them behind (session/pending.py).
+_HEARD_PREFIX = ".sbatch_"
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,7 @@ class Sbatch(SlurmExecutor):
         Raises `SchedulerError` with the message of sbatch, `SubmissionUnknown`, or `UserError` if
         writing the script fails.
         """
-        sweep_heard()
-        with (
-            tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as heard,
-            _environment(self._environ),
-        ):
+        with self._directory() as heard, _environment(self._environ):
             self._heard = Path(heard)
             try:
                 with self._told_while_it_waits():
@@ -92,6 +85,15 @@ class Sbatch(SlurmExecutor):
             self.script_path.unlink()
         lines = [line for line in words.splitlines() if line and line not in self._told]
         return Submitted(job.job_id, self._cluster, lines)
+
+    def _directory(self) -> tempfile.TemporaryDirectory[str]:
+        """Create a private directory next to the script; others may be able to change TMPDIR."""
+        try:
+            return tempfile.TemporaryDirectory(
+                prefix=_HEARD_PREFIX, dir=self.folder, ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            raise cannot_write(self.folder, error, hint="nothing was submitted") from error
 
     @contextlib.contextmanager
     def _told_while_it_waits(self) -> Iterator[None]:
@@ -189,18 +191,3 @@ def _environment(environ: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def sweep_heard() -> None:
-    """Remove the directories that submissions which were killed have left on this host.
-
-    Such a directory holds what sbatch has said; sbatch is given up after 90 s.
-    """
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            status = folder.lstat()
-            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-            if ours and time.time() - status.st_mtime > _FOLDER_KEPT_S:
-                for name in ("stdout", "stderr"):
-                    (folder / name).unlink(missing_ok=True)
-                folder.rmdir()  # refuses, if it holds anything else

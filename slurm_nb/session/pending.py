@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -144,8 +145,16 @@ def sweep(store: Store) -> None:
     ]
     for path in leftovers:
         with suppress(OSError):
-            if time.time() - path.lstat().st_mtime > _SETTLED_S and str(path) not in known:
+            if _is_old(path) and str(path) not in known:
                 path.unlink()
+    for folder in (store.folder / "jobs").glob(".sbatch_*"):  # sbatch.py's names
+        with suppress(OSError):
+            if _is_old(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime > _SETTLED_S
 
 
 def _is_running(pending: PendingSubmission) -> bool:

@@ -4,6 +4,7 @@ STATE/                           0700; SLURM_NB_HOME, else $XDG_STATE_HOME/slurm
                                  else ~/.local/state/slurm-nb
   jobs/7_submission.sh           the job script as submitted
   jobs/7_0_log.out               the job's output (names as submitit makes them)
+  jobs/.sbatch_XXXX/             0700, what sbatch says during a submission
   submitting/                    0700, submissions without an answer yet: pending.py
   answers/CLUSTER.json           0600, the last states from Slurm: state_cache.py
   kits/HASH/                     0700, the programs of jobs on their node: job/kit.py

@@ -14,7 +14,7 @@ import pytest
 
 from tests.attacks.conftest import slurm_nb_session
 from tests.attacks.score_table import Trial
-from tests.attacks.target import Target, await_line, finish
+from tests.attacks.target import PYTHON, Target, await_line, finish
 from tests.cluster.users import ALICE, MALLORY
 from tests.e2e.scientist import Said, Scientist
 
@@ -237,20 +237,40 @@ def test_sweep_on_the_node(our_trial: Trial, alice: Scientist, precious: Path) -
     our_trial.verdict(left != ["owner", "stderr", "stdout"], left)
 
 
-def test_sweep_on_the_login_node(our_trial: Trial, alice: Scientist, precious: Path) -> None:
-    """Make a submission mistake it for the remains of an old one, with links in /tmp: slurm-nb
-    follows no link.
-    """
-    as_mallory(
-        alice, "ln -s /home/alice/precious /tmp/slurm-nb-link; touch -h -d @1 /tmp/slurm-nb-link"
-    )
-    said = alice.slurm_nb("submit", "-p", "closed", "--no-wait")
-    alice.slurm_nb("cancel", "--last")
-    alice.cluster.login.run(["rm", "-f", "/tmp/slurm-nb-link"])
-    left = sorted(path.name for path in precious.iterdir())
+SWAP = """
+import os, time
+print("watching", flush=True)
+deadline = time.monotonic() + 20
+while time.monotonic() < deadline:
+    for name in os.listdir("/home/scratch"):
+        if name.startswith(("slurm-nb", ".sbatch")):
+            try:
+                os.rename("/home/scratch/" + name, "/home/scratch/away-" + name)
+                os.mkdir("/home/scratch/" + name)
+                os.chmod("/home/scratch/" + name, 0o777)
+                os.symlink("/home/alice/victim", "/home/scratch/" + name + "/stdout")
+                print("swapped", flush=True)
+            except OSError as error:
+                print(error, flush=True)
+"""
 
-    assert said.exit_code == 0, said
-    our_trial.verdict(left != ["owner", "stderr", "stdout"], left)
+
+def test_tmpdir_on_the_login_node(our_trial: Trial, alice: Scientist, shared: Path) -> None:
+    """Overwrite Alice's files by links in the TMPDIR of a submission: slurm-nb uses no TMPDIR."""
+    shared.chmod(0o777)
+    victim = alice.home / "victim"
+    victim.write_text("precious")
+    os.chown(victim, ALICE.uid, ALICE.uid)
+    with alice.cluster.login.popen([PYTHON, "-c", SWAP], user="mallory") as attack:
+        assert await_line(attack) == "watching"
+        env = {"TMPDIR": "/home/scratch"}
+        said = alice.slurm_nb("submit", "-p", "closed", "--no-wait", env=env)
+        attack.kill()
+    alice.slurm_nb("cancel", "--last")
+    left = victim.read_text()
+    victim.unlink()
+
+    our_trial.verdict(left != "precious" or said.exit_code != 0, (left, said))
 
 
 def test_messages_of_sbatch(our_trial: Trial, alice: Scientist) -> None:
@@ -259,14 +279,15 @@ def test_messages_of_sbatch(our_trial: Trial, alice: Scientist) -> None:
     env = alice.program("sbatch", f"#!/bin/sh\n{heard}\n")
     with ThreadPoolExecutor(1) as pool:
         submitted = pool.submit(alice.slurm_nb, "submit", "-p", "closed", "--no-wait", env=env)
-        look = "ls -d /tmp/slurm-nb-*; cat /tmp/slurm-nb-*/*"
+        jobs = "/home/alice/.local/state/slurm-nb/jobs"
+        look = f"cat {jobs}/.sbatch_*/* /tmp/slurm-nb-*/*"
         told = our_trial.target.on_login.bash(f"until [ -e /tmp/heard ]; do :; done; {look}")
         said = submitted.result()
     (alice.home / "bin/sbatch").unlink()
     alice.cluster.login.run(["rm", "-f", "/tmp/heard"])
     alice.slurm_nb("cancel", "--last")
 
-    assert "/tmp/slurm-nb-" in told, (told, said)
+    assert said.exit_code == 0, said
     our_trial.verdict("for alice" in told, told)
 
 

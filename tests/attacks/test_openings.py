@@ -183,6 +183,29 @@ def test_flood_where_anyone_may_connect(trial: Trial) -> None:
     trial.verdict(written > LOG_BYTES, written)
 
 
+def test_long_lines(trial: Trial) -> None:
+    """Fill the home by long paths and headers that Jupyter logs: each message is cut."""
+    target = trial.target
+    log = target.cluster.login.root / str(target.log)[1:]
+    before = log.stat().st_size
+    url = f"http://127.0.0.1:{target.port}/static"
+    target.on_node.bash(
+        "long=$(printf 'x%.0s' {1..60000}); for _ in {1..5}; do"
+        f' curl -s {url}/$long; curl -s -H "Referer: http://localhost/$long" {url}/none; done'
+    )
+
+    trial.verdict(log.stat().st_size - before > LOG_BYTES, log.stat().st_size - before)
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout", "/static/favicon.ico"])
+def test_long_bodies(trial: Trial, path: str) -> None:
+    """Fill the server's memory without the token, by long bodies: the connection is closed."""
+    target = trial.target
+    told = target.on_node.run("body", PORT=str(target.port), PATH_=path)
+
+    trial.verdict(int(told) > 1 << 20, told)
+
+
 def test_login_handler(alice: Scientist, our_trial: Trial) -> None:
     """Log in by Alice's own login handler that accepts everybody: it does not replace the lock."""
     with (

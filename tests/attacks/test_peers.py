@@ -12,6 +12,7 @@ import pytest
 from tests.attacks.score_table import Trial
 from tests.attacks.target import PYTHON, Target, await_line, finish, program
 from tests.attacks.test_web import JSON, UPGRADE
+from tests.e2e.scientist import Scientist
 
 CONNECTIONS = 4217
 """More than the limit on open files, 4096, that Jupyter sets itself."""
@@ -91,6 +92,19 @@ def test_stolen_token_from_the_owners_port(trial: Trial) -> None:
         alice.kill()
 
     trial.verdict(mark in listed["body"], listed["body"][:2000])
+
+
+def test_advice_after_a_strangers_connection(our_trial: Trial, alice: Scientist) -> None:
+    """Make Alice weaken sessions by connecting first: the note says when to ignore it."""
+    record = alice.submit("-w", "c1")
+    knock = f"exec 3<>/dev/tcp/127.0.0.1/{record['port']}; timeout 5 cat <&3"
+    alice.cluster.hosts["c1"].run(["bash", "-c", knock], user="mallory", check=False)
+    told = alice.slurm_nb("tunnel-cmd", record["job_id"]).stderr
+    alice.slurm_nb("cancel", record["job_id"])
+    words = " ".join(told.split())
+
+    assert "refused a connection from mallory" in words, told
+    our_trial.verdict("ignore this if the page opens" not in words, told)
 
 
 def test_stolen_token_by_ssh(trial: Trial) -> None:

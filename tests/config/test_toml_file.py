@@ -128,6 +128,7 @@ def test_an_error_has_file_line_and_the_likely_meaning(text: str, message: str, 
     assert f"{FILE}:{message}" in str(caught.value)
     assert hint in caught.value.hint
     assert "\n" not in str(caught.value) + caught.value.hint
+    assert len(caught.value.hint) < 200
 
 
 @pytest.mark.parametrize("text", ['locked = ["tls"]', "[maximum]\ntime = 5"])

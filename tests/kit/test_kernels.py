@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -369,7 +370,7 @@ def test_a_kernel_that_binds_no_socket_is_reported(
     """
     app = watched(server(tmp_path))
     start(app)
-    ((delay, check, *arguments),) = app.later
+    delay, check, *arguments = app.later[-1]
     prepare(app, tmp_path)
 
     check(*arguments)
@@ -377,6 +378,46 @@ def test_a_kernel_that_binds_no_socket_is_reported(
     assert delay == 60.0
     assert len(app.notices) == notices
     assert all("their-kernel does not listen on its UNIX sockets" in text for text in app.notices)
+
+
+LISTEN = """
+import socket, sys, time
+with socket.create_server((sys.argv[1], 0)):
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "socket_too", "stopped"),
+    [("0.0.0.0", False, True), ("127.0.0.1", False, False), ("0.0.0.0", True, False)],  # noqa: S104
+    ids=["network", "loopback", "a port of the user's code"],
+)
+def test_a_kernel_that_listens_to_the_network_is_stopped(
+    tmp_path: Path, address: str, *, socket_too: bool, stopped: bool
+) -> None:
+    """Its command may name another connection file, and anybody on the network may read it."""
+    app = watched(server(tmp_path))
+    start(app)
+    if socket_too:
+        (tmp_path / "ipc-1").touch()
+    delay, check, *arguments = app.later[0]
+    words = [sys.executable, "-c", LISTEN, address]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        app.kernels["k1"].provisioner = SimpleNamespace(pid=process.pid)
+        app.io_loop.add_callback = lambda call, *args, **kwargs: asyncio.run(call(*args, **kwargs))
+        check(*arguments)
+        process.kill()
+
+    assert delay == 10.0
+    assert app.stopped == ([("k1", {"now": True})] if stopped else [])
+    assert len(app.notices) == len(app.stopped)
+    assert all(
+        "stopped kernel their-kernel, because it listens on 0.0.0.0:" in text
+        for text in app.notices
+    )
 
 
 @pytest.mark.parametrize(

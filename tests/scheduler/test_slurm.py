@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -725,6 +726,31 @@ def test_a_rejection_is_reported_once(
     assert caught.value.exit_code == 3
     assert capfd.readouterr() == ("", "")
     assert kept_files(store) == []
+
+
+def test_the_output_of_sbatch_goes_to_a_private_directory(
+    cluster: AddProgram,
+    store: Store,
+    spec: JobSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In TMPDIR, another user may be able to replace the directory, and to link to your files."""
+    (tmp_path / "scratch").mkdir(mode=0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    cluster(
+        "sbatch",
+        f'readlink -f /proc/$$/fd/1 >"{tmp_path}/heard"; '
+        f'stat -c %a "$(dirname "$(cat {tmp_path}/heard)")" >"{tmp_path}/mode"; echo 7',
+    )
+
+    submitted(store, spec)
+
+    heard = Path((tmp_path / "heard").read_text(encoding="utf-8").strip())
+    assert heard.parents[1] == store.folder / "jobs"
+    assert (tmp_path / "mode").read_text(encoding="utf-8") == "700\n"
+    assert not heard.parent.exists()
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_messages_appear_while_sbatch_retries(

@@ -217,6 +217,11 @@ def test_the_script_of_a_recovered_job_moves_to_its_place_in_the_session(
 def test_half_written_files_are_removed_once_they_are_old(store: Store, cut: Cut) -> None:
     """A killed slurm-nb cannot remove them; new files and those of doubtful submissions stay."""
     unresolved = cut(".submission_file_1.sh")
+    heard = {name: store.folder / "jobs" / f".sbatch_{name}" for name in ("new", "old")}
+    for folder in heard.values():
+        folder.mkdir()
+        (folder / "stdout").touch()
+    os.utime(heard["old"], (0, 0))
     fresh, old = (store.folder / "jobs" / f".submission_file_{name}.sh" for name in "23")
     for path in (fresh, old, store.folder / "submitting/a.json.99.new"):
         path.touch()
@@ -225,6 +230,6 @@ def test_half_written_files_are_removed_once_they_are_old(store: Store, cut: Cut
 
     sweep(store)
 
-    assert sorted((store.folder / "jobs").iterdir()) == [unresolved, fresh]
+    assert sorted((store.folder / "jobs").iterdir()) == [heard["new"], unresolved, fresh]
     assert list((store.folder / "submitting").glob("*.new")) == []
     assert len(list((store.folder / "submitting").iterdir())) == 1

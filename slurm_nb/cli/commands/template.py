@@ -51,6 +51,8 @@ def copy(name: str, new: str | None) -> None:
             f"there is no template {name!r} to copy",
             hint=f"{did_you_mean(name, found)}the templates are {', '.join(found)}",
         )
+    if new is not None and (not new.isprintable() or new in ("", ".", "..")):
+        raise UserError(f"{new!r} cannot be the name of a template", hint="use letters and digits")
     if new is not None and os.sep in new:
         path = Path(os.path.abspath(os.path.expanduser(new)))  # noqa: PTH111  keeps symlinks
     else:

@@ -21,6 +21,7 @@ from tornado import httputil, web
 _TOKEN = re.compile(r"(?:token|bearer)\s+(.+)", re.IGNORECASE)
 _STATIC = os.path.realpath(DEFAULT_STATIC_FILES_PATH)
 _ICON = "favicon.ico"
+_BODY_BYTES = 1 << 16  # without the key; tornado keeps the body of a request in memory
 
 
 class Door(httputil.HTTPServerConnectionDelegate):
@@ -44,11 +45,12 @@ class Door(httputil.HTTPServerConnectionDelegate):
 
     def has_key(self, request: httputil.HTTPServerRequest) -> bool:
         """Return whether a request carries the token or a cookie signed by this server."""
-        tokens = [text.decode("latin-1") for text in request.query_arguments.get("token", [])]
+        # Like Jupyter, use the last token of the URL, and the header only without one.
+        token = request.query_arguments.get("token", [b""])[-1].decode("latin-1").strip()
         header = _TOKEN.match(request.headers.get("Authorization", ""))
-        if header:
-            tokens.append(header.group(1))
-        if any(hmac.compare_digest(text.strip().encode(), self._token) for text in tokens):
+        if header and not token:
+            token = header.group(1).strip()
+        if hmac.compare_digest(token.encode(), self._token):
             return True
         name = self._provider.get_cookie_name(SimpleNamespace(request=request))
         cookie = request.cookies.get(name)
@@ -126,7 +128,10 @@ class _Knock(httputil.HTTPMessageDelegate):
         )
         door = self._door
         self._delegate = door.web_app.find_handler(request)
-        if not door.has_key(request) and not door.is_public(request, self._delegate):
+        has_key = door.has_key(request)
+        if not has_key:
+            self._request_conn.set_max_body_size(_BODY_BYTES)  # tornado closes the connection
+        if not has_key and not door.is_public(request, self._delegate):
             self._delegate = door.refusal(request)
         elif door.flaw(request):
             self._delegate = _Refusal(request, 503, text=door.flaw(request))
@@ -180,5 +185,7 @@ class _Refusal(httputil.HTTPMessageDelegate):
 
 def _is_own(name: str) -> bool:
     """Return whether Jupyter ships a static file of this name."""
+    if "\0" in name:
+        return False
     found = os.path.realpath(os.path.join(_STATIC, name))
     return found.startswith(_STATIC + os.sep) and os.path.isfile(found)

@@ -88,8 +88,8 @@ class Rules:
 
     def _refuse(self, uid: int) -> None:
         text = (
-            "slurm-nb refused a connection from %s; if ssh on this node forwards as that user,"
-            " submit with --peers any" % name_of(uid)
+            "slurm-nb refused a connection from %s: ignore this if the page opens in your browser;"
+            " otherwise ask your site if its ssh forwards as that user (--peers any)" % name_of(uid)
         )
         self._log(text)
         if not self.served and not self._refused:

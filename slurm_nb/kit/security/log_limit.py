@@ -9,12 +9,16 @@ from typing import Any, Callable, Dict, List, Tuple
 _PER_MINUTE = 20
 _TRACEBACKS_PER_MINUTE = 4
 _WINDOW_S = 60.0
+_TEXT_CHARS = 500
+_TRACEBACK_CHARS = 8000
+_LEFT_OUT = " [%d characters left out] "
+_MARK_CHARS = 50
 
 Place = Tuple[str, int]
 
 
 class Limit(logging.Filter):
-    """Limits how often a line of code may log per minute, and logs how much it left out.
+    """Limits how often a line of code may log per minute, and how long its texts may be.
 
     Debug messages pass, because only the user's own configuration enables them.
     """
@@ -40,7 +44,27 @@ class Limit(logging.Filter):
             seen[2] += 1
             return False
         seen[1] += 1
+        _shorten(record)
         return True
+
+
+def _shorten(record: logging.LogRecord) -> None:
+    """Cut the message and the traceback: a request's path or header may be in them."""
+    text = record.getMessage()
+    if len(text) > _TEXT_CHARS:
+        record.msg, record.args = _cut(text, _TEXT_CHARS), None
+    if record.exc_info:
+        # logging.Formatter prefers exc_text.
+        text = record.exc_text or logging.Formatter().formatException(record.exc_info)
+        record.exc_text = _cut(text, _TRACEBACK_CHARS)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return the beginning and the end of a long text, at most `most` characters in all."""
+    if len(text) <= most:
+        return text
+    half = (most - _MARK_CHARS) // 2
+    return text[:half] + _LEFT_OUT % (len(text) - 2 * half) + text[-half:]
 
 
 def install(app: Any) -> None:

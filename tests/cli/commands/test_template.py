@@ -57,6 +57,18 @@ def test_a_copy_may_have_another_name_or_path(run: Run, own: Path, tmp_path: Pat
     assert said.err.endswith(f"  slurm-nb submit --template {tmp_path}/site.sh.j2 --dry-run\n")
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "\x1b]0;x", "a\nb", "/tmp/\x1b[2J"])
+def test_a_name_with_control_characters_or_only_dots_is_rejected(
+    run: Run, own: Path, name: str
+) -> None:
+    """It would be shown on terminals, and found by no `--template`."""
+    said = run("template", "copy", "conda", name)
+
+    assert said.code == 1
+    assert f"{name!r} cannot be the name of a template" in said.err
+    assert not own.exists()
+
+
 def test_an_existing_file_is_not_replaced(run: Run, own: Path) -> None:
     """It may hold work."""
     own.mkdir(parents=True)

@@ -16,6 +16,7 @@ from jupyter_server.auth.logout import LogoutHandler
 from jupyter_server.base.handlers import APIVersionHandler, FileFindHandler
 from tornado import web
 from tornado.httpclient import HTTPRequest, HTTPResponse
+from tornado.tcpclient import TCPClient
 from tornado.testing import AsyncHTTPTestCase
 
 from slurm_nb.kit.security.door import Door
@@ -59,12 +60,14 @@ class Client(AsyncHTTPTestCase):
         self.provider = provider
         return Door(app, TOKEN, self.logged.append, lambda: self.flaw)
 
-    def ask(self, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
+    def ask(
+        self, path: str, method: str = "GET", body: str = "x=1", **headers: str
+    ) -> HTTPResponse:
         """Send a request; underscores in header names become dashes."""
         request = HTTPRequest(
             self.get_url(path), method, follow_redirects=False,
             headers={name.replace("_", "-"): value for name, value in headers.items()},
-            body="x=1" if method == "POST" else None,
+            body=body if method == "POST" else None,
         )  # fmt: skip
         answer: HTTPResponse = self.io_loop.run_sync(
             lambda: self.http_client.fetch(request, raise_error=False)
@@ -115,6 +118,40 @@ def test_the_token_opens_the_server(client: Client, path: str, headers: dict[str
 
 
 @pytest.mark.parametrize(
+    ("query", "header"),
+    [(f"token={TOKEN}&token=x", ""), ("token=x", f"token {TOKEN}")],
+    ids=["two", "URL and header"],
+)
+def test_the_door_uses_the_token_that_jupyter_uses(client: Client, query: str, header: str) -> None:
+    """Otherwise Jupyter rejects a request that the door has let through."""
+    assert client.ask(f"{BASE}leak?{query}", Authorization=header).code == 403
+    assert client.ask(f"{BASE}leak?token=x&token={TOKEN}").body == b"leaked"
+
+
+@pytest.mark.parametrize("path", ["login", "logout", "api", "static/favicon.ico", "leak"])
+@pytest.mark.parametrize("head", ["Content-Length: 70000", "Transfer-Encoding: chunked"])
+def test_without_the_token_a_long_body_is_not_read(client: Client, path: str, head: str) -> None:
+    """tornado keeps the whole body in memory, even for a handler that ignores it."""
+    start = f"POST {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n"
+
+    async def send() -> bytes:
+        link = await TCPClient().connect("127.0.0.1", client.get_http_port())
+        await link.write(start.encode() + b"11170\r\n")  # a chunk of 70000 bytes
+        return await link.read_until_close()
+
+    answer = client.io_loop.run_sync(send, timeout=10)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_with_the_token_a_long_body_is_read(client: Client) -> None:
+    """Notebooks are long."""
+    answer = client.ask(BASE + "leak", "POST", "x" * 70000, Authorization=f"token {TOKEN}")
+
+    assert answer.body == b"leaked"
+
+
+@pytest.mark.parametrize(
     "header", [f"token {TOKEN[:-1]}", f"token {TOKEN}0", "token ", "token", "Basic " + TOKEN, "é"]
 )
 def test_a_wrong_token_does_not_open_the_server(client: Client, header: str) -> None:
@@ -161,7 +198,9 @@ def test_only_jupyters_own_pages_are_public(client: Client, path: str) -> None:
         assert path != "api" or "version" in json.loads(answer.body)
 
 
-@pytest.mark.parametrize("path", ["static/nothing", "static/..%2f__init__.py", "api/", "login/x"])
+@pytest.mark.parametrize(
+    "path", ["static/%00", "static/nothing", "static/..%2f__init__.py", "api/", "login/x"]
+)
 def test_nothing_else_is_public(client: Client, path: str) -> None:
     assert client.ask(BASE + path).code == 403
 

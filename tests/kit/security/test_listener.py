@@ -50,8 +50,8 @@ def test_another_user_is_refused_and_named(log: list[str]) -> None:
 
     (text,) = log
     assert text == (
-        f"slurm-nb refused a connection from uid {OTHER_UID}; if ssh on this node forwards as"
-        " that user, submit with --peers any"
+        f"slurm-nb refused a connection from uid {OTHER_UID}: ignore this if the page opens in your"
+        " browser; otherwise ask your site if its ssh forwards as that user (--peers any)"
     )
     assert notices == log
 

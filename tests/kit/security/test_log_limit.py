@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 
 import pytest
 
@@ -84,3 +86,50 @@ def test_debug_lines_are_not_limited(heard: Heard) -> None:
         logger.debug("detail")
 
     assert len(texts) == 100
+
+
+def test_a_long_message_is_cut(heard: Heard) -> None:
+    """A client chooses the path and the headers that Jupyter logs."""
+    logger, texts, _ = heard
+    logger.warning("404 GET %s (127.0.0.1)", "/" + "x" * 60_000)
+
+    (text,) = texts
+    assert len(text) <= 500
+    assert text.startswith("404 GET /xxx")
+    assert text.endswith("xxx (127.0.0.1)")
+    assert re.search(r" \[\d+ characters left out\] ", text)
+
+
+def printed(error: Exception) -> str:
+    """Return what a handler prints for an error."""
+
+    def fail() -> None:
+        raise error
+
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.addFilter(Limit())
+    logger = logging.Logger("test")  # noqa: LOG001  private to this test
+    logger.addHandler(handler)
+    try:
+        fail()
+    except ValueError:
+        logger.exception("Uncaught exception")
+    return output.getvalue()
+
+
+def test_a_long_traceback_is_cut_and_keeps_its_ends() -> None:
+    """It may be about an error in an extension of the user."""
+    text = printed(ValueError("y" * 60_000))
+
+    assert len(text) < 9000
+    assert text.startswith("Uncaught exception\nTraceback (most recent call last):")
+    assert "in fail" in text
+    assert text.endswith("yyy\n")
+
+
+def test_a_short_traceback_is_complete() -> None:
+    text = printed(ValueError("z" * 1000))
+
+    assert text.startswith("Uncaught exception\nTraceback (most recent call last):")
+    assert text.endswith(f"ValueError: {'z' * 1000}\n")
