@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 # Commands that say on stderr what they did.
 _WITHOUT_ANSWER = (["cancel"],)
@@ -19,7 +19,7 @@ def main() -> None:
                 sys.stderr.write(
                     "slurm-nb: stdout is closed, so slurm-nb cannot print the result\n"
                 )
-            sys.exit(1)
+            _end(1)
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the program
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the program
@@ -29,7 +29,7 @@ def main() -> None:
         from slurm_nb.cli.main import run  # noqa: PLC0415  no traceback for Ctrl-C during the import
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted; nothing was submitted.\n")
-        sys.exit(130)
+        _end(130)
     except Exception as error:  # noqa: BLE001  a module of the user may raise anything
         sys.stderr.write(f"slurm-nb cannot start: {type(error).__name__}: {error}\n")
         if os.environ.get("PYTHONPATH"):
@@ -37,8 +37,17 @@ def main() -> None:
                 "  a module on PYTHONPATH may shadow a standard one; try: env -u PYTHONPATH"
                 " slurm-nb ...\n"
             )
-        sys.exit(70)
-    sys.exit(_flushed(run()))
+        _end(70)
+    _end(_flushed(run()))
+
+
+def _end(code: int) -> NoReturn:
+    """End the program; with PYTHONINSPECT, Python would show a traceback and a prompt instead."""
+    if sys.flags.inspect:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 class _Lossy(io.FileIO):

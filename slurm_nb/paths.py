@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 SITE_CONFIG = Path("/etc/slurm-nb/config.toml")
+# For a user without a home (Debian Policy, 9.2.3), in place of the current directory.
+_NO_HOME = Path("/nonexistent")
 TEMPLATE_SUFFIX = ".sh.j2"
 
 
@@ -27,6 +29,8 @@ def user_config_path(environ: Mapping[str, str]) -> Path:
     base = Path(environ.get("XDG_CONFIG_HOME", ""))
     if not base.is_absolute():
         base = Path(os.path.expanduser("~/.config"))  # noqa: PTH111  works without a home as well
+    if not base.is_absolute():
+        base = _NO_HOME
     return base / "slurm-nb/config.toml"
 
 

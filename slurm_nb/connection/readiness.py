@@ -37,10 +37,7 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
         )
     progress = log.read()
     if log.problem:
-        raise NotReady(
-            f"cannot read the output of job {job_id}: {log.problem}",
-            hint=f"look at {log.path}",
-        )
+        raise unreadable(log)
     ready = last_ready(session, log)
     if progress.exit_code is not None and state.phase is Phase.RUNNING:
         raise NotReady(
@@ -58,6 +55,13 @@ def require_ready(session: Session, verdict: Verdict, log: JobLog, store: Store)
         raise NotReady(f"job {job_id} is {state}, but Jupyter is not ready", hint=hint)
     check_node(ready, state, log)
     return ready
+
+
+def unreadable(log: JobLog) -> NotReady:
+    """Return the error that slurm-nb cannot read the job's output."""
+    return NotReady(
+        f"cannot read the output of job {log.job_id}: {log.problem}", hint=f"look at {log.path}"
+    )
 
 
 def last_ready(session: Session, log: JobLog) -> Ready | None:

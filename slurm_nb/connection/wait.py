@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from slurm_nb.connection.readiness import unreadable
 from slurm_nb.errors import NotReady
 from slurm_nb.joblog.events import Ready
 from slurm_nb.joblog.reader import JobLog
@@ -54,7 +55,8 @@ def follow_until_ready(  # noqa: PLR0913  all but the first are by name
     seconds; `show` takes the last known state and the seconds waited, and is called repeatedly.
     stale: the entry of an earlier run, to be ignored (a requeued job appends to its log).
     began_at: the start of a resumed wait, by the clock. silent: called once if a job runs for two
-    minutes without output. Raises `NotReady` after `timeout_s` (the job keeps running).
+    minutes without output. Raises `NotReady` after `timeout_s` (the job keeps running), or if the
+    output of a running job cannot be read.
     """
     clock = clock or Clock()
     start = clock.now() if began_at is None else began_at
@@ -86,8 +88,7 @@ def follow_until_ready(  # noqa: PLR0913  all but the first are by name
         if state is not None and silent_at is not None and now - silent_at > _PROOF_S:
             silent(state)
             silent_at = float("inf")
-        if unproved_at is not None and now - unproved_at > _PROOF_S:
-            raise NotReady(_NO_PROOF)
+        _check_output(log, state, 0.0 if unproved_at is None else now - unproved_at)
         if timeout_s is not None and now - start >= timeout_s:
             raise NotReady(f"not ready after {timeout_s:g} s: {state or 'state unknown'}")
         if now >= next_ask:
@@ -101,3 +102,11 @@ def follow_until_ready(  # noqa: PLR0913  all but the first are by name
         pause = next(every for until, every in _LOG_EVERY_S if now - start < until)
         next_event = min(next_ask, start + timeout_s) if timeout_s is not None else next_ask
         clock.sleep(min(pause, max(next_event - now, 0.01)))
+
+
+def _check_output(log: JobLog, state: JobState | None, unproved_s: float) -> None:
+    """Raise `NotReady` if waiting for the output of a running job is in vain."""
+    if log.problem and state and state.phase is Phase.RUNNING:
+        raise unreadable(log)
+    if unproved_s > _PROOF_S:
+        raise NotReady(_NO_PROOF)

@@ -35,6 +35,7 @@ class JobLog:
     ) -> None:
         """start: the offset at which this job's output begins."""
         self.path = path
+        self.job_id = job_id
         self.progress = Progress()
         self._who = {"cluster": cluster, "job_id": job_id}
         if submission is not None:

@@ -6,12 +6,16 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from slurm_nb.errors import SchedulerError
 from slurm_nb.scheduler.job import Job
 
 # Variables with the location of Slurm. Not SLURM_CLUSTERS: queries name the session's cluster.
 _WHERE = frozenset({"SLURM_CONF", "SLURM_JWT"})
+_SLURMS = frozenset(
+    {"sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"}
+)
 # squeue itself gives up after 18 to 20 s if the controller hangs (seen on 22.05).
 QUERY_TIMEOUT_S = 25.0
 
@@ -44,9 +48,11 @@ def run(
     """Run `argv` in its own session, so that Ctrl-C at the terminal does not end it.
 
     Removes `SQUEUE_FORMAT` and similar variables, and those of an enclosing job. Raises
-    `SchedulerError` if there is no such program or it takes longer than `timeout_s`.
+    `SchedulerError` if there is no such program, it takes longer than `timeout_s`, or it is one of
+    Slurm's and cannot read its config file.
     """
     inherited = os.environ if environ is None else environ
+    _check_slurm_conf(argv[0], inherited)
     try:
         done = subprocess.run(
             argv,
@@ -73,6 +79,16 @@ def run(
     except OSError as error:
         raise SchedulerError(f"cannot run {argv[0]}: {error.strerror}") from error
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def _check_slurm_conf(program: str, environ: Mapping[str, str]) -> None:
+    """Raise `SchedulerError` if SLURM_CONF is wrong: Slurm's commands would retry for a minute."""
+    path = environ.get("SLURM_CONF")
+    if path and Path(program).name in _SLURMS and not os.access(path, os.R_OK):
+        raise SchedulerError(
+            f"SLURM_CONF names {path}, which does not exist or is not readable",
+            hint="load your site's Slurm module, or run: unset SLURM_CONF",
+        )
 
 
 def cluster_option(job: Job) -> list[str]:

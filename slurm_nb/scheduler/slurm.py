@@ -64,7 +64,7 @@ class Slurm:
             answer = run(["scontrol", "show", "config"], timeout_s=QUERY_TIMEOUT_S)
         except SchedulerError as error:
             raise SchedulerError(
-                str(error), hint="nothing was submitted; try again later"
+                str(error), hint=error.hint or "nothing was submitted; try again later"
             ) from error
         match = re.search(r"^ClusterName\s*=\s*([\w.-]+)\s*$", answer.stdout, re.MULTILINE)
         if answer.exit_code or match is None:
@@ -257,7 +257,7 @@ def _job(job_id: str, named: str, script: str, *, own: str) -> Job:
 
 def _of(job: Job, state: JobState) -> JobState:
     """Return `state`, or that the job has ended: Slurm reuses ids."""
-    if state.user in {None, user_name()} and (
+    if state.user in {None, *_own_names()} and (
         state.script is None
         or job.script is None
         or f"|{state.reason}|{state.script}".endswith(f"|{job.script}")
@@ -267,6 +267,12 @@ def _of(job: Job, state: JobState) -> JobState:
         return replace(_missing(job.job_id), reason="Slurm's answer is truncated")
     reason = f"{job.job_id} is the id of another job now"
     return JobState(Phase.ENDED, "ENDED", reason, id_reused=True)
+
+
+def _own_names() -> set[str]:
+    """Return the names that Slurm may show for this user: `4321` or `nobody` if it knows none."""
+    name, uid = user_name(), os.geteuid()
+    return {str(uid), "nobody"} if name == f"user {uid}" else {name}
 
 
 def _is_wanting(job: Job, states: Mapping[str, JobState]) -> bool:

@@ -314,3 +314,31 @@ def test_the_group_knows_its_commands() -> None:
     commands = [cli.get_command(context, name) for name in names]
 
     assert [command and command.name for command in commands] == names
+
+
+@pytest.mark.parametrize("words", [("--version",), ("status", "9999")])
+def test_pythoninspect_gives_no_traceback(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """With it, Python shows each exit as an error and then a prompt."""
+    plain = program_call(tmp_path, *words)
+
+    done = program_call(tmp_path, *words, PYTHONINSPECT="1")
+
+    assert (done.returncode, done.stdout, done.stderr) == (
+        plain.returncode, plain.stdout, plain.stderr
+    )  # fmt: skip
+
+
+def test_config_init_needs_a_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """It creates no directory named `~` in the current directory."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+
+    done = run("config", "init")
+
+    assert done.code == 1
+    assert "HOME is not set" in done.err
+    assert not (tmp_path / "~").exists()

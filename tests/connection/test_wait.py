@@ -296,3 +296,23 @@ def test_a_job_with_output_gets_no_such_report(tmp_path: Path) -> None:
 
     assert story.wait() == WHERE
     assert story.silent == []
+
+
+def test_an_output_that_cannot_be_read_ends_the_wait(story: MakeStory) -> None:
+    """The message gives the reason, like that of tunnel-cmd, instead of waiting in vain."""
+    tale = story(states={0: RUNNING})
+    tale.path.unlink(missing_ok=True)
+    tale.path.mkdir()
+    tale.output.clear()
+
+    with pytest.raises(NotReady, match=r"cannot read the output of job 7: .*directory"):
+        tale.wait(timeout_s=60)
+
+
+def test_an_output_that_cannot_be_read_does_not_hide_the_end(story: MakeStory) -> None:
+    """The job's end takes precedence."""
+    tale = story(states={0: FAILED})
+    tale.path.unlink(missing_ok=True)
+    tale.path.mkdir()
+
+    assert tale.wait(timeout_s=60) == FAILED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,14 @@ def test_output_from_before_the_timeout_is_reported(program: AddProgram) -> None
 
     with pytest.raises(SchedulerError, match=r"0\.5 s: error: Unable to contact slurm controller"):
         run(["scontrol", "ping"], timeout_s=0.5)
+
+
+def test_a_wrong_slurm_conf_is_reported_at_once(program: AddProgram, tmp_path: Path) -> None:
+    """Slurm's commands would try for a minute."""
+    program("squeue", "echo called")
+    conf = str(tmp_path / "slurm.conf")
+
+    with pytest.raises(SchedulerError, match=r"SLURM_CONF names .*, which") as caught:
+        run(["squeue"], timeout_s=5, environ={**os.environ, "SLURM_CONF": conf})
+
+    assert "unset SLURM_CONF" in (caught.value.hint or "")

@@ -981,11 +981,16 @@ def with_options(*, time: str | None = None, words: tuple[str, ...] = ()) -> Job
 
 
 def test_a_surrounding_job_does_not_leak_into_the_new_job(
-    environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+    environ_of_sbatch: EnvironOfSbatch,
+    spec: JobSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """A submit from inside a job passes on nothing about that job's nodes and memory."""
     for line in recorded("job-environment.txt"):
         monkeypatch.setenv(*line.split("=", 1))
+    (tmp_path / "slurm.conf").touch()
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
 
     environ = environ_of_sbatch(spec)
 
@@ -1007,16 +1012,21 @@ def test_the_location_of_the_sites_config_is_passed(
 
 
 def test_the_choice_of_slurm_is_passed(
-    environ_of_sbatch: EnvironOfSbatch, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+    environ_of_sbatch: EnvironOfSbatch,
+    spec: JobSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """The user's choice of a Slurm reaches sbatch; variables of the shell do not."""
-    monkeypatch.setenv("SLURM_CONF", "/etc/other.conf")
+    conf = tmp_path / "other.conf"
+    conf.touch()
+    monkeypatch.setenv("SLURM_CONF", str(conf))
     monkeypatch.setenv("SLURM_CLUSTERS", "big")
     monkeypatch.setenv("MY_OWN", "a\nb")
 
     environ = environ_of_sbatch(spec)
 
-    assert environ["SLURM_CONF"] == "/etc/other.conf"
+    assert environ["SLURM_CONF"] == str(conf)
     assert environ["SLURM_CLUSTERS"] == "big"
     assert "MY_OWN" not in environ
     assert os.environ["MY_OWN"] == "a\nb"
@@ -1130,3 +1140,14 @@ def test_submitit_does_not_need_srun(
 
     assert shutil.which("srun") is None
     assert submitted(store, spec).job_id == "7"
+
+
+@pytest.mark.parametrize("shown", ["4321", "nobody"])
+def test_a_user_without_an_account_name_finds_the_session(
+    answers: GiveAnswers, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    """Slurm shows a number or `nobody` for a user that the password database does not have."""
+    monkeypatch.setattr("os.geteuid", lambda: 4321)
+    answers(squeue=Result(0, row("7", "RUNNING", user=shown), ""))
+
+    assert SLURM.states([SEVEN])["7"].slurm_state == "RUNNING"

@@ -27,6 +27,7 @@ from slurm_nb.config.settings import ConfigFile, Setting
 from slurm_nb.config.site_rules import InForce, check_site, shown, with_sbatch_variables
 from slurm_nb.connection.login import Login
 from slurm_nb.errors import SlurmNbError, UserError
+from slurm_nb.files import check_home
 from slurm_nb.operations.installation import closed_to_others
 from slurm_nb.paths import user_config_path
 from slurm_nb.scheduler.accounts import Access, find_access
@@ -98,6 +99,7 @@ def _is_set(option: InForce, site: ConfigFile) -> bool:
 @click.pass_context
 def init(ctx: click.Context, *, force: bool) -> None:
     """Create a commented config file with your accounts and partitions."""
+    check_home()
     path = user_config_path(os.environ)
     if os.path.lexists(path) and not force:
         raise UserError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Tuple
 
@@ -52,7 +53,13 @@ def main(asked: Dict[str, Any]) -> None:
     except LookupError as error:
         checks = [("notebook's listener", False, str(error))]
     else:
-        checks = [check for part in _PARTS for check in part(job)]
+        checks = []
+        try:
+            for part in _PARTS:
+                checks += part(job)
+        except socket.timeout:
+            told = "Jupyter accepts no request: no answer within %g s" % probe.TIMEOUT_S
+            checks.append(("notebook's listener", False, told))
     print(json.dumps(checks).replace(token, "(the token)"))
 
 
@@ -138,6 +145,8 @@ def _door(job: Job) -> Iterator[Check]:
     ):
         try:
             status = probe.status(job.ready, host, token)
+        except socket.timeout:
+            raise
         except (OSError, ValueError) as error:
             yield name, False, "no answer: %s" % error
         else:
@@ -148,6 +157,8 @@ def _terminals(job: Job) -> Iterator[Check]:
     name, path = "terminals", probe.base_of(job.ready) + "/api/terminals"
     try:
         status, _ = probe.get(job.ready, path, "localhost", job.token)
+    except socket.timeout:
+        raise
     except (OSError, ValueError) as error:
         yield name, False, "no answer: %s" % error
     else:
@@ -164,6 +175,8 @@ def _report(job: Job) -> Iterator[Check]:
         status, body = probe.get(job.ready, path, "localhost", job.token)
         says = json.loads(body) if status == 200 else {}
         why = "" if says else "the server answers %d: did an older slurm-nb start it?" % status
+    except socket.timeout:
+        raise
     except (OSError, ValueError) as error:
         why = "no answer: %s" % error
     yield from _settings(job, says.get("settings") or {})

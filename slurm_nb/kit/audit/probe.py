@@ -10,7 +10,7 @@ from typing import Any, Dict, Tuple
 # A peer's side of ZMTP 3.0 (rfc.zeromq.org/spec/23): greeting, and READY of a PUSH socket.
 _ZMTP_GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\0NULL" + b"\0" * 48
 _ZMTP_READY = b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH"
-_TIMEOUT_S = 20.0
+TIMEOUT_S = 20.0
 _MOST_BYTES = 4 << 20
 
 
@@ -30,7 +30,7 @@ def base_of(ready: Dict[str, Any]) -> str:
 
 
 def get(
-    ready: Dict[str, Any], path: str, host: str, token: str, timeout_s: float = _TIMEOUT_S
+    ready: Dict[str, Any], path: str, host: str, token: str, timeout_s: float = TIMEOUT_S
 ) -> Tuple[int, bytes]:
     """Return the status and body of a GET; raises as `status` does."""
     with _connected(ready) as peer:
@@ -64,10 +64,10 @@ def status_of(answer: bytes) -> int:
 def _connected(ready: Dict[str, Any]) -> socket.socket:
     if ready["socket"]:
         peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(_TIMEOUT_S)
+        peer.settimeout(TIMEOUT_S)
         peer.connect(ready["socket"])
         return peer
-    peer = socket.create_connection((ready["address"] or "127.0.0.1", ready["port"]), _TIMEOUT_S)
+    peer = socket.create_connection((ready["address"] or "127.0.0.1", ready["port"]), TIMEOUT_S)
     if not ready["fingerprint"]:
         return peer
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

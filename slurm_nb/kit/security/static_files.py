@@ -27,7 +27,7 @@ def drop_others(app: Any, *, ours: str, secret: Sequence[str]) -> List[str]:
         kwargs = rule.target_kwargs or {}
         if "path" in kwargs and _is_static(rule.target):
             given = kwargs["path"]
-            roots = [given] if isinstance(given, str) else list(given)
+            roots = [given] if isinstance(given, str) else list(given or ())
             kept = [root for root in roots if _may_be_served(root, homes, secret)]
             dropped += [root for root in roots if root not in kept and os.path.isdir(_real(root))]
             if len(kept) < len(roots):
@@ -59,7 +59,8 @@ def _own_directories(app: Any) -> Iterator[str]:
     yield from map(_real, app.jupyter_path)
     yield _real(os.path.join(app.config_dir, "custom"))
     for module in list(sys.modules.values()):
-        for folder in list(getattr(module, "__path__", ())):  # of packages, wherever installed
+        # Of packages, wherever installed; a .pth file may create one with None.
+        for folder in list(getattr(module, "__path__", None) or ()):
             if isinstance(folder, str):
                 yield _real(folder)
 

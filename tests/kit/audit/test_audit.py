@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,7 +21,7 @@ from slurm_nb.joblog.events import Ready
 from slurm_nb.kit import processes
 from slurm_nb.kit.audit import audit as node_part
 from slurm_nb.kit.audit import listeners, probe
-from slurm_nb.operations.audit import NODE_CHECKS
+from slurm_nb.operations.audit import LISTENER, NODE_CHECKS, Check, parse_node
 
 TOKEN = "ab" * 32
 
@@ -131,3 +133,27 @@ def test_the_node_uses_the_check_names_that_the_login_node_expects() -> None:
     text = "".join(Path(str(part.__file__)).read_text("utf-8") for part in (node_part, listeners))
 
     assert [name for name in NODE_CHECKS if f'"{name}"' not in text] == []
+
+
+def test_a_stopped_server_is_reported_after_one_timeout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The kernel accepts the connection, but nobody answers."""
+    monkeypatch.setattr(probe, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(probe.get, "__defaults__", (0.3,))
+    monkeypatch.setattr(node_part, "_PARTS", (node_part._door, node_part._report))  # noqa: SLF001
+    (tmp_path / "token").write_text(TOKEN, encoding="ascii")
+    asked = {"cluster": "hpc", "job_id": "7", "token_file": str(tmp_path / "token")}
+    with socket.create_server(("127.0.0.1", 0)) as stopped:
+        ready = asdict(Ready(node="c1", port=stopped.getsockname()[1], path="/tree"))
+        server = processes.Process(51, [b"python"], [], set())
+        job = node_part.Job([], server, "/tmp", ready, "token", TOKEN, terminals=False)
+        monkeypatch.setattr(node_part, "_job", lambda *_: job)
+        began = time.monotonic()
+        node_part.main(asked)
+
+    assert time.monotonic() - began < 0.6
+    (check,) = parse_node(capsys.readouterr().out)
+    assert check == Check(
+        LISTENER, passed=False, evidence="Jupyter accepts no request: no answer within 0.3 s"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import jinja2
@@ -88,3 +88,15 @@ def test_the_files_of_the_notebook_directory_stay(home: Path) -> None:
 
     assert dropped(app, home) == []
     assert app.web_app.wildcard_router.rules[0].target_kwargs["path"] == str(home)
+
+
+def test_a_handler_or_package_without_a_path_is_ignored(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A .pth file may create packages, and an extension handlers, with None as their path."""
+    package = ModuleType("package_of_a_pth_file")
+    package.__path__ = None  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    app = an_app(home, [("/static/(.*)", FileFindHandler, {"path": None})], [])
+
+    assert dropped(app, home) == []
