@@ -42,6 +42,7 @@ def clean_up(store: Store) -> None:
     Does not query Slurm.
     """
     sweep(store)
+    store.sweep()
     for session in store.all()[0]:
         outcome = store.outcome(session)
         if outcome and is_over(outcome, time.time()) and time.time() - outcome.at > _KEPT_S:

@@ -15,6 +15,7 @@ STATE/sessions/CLUSTER/7/        0700
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -49,8 +50,7 @@ from slurm_nb.session.state_directory import StateDirectory
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LONGEST_SECRET = 1024
-# Another slurm-nb may just be writing into the folder.
-_REMOVALS = 3
+_GONE = ".gone"
 
 
 @dataclass(frozen=True)
@@ -281,15 +281,21 @@ class Store(StateDirectory):
         Return False if the disk refuses.
         """
         folder = self.session_folder(session.cluster, session.job_id)
-        for _ in range(_REMOVALS):
-            if folder.exists():
-                shutil.rmtree(folder, ignore_errors=True)
+        gone = folder.with_name(f".{folder.name}.{os.getpid()}{_GONE}")
+        with suppress(OSError):
+            folder.rename(gone)  # another slurm-nb may just be writing into it, by its name
+        shutil.rmtree(gone, ignore_errors=True)
         if self.has(session.job_id):  # a job on another cluster uses the same two files
             return not folder.exists()
         for path in (self.script_path(session.job_id), self.log_path(session.job_id)):
             with suppress(OSError):
                 path.unlink()
         return not folder.exists()
+
+    def sweep(self) -> None:
+        """Remove what is left of sessions that a killed slurm-nb was removing."""
+        for folder in self.folder.glob(f"sessions/*/.*{_GONE}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(folder: Path) -> Session:

@@ -17,6 +17,7 @@ import pytest
 from slurm_nb.errors import UserError
 from slurm_nb.files import accepted_above, write_private
 from slurm_nb.joblog.events import Ready
+from slurm_nb.operations.prune import clean_up
 from slurm_nb.scheduler.job import LOCAL, Job
 from slurm_nb.session.session import Session, is_job_id
 from slurm_nb.session.store import Store
@@ -465,22 +466,33 @@ def test_files_that_two_clusters_share_are_removed_with_the_last_session(store: 
     assert not store.log_path("7").exists()
 
 
-def test_a_file_created_while_a_session_is_removed_is_removed_too(
+def test_a_file_created_while_a_session_is_removed_does_not_keep_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another slurm-nb may record at that moment that the session is over."""
+    """Another slurm-nb may record again and again that the session is over."""
     store.save(SESSION)
     rmdir = os.rmdir
 
     def write_first(path: str, *, dir_fd: int | None = None) -> None:
-        monkeypatch.setattr(os, "rmdir", rmdir)
         store.save_witness(SESSION, 1)
         rmdir(path, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "rmdir", write_first)
 
     assert store.remove(SESSION)
-    assert not folder_of(store).exists()
+    assert list(folder_of(store).parent.iterdir()) == []
+
+
+def test_a_removal_that_was_killed_is_completed(store: Store) -> None:
+    """What is left of the folder is no session, and goes with the next submission."""
+    store.save(SESSION)
+    folder_of(store).rename(folder_of(store).with_name(".7.123.gone"))
+
+    there = store.all()
+    clean_up(store)
+
+    assert there == ([], [])
+    assert list(folder_of(store).parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
