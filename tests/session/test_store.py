@@ -484,7 +484,7 @@ def test_a_file_created_while_a_session_is_removed_does_not_keep_it(
 
 
 def test_a_removal_that_was_killed_is_completed(store: Store) -> None:
-    """What is left of the folder is no session, and goes with the next submission."""
+    """slurm-nb does not list the rest of the folder, and removes it at the next submission."""
     store.save(SESSION)
     folder_of(store).rename(folder_of(store).with_name(".7.123.gone"))
 
