@@ -114,6 +114,11 @@ def write_private(path: Path, text: str) -> None:
 
 def cannot_write(path: Path, error: OSError, *, hint: str = "") -> UserError:
     """Return the error for a file or directory that cannot be written."""
+    if error.errno == errno.EFBIG:
+        return UserError(
+            f"cannot write {path}: your shell limits the size of a file (ulimit -f)",
+            hint="raise the limit: ulimit -S -f unlimited",
+        )
     if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
         return UserError(f"cannot write {path}: {error.strerror}", hint=hint)
     where = "your home directory is" if _is_on_home(path) else f"the disk of {path.parent} is"
@@ -364,7 +369,9 @@ def check_private(folder: Path) -> None:
         kind = stat.S_IFMT(status.st_mode)
         secret = path.rpartition("/")[2] in SECRETS
         if status.st_uid != os.geteuid() or kind not in {stat.S_IFDIR, stat.S_IFREG}:
-            problem = "is a link or belongs to another user"
+            problem = "is a link" if kind == stat.S_IFLNK else "is not a regular file"
+            if status.st_uid != os.geteuid():
+                problem = "belongs to another user"
         elif stat.S_IMODE(status.st_mode) & (0o077 if secret else 0o022):
             problem = "is open to other users"
         else:

@@ -57,3 +57,11 @@ def test_the_message_about_a_full_home_is_plain(
 
     assert home == "your home directory is full, or you have reached your quota"
     assert other == "the disk of /scratch is full, or you have reached your quota"
+
+
+def test_a_limit_of_the_shell_is_named() -> None:
+    """Freeing space does not help."""
+    error = cannot_write(Path("/x"), OSError(errno.EFBIG, "File too large"))
+
+    assert "ulimit -f" in str(error)
+    assert error.hint == "raise the limit: ulimit -S -f unlimited"

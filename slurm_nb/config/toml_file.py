@@ -107,6 +107,12 @@ class _File:
         settings = {}
         for name, value in table.items():
             place = self._place(lines, *inside, name)
+            if name == "profile" and isinstance(value, dict) and not inside:
+                place = self._place(lines, name, *list(value)[:1])
+                raise UserError(
+                    f"{place}: profile is the name of the default profile, not a table",
+                    hint=f"write [profiles.{next(iter(value), 'NAME')}]",
+                )
             key = self._key(name, place, inside)
             settings[name] = Setting(name, _value(key, value, place), place)
         return settings

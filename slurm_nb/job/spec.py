@@ -20,6 +20,8 @@ LISTENS: tuple[Listen, ...] = get_args(Listen)
 Peers = Literal["user", "any"]
 PEERS: tuple[Peers, ...] = get_args(Peers)
 
+# Up to this number without a unit, memory was probably meant in GiB: Jupyter needs about 200 MiB.
+_GIB_MEANT = 128
 _MEM = re.compile(r"\d{1,15}(?:[KMGT]B?)?", re.ASCII | re.IGNORECASE)
 _GPUS = re.compile(r"(?:[\w.+-]+:)?[1-9]\d*(?:,[\w.+-]+:[1-9]\d*)*", re.ASCII)
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://.", re.ASCII)
@@ -254,3 +256,13 @@ def short_options(word: str) -> str:
     letters = word[1:]
     value_at = next((i for i, c in enumerate(letters) if c not in _SHORT_FLAGS), len(letters))
     return letters[: value_at + 1]
+
+
+def likely_too_small(mem: str) -> str:
+    """Return a note if an amount of memory is probably in the wrong unit; else nothing.
+
+    Slurm reads `8` as 8 MiB.
+    """
+    if not mem.isdecimal() or not 0 < int(mem) <= _GIB_MEANT:
+        return ""
+    return f"--mem {mem} is {mem} MiB; for {mem} GiB write {mem}G"

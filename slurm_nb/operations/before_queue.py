@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slurm_nb.errors import SchedulerError, UserError
+from slurm_nb.files import cannot_write
 from slurm_nb.job.kit import PACKAGE
 from slurm_nb.job.spec import JobSpec
 from slurm_nb.scheduler.environment import job_environment
@@ -80,6 +82,8 @@ def _check_room(folder: Path) -> None:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(bytes(_PROBE_BYTES))
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise cannot_write(path, error) from error
         raise UserError(
             f"cannot write to the state directory {folder}: {error.strerror}",
             hint="free some space (check with `quota` and `df`), or set SLURM_NB_HOME to another"

@@ -12,12 +12,12 @@ from slurm_nb.errors import UserError
 from slurm_nb.operations.lookup import newest_first
 from slurm_nb.scheduler import scheduler
 from slurm_nb.scheduler.job import JobState, Phase
-from slurm_nb.session.ending import APART_S, Verdict, judge
+from slurm_nb.session.ending import Verdict, judge
 from slurm_nb.session.pending import PendingSubmission, recover, unreadable
 from slurm_nb.session.session import Activity, Session, option_of
 from slurm_nb.session.settle import settle
 from slurm_nb.session.state_cache import NO_STATES, CachedStates, JobStateCache, is_no_answer
-from slurm_nb.session.store import Store
+from slurm_nb.session.store import APART_S, Store
 
 _NOT_ASKED = JobState(Phase.UNKNOWN, "UNKNOWN")
 

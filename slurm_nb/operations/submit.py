@@ -17,7 +17,7 @@ from slurm_nb.errors import SchedulerError, SlurmNbError, SubmissionUnknown, Use
 from slurm_nb.job import kit
 from slurm_nb.job.resolve import python_of_node
 from slurm_nb.job.saved_options import to_argv
-from slurm_nb.job.spec import JobSpec
+from slurm_nb.job.spec import JobSpec, likely_too_small
 from slurm_nb.operations import before_queue
 from slurm_nb.operations.render import render_for
 from slurm_nb.scheduler import scheduler
@@ -75,6 +75,8 @@ def submit(  # noqa: PLR0913  all but the first have defaults
     plan = replace(plan, submission=submission)
     if spec.time and (mistake := likely_mistake(spec.time)):
         note(mistake)
+    if spec.mem and (small := likely_too_small(spec.mem)):
+        note(small)
     pending = begin(store, plan, clusters=spec.clusters or "")
     beside: list[str] = []
     try:

@@ -66,6 +66,8 @@ class JobState:
     """Whether Slurm shows another job with this id: ours has ended, or is on another cluster."""
     missing: bool = field(default=False, metadata={"later": True})
     """Whether Slurm answered without showing the job, which proves nothing."""
+    repeated: bool = field(default=False, metadata={"later": True})
+    """Whether only squeue shows the end, as it did before: a wrapper may repeat a saved answer."""
     denied: bool = field(default=False, metadata={"later": True})
     """Whether the controller of the job's cluster has answered that the job does not exist."""
 
@@ -102,6 +104,9 @@ class JobFiles(Protocol):
 
     def process_path(self, job: Job) -> Path:
         """Return the path of the process record of a job on this machine."""
+
+    def needs_second_witness(self, job: Job) -> bool:
+        """Return whether the next answer that shows a job as ended would prove its end."""
 
     def claim_local_id(self) -> str:
         """Return an id that no other job on this machine has. Raises `UserError`."""

@@ -137,6 +137,9 @@ class Slurm:
         if not known:
             return {}
         states = _ask_squeue(known)
+        states |= self._confirm(
+            [job for job in known if states[job.job_id].phase is Phase.ENDED], states
+        )
         if unexplained is None:
             unexplained = {each for each, state in states.items() if state.phase is not Phase.ENDED}
         wanting = [job for job in known if job.job_id in unexplained and _is_wanting(job, states)]
@@ -150,6 +153,23 @@ class Slurm:
             if strange is None:  # another cluster's controller may have answered
                 states |= {job_id: replace(states[job_id], denied=False) for job_id in lost}
         return states
+
+    def _confirm(self, ended: list[Job], states: Mapping[str, JobState]) -> dict[str, JobState]:
+        """Return the states of ended jobs with the controller's word where squeue would prove it.
+
+        This costs one request for each session that ended without its own last line.
+        """
+        doubted = [job for job in ended if self._files.needs_second_witness(job)]
+        found: dict[str, JobState] = {}
+        for job in doubted:
+            shown = _ask_scontrol(job) if len(found) < _SCONTROL_ASKS else None
+            state = states[job.job_id]
+            if shown is None:
+                state = replace(state, repeated=True)
+            elif shown.phase in {Phase.PENDING, Phase.RUNNING}:
+                state = shown
+            found[job.job_id] = state
+        return found
 
     def _ask_others(self, jobs: list[Job], states: Mapping[str, JobState]) -> dict[str, JobState]:
         """Return the states, from accounting and the controller, of jobs not running in squeue.

@@ -11,7 +11,8 @@ only these proofs of an end:
    A witness is an answer of squeue, sacct or scontrol that shows this very job as ended (by the
    path of its script, which no other job has), or another job under its id; or scontrol's "Invalid
    job id" from the job's own controller. slurm-nb keeps the first witness in the session's folder,
-   so the second may come from another command.
+   so the second may come from another command. A repeated answer of squeue does not count unless
+   scontrol confirms it, because a wrapper may repeat a saved answer.
 3. Slurm answers without showing the job, an hour after the end that Slurm gave for it.
 4. The user has just cancelled the job with slurm-nb, and Slurm shows this very job as ended.
 5. Without Slurm: according to /proc, the job's process is gone.
@@ -31,10 +32,9 @@ from dataclasses import dataclass, replace
 from slurm_nb.diagnosis.outcome import Outcome
 from slurm_nb.scheduler.job import LOCAL, JobState, Phase
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
+from slurm_nb.session.store import APART_S, Store
 from slurm_nb.times import seconds_since
 
-APART_S = 30
 _GRACE_S = 3600
 _CLOCKS_DIFFER_S = 120
 
@@ -95,7 +95,7 @@ def _is_known(earlier: Outcome | None, state: JobState) -> bool:
 
 def _is_witnessed(store: Store, session: Session, state: JobState, now_s: float) -> bool:
     """Return whether this answer and an earlier one are witnesses; keep the first one."""
-    if state.phase is not Phase.ENDED and not state.denied:
+    if state.repeated or (state.phase is not Phase.ENDED and not state.denied):
         return False
     first = store.witness(session)
     if first is None or first.at > now_s:  # the clock has been set back

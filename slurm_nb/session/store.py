@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +52,10 @@ _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LONGEST_SECRET = 1024
 _GONE = ".gone"
+
+
+# Two answers of Slurm prove an end if they are this many seconds apart.
+APART_S = 30
 
 
 @dataclass(frozen=True)
@@ -254,6 +259,20 @@ class Store(StateDirectory):
                 path.unlink(missing_ok=True)
             else:
                 write_private(path, json.dumps(encode(Witness(at, session.submission))))
+
+    def needs_second_witness(self, job: Job) -> bool:
+        """Return whether the next answer that shows a job as ended would prove its end."""
+        try:
+            session = self.load(job.job_id, cluster=job.cluster)
+        except UserError:
+            return False
+        outcome, first = self.outcome(session), self.witness(session)
+        return (
+            not (outcome and outcome.proven)
+            and first is not None
+            and time.time() - first.at >= APART_S
+            and self.log(session).read().exit_code is None
+        )
 
     def _witness_path(self, session: Session) -> Path:
         return self.session_folder(session.cluster, session.job_id) / "witness.json"

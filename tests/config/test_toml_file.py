@@ -79,6 +79,7 @@ def test_only_a_newline_ends_a_line() -> None:
     [
         ('partiton = "core"', "1: unknown key 'partiton'", "did you mean partition? "),
         ("\ncpus_per_task = 4", "2: unknown key 'cpus_per_task'", "did you mean cpus-per-task? "),
+        ('[profile.big]\nmem = "8G"', "1: profile is the name", "write [profiles.big]"),
         ('p = "core"', "1: unknown key 'p'", "did you mean partition? "),
         ('[profiles.a]\ntme = "1"', "2: unknown key 'tme'", "did you mean time? "),
         ("lockd = []", "1: unknown key 'lockd'", "did you mean locked? "),

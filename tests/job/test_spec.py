@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from slurm_nb.errors import UserError
-from slurm_nb.job.spec import JobSpec
+from slurm_nb.job.spec import JobSpec, likely_too_small
 from slurm_nb.job.text import refuse_control_characters
 from slurm_nb.times import time_limit_s
 from tests.conftest import recorded_json
@@ -385,3 +385,15 @@ def test_a_heterogeneous_job_is_rejected_in_plain_words() -> None:
         JobSpec(notebook_dir=Path("/"), sbatch_options=("-n1", ":", "-n1"))
 
     assert caught.value.hint == "leave out `:` and the options after it"
+
+
+@pytest.mark.parametrize(
+    ("mem", "note"),
+    [
+        ("8", "--mem 8 is 8 MiB; for 8 GiB write 8G"),
+        ("8G", ""), ("8M", ""), ("4096", ""), ("0", ""),
+    ],
+)  # fmt: skip
+def test_memory_without_a_unit_gets_a_note_if_it_is_tiny(mem: str, note: str) -> None:
+    """Slurm counts in MiB, and 0 means all of the node's memory."""
+    assert likely_too_small(mem) == note

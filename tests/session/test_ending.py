@@ -25,9 +25,9 @@ from slurm_nb.operations.listing import find_active_session, find_entry, list_se
 from slurm_nb.scheduler import slurm
 from slurm_nb.scheduler.job import Job, JobState, Phase
 from slurm_nb.scheduler.run import Result
-from slurm_nb.session.ending import APART_S, judge
+from slurm_nb.session.ending import judge
 from slurm_nb.session.session import Session
-from slurm_nb.session.store import Store
+from slurm_nb.session.store import APART_S, Store
 from tests.fakes import READY, TOKEN, running, told
 
 SCRIPT = "/home/alice/.local/state/slurm-nb/jobs/.submission_file_0a1b.sh"
@@ -420,6 +420,41 @@ def test_an_end_is_never_in_the_future(
     outcome = store.outcome(session)
     assert outcome is not None
     assert outcome.end_time is None
+
+
+@pytest.mark.parametrize("scontrol", ["truth", "silence"])
+def test_an_answer_that_squeue_repeats_does_not_count_twice(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch, scontrol: str
+) -> None:
+    """A site's squeue repeats a saved answer that shows the session as ended."""
+    world, wrong = World(), {"squeue": COMPLETED}
+    if scontrol == "silence":
+        wrong["scontrol"] = SILENT_COMMAND
+    for _ in range(4):
+        show(store, world, monkeypatch, **wrong)
+        connect_or_error(store, session)
+        world.now += 40
+
+    assert store.token(session) == TOKEN
+    assert not is_proven(store.outcome(session))
+
+
+def test_the_end_of_a_session_costs_one_request_of_scontrol(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job was killed, so it could not write its last line."""
+    world, asked = World("FAILED"), []
+
+    def count(said: Result) -> Result:
+        asked.append(world.now)
+        return said
+
+    for _ in range(12):
+        show(store, world, monkeypatch, scontrol=count)
+        world.now += 10
+
+    assert is_proven(store.outcome(session))
+    assert len(asked) == 1
 
 
 # --- each fact ---

@@ -705,7 +705,15 @@ def test_a_session_with_a_link_in_it_is_refused(store: Store, tmp_path: Path, na
     write_private(tmp_path / "elsewhere", json.dumps(WHOLE))
     path.symlink_to(tmp_path / "elsewhere")
 
-    assert f"{path} is a link or belongs to another user" in refused(store)
+    assert f"{path} is a link, so" in refused(store)
+
+
+def test_a_session_with_a_fifo_in_it_is_refused(store: Store) -> None:
+    """The message does not blame another user."""
+    store.save(SESSION)
+    os.mkfifo(folder_of(store) / "pipe", 0o600)
+
+    assert "/pipe is not a regular file, so" in refused(store)
 
 
 @pytest.mark.parametrize("level", [0, 1], ids=["session", "cluster"])
