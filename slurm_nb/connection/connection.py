@@ -36,15 +36,15 @@ def tunnel_of(
 
     Raises `NotReady` if it has no token, and `UserError` if the route does not lead there.
     """
-    token, nonce = store.token(session), store.nonce(session)
-    if token is None or nonce is None:
+    token, secret = store.token(session), session.submission or store.nonce(session)
+    if token is None or secret is None:
         raise NotReady(
             f"job {session.job_id} is running, but its token has not appeared in {store.folder}",
             hint="try again in a minute, because shared file systems can be late; if somebody"
             f" removed the token, cancel the session: slurm-nb cancel {session.job_id}",
         )
     route = _route_of(session, ready, route)
-    local_port, relay = session.local_port or _local_port(session, nonce), None
+    local_port, relay = session.local_port or _local_port(session, secret), None
     if route == "relay":
         local_port, relay = relay_of(session, store)
     return make_tunnel(
@@ -59,11 +59,11 @@ def tunnel_of(
     )
 
 
-def _local_port(session: Session, nonce: str) -> int:
+def _local_port(session: Session, secret: str) -> int:
     """Return the job's port, for a session of an older version the one that its ssh already has."""
     if session.submission is None and session.submitted_at is not None:
         return earlier_local_port(session.cluster, session.job_id)
-    return default_local_port(nonce)
+    return default_local_port(secret)
 
 
 def _route_of(session: Session, ready: Ready, asked: RouteName | None) -> RouteName:

@@ -65,13 +65,14 @@ def check_local_port(port: int) -> int:
     return port
 
 
-def default_local_port(nonce: str) -> int:
-    """Return the local port of the job with this nonce, always the same.
+def default_local_port(secret: str) -> int:
+    """Return the local port of the job with this secret, always the same.
 
-    Job ids are public, so another user of the laptop could take a port that follows from one. The
-    nonce is secret; its remainder gives away 14 of its 128 bits.
+    It is the session's submission, or the nonce of a job submitted by hand. Job ids are public, so
+    another user of the laptop could take a port that follows from one. The port gives away 14 of
+    the secret's 128 bits.
     """
-    return _FIRST_LOCAL_PORT + int(nonce, 16) % _LOCAL_PORTS
+    return _FIRST_LOCAL_PORT + zlib.crc32(secret.encode()) % _LOCAL_PORTS
 
 
 def earlier_local_port(cluster: str, job_id: str) -> int:

@@ -167,7 +167,7 @@ def test_debugger_that_the_owner_allowed(our_trial: Trial, alice: Scientist) -> 
     again = alice.slurm_nb("tunnel-cmd", job_id)
     alice.slurm_nb("cancel", job_id)
 
-    told = "Note: while a notebook's debugger is on, any user of this node can run code as you\n"
+    told = "Note: while a notebook's debugger is on, any user on this node can run code as you\n"
     our_trial.verdict(told not in said.stderr or told not in again.stderr, said)
 
 
