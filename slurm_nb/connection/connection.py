@@ -36,7 +36,8 @@ def tunnel_of(
 
     Raises `NotReady` if it has no token, and `UserError` if the route does not lead there.
     """
-    token, secret = store.token(session), session.submission or store.nonce(session)
+    token = store.token(session)
+    secret = session.submission or store.job_submission(session) or store.nonce(session)
     if token is None or secret is None:
         raise NotReady(
             f"job {session.job_id} is running, but its token has not appeared in {store.folder}",

@@ -61,7 +61,8 @@ def _find_out(store: Store, session: Session, verdict: Verdict, now_s: int) -> O
     )
     if earlier and _knows_more(earlier, outcome, state):
         return _kept(store, session, earlier, verdict)
-    outcome = replace(outcome, proven=verdict.proven, submission=session.submission)
+    proven = verdict.proven or (earlier is not None and earlier.proven)  # by another slurm-nb
+    outcome = replace(outcome, proven=proven, submission=session.submission)
     if state.phase is Phase.ENDED and outcome != earlier:
         store.save_outcome(session, outcome)
     return outcome

@@ -175,13 +175,18 @@ class Store(StateDirectory):
 
         The job removes an earlier job's files first, and then writes its submission there.
         """
-        if session.submission is None:
-            return True
+        return session.submission in {None, self.job_submission(session)}
+
+    def job_submission(self, session: Session) -> str | None:
+        """Return the submission that the job has written; None if it has written none.
+
+        It is empty for a job that the user submitted by hand.
+        """
         path = self.session_folder(session.cluster, session.job_id) / "submission"
         try:
-            return read_small(path, _LONGEST_SECRET).decode("ascii").strip() == session.submission
+            return read_small(path, _LONGEST_SECRET).decode("ascii").strip()
         except (OSError, ValueError):
-            return False
+            return None
 
     def token_path(self, session: Session) -> Path:
         """Return the path of the session's token."""

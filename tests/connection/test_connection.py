@@ -223,3 +223,19 @@ def test_the_printed_node_is_one_that_the_login_node_can_resolve(
     command = tunnel_of(session, READY, store, Login("login")).command
 
     assert command.endswith(f"@{host}")
+
+
+def test_the_local_port_stays_if_a_record_of_the_session_is_lost(store: Store) -> None:
+    """The submission is in session.json and in a file of the job; either is enough."""
+    session = saved(store, Session(job=Job("7", "hpc"), submission=NONCE), nonce="ff" * 16)
+    folder = store.session_folder("hpc", "7")
+    (folder / "submission").write_text(NONCE)
+
+    ports = [
+        tunnel_of(each, READY, store, Login("login")).local_port
+        for each in (session, Session(job=Job("7", "hpc")))
+    ]
+    (folder / "nonce").unlink()
+    ports.append(tunnel_of(session, READY, store, Login("login")).local_port)
+
+    assert len(set(ports)) == 1
