@@ -84,13 +84,13 @@ def _e2e_files(first: str, last: str) -> tuple[str, ...]:
 
 # The longest first; together, all tests there are.
 _WHOLE = (
-    Run(RELEASES[0], "e2e p", _e2e_files("p", "p")),
+    Run(RELEASES[0], "unit", ("tests", *(f"--ignore=tests/{each}" for each in ON_CLUSTER))),
     Run(RELEASES[0], "e2e q-z", _e2e_files("q", "z")),
-    Run(RELEASES[0], "e2e i-o", _e2e_files("i", "o")),
+    Run(RELEASES[0], "e2e p", _e2e_files("p", "p")),
+    Run(RELEASES[0], "faults", _FAULTS),
     Run(RELEASES[0], "e2e a-h", _e2e_files("a", "h")),
     Run(RELEASES[0], "attacks", ("tests/attacks",)),
-    Run(RELEASES[0], "faults", _FAULTS),
-    Run(RELEASES[0], "unit", ("tests", *(f"--ignore=tests/{each}" for each in ON_CLUSTER))),
+    Run(RELEASES[0], "e2e i-o", _e2e_files("i", "o")),
 )
 SOME = (
     *_WHOLE,
